@@ -1,0 +1,65 @@
+"""How kernels are compiled: without the GIL, without fast-math, cached on disk.
+
+Numba's cache already tells CPUs apart, but it looks only at the file of the
+function it compiles: edit a helper in another file and callers stay stale. So
+the folder of our cache carries a digest of every kernel source.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import config
+
+OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": False}
+"""fastmath off: every float operation is correctly rounded, and in the order written."""
+
+
+def sources_digest(folder: pathlib.Path) -> str:
+    """SHA-256 over the names and contents of the Python files in `folder`, shortened."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(folder)}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _cache_folder() -> str:
+    """A writable folder for this version of the kernels; "" when there is none."""
+    name = f"kernels-{sources_digest(pathlib.Path(__file__).parent)}"
+    bases = [
+        config.CACHE_DIR,
+        os.environ.get("XDG_CACHE_HOME", ""),
+        os.path.expanduser("~/.cache"),
+        os.path.join(tempfile.gettempdir(), f"beam2vec-{os.getuid()}"),
+    ]
+    for base in filter(None, bases):
+        folder = os.path.join(base, "beam2vec", name)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError:
+            continue
+        if os.stat(folder).st_uid == os.getuid() and os.access(folder, os.W_OK):
+            return folder
+    return ""
+
+
+def kernel(function: Callable | None = None, **options: Any) -> Any:
+    """Decorator: compile on first call, keep the machine code for later processes."""
+    if function is None:
+        return functools.partial(kernel, **options)
+    folder = _cache_folder()
+    ours, config.CACHE_DIR = config.CACHE_DIR, folder or config.CACHE_DIR
+    try:
+        return numba.njit(cache=bool(folder), **{**OPTIONS, **options})(function)
+    finally:
+        config.CACHE_DIR = ours

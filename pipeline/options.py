@@ -1,0 +1,160 @@
+"""Every option of a run, declared once: default, allowed values, help, and what it decides.
+
+The command line, the configuration file, the checks, the stage keys and the
+reference in docs/options.md are all made from this table.
+
+Kinds:
+  model      decides bytes of the model; a resumed run must repeat it.
+  layout     decides how artefacts are cut up, never the model; pinned when a run is resumed.
+  execution  decides speed and place alone; free to change at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.errors import InputError
+
+MODELS = ("skipgram", "cbow")
+NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
+DEVICES = ("auto", "cpu", "gpu")
+BATCHES = ("stream", "stored")
+
+LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
+MAX_POSITION = 2**48
+"""Positions and epochs share a 64-bit random counter: 48 bits and 16."""
+
+
+def _option(default: Any, kind: str, help: str, *, stage: str = "", low: float | None = None,
+            high: float | None = None, choices: Sequence[str] = (), optional: bool = False,
+            over: bool = False) -> Any:
+    """One option: `low` is exclusive when `over`; `stage` is the first stage whose content it decides."""
+    return dataclasses.field(default=default, metadata={
+        "kind": kind, "help": help, "stage": stage, "low": low, "high": high,
+        "choices": tuple(choices), "optional": optional, "over": over,
+    })
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The options of `jobs.train`; `Options.checked()` refuses what is out of range."""
+
+    model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS)
+    dims: int = _option(100, "model", "numbers in a vector", stage="checkpoints", low=1, high=4096)
+    window: int = _option(5, "model", "largest distance of a context word from its target",
+                          stage="batches", low=1, high=1000)
+    negatives: int = _option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
+    power: float = _option(0.75, "model", "exponent of the unigram distribution negatives are drawn from",
+                           stage="unigram", low=0, high=4)
+    negative_policy: str = _option("exclude_target", "model",
+                                   "exclude_target: never the target; distinct: nor twice the same; any: no rule",
+                                   stage="batches", choices=NEGATIVE_POLICIES)
+    subsample: float = _option(1e-3, "model", "frequency above which words are thinned out; 0 keeps all",
+                               stage="unigram", low=0, high=1)
+    min_count: int = _option(5, "model", "words that occur less often are left out", stage="vocabulary", low=1)
+    max_vocabulary: int | None = _option(None, "model", "keep only this many of the most frequent words",
+                                         stage="vocabulary", low=1, optional=True)
+    epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=65535)
+    learning_rate: float | None = _option(None, "model",
+                                          "first learning rate, falls to 1e-4 of it (default: 0.025, CBOW 0.05)",
+                                          stage="checkpoints", low=0, high=10, over=True, optional=True)
+    damping: float = _option(6.4, "model", "furthest a row may move in one step, in mean gradients",
+                             stage="checkpoints", low=0, high=1e6, over=True)
+    batch_size: int = _option(4096, "model", "token positions in a training step", stage="checkpoints",
+                              low=1, high=2**22)
+    seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
+    tokenizer: str = _option("whitespace", "model", "how lines become tokens: whitespace or module:function",
+                             stage="counts")
+    lowercase: bool = _option(False, "model", "lower-case the text first", stage="counts")
+    max_sentence: int = _option(1000, "model", "longer lines are split into sentences of this many tokens",
+                                stage="counts", low=1, high=2**30)
+    max_line_bytes: int = _option(128 << 20, "model", "longer lines go to the dead letters", stage="text",
+                                  low=1, high=2**30)
+    block_bytes: int = _option(8 << 20, "layout", "bytes of text in a unit of work", stage="counts",
+                               low=1, high=2**30)
+    batches: str = _option("stream", "layout", "stream: make batches while training; stored: keep them in Parquet",
+                           choices=BATCHES)
+    checkpoint_every: int | None = _option(None, "execution", "steps between checkpoints (default: about a minute)",
+                                           low=1, optional=True)
+    keep_checkpoints: int = _option(3, "execution", "how many checkpoints to keep", low=1)
+    device: str = _option("auto", "execution", "where to train", choices=DEVICES)
+    threads: int | None = _option(None, "execution", "threads (default: the CPUs this process may use)",
+                                  low=1, high=1024, optional=True)
+    max_bad_lines: str = _option("1%", "execution", "bad lines that stop the run: a number, or a part like 1%")
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Options:
+        """Options from already typed values; raises InputError naming option, value and what is allowed."""
+        options = cls(**values)
+        for field in dataclasses.fields(cls):
+            _check(field, getattr(options, field.name))
+        bad_line_limit(options.max_bad_lines, 0)
+        return options
+
+    @property
+    def initial_learning_rate(self) -> float:
+        return LEARNING_RATES[self.model] if self.learning_rate is None else self.learning_rate
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads or available_cpus()
+
+    def of_kind(self, kind: str) -> dict[str, Any]:
+        """Name -> value of the options of one kind; the learning rate's default is filled in."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["kind"] == kind}
+        if "learning_rate" in values:
+            values["learning_rate"] = self.initial_learning_rate
+        return values
+
+    def of_stage(self, stage: str) -> dict[str, Any]:
+        """Name -> value of the model and layout options whose first effect is on `stage`."""
+        names = {f.name for f in dataclasses.fields(self) if f.metadata["stage"] == stage}
+        known = self.of_kind("model") | self.of_kind("layout")
+        return {name: value for name, value in known.items() if name in names}
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    meta = field.metadata
+    if value is None:
+        if not meta["optional"]:
+            raise InputError(f"--{field.name} needs a value")
+        return
+    if meta["choices"] and value not in meta["choices"]:
+        raise InputError(f"--{field.name}={value}: allowed are {', '.join(meta['choices'])}")
+    if meta["low"] is None:
+        return
+    low, high = meta["low"], meta["high"]
+    inside = math.isfinite(value) and (value > low if meta["over"] else value >= low)
+    if not inside or (high is not None and value > high):
+        more = "more than" if meta["over"] else "at least"
+        raise InputError(f"--{field.name}={value}: allowed is {more} {low:g}"
+                         + (f" and at most {high:.20g}" if high is not None else ""))
+
+
+def bad_line_limit(text: str, lines: int) -> float:
+    """How many bad lines are tolerated among `lines`: "100" is a number, "1%" a part of the lines."""
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else None
+        limit = float(int(text)) if share is None else share * lines
+        if limit < 0 or (share is not None and not 0 <= share <= 1):
+            raise ValueError
+    except ValueError:
+        raise InputError(f"--max_bad_lines={text}: allowed is a number of lines or a part such as 1%") from None
+    return limit
+
+
+def available_cpus() -> int:
+    """CPUs this process may use: its affinity, and the quota of its cgroup where there is one."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cpus = min(cpus, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return cpus
