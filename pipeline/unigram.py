@@ -1,0 +1,153 @@
+"""The unigram distribution: which words negatives are, and which tokens subsampling keeps.
+
+Everything here is decided once, from the counts alone, and turned into integers; a
+draw later compares integers, so that every machine and device draws the same. No
+transcendental function of NumPy or libm is used: their last bits differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import math
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import ArtifactError, InputError
+from pipeline.kernels.alias import fill_alias_table
+
+_ARITHMETIC = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
+_ALWAYS = 2**32 - 1
+_SCHEMA = pa.schema([
+    pa.field("probability", pa.float64(), nullable=False),
+    pa.field("threshold", pa.uint32(), nullable=False),
+    pa.field("alias", pa.int32(), nullable=False),
+    pa.field("keep", pa.uint32(), nullable=False),
+])
+
+
+@dataclasses.dataclass(frozen=True)
+class UnigramDistribution:
+    """The noise of negative sampling and the law of subsampling; row i is word i.
+
+    Attributes:
+      probability: float64 [V], count**power normalised; sums to 1.
+      threshold: uint32 [V], alias table: column i = (x * V) >> 32 of a random 32-bit x
+        gives word i when a second random y < threshold[i], else word alias[i].
+      alias: int32 [V].
+      keep: uint32 [V], a token of word i is kept when a random 32-bit r <= keep[i].
+    """
+
+    probability: np.ndarray
+    threshold: np.ndarray
+    alias: np.ndarray
+    keep: np.ndarray
+
+    def packed(self) -> np.ndarray:
+        """uint64 [V], alias << 32 | threshold: one memory access a draw."""
+        return self.alias.astype(np.uint64) << np.uint64(32) | self.threshold
+
+    def weights(self) -> np.ndarray:
+        """int64 [V], about probability * 2^48 and at least 1, for exact draws by running sums."""
+        return np.maximum(1, np.floor(self.probability * 2.0**48).astype(np.int64))
+
+    def to_table(self) -> pa.Table:
+        """The artefact: one row a word, in the order of the vocabulary."""
+        columns = [getattr(self, field.name) for field in _SCHEMA]
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, _SCHEMA)], schema=_SCHEMA)
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> UnigramDistribution:
+        """The distribution that `to_table` wrote; ArtifactError when it is another table."""
+        found = {field.name: field.type for field in table.schema}
+        wanted = {field.name: field.type for field in _SCHEMA}
+        if found != wanted or any(column.null_count for column in table.columns):
+            raise ArtifactError(
+                f"not a unigram distribution: its columns are {', '.join(found) or 'none'}; "
+                f"wanted are {', '.join(wanted)}, without nulls"
+            )
+        return cls(**{name: table.column(name).combine_chunks().to_numpy() for name in wanted})
+
+
+def build(counts: np.ndarray, power: float, subsample: float) -> UnigramDistribution:
+    """The distribution of a vocabulary.
+
+    Args:
+      counts: int64 [V], occurrences of each word; all positive.
+      power: exponent of the noise distribution.
+      subsample: frequency above which words are thinned out; 0 keeps all.
+
+    Raises:
+      InputError: there is no word.
+    """
+    probability = powered_distribution(counts, power)
+    threshold, alias = alias_table(probability)
+    return UnigramDistribution(probability, threshold, alias, keep_thresholds(counts, subsample))
+
+
+def powered_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
+    """Unigram distribution raised to a power, the noise of negative sampling.
+
+    p_i = count_i**power / sum_j count_j**power   (Mikolov et al. 2013, section 2.2)
+
+    Powers are taken in decimal arithmetic, once for each distinct count (a corpus of
+    n tokens has fewer than sqrt(2n) of them), and rounded once to float64.
+
+    Args:
+      counts: int64 [V], occurrences of each word; all positive.
+      power: 1 keeps the distribution, 0 makes it uniform; 0.75 lifts rare words.
+
+    Returns:
+      float64 [V], sums to 1.
+
+    Raises:
+      InputError: there is no word.
+    """
+    counts = _checked(counts)
+    distinct, which, times = np.unique(counts, return_inverse=True, return_counts=True)
+    exponent = decimal.Decimal(repr(float(power)))  # 0.7 means seven tenths, not the float beside it
+    powered = np.array([float(_ARITHMETIC.power(int(count), exponent)) for count in distinct])
+    return powered[which] / math.fsum(powered * times)
+
+
+def alias_table(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds uint32 [V] and aliases int32 [V] for draws in constant time.
+
+    The probabilities become integers in units of 1 / (V * 2^32) first, rounded down;
+    the most probable word takes what is left over (at most one 2^32nd). From there
+    the table is exact.
+
+    Args:
+      probability: float64 [V], sums to 1 but for rounding; V < 2^31.
+    """
+    total = probability.size << 32
+    weight = np.floor(probability * float(total)).astype(np.int64)
+    weight[np.argmax(probability)] += total - int(weight.sum())
+    threshold = np.empty(probability.size, np.uint32)
+    alias = np.empty(probability.size, np.int32)
+    fill_alias_table(weight, threshold, alias)
+    return threshold, alias
+
+
+def keep_thresholds(counts: np.ndarray, subsample: float) -> np.ndarray:
+    """Subsampling as uint32 [V]: a token is kept when a random 32-bit number is at most this.
+
+    Kept with probability (sqrt(c / (t n)) + 1) t n / c for a word of c among n tokens
+    and t = `subsample`, as word2vec.c does; always when that is above 1 or t is 0.
+    """
+    counts = _checked(counts)
+    if not subsample:
+        return np.full(counts.size, _ALWAYS, np.uint32)
+    allowance = subsample * float(counts.sum())
+    share = (np.sqrt(counts / allowance) + 1.0) * allowance / counts
+    return np.minimum(np.floor(share * 2.0**32), float(_ALWAYS)).astype(np.uint32)
+
+
+def _checked(counts: np.ndarray) -> np.ndarray:
+    counts = np.asarray(counts, np.int64)
+    if not counts.size:
+        raise InputError("the vocabulary has no word, so there is no unigram distribution")
+    if counts.min() < 1:
+        raise ValueError("every count must be positive")
+    return counts
