@@ -1,0 +1,63 @@
+"""Backends: one training step, several ways to compute it.
+
+`reference` is readable, `plain` is the definition written down, `cpu` is fast;
+`plain` and `cpu` agree in every bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+TILE = 16
+"""Rows whose context gradients are summed first (the tile a GPU block would hold)."""
+CHUNK = 256
+"""Rows whose gradients are summed before they are added to the weights: what threads share out."""
+LOSS_TILES = 64
+"""The loss is taken from the pairs of every 64th tile of a step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Training rows: each has a target, one or more contexts and K negatives."""
+
+    target: np.ndarray
+    """int32 [n]"""
+    offset: np.ndarray
+    """int32 [n+1]: the contexts of row i are context[offset[i]:offset[i+1]]"""
+    context: np.ndarray
+    """int32 [offset[n]]"""
+    negatives: np.ndarray
+    """int32 [n, K]"""
+
+    @property
+    def rows(self) -> int:
+        return len(self.target)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepLoss:
+    """Cross-entropy of the sampled pairs, step by step."""
+
+    total: np.ndarray
+    """float64 [S]"""
+    pairs: np.ndarray
+    """int64 [S]"""
+
+
+class Backend(Protocol):
+    """What trains: consecutive steps in, weights out."""
+
+    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        """Run S consecutive steps.
+
+        Args:
+          batch: the rows of all of them, in corpus order.
+          bounds: int64 [S+1]; step s is the rows bounds[s]:bounds[s+1], perhaps none.
+          learning_rates: float32 [S].
+        """
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Input and output vectors, float32 [V, dims] each, copied."""

@@ -1,0 +1,41 @@
+"""Initial input vectors: uniform in [-0.5, 0.5) / dims, as word2vec.c starts them.
+
+The draw depends on the seed and the word's own bytes, so a word starts the same
+in any vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipeline.kernels import philox
+from pipeline.kernels.compile import kernel
+
+u32 = np.uint32
+
+
+def initial_vectors(words: Iterable[str], dims: int, seed: int) -> np.ndarray:
+    """float32 [V, dims], one row a word."""
+    keys = [hashlib.blake2b(word.encode(), digest_size=8).digest() for word in words]
+    hashes = np.frombuffer(b"".join(keys), "<u4").reshape(-1, 2).astype(u32)
+    vectors = np.empty((len(hashes), dims), np.float32)
+    _draw(vectors, hashes, *philox.key_of(seed))
+    return vectors
+
+
+@kernel
+def _draw(vectors, hashes, k0, k1):
+    """Numbers 4b..4b+3 of a word are the words of counter (hash, purpose, b), their top 24 bits."""
+    dims = vectors.shape[1]
+    divisor = np.float32(dims)
+    unit = np.float32(2.0**-24)
+    half = np.float32(0.5)
+    for word in range(len(vectors)):
+        for block in range((dims + 3) // 4):
+            drawn = philox.philox(hashes[word, 0], hashes[word, 1], u32(philox.INITIAL_VECTORS), u32(block), k0, k1)
+            for j in range(min(4, dims - 4 * block)):
+                r = drawn[0] if j == 0 else drawn[1] if j == 1 else drawn[2] if j == 2 else drawn[3]
+                vectors[word, 4 * block + j] = (np.float32(r >> u32(8)) * unit - half) / divisor

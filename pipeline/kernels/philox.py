@@ -1,0 +1,64 @@
+"""Philox4x32-10, the counter-based random numbers of every draw.
+
+Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC'11).
+A draw is a function of (seed, position, epoch, purpose, draw) alone, so any
+worker, thread or device makes the same one, in any order.
+
+Counter words: position's low 32 bits; position's high 16 bits and the epoch in
+the high half; purpose; draw. Key words: the seed's low and high half.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.kernels.compile import kernel
+
+u32, u64 = np.uint32, np.uint64
+
+KEEP_AND_RADIUS = 0
+NEGATIVES = 1
+REDRAW = 2
+EXACT_DRAW = 3
+INITIAL_VECTORS = 4
+"""Purposes: what a draw is for. Each has its own counters."""
+
+_M0, _M1 = u64(0xD2511F53), u64(0xCD9E8D57)
+_W0, _W1 = u32(0x9E3779B9), u32(0xBB67AE85)
+_HALF = u64(32)
+
+
+@kernel(inline="always")
+def philox(c0, c1, c2, c3, k0, k1):
+    """Four uint32 from a counter of four and a key of two uint32."""
+    for _ in range(10):
+        p0 = _M0 * u64(c0)
+        p1 = _M1 * u64(c2)
+        c0, c1, c2, c3 = u32(p1 >> _HALF) ^ c1 ^ k0, u32(p1), u32(p0 >> _HALF) ^ c3 ^ k1, u32(p0)
+        k0 = u32(k0 + _W0)
+        k1 = u32(k1 + _W1)
+    return c0, c1, c2, c3
+
+
+@kernel(inline="always")
+def below(x, n):
+    """Integer in 0..n-1 from one uint32, by multiply-high (n < 2**32)."""
+    return np.int64((u64(x) * u64(n)) >> _HALF)
+
+
+@kernel
+def words(c0, c1, c2, c3, k0, k1):
+    """Philox over arrays of counters: uint32 [n] each -> uint32 [4, n]."""
+    out = np.empty((4, len(c0)), u32)
+    for i in range(len(c0)):
+        a, b, c, d = philox(c0[i], c1[i], c2[i], c3[i], k0, k1)
+        out[0, i] = a
+        out[1, i] = b
+        out[2, i] = c
+        out[3, i] = d
+    return out
+
+
+def key_of(seed: int) -> tuple[np.uint32, np.uint32]:
+    """The two key words of a 64-bit seed."""
+    return u32(seed & 0xFFFFFFFF), u32(seed >> 32)
