@@ -1,0 +1,244 @@
+"""Negative sampling as five classic layers, forward and backward, to be read.
+
+A layer has `params` (its arrays), `grads` (arrays of the same shapes, overwritten by
+each `backward`), `forward` and `backward`. Arrays may be NumPy or CuPy, of any float
+type; n is the number of examples, K of negatives, V of words.
+
+These layers make `backends.reference`; training for real happens in `backends.cpu`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline import unigram
+from pipeline.arrays import add_rows, array_module, to_host
+from pipeline.errors import InputError
+
+Array = Any
+"""A NumPy or CuPy array."""
+
+SAMPLING_LAWS = ("distinct", "any")
+_SAMPLER_BLOCK = 1 << 22
+"""Random numbers drawn at a time: 32 MiB."""
+
+
+class Embedding:
+    """Looks up rows of a table."""
+
+    def __init__(self, W: Array):
+        """Args: W, [V, dims], the table; kept, not copied."""
+        xp = array_module(W)
+        self.params = [W]
+        self.grads = [xp.zeros(W.shape, xp.result_type(W.dtype, xp.float32))]
+        self.index: Array = None
+
+    def forward(self, index: Array) -> Array:
+        """Rows [..., dims] of the words `index` [...]."""
+        (W,) = self.params
+        self.index = array_module(W).asarray(index)
+        return W[self.index]
+
+    def backward(self, dout: Array) -> None:
+        """The gradient of the table from that of the rows; a word looked up twice gets both."""
+        (dW,) = self.grads
+        dW[...] = 0
+        add_rows(dW, self.index, array_module(dW).asarray(dout, dW.dtype))
+
+
+class EmbeddingDot:
+    """Scores vectors against rows of a table by their inner products."""
+
+    def __init__(self, W: Array):
+        """Args: W, [V, dims], the table; kept, not copied."""
+        self.embedding = Embedding(W)
+        self.params = self.embedding.params
+        self.grads = self.embedding.grads
+        self.h: Array = None
+        self.rows: Array = None
+
+    def forward(self, h: Array, index: Array) -> Array:
+        """Scores of h [n, dims] against the words `index`, [n] or several for each, [n, K]."""
+        self.rows = self.embedding.forward(index)
+        self.h = array_module(self.rows).asarray(h)
+        self.h = self.h.reshape(len(self.h), *[1] * (self.rows.ndim - 2), -1)
+        return (self.h * self.rows).sum(axis=-1)
+
+    def backward(self, dout: Array) -> Array:
+        """The gradient of h, [n, dims], from that of the scores; that of the table is left in `grads`."""
+        dout = array_module(self.rows).asarray(dout)[..., None]
+        self.embedding.backward(dout * self.h)
+        dh = dout * self.rows
+        return dh.reshape(len(dh), -1, dh.shape[-1]).sum(axis=1)
+
+
+class SigmoidWithLoss:
+    """Sigmoid and mean cross-entropy in one, so that large scores neither overflow nor lose the loss.
+
+    After `forward`, `losses` holds the float64 loss of each score, 0 where it is left out.
+    """
+
+    def __init__(self) -> None:
+        self.params: list[Array] = []
+        self.grads: list[Array] = []
+        self.losses: Array = None
+        self.count = 0
+        self._dscores: Array = None
+
+    def forward(self, scores: Array, labels: Array, counted: Array | None = None) -> float:
+        """Mean cross-entropy of scores and labels of any one shape.
+
+        Args:
+          scores: floats; of any size.
+          labels: 1 where the answer is yes, 0 where it is no.
+          counted: bool, False where a score has no part in mean and gradient; default: all count.
+
+        Returns:
+          the mean over the scores that count; 0 when none does.
+        """
+        xp = array_module(scores)
+        scores = xp.asarray(scores)
+        if scores.dtype.kind != "f":
+            scores = scores.astype(xp.float64)
+        labels = xp.asarray(labels)
+        x = scores.astype(xp.float64)
+        small = xp.exp(-xp.abs(x))  # the one exponential that cannot overflow, whatever the sign
+        sigmoid = xp.where(x >= 0, 1.0, small) / (1.0 + small)
+        losses = xp.maximum(x, 0.0) - x * labels + xp.log1p(small)
+        dscores = sigmoid - labels
+        self.count = scores.size
+        if counted is not None:
+            losses = xp.where(counted, losses, 0.0)
+            dscores = xp.where(counted, dscores, 0.0)
+            self.count = int(xp.count_nonzero(counted))
+        self.losses = losses
+        self._dscores = dscores.astype(scores.dtype)
+        return float(losses.sum()) / max(self.count, 1)
+
+    def backward(self, dout: float = 1.0) -> Array:
+        """The gradient of the scores."""
+        return self._dscores * (dout / max(self.count, 1))
+
+
+class UnigramSampler:
+    """Draws negatives from the powered unigram distribution of a corpus, by one of two laws.
+
+    distinct: K words for each target, never the target and none twice: successive draws,
+      as `numpy.random.choice(V, K, replace=False, p=p)` with the target's p set to 0.
+    any: K independent draws, which may repeat and may hit the target.
+
+    The laws are those of `pipeline.batches`, the random numbers are not.
+    """
+
+    def __init__(self, corpus: Array, power: float, sample_size: int, law: str = "distinct",
+                 seed: int | None = None):
+        """Args:
+          corpus: ids of words [n]; V is the largest plus 1, a word that does not occur is never drawn.
+          power: exponent of the distribution.
+          sample_size: K.
+          law: "distinct" or "any".
+          seed: makes the draws repeatable.
+
+        Raises:
+          InputError: the corpus is empty, or has too few words for K distinct negatives.
+        """
+        if law not in SAMPLING_LAWS:
+            raise ValueError(f"law={law!r}: allowed are {', '.join(SAMPLING_LAWS)}")
+        xp = self._xp = array_module(corpus)
+        counts = xp.bincount(xp.asarray(corpus).ravel())
+        occurs = counts > 0
+        self.word_p = xp.zeros(counts.shape)
+        self.word_p[occurs] = xp.asarray(unigram.powered_distribution(to_host(counts[occurs]), power))
+        self.sample_size = sample_size
+        self.law = law
+        self._random = xp.random.default_rng(seed)
+        running = xp.cumsum(self.word_p)
+        self._running = running / running[-1]  # ends in exactly 1, which no random number reaches
+        self._mean_wait = xp.full(counts.shape, xp.inf)
+        self._mean_wait[occurs] = 1.0 / self.word_p[occurs]
+        words = int(occurs.sum())
+        if law == "distinct" and words <= sample_size:
+            raise InputError(
+                f"{sample_size} distinct negatives need more than {sample_size} words, the corpus has {words}"
+            )
+
+    def get_negative_sample(self, target: Array) -> Array:
+        """Negatives int [n, K] for the targets [n]."""
+        target = self._xp.asarray(target)
+        if self.law == "any":
+            return self._independent(len(target))
+        rows = max(1, _SAMPLER_BLOCK // self.word_p.size)
+        blocks = [self._successive(target[i : i + rows]) for i in range(0, len(target), rows)]
+        return self._xp.concatenate(blocks) if blocks else self._independent(0)
+
+    def _independent(self, n: int) -> Array:
+        point = self._random.random((n, self.sample_size))
+        return self._xp.searchsorted(self._running, point, side="right")
+
+    def _successive(self, target: Array) -> Array:
+        """A race: word i arrives after an exponential time of mean 1/p_i, the first K are the draw.
+
+        Exponential times have no memory, so who comes next is independent of the wait
+        so far and has probability p_i among those still out: successive sampling
+        (Efraimidis and Spirakis 2006), without a loop.
+        """
+        xp, n, k = self._xp, len(target), self.sample_size
+        arrival = self._random.standard_exponential((n, self.word_p.size)) * self._mean_wait
+        arrival[xp.arange(n), target] = xp.inf
+        first = xp.argpartition(arrival, k - 1, axis=1)[:, :k]
+        order = xp.argsort(xp.take_along_axis(arrival, first, axis=1), axis=1)
+        return xp.take_along_axis(first, order, axis=1)
+
+
+class NegativeSamplingLoss:
+    """Loss of telling each target from K negatives: 1 + K sigmoid heads over one output table.
+
+    Head 0 scores the target (label 1), the others the negatives (label 0). A negative
+    equal to its target is thus trained under both labels, unless `zero_hits` is set.
+    """
+
+    def __init__(self, W: Array, corpus: Array | None = None, power: float = 0.75, sample_size: int = 5,
+                 law: str = "distinct", seed: int | None = None):
+        """Args:
+          W: [V, dims], the output table; kept, not copied.
+          corpus: ids of words the negatives are drawn by; None when each `forward` is given its negatives.
+          power, sample_size, law, seed: as for UnigramSampler.
+        """
+        self.sampler = None if corpus is None else UnigramSampler(corpus, power, sample_size, law, seed)
+        self.score = EmbeddingDot(W)
+        self.loss = SigmoidWithLoss()
+        self.params = self.score.params
+        self.grads = self.score.grads
+        self.index: Array = None
+        self.counted: Array = None
+
+    def forward(self, h: Array, target: Array, negatives: Array | None = None,
+                zero_hits: bool = False) -> float:
+        """The sum over the heads of their mean losses over n examples.
+
+        Args:
+          h: [n, dims], one vector for each example.
+          target: int [n].
+          negatives: int [n, K]; drawn when not given.
+          zero_hits: leave out negatives equal to their target: no loss, no gradient.
+        """
+        xp = array_module(*self.params)
+        target = xp.asarray(target)
+        if negatives is None:
+            if self.sampler is None:
+                raise ValueError("a loss without a corpus needs its negatives given")
+            negatives = self.sampler.get_negative_sample(target)
+        negatives = xp.asarray(negatives)
+        self.index = xp.concatenate([target[:, None], negatives], axis=1)
+        labels = xp.zeros(self.index.shape)
+        labels[:, 0] = 1
+        self.counted = xp.ones(self.index.shape, bool)
+        if zero_hits:
+            self.counted[:, 1:] = negatives != target[:, None]
+        mean = self.loss.forward(self.score.forward(h, self.index), labels, self.counted)
+        return mean * self.loss.count / max(len(target), 1)
+
+    def backward(self, dout: float = 1.0) -> Array:
+        """The gradient of h, [n, dims]; that of the table is left in `grads`."""
+        heads = dout * self.loss.count / max(len(self.index), 1)
+        return self.score.backward(self.loss.backward(heads))

@@ -1,0 +1,74 @@
+"""Nearest words by the cosine of their vectors, in blocks, on NumPy or CuPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.arrays import array_module, to_host
+from pipeline.layers import Array
+
+QUERY_BLOCK = 256
+"""Rows compared at a time ..."""
+VECTOR_BLOCK = 16384
+"""... with this many others: 16 MiB of float32 similarities, whatever the vocabulary."""
+
+
+def nearest(vectors: Array, rows: Array, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k vectors most similar to each of some rows, the row itself left out.
+
+    Args:
+      vectors: float [V, dims], finite. A vector of zeros has similarity 0 to all.
+      rows: int [n], which rows to find neighbours of.
+      k: how many; all others when there are fewer.
+
+    Returns:
+      int64 [n, k], rows in order of falling similarity, the lower one first where it is
+      equal; and their cosines, floating [n, k]. Both in the memory of the CPU.
+    """
+    rows = to_host(rows).astype(np.int64).ravel()
+    k = max(0, min(k, len(vectors) - 1))
+    blocks = [_nearest_block(vectors, rows[i : i + QUERY_BLOCK], k) for i in range(0, len(rows), QUERY_BLOCK)]
+    if not blocks or not k:
+        return np.empty((len(rows), k), np.int64), np.empty((len(rows), k), vectors.dtype)
+    ids, cosines = zip(*blocks)
+    return np.concatenate(ids), np.concatenate(cosines)
+
+
+def _nearest_block(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """`nearest` for few rows: keeps the best k so far while it passes over the vectors."""
+    xp = array_module(vectors)
+    queries = xp.asarray(rows)
+    unit_queries = _unit(vectors[queries])
+    best_ids = xp.zeros((len(rows), 0), xp.int64)
+    best = xp.zeros((len(rows), 0), vectors.dtype)
+    for start in range(0, len(vectors), VECTOR_BLOCK):
+        block = vectors[start : start + VECTOR_BLOCK]
+        ids = xp.arange(start, start + len(block))
+        cosine = unit_queries @ _unit(block).T
+        cosine = xp.where(ids == queries[:, None], -xp.inf, cosine)
+        best = xp.concatenate([best, cosine], axis=1)
+        best_ids = xp.concatenate([best_ids, xp.broadcast_to(ids, cosine.shape)], axis=1)
+        if best.shape[1] > k:
+            columns = _largest(best, k)
+            best = xp.take_along_axis(best, columns, axis=1)
+            best_ids = xp.take_along_axis(best_ids, columns, axis=1)
+    order = xp.argsort(-best, axis=1, kind="stable")
+    return (to_host(xp.take_along_axis(best_ids, order, axis=1)),
+            to_host(xp.take_along_axis(best, order, axis=1)))
+
+
+def _largest(values: Array, k: int) -> Array:
+    """Columns of the k largest values of each row, in ascending order; of equal values the first ones."""
+    xp = array_module(values)
+    edge = -xp.partition(-values, k - 1, axis=1)[:, k - 1 : k]
+    above, equal = values > edge, values == edge
+    room = k - above.sum(axis=1, keepdims=True)
+    chosen = above | (equal & (xp.cumsum(equal, axis=1) <= room))
+    return xp.nonzero(chosen)[1].reshape(len(values), k)
+
+
+def _unit(vectors: Array) -> Array:
+    """Vectors of length 1, zeros left as they are."""
+    xp = array_module(vectors)
+    length = xp.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
+    return vectors / xp.where(length == 0, 1, length).astype(vectors.dtype)
