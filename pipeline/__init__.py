@@ -1,0 +1,4 @@
+"""What each stage does, on NumPy and Arrow, with no Beam in it.
+
+The Beam form of a stage has the same module name in `transforms`.
+"""

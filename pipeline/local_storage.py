@@ -1,0 +1,219 @@
+"""Storage in a folder: temporary file, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pipeline.errors import ArtifactError, InputError
+from pipeline.storage import Data, Listing, ObjectInfo, Storage, checked_path, path_order
+
+_TEMPORARY = ".beam2vec-tmp-"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What link() says on file systems without hard links."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalStorage(Storage):
+    """A folder; it is made by the first put."""
+
+    root: str
+
+    def _file(self, path: str) -> str:
+        return os.path.join(self.root, checked_path(path))
+
+    def list(self, prefix: str = "") -> Listing:
+        top = os.path.join(self.root, checked_path(prefix)) if prefix else self.root
+
+        def stop(error: OSError) -> None:
+            # A folder that a racing delete removed holds nothing; one that cannot be read is an error.
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise error
+
+        found = []
+        with _local_errors(top):
+            for folder, _, names in os.walk(top, onerror=stop):
+                for name in names:
+                    if not name.startswith(_TEMPORARY):
+                        info = self.info(os.path.relpath(os.path.join(folder, name), self.root))
+                        found += [info] if info else []
+        return sorted(found, key=path_order)
+
+    def info(self, path: str) -> ObjectInfo | None:
+        file = self._file(path)
+        with _local_errors(file):
+            try:
+                found = os.stat(file)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return ObjectInfo(path, found.st_size, str(found.st_mtime_ns))
+
+    def find(self, path: str) -> bytes | None:
+        file = self._file(path)
+        with _local_errors(file):
+            try:
+                with open(file, "rb") as reader:
+                    return reader.read()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        with _local_errors(self._file(path)), open(self._file(path), "rb", buffering=0) as reader:
+            reader.seek(start)
+            parts = []
+            while length > 0 and (part := reader.read(length)):  # one raw read gives at most 2 GiB
+                parts.append(part)
+                length -= len(part)
+            return b"".join(parts)
+
+    def open(self, path: str) -> BinaryIO:
+        with _local_errors(self._file(path)):
+            return open(self._file(path), "rb")
+
+    def put(self, path: str, data: Data) -> None:
+        file = self._file(path)
+        with _local_errors(file), _temporary(file, data) as temporary:
+            os.replace(temporary, file)
+
+    def create(self, path: str, data: Data) -> bool:
+        file = self._file(path)
+        with _local_errors(file), _temporary(file, data) as temporary:
+            try:
+                os.link(temporary, file)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return _create_exclusively(file, data)
+        return True
+
+    def swap(self, path: str, old: bytes, new: Data) -> bool:
+        file = self._file(path)
+        with _local_errors(file), _folder_lock(os.path.dirname(file)):
+            if self.find(path) != old:
+                return False
+            self.put(path, new)
+            return True
+
+    def delete(self, path: str) -> None:
+        file = self._file(path)
+        with _local_errors(file):
+            try:
+                os.unlink(file)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            folder = os.path.dirname(file)
+            _sync(folder)
+            with contextlib.suppress(OSError):  # the first folder that is not empty ends this
+                while folder != self.root:
+                    os.rmdir(folder)
+                    folder = os.path.dirname(folder)
+
+    def sweep(self, older_than: float = 3600.0) -> None:
+        before = time.time() - older_than
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                file = os.path.join(folder, name)
+                with contextlib.suppress(OSError):
+                    if name.startswith(_TEMPORARY) and os.stat(file).st_mtime < before:
+                        os.unlink(file)
+
+
+@contextlib.contextmanager
+def _temporary(file: str, data: Data) -> Iterator[str]:
+    """A synced file with `data` beside `file`; the folder is synced afterwards, the temporary name gone."""
+    folder = os.path.dirname(file)
+    temporary = os.path.join(folder, _TEMPORARY + secrets.token_hex(8))
+    try:
+        for attempt in range(10):
+            try:
+                _make_folder(folder)
+                writer = open(temporary, "xb")  # noqa: SIM115
+                break
+            except FileNotFoundError:  # a delete beside us removed the folder while it was empty
+                if attempt == 9:
+                    raise
+        with writer:
+            writer.write(data)
+            writer.flush()
+            os.fsync(writer.fileno())
+        yield temporary
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        _sync(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _make_folder(folder: str) -> None:
+    """makedirs that survives a power cut: each new name is synced into its parent."""
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder)
+    _make_folder(parent)
+    try:
+        os.mkdir(folder)
+        _sync(parent)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
+
+
+def _sync(folder: str) -> None:
+    """Makes renames in a folder durable, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _create_exclusively(file: str, data: Data) -> bool:
+    """create() for file systems without hard links; a reader may see the file while it fills."""
+    try:
+        with open(file, "xb") as writer:
+            writer.write(data)
+            writer.flush()
+            os.fsync(writer.fileno())
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _folder_lock(folder: str) -> Iterator[None]:
+    """Excludes the swaps of other threads and processes in this folder, where the file system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems lock no folders
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _local_errors(file: str) -> Iterator[None]:
+    """OSError -> one line that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ArtifactError(f"{file} does not exist") from None
+    except OSError as error:
+        why = error.strerror or str(error)
+        users = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+        raise (InputError if error.errno in users else ArtifactError)(f"{file}: {why}") from error

@@ -1,0 +1,215 @@
+"""Storage in a bucket (s3://, gs://, az://) or, for tests, in memory, through obstore."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import io
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+import obstore.exceptions
+import obstore.store
+
+from pipeline.errors import ArtifactError, InputError, PipelineError
+from pipeline.storage import Data, Listing, ObjectInfo, Storage, checked_path, path_order
+
+_READ_AHEAD = 8 << 20
+_REFUSED = (
+    PermissionError,
+    ValueError,
+    obstore.exceptions.PermissionDeniedError,
+    obstore.exceptions.UnauthenticatedError,
+)
+"""What the user has to change: credentials, or a name that no object may have."""
+
+
+_stores: dict[str, Any] = {}
+_stores_lock = threading.Lock()
+
+
+def _open_store(bucket: str) -> Any:
+    """The client of a bucket, one a process: connections and credentials are shared by all storages.
+
+    Only the bucket goes through a url parser, so that keys may hold %, # and ?.
+    """
+    with _stores_lock:
+        if bucket not in _stores:
+            try:
+                if bucket.startswith("memory://"):
+                    _stores[bucket] = obstore.store.MemoryStore()
+                else:
+                    _stores[bucket] = obstore.store.from_url(bucket)
+            except Exception as error:
+                raise InputError(f"{bucket}: {_first_line(error)}") from error
+        return _stores[bucket]
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectStorage(Storage):
+    """A prefix of a bucket, through obstore, which retries what a network loses (10 times, 3 minutes)."""
+
+    root: str
+
+    @functools.cached_property
+    def _place(self) -> tuple[str, str]:
+        """(scheme://bucket, prefix with its closing "/", or "")."""
+        scheme, _, rest = self.root.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        return f"{scheme}://{bucket}", f"{prefix}/" if prefix else ""
+
+    @property
+    def _store(self) -> Any:
+        return _open_store(self._place[0])
+
+    def _key(self, path: str) -> str:
+        return self._place[1] + checked_path(path)
+
+    def list(self, prefix: str = "") -> Listing:
+        ours = self._place[1]
+        folder = ours + (checked_path(prefix).rstrip("/") + "/" if prefix else "")
+        with self._errors(prefix):
+            found = [
+                ObjectInfo(item["path"][len(ours) :], item["size"], _version(item))
+                for page in self._store.list(folder or None, chunk_size=1000)
+                for item in page
+            ]
+        return sorted(found, key=path_order)
+
+    def info(self, path: str) -> ObjectInfo | None:
+        with self._errors(path):
+            try:
+                item = self._store.head(self._key(path))
+            except FileNotFoundError:
+                return None
+        return ObjectInfo(path, item["size"], _version(item))
+
+    def find(self, path: str) -> bytes | None:
+        found = self._find(path)
+        return found[0] if found else None
+
+    def _find(self, path: str) -> tuple[bytes, dict[str, Any]] | None:
+        with self._errors(path):
+            try:
+                result = self._store.get(self._key(path))
+                return bytes(result.bytes()), result.meta
+            except FileNotFoundError:
+                return None
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        with self._errors(path):
+            if length <= 0:
+                return b""
+            try:
+                return bytes(self._store.get_range(self._key(path), start=start, length=length))
+            except obstore.exceptions.BaseError:
+                info = self.info(path)
+                if info and start >= info.size:  # stores refuse a range behind the end
+                    return b""
+                raise
+
+    def open(self, path: str) -> BinaryIO:
+        info = self.info(path)
+        if info is None:
+            raise ArtifactError(f"{self.uri(path)} does not exist")
+        return cast(BinaryIO, io.BufferedReader(_RangeReader(self, path, info.size), _READ_AHEAD))
+
+    def put(self, path: str, data: Data) -> None:
+        with self._errors(path):
+            self._store.put(self._key(path), _bytes(data))
+
+    def create(self, path: str, data: Data) -> bool:
+        with self._errors(path):
+            try:
+                self._store.put(self._key(path), _bytes(data), mode="create")
+            except (FileExistsError, obstore.exceptions.AlreadyExistsError):
+                return False
+        return True
+
+    def swap(self, path: str, old: bytes, new: Data) -> bool:
+        found = self._find(path)
+        if found is None or found[0] != old:
+            return False
+        mode = {name: found[1][name] for name in ("e_tag", "version") if found[1].get(name)}
+        with self._errors(path):
+            try:
+                self._store.put(self._key(path), _bytes(new), mode=mode)
+            except (obstore.exceptions.PreconditionError, FileNotFoundError):
+                return False
+            except (NotImplementedError, obstore.exceptions.NotSupportedError):
+                # A store without conditional replacement: the moment since _find stays open.
+                self._store.put(self._key(path), _bytes(new))
+        return True
+
+    def delete(self, path: str) -> None:
+        with self._errors(path), contextlib.suppress(FileNotFoundError):
+            self._store.delete(self._key(path))
+
+    @contextlib.contextmanager
+    def _errors(self, path: str) -> Iterator[None]:
+        """obstore's exceptions -> one line that names the uri."""
+        try:
+            yield
+        except PipelineError:
+            raise
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise InputError(f"{self.uri(path)}: there is no such bucket") from error
+            raise ArtifactError(f"{self.uri(path)} does not exist") from error
+        except _REFUSED as error:
+            raise InputError(f"{self.uri(path)}: {_first_line(error)}") from error
+        except (obstore.exceptions.BaseError, OSError, NotImplementedError) as error:
+            raise ArtifactError(f"{self.uri(path)}: {_first_line(error)}") from error
+
+
+def _bytes(data: Data) -> Data:
+    """A buffer as obstore takes it: one dimension of unsigned bytes."""
+    view = memoryview(data)
+    return view.cast("B") if view.nbytes else b""
+
+
+def _version(item: dict[str, Any]) -> str:
+    return str(item.get("e_tag") or item.get("version") or item["last_modified"].isoformat())
+
+
+def _first_line(error: BaseException) -> str:
+    """What obstore says, without the dump of its internals below."""
+    return str(error).split("\n", 1)[0]
+
+
+class _RangeReader(io.RawIOBase):
+    """A seekable raw file over read_range."""
+
+    def __init__(self, storage: Storage, path: str, size: int):
+        super().__init__()
+        self._storage, self._path, self._size, self._at = storage, path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        length = min(len(view), self._size - self._at)
+        if length <= 0:
+            return 0
+        data = self._storage.read_range(self._path, self._at, length)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -1,0 +1,173 @@
+"""What was made: one small JSON record an artefact, written after it.
+
+A stage's work counts as done when its record is there, names the present stage
+key, and its artefacts agree with it. So a crash between artefact and record
+costs that piece of work, never its correctness; two workers that make the same
+artefact write the same bytes, and the last one wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.errors import ArtifactError
+from pipeline.storage import Data, Storage
+
+FOLDER = "records"
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A stored object: its path in the output, the SHA-256 (hex) of its bytes, and their number."""
+
+    path: str
+    digest: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What one piece of a stage left: artefacts, and numbers about them.
+
+    `numbers` holds what later stages and reports ask for (tokens, lines, …):
+    JSON values; NumPy scalars are taken as plain numbers.
+    """
+
+    stage: str
+    name: str
+    key: str
+    artifacts: tuple[Artifact, ...] = ()
+    numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        return record_path(self.stage, self.name)
+
+
+def record_path(stage: str, name: str) -> str:
+    if not stage or not name or "/" in stage + name:
+        raise ValueError(f"a record's stage and name are single parts of a path, not {stage!r}, {name!r}")
+    return f"{FOLDER}/{stage}/{name}.json"
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value: keys sorted, no spaces, no NaN; NumPy scalars as plain numbers."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=_plain
+    ).encode()
+
+
+def _plain(value: Any) -> Any:
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no place in JSON")
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The records of one output, and the artefacts they speak of. Picklable."""
+
+    storage: Storage
+
+    def write_artifact(self, path: str, data: Data) -> Artifact:
+        """Stores the bytes; what it returns belongs into a record."""
+        self.storage.put(path, data)
+        view = memoryview(data)
+        return Artifact(path, hashlib.sha256(view).hexdigest(), view.nbytes)
+
+    def commit(self, record: Record) -> None:
+        """Makes the work count as done; its artefacts have to be there already."""
+        self.storage.put(record.path, _to_json(record))
+
+    def load(self, stage: str, name: str, key: str) -> Record | None:
+        """The record, if it is there, whole, and of this stage key; its artefacts are not looked at."""
+        data = self.storage.find(record_path(stage, name))
+        record = _from_json(data) if data is not None else None
+        if record is None or (record.stage, record.name, record.key) != (stage, name, key):
+            return None
+        return record
+
+    def valid(self, stage: str, name: str, key: str, check: str = "size") -> Record | None:
+        """As load; None also where an artefact is missing, or its "size" or "digest" differs."""
+        record = self.load(stage, name, key)
+        if record is None or any(self.damage(artifact, check) for artifact in record.artifacts):
+            return None
+        return record
+
+    def damage(self, artifact: Artifact, check: str = "digest") -> str | None:
+        """What is wrong with an artefact, in words that follow its name; None where nothing is."""
+        if check not in ("size", "digest"):
+            raise ValueError(f"check is size or digest, not {check!r}")
+        info = self.storage.info(artifact.path)
+        if info is None:
+            return "is missing"
+        if info.size != artifact.size:
+            return f"has {info.size} bytes where its record says {artifact.size}"
+        if check == "digest":
+            with self.storage.open(artifact.path) as reader:
+                found = hashlib.file_digest(reader, "sha256").hexdigest()  # type: ignore[arg-type]
+            return _compare(found, artifact.digest)
+        return None
+
+    def read(self, artifact: Artifact) -> bytes:
+        """The artefact's bytes, checked; ArtifactError names the artefact and the remedy."""
+        data = self.storage.find(artifact.path)
+        if data is None:
+            wrong: str | None = "is missing"
+        elif len(data) != artifact.size:
+            wrong = f"has {len(data)} bytes where its record says {artifact.size}"
+        else:
+            wrong = _compare(hashlib.sha256(data).hexdigest(), artifact.digest)
+        if data is None or wrong:
+            first = "" if data is None else "delete it and "
+            uri = self.storage.uri(artifact.path)
+            raise ArtifactError(f"{uri} {wrong}: {first}run the same command again, and it is made anew")
+        return data
+
+    def all(self, stage: str | None = None) -> list[Record]:
+        """Every whole record, of one stage or of all, ordered by path; artefacts are not looked at."""
+        return [record for _, record in self.scan(stage) if record]
+
+    def scan(self, stage: str | None = None) -> Iterator[tuple[str, Record | None]]:
+        """(path, record) of every record file; None where the file is damaged."""
+        for info in self.storage.list(f"{FOLDER}/{stage}" if stage else FOLDER):
+            if info.path.endswith(".json"):
+                data = self.storage.find(info.path)
+                if data is not None:
+                    record = _from_json(data)
+                    yield info.path, record if record and record.path == info.path else None
+
+    def remove(self, record: Record) -> None:
+        """Deletes the record, then its artefacts: a crash between them leaves bytes, never a false record."""
+        self.storage.delete(record.path)
+        for artifact in record.artifacts:
+            self.storage.delete(artifact.path)
+
+
+def _compare(found: str, recorded: str) -> str | None:
+    if found == recorded:
+        return None
+    return f"is damaged: its SHA-256 is {found[:16]}… where its record says {recorded[:16]}…"
+
+
+def _to_json(record: Record) -> bytes:
+    """Readable JSON; its last member is the SHA-256 of the rest, which shows a damaged number."""
+    body = json.loads(canonical_json(dataclasses.asdict(record)))
+    body["digest"] = hashlib.sha256(canonical_json(body)).hexdigest()
+    return json.dumps(body, indent=1).encode() + b"\n"
+
+
+def _from_json(data: bytes) -> Record | None:
+    """The record, or None where the text is not one, or was changed."""
+    try:
+        body = json.loads(data)
+        if body.pop("digest") != hashlib.sha256(canonical_json(body)).hexdigest():
+            return None
+        artifacts = tuple(Artifact(**artifact) for artifact in body.pop("artifacts"))
+        return Record(artifacts=artifacts, **body)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

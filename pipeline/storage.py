@@ -1,0 +1,163 @@
+"""Where artefacts lie: one small interface over folders and object stores.
+
+Nothing else in the project touches files. An object is there whole or not at
+all, whatever is killed when: a folder gets it by a synced temporary file and a
+rename, an object store by one PUT (or a multipart upload, complete or invisible).
+
+Credentials, regions and endpoints come from the environment (AWS_*, GOOGLE_*,
+AZURE_*), never from options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import urllib.parse
+from typing import BinaryIO
+
+from pipeline.errors import ArtifactError, InputError
+
+OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectInfo:
+    """What a listing knows of an object; `version` changes with its content (ETag, or mtime in ns)."""
+
+    path: str
+    size: int
+    version: str
+
+
+Listing = list[ObjectInfo]
+Data = bytes | bytearray | memoryview
+"""Anything with the buffer protocol is fine, pyarrow.Buffer too."""
+
+
+class Storage:
+    """Objects under one root. Picklable (by its root) and safe to use from many threads.
+
+    Paths are relative to the root, with "/" between their parts. Failures raise
+    one line that names the uri: InputError where the user has to change
+    something (permission, no such bucket), ArtifactError elsewhere (missing
+    object, full disk).
+    """
+
+    root: str
+
+    def list(self, prefix: str = "") -> Listing:
+        """Every object in the folder `prefix` and below, by the bytes of its path; [] where there is none.
+
+        Temporary files of writers at work, or killed, are left out.
+        """
+        raise NotImplementedError
+
+    def info(self, path: str) -> ObjectInfo | None:
+        """Size and version; None where there is no object."""
+        raise NotImplementedError
+
+    def find(self, path: str) -> bytes | None:
+        """The whole object; None where there is none."""
+        raise NotImplementedError
+
+    def read(self, path: str) -> bytes:
+        """The whole object; ArtifactError where there is none."""
+        data = self.find(path)
+        if data is None:
+            raise ArtifactError(f"{self.uri(path)} does not exist")
+        return data
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start`; fewer, down to none, at the end of the object."""
+        raise NotImplementedError
+
+    def open(self, path: str) -> BinaryIO:
+        """A seekable reader that holds no more than a few MiB."""
+        raise NotImplementedError
+
+    def put(self, path: str, data: Data) -> None:
+        """Writes or replaces the object, durably and at once."""
+        raise NotImplementedError
+
+    def create(self, path: str, data: Data) -> bool:
+        """Writes the object unless there is one: of several racing writers one gets True.
+
+        On an object store a lost answer that was tried again may read False
+        though the object is ours; who must know puts a token in and reads it.
+        """
+        raise NotImplementedError
+
+    def swap(self, path: str, old: bytes, new: Data) -> bool:
+        """Replaces the object if it still holds `old`; False where it holds anything else."""
+        raise NotImplementedError
+
+    def delete(self, path: str) -> None:
+        """Removes the object; none there is no error."""
+        raise NotImplementedError
+
+    def sweep(self, older_than: float = 3600.0) -> None:
+        """Removes temporary files that writers killed more than `older_than` seconds ago left."""
+
+    def uri(self, path: str) -> str:
+        """The object's full name, as it is shown to people and as `split_uri` takes it."""
+        return f"{self.root.rstrip('/')}/{path}" if path else self.root
+
+
+def open_storage(root: str) -> Storage:
+    """The storage of a folder (plain path or file://) or of a prefix in a bucket (s3://, gs://, az://).
+
+    memory://NAME/… lives in this process alone, for tests.
+    """
+    from pipeline.local_storage import LocalStorage
+    from pipeline.object_storage import ObjectStorage  # slow to import: only where storage is used
+
+    scheme, rest = _split_scheme(root)
+    if not scheme:
+        return LocalStorage(rest)
+    bucket, _, prefix = rest.partition("/")
+    if not bucket:
+        raise InputError(f"{root}: no bucket is named; write {scheme}://BUCKET/FOLDER")
+    prefix = "/".join(part for part in prefix.split("/") if part)
+    return ObjectStorage(f"{scheme}://{bucket}" + (f"/{prefix}" if prefix else ""))
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """(root, path) of one object, so that open_storage(root).read(path) reads it."""
+    scheme, rest = _split_scheme(uri)
+    if not scheme:
+        folder, name = os.path.split(rest)
+        return folder, name
+    bucket, _, path = rest.partition("/")
+    return f"{scheme}://{bucket}", path
+
+
+def _split_scheme(uri: str) -> tuple[str, str]:
+    """("", absolute path) of a local uri, else (scheme, what follows "://")."""
+    match = _SCHEME.match(uri)
+    if not uri:
+        raise InputError("an empty path names no place; write a folder or a uri such as s3://BUCKET/FOLDER")
+    if not match:
+        return "", os.path.abspath(os.path.expanduser(uri))
+    scheme, rest = match[1].lower(), uri[match.end() :]
+    if scheme == "file":
+        host, slash, path = rest.partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise InputError(f"{uri}: a file uri names no host; write file:///FOLDER or a plain path")
+        return "", os.path.abspath(urllib.parse.unquote("/" + path))
+    if scheme not in OBJECT_SCHEMES:
+        known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
+        raise InputError(f"{uri}: {scheme}:// is not known here; a plain path, file://, {known} are")
+    return scheme, rest
+
+
+def checked_path(path: str) -> str:
+    """Refuses a path that leaves its root: paths are read from records, and records can be damaged."""
+    if not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
+        raise ArtifactError(f"{path!r} is not the path of an object inside its folder")
+    return path
+
+
+def path_order(info: ObjectInfo) -> bytes:
+    return info.path.encode("utf-8", "surrogateescape")

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import os
+import pickle
+import secrets
+import threading
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import ArtifactError, InputError
+from pipeline.local_storage import LocalStorage
+from pipeline.object_storage import ObjectStorage
+from pipeline.storage import Storage, open_storage, split_uri
+
+
+@pytest.fixture(params=["folder", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path) -> Storage:
+    if request.param == "folder":
+        return open_storage(str(tmp_path / "a run, 100% ü#?*[x]"))
+    return open_storage(f"memory://{secrets.token_hex(8)}/some/pre fix")
+
+
+def paths(storage: Storage, prefix: str = "") -> list[str]:
+    return [info.path for info in storage.list(prefix)]
+
+
+def test_an_object_reads_back_whole_in_ranges_and_as_a_stream(storage):
+    data = bytes(range(256)) * 5
+    storage.put("folder/a b%20#?.bin", data)
+    assert storage.read("folder/a b%20#?.bin") == data
+    assert storage.read_range("folder/a b%20#?.bin", 10, 20) == data[10:30]
+    assert storage.read_range("folder/a b%20#?.bin", 1270, 100) == data[1270:]
+    assert storage.read_range("folder/a b%20#?.bin", 1280, 5) == b""
+    assert storage.read_range("folder/a b%20#?.bin", 9999, 5) == b""
+    assert storage.read_range("folder/a b%20#?.bin", 3, 0) == b""
+    with storage.open("folder/a b%20#?.bin") as reader:
+        assert reader.seek(-6, io.SEEK_END) == 1274
+        assert reader.read() == data[-6:]
+        assert reader.read(1) == b""
+        reader.seek(256)
+        assert reader.read(3) == b"\0\1\2"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", bytearray(b"xy"), memoryview(b"xyz"), pa.py_buffer(b"arrow")],
+    ids=lambda data: type(data).__name__,
+)
+def test_any_buffer_can_be_put_and_replaces_what_was_there(storage, data):
+    storage.put("a", b"something longer than the rest")
+    storage.put("a", data)
+    assert storage.read("a") == bytes(data)
+    assert storage.info("a").size == len(bytes(data))
+
+
+def test_a_reader_serves_gzip_and_parquet(storage):
+    table = pa.table({"word": ["a", "b"] * 1000})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    storage.put("t.parquet", buffer.getvalue())
+    storage.put("t.gz", gzip.compress(b"line\n" * 1000))
+    with storage.open("t.parquet") as reader:
+        assert pq.read_table(reader) == table
+    with storage.open("t.gz") as reader, gzip.open(reader) as text:
+        assert text.read() == b"line\n" * 1000
+
+
+def test_listing_is_by_folder_and_sorted_by_bytes(storage):
+    for path in ["b/2", "b/10", "bb/1", "é", "z", "Z"]:
+        storage.put(path, b"1")
+    if isinstance(storage, ObjectStorage):
+        storage.put("b", b"a name that is a folder's too")
+    assert paths(storage, "b") == ["b/10", "b/2"]
+    assert [path for path in paths(storage) if path != "b"] == ["Z", "b/10", "b/2", "bb/1", "z", "é"]
+    assert paths(storage, "nowhere") == []
+    assert all(info == storage.info(info.path) for info in storage.list())
+
+
+def test_version_changes_with_the_content(storage):
+    storage.put("a", b"1")
+    before = storage.info("a").version
+    time.sleep(0.01)
+    storage.put("a", b"2")
+    assert storage.info("a").version != before
+
+
+def test_what_is_missing_is_named(storage):
+    assert storage.info("folder/no") is None
+    assert storage.find("folder/no") is None
+    storage.delete("folder/no")
+    for call in (storage.read, storage.open, lambda path: storage.read_range(path, 0, 1)):
+        with pytest.raises(ArtifactError, match="folder/no does not exist"):
+            call("folder/no")
+
+
+def test_delete_takes_the_object_and_the_folders_it_empties(storage):
+    storage.put("a/b/1", b"1")
+    storage.put("a/2", b"1")
+    storage.delete("a/b/1")
+    assert paths(storage) == ["a/2"]
+    if isinstance(storage, LocalStorage):
+        assert os.listdir(os.path.join(storage.root, "a")) == ["2"]
+    storage.delete("a/2")
+    assert paths(storage) == []
+    storage.put("a/b/1", b"again")
+
+
+def test_of_many_creators_one_wins_and_nobody_sees_a_part(storage):
+    for round in range(10):
+        barrier, won, seen = threading.Barrier(8), [], []
+
+        def race(me: int, path: str, barrier=barrier, won=won, seen=seen) -> None:
+            barrier.wait()
+            if storage.create(path, b"%d" % me * 10_000):
+                won.append(me)
+            seen.append(storage.read(path))
+
+        threads = [threading.Thread(target=race, args=(me, f"round/{round}")) for me in range(8)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert len(won) == 1
+        assert set(seen) == {b"%d" % won[0] * 10_000}
+
+
+def test_of_many_swaps_of_one_content_one_wins(storage):
+    storage.put("a", b"old")
+    for round in range(10):
+        barrier, won = threading.Barrier(8), []
+        old = storage.read("a")
+
+        def race(me: int, barrier=barrier, won=won, old=old, round=round) -> None:
+            barrier.wait()
+            if storage.swap("a", old, b"%d %d" % (round, me)):
+                won.append(me)
+
+        threads = [threading.Thread(target=race, args=(me,)) for me in range(8)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert storage.read("a") == b"%d %d" % (round, *won)
+    assert not storage.swap("a", b"something else", b"no")
+    storage.delete("a")
+    assert not storage.swap("a", b"old", b"no")
+    assert paths(storage) == []
+
+
+def test_writers_and_deleters_of_one_folder_do_not_disturb_each_other(storage):
+    failures = []
+
+    def work(me: int) -> None:
+        try:
+            for _ in range(40):
+                storage.put(f"a/b/{me}", b"1")
+                storage.delete(f"a/b/{me}")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not failures
+    assert paths(storage) == []
+
+
+def test_storage_travels_by_pickle(storage):
+    storage.put("a", b"1")
+    again = pickle.loads(pickle.dumps(storage))
+    assert again == storage
+    assert again.read("a") == b"1"
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../a", "a/../../b", "a\0b"])
+def test_a_path_cannot_leave_its_root(storage, path):
+    for call in (storage.read, storage.delete, storage.info, lambda p: storage.put(p, b"")):
+        with pytest.raises(ArtifactError, match="not the path of an object"):
+            call(path)
+
+
+def test_a_uri_splits_into_a_root_and_a_path_that_read_it(storage):
+    storage.put("x y/c.txt", b"text")
+    root, path = split_uri(storage.uri("x y/c.txt"))
+    assert open_storage(root).read(path) == b"text"
+
+
+def test_uris_and_paths_name_the_same_storage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = str(tmp_path / "a b")
+    spelt = ["a b", "./a b/", "~/a b", folder, folder + "//", f"file://{tmp_path}/a%20b", f"file://localhost{folder}"]
+    assert {open_storage(root) for root in spelt} == {LocalStorage(folder)}
+    assert open_storage("a%20b").root == str(tmp_path / "a%20b")
+    assert open_storage("s3://bucket//x//y/").root == "s3://bucket/x/y"
+    assert open_storage("S3://bucket").uri("a/b") == "s3://bucket/a/b"
+    assert split_uri("gs://bucket/a/b%20c#.txt") == ("gs://bucket", "a/b%20c#.txt")
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        ("", "empty path"),
+        ("hdfs://name/x", "hdfs:// is not known"),
+        ("s3://", "no bucket"),
+        ("s3:///folder", "no bucket"),
+        ("file://host/x", "names no host"),
+    ],
+)
+def test_a_root_that_names_no_place_is_refused(root, message):
+    with pytest.raises(InputError, match=message):
+        open_storage(root)
+
+
+def test_a_killed_writer_leaves_nothing_to_see(tmp_path, monkeypatch):
+    storage = open_storage(str(tmp_path))
+    storage.put("a", b"old")
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            storage.put("a", b"new")
+        assert os.listdir(tmp_path) == ["a"]
+        patch.setattr(os, "unlink", die)  # what a SIGKILL leaves: the temporary file stays
+        with pytest.raises(KeyboardInterrupt):
+            storage.put("a", b"new")
+    assert len(os.listdir(tmp_path)) == 2
+    assert paths(storage) == ["a"]
+    assert storage.read("a") == b"old"
+    storage.sweep(older_than=3600)
+    assert len(os.listdir(tmp_path)) == 2
+    storage.sweep(older_than=-1)
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch):
+    storage = open_storage(str(tmp_path))
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArtifactError, match=f"^{tmp_path}/folder/a: No space left on device$"):
+        storage.put("folder/a", b"1")
+    assert paths(storage) == []
+
+
+def test_a_file_in_the_way_is_the_users_to_move(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="file/run/a: Not a directory"):
+        open_storage(str(tmp_path / "file" / "run")).put("a", b"1")
+    assert open_storage(str(tmp_path / "file")).list() == []
+
+
+def test_without_hard_links_create_still_has_one_winner(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    storage = open_storage(str(tmp_path))
+    assert storage.create("a", b"1")
+    assert not storage.create("a", b"2")
+    assert storage.read("a") == b"1"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_name_no_bucket_can_hold_is_an_input_error():
+    with pytest.raises(InputError, match="memory://x/a"):
+        open_storage("memory://x").put("a//b", b"")
