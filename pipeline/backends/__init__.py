@@ -61,3 +61,11 @@ class Backend(Protocol):
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Input and output vectors, float32 [V, dims] each, copied."""
+
+
+def padded(weights: np.ndarray, multiple: int = 16) -> np.ndarray:
+    """A copy with zeros up to a multiple of 16 dims: the lanes of the step's arithmetic."""
+    rows, dims = weights.shape
+    out = np.zeros((rows, -(-dims // multiple) * multiple), np.float32)
+    out[:, :dims] = weights
+    return out

@@ -1,0 +1,101 @@
+"""The training step on CPUs: Numba kernels, sixteen lanes, a team of threads."""
+
+from __future__ import annotations
+
+import mmap
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss
+from pipeline.kernels import step as kernels
+from pipeline.kernels.plan import new_plan
+
+_HUGE_PAGE = 2 << 20
+
+
+def aligned_zeros(numbers: int) -> np.ndarray:
+    """float32 zeros on a cache line, in huge pages where the system has them.
+
+    The rows of a step lie all over the weights: with small pages most of the time
+    goes into translating addresses.
+    """
+    size = max(4 * numbers, 64)
+    if size < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        raw = np.zeros(size + 64, np.uint8)
+        start = -raw.ctypes.data % 64
+    else:
+        pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE + _HUGE_PAGE)
+        try:
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:  # a kernel without them: only slower
+            pass
+        raw = np.frombuffer(pages, np.uint8)
+        start = -raw.ctypes.data % _HUGE_PAGE
+    return raw[start : start + 4 * numbers].view(np.float32)
+
+
+class CpuBackend:
+    """See `Backend`; the same bits for any number of threads, with AVX-512 or AVX2."""
+
+    def __init__(
+        self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, threads: int = 1
+    ):
+        self._rows, self._dims = w_in.shape
+        self._width = -(-self._dims // 16) * 16
+        self._in, self._out = self._load(w_in), self._load(w_out)
+        self._tau, self._cbow, self._zero_hits = np.float32(tau), model == "cbow", zero_hits
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="train")
+        self._room = (0, 0)
+        self._sums_in = self._sums_out = np.zeros(0, np.float32)
+        self._most_contexts = 0
+        self._scratch: list[kernels.Scratch] = []
+
+    def _load(self, weights: np.ndarray) -> np.ndarray:
+        flat = aligned_zeros(self._rows * self._width)
+        flat.reshape(self._rows, self._width)[:, : self._dims] = weights
+        return flat
+
+    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
+        self._make_room(batch, bounds, outputs)
+        plan = new_plan(batch.rows, len(batch.context), outputs, steps)
+        counters = np.zeros(3 + 2 * steps, np.int64)
+        most_rows = int(np.max(np.diff(bounds), initial=0))
+        tiles = -(-most_rows // (TILE * LOSS_TILES))
+        loss, pairs = np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64)
+        rows = (batch.target, batch.offset, batch.context, batch.negatives)
+
+        def run(thread: int) -> None:
+            kernels.train(
+                thread, self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
+                self._zero_hits, TILE, CHUNK, LOSS_TILES, self._in, self._out, self._width, plan,
+                self._sums_in, self._sums_out, self._scratch[thread], loss, pairs,
+            )  # fmt: skip
+
+        others = [self._pool.submit(run, thread) for thread in range(1, self._threads)]
+        run(0)
+        for other in others:
+            other.result()
+        return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
+
+    def _make_room(self, batch: Batch, bounds: np.ndarray, outputs: int) -> None:
+        """Buffers for the largest step and row seen so far."""
+        contexts = int(np.max(np.diff(batch.offset[bounds]), initial=1))
+        rows = int(np.max(np.diff(bounds), initial=1))
+        if contexts > self._room[0] or rows > self._room[1]:
+            self._room = max(contexts, self._room[0]), max(rows, self._room[1])
+            self._sums_in = aligned_zeros(self._room[0] * self._width)
+            self._sums_out = aligned_zeros(self._room[1] * outputs * self._width)
+        most = int(np.max(np.diff(batch.offset), initial=1))
+        if most > self._most_contexts:
+            self._most_contexts = most
+            self._scratch = [
+                kernels.new_scratch(most, outputs, self._width, self._rows, TILE, aligned_zeros)
+                for _ in range(self._threads)
+            ]
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
+        shape = (self._rows, self._width)
+        return self._in.reshape(shape)[:, : self._dims].copy(), self._out.reshape(shape)[:, : self._dims].copy()

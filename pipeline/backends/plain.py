@@ -1,0 +1,31 @@
+"""The definition of a training step as a backend: slow, single-threaded, the oracle of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
+from pipeline.kernels import definition
+
+
+class PlainBackend:
+    """See `Backend`; `model` is skipgram or cbow, `tau` the damping in pairs, `zero_hits` as in `Batch`."""
+
+    def __init__(self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool):
+        self._rows, self._dims = w_in.shape
+        self._in, self._out = padded(w_in), padded(w_out)
+        self._tau, self._cbow, self._zero_hits = np.float32(tau), model == "cbow", zero_hits
+
+    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        losses = [
+            definition.step(
+                batch.target[begin:end], batch.offset[begin : end + 1], batch.context, batch.negatives[begin:end],
+                self._in.reshape(-1), self._out.reshape(-1), self._in.shape[1], np.float32(lr), self._tau,
+                self._cbow, self._zero_hits, TILE, CHUNK, LOSS_TILES,
+            )
+            for begin, end, lr in zip(bounds[:-1], bounds[1:], learning_rates)
+        ]  # fmt: skip
+        return StepLoss(np.array([loss for loss, _ in losses], float), np.array([pairs for _, pairs in losses], int))
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._in[:, : self._dims].copy(), self._out[:, : self._dims].copy()

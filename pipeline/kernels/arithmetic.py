@@ -1,0 +1,92 @@
+"""The scalar arithmetic of a training step: sigmoid, step scale, cross-entropy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pipeline.kernels import lanes
+from pipeline.kernels.compile import kernel
+
+f32 = np.float32
+
+HALF, ONE, ZERO = f32(0.5), f32(1), f32(0)
+CLIP = f32(7.9)
+"""tanh is 1 to the last float32 bit but one from here on."""
+# tanh(h) ~ h (A0 + A1 u + ... ) / (B0 + B1 u + ...), u = h*h: the minimax quotient that Eigen made widely used.
+A = tuple(
+    f32(x)
+    for x in (
+        4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08,
+        -8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16,
+    )
+)  # fmt: skip
+B = tuple(f32(x) for x in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06))
+
+
+@kernel
+def minus_sigmoid(score):
+    """-sigmoid(score) from +, -, * and / alone, each rounded once: the same bits everywhere."""
+    h = min(max(score * HALF, -CLIP), CLIP)
+    u = h * h
+    p = h * (A[0] + u * (A[1] + u * (A[2] + u * (A[3] + u * (A[4] + u * (A[5] + u * A[6]))))))
+    q = B[0] + u * (B[1] + u * (B[2] + u * B[3]))
+    return -HALF - HALF * (p / q)
+
+
+@kernel
+def minus_sigmoid_lanes(scores):
+    """`minus_sigmoid` of sixteen scores."""
+    half = lanes.splat(HALF)
+    h = lanes.clamp(lanes.multiply(scores, half), lanes.splat(CLIP))
+    u = lanes.multiply(h, h)
+    p = lanes.splat(A[6])
+    p = lanes.add(lanes.splat(A[5]), lanes.multiply(u, p))
+    p = lanes.add(lanes.splat(A[4]), lanes.multiply(u, p))
+    p = lanes.add(lanes.splat(A[3]), lanes.multiply(u, p))
+    p = lanes.add(lanes.splat(A[2]), lanes.multiply(u, p))
+    p = lanes.add(lanes.splat(A[1]), lanes.multiply(u, p))
+    p = lanes.multiply(h, lanes.add(lanes.splat(A[0]), lanes.multiply(u, p)))
+    q = lanes.add(lanes.splat(B[2]), lanes.multiply(u, lanes.splat(B[3])))
+    q = lanes.add(lanes.splat(B[1]), lanes.multiply(u, q))
+    q = lanes.add(lanes.splat(B[0]), lanes.multiply(u, q))
+    return lanes.subtract(lanes.splat(-HALF), lanes.multiply(half, lanes.divide(p, q)))
+
+
+@kernel
+def step_scale(pairs, lr, tau):
+    """lr * min(1, tau / pairs): how far a row moves that `pairs` pairs touched in the step."""
+    c = f32(pairs)
+    return lr if c <= tau else (lr * tau) / c
+
+
+@kernel
+def cross_entropy(scores, at, count, outputs, target, negatives, zero_hits):
+    """Loss of one row's pairs: -log sigmoid(s) for the target, -log sigmoid(-s) for negatives, in float64.
+
+    Args:
+      scores: float32, [count, outputs] from index `at` on; output 0 is the target.
+      negatives: int32 [outputs - 1]; with `zero_hits`, those equal to `target` are left out.
+
+    Returns:
+      (sum, number of pairs).
+    """
+    linear = 0.0
+    product = 1.0  # of 1 + exp(-|s|): one logarithm for many pairs
+    logs = 0.0
+    pairs = 0
+    for k in range(outputs):
+        if k > 0 and zero_hits and negatives[k - 1] == target:
+            continue
+        for a in range(count):
+            score = np.float64(scores[at + a * outputs + k])
+            if k == 0:
+                score = -score
+            linear += max(score, 0.0)
+            product *= 1.0 + math.exp(-abs(score))
+            pairs += 1
+            if product > 1e200:
+                logs += math.log(product)
+                product = 1.0
+    return linear + logs + math.log(product), pairs

@@ -1,0 +1,153 @@
+"""The training step as it is defined, written plainly: the oracle of every other backend.
+
+No plan, no threads, dense tables of gradients. The order of every float
+operation here is the definition; see ARCHITECTURE.md, "The training step".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.kernels import lanes
+from pipeline.kernels.arithmetic import ONE, ZERO, cross_entropy, minus_sigmoid, step_scale
+from pipeline.kernels.compile import kernel
+
+f32 = np.float32
+
+
+@kernel
+def dot(x, i, y, j, dims):
+    """Row i of x times row j of y."""
+    sums = lanes.zero()
+    for q in range(0, dims, 16):
+        sums = lanes.fma(lanes.load(x, i * dims + q), lanes.load(y, j * dims + q), sums)
+    return lanes.total(sums)
+
+
+@kernel
+def add_scaled(to, i, scale, rows, j, dims):
+    """to[i] = fma(scale, rows[j], to[i])"""
+    factor = lanes.splat(scale)
+    for q in range(0, dims, 16):
+        lanes.store(to, i * dims + q, lanes.fma(factor, lanes.load(rows, j * dims + q), lanes.load(to, i * dims + q)))
+
+
+@kernel
+def clear(rows, i, dims):
+    for q in range(0, dims, 16):
+        lanes.store(rows, i * dims + q, lanes.zero())
+
+
+@kernel
+def step(target, offset, context, negatives, w_in, w_out, dims, lr, tau, cbow, zero_hits, tile, chunk, loss_tiles):
+    """One step: reads the weights as they are, then updates them in place.
+
+    Args:
+      target, offset, context, negatives: the step's rows, as in `Batch`; offset may start above 0.
+      w_in, w_out: float32 [V dims], dims a multiple of 16 (padded with zeros).
+
+    Returns:
+      (loss, pairs) of every `loss_tiles`-th tile.
+    """
+    n, count = negatives.shape
+    outputs = count + 1
+    v = len(w_in) // dims
+    tile_sum, chunk_in, chunk_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32), np.zeros(v * dims, f32)
+    new_in, new_out = w_in.copy(), w_out.copy()
+    pairs_in, pairs_out = count_pairs(target, offset, context, negatives, cbow, v)
+    e, h = np.zeros(dims, f32), np.zeros(dims, f32)
+    out = np.zeros(outputs, np.int64)
+    loss, pairs = 0.0, 0
+    for chunk_start in range(0, n, chunk):
+        chunk_end = min(chunk_start + chunk, n)
+        in_chunk, out_chunk = np.zeros(v, np.bool_), np.zeros(v, np.bool_)
+        for tile_start in range(chunk_start, chunk_end, tile):
+            tile_end = min(tile_start + tile, chunk_end)
+            in_tile = np.zeros(v, np.bool_)
+            tile_loss, tile_pairs = 0.0, 0
+            for t in range(tile_start, tile_end):
+                first, m = offset[t], offset[t + 1] - offset[t]
+                if m == 0:
+                    continue
+                out[0] = target[t]
+                for k in range(count):
+                    out[k + 1] = negatives[t, k]
+                terms = 1 if cbow else m
+                if cbow:
+                    clear(h, 0, dims)
+                    for a in range(m):
+                        add_scaled(h, 0, ONE, w_in, context[first + a], dims)
+                    share = lanes.splat(ONE / f32(m))
+                    for q in range(0, dims, 16):
+                        lanes.store(h, q, lanes.multiply(lanes.load(h, q), share))
+                scores, g = np.zeros(terms * outputs, f32), np.zeros(terms * outputs, f32)
+                for a in range(terms):
+                    for k in range(outputs):
+                        if cbow:
+                            score = dot(h, 0, w_out, out[k], dims)
+                        else:
+                            score = dot(w_in, context[first + a], w_out, out[k], dims)
+                        weight = minus_sigmoid(score)
+                        if k == 0:
+                            weight = weight + ONE
+                        elif zero_hits and out[k] == out[0]:
+                            weight = ZERO
+                        scores[a * outputs + k], g[a * outputs + k] = score, weight
+                if (tile_start // tile) % loss_tiles == 0:
+                    row_loss, row_pairs = cross_entropy(scores, 0, terms, outputs, target[t], negatives[t], zero_hits)
+                    tile_loss += row_loss
+                    tile_pairs += row_pairs
+                for a in range(terms):
+                    clear(e, 0, dims)
+                    for k in range(outputs):
+                        add_scaled(e, 0, g[a * outputs + k], w_out, out[k], dims)
+                    if not cbow:
+                        add_scaled(tile_sum, context[first + a], ONE, e, 0, dims)
+                        in_tile[context[first + a]] = True
+                if cbow:
+                    for a in range(m):
+                        add_scaled(tile_sum, context[first + a], ONE, e, 0, dims)
+                        in_tile[context[first + a]] = True
+                for k in range(outputs):
+                    clear(e, 0, dims)
+                    for a in range(terms):
+                        if cbow:
+                            add_scaled(e, 0, g[k], h, 0, dims)
+                        else:
+                            add_scaled(e, 0, g[a * outputs + k], w_in, context[first + a], dims)
+                    add_scaled(chunk_out, out[k], ONE, e, 0, dims)
+                    out_chunk[out[k]] = True
+            for r in range(v):
+                if in_tile[r]:
+                    add_scaled(chunk_in, r, ONE, tile_sum, r, dims)
+                    clear(tile_sum, r, dims)
+                    in_chunk[r] = True
+            loss += tile_loss
+            pairs += tile_pairs
+        for r in range(v):
+            if in_chunk[r]:
+                add_scaled(new_in, r, step_scale(pairs_in[r], lr, tau), chunk_in, r, dims)
+                clear(chunk_in, r, dims)
+            if out_chunk[r]:
+                add_scaled(new_out, r, step_scale(pairs_out[r], lr, tau), chunk_out, r, dims)
+                clear(chunk_out, r, dims)
+    w_in[:] = new_in
+    w_out[:] = new_out
+    return loss, pairs
+
+
+@kernel
+def count_pairs(target, offset, context, negatives, cbow, v):
+    """(context, output) pairs that touch each input and output row in the step; int64 [v] each."""
+    n, count = negatives.shape
+    pairs_in, pairs_out = np.zeros(v, np.int64), np.zeros(v, np.int64)
+    for t in range(n):
+        m = offset[t + 1] - offset[t]
+        terms = min(m, 1) if cbow else m
+        if m > 0:
+            pairs_out[target[t]] += terms
+        for k in range(count):
+            pairs_out[negatives[t, k]] += terms
+        for a in range(offset[t], offset[t + 1]):
+            pairs_in[context[a]] += count + 1
+    return pairs_in, pairs_out

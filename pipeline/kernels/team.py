@@ -1,0 +1,74 @@
+"""A team of threads inside kernels: shared counters to take work from, and a barrier.
+
+The threads are plain Python threads that have let go of the GIL. They wait by
+yielding their CPU, so a team beside other busy processes loses no more than its
+share of the machine.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from pipeline.kernels.compile import kernel
+
+_X86 = platform.machine().lower() in ("x86_64", "amd64")
+_SPINS = 2000
+"""Turns of a few nanoseconds before a waiting thread offers its CPU to others."""
+_yield_cpu = types.ExternalFunction("sched_yield", types.int32())
+
+
+@intrinsic
+def fetch_add(typing_context, array, index, value):
+    """array[index] += value as one atomic operation; returns the old value. int64 arrays."""
+
+    def generate(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.atomic_rmw("add", builder.gep(data, [args[1]]), args[2], "acq_rel")
+
+    return types.int64(array, types.intp, types.int64), generate
+
+
+@intrinsic
+def _load_acquire(typing_context, array, index):
+    def generate(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.load_atomic(builder.gep(data, [args[1]]), "acquire", align=8)
+
+    return types.int64(array, types.intp), generate
+
+
+@intrinsic
+def _pause(typing_context):
+    def generate(context, builder, signature, args):
+        if _X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@kernel
+def wait_for(counters, index, value):
+    """Return when counters[index] has reached `value`: spin a little, then give way."""
+    turns = 0
+    while _load_acquire(counters, index) < value:
+        turns += 1
+        if turns < _SPINS:
+            _pause()
+        else:
+            _yield_cpu()
+
+
+@kernel
+def meet(counters, index, threads, meeting):
+    """Barrier: the `meeting`-th (from 1) on counters[index]; every thread of the team must come."""
+    if threads > 1:
+        fetch_add(counters, index, np.int64(1))
+        wait_for(counters, index, threads * meeting)
