@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pipeline import unigram
 from pipeline.arrays import add_rows, array_module, to_host
 from pipeline.errors import InputError
@@ -108,6 +110,7 @@ class SigmoidWithLoss:
         dscores = sigmoid - labels
         self.count = scores.size
         if counted is not None:
+            counted = xp.asarray(counted)
             losses = xp.where(counted, losses, 0.0)
             dscores = xp.where(counted, dscores, 0.0)
             self.count = int(xp.count_nonzero(counted))
@@ -145,17 +148,18 @@ class UnigramSampler:
         if law not in SAMPLING_LAWS:
             raise ValueError(f"law={law!r}: allowed are {', '.join(SAMPLING_LAWS)}")
         xp = self._xp = array_module(corpus)
-        counts = xp.bincount(xp.asarray(corpus).ravel())
+        counts = np.bincount(to_host(corpus).ravel())
         occurs = counts > 0
-        self.word_p = xp.zeros(counts.shape)
-        self.word_p[occurs] = xp.asarray(unigram.powered_distribution(to_host(counts[occurs]), power))
+        word_p, mean_wait = np.zeros(counts.size), np.full(counts.size, np.inf)
+        word_p[occurs] = unigram.powered_distribution(counts[occurs], power)
+        mean_wait[occurs] = 1.0 / word_p[occurs]
+        running = np.cumsum(word_p)
+        self.word_p = xp.asarray(word_p)
         self.sample_size = sample_size
         self.law = law
         self._random = xp.random.default_rng(seed)
-        running = xp.cumsum(self.word_p)
-        self._running = running / running[-1]  # ends in exactly 1, which no random number reaches
-        self._mean_wait = xp.full(counts.shape, xp.inf)
-        self._mean_wait[occurs] = 1.0 / self.word_p[occurs]
+        self._running = xp.asarray(running / running[-1])  # ends in exactly 1, which no random number reaches
+        self._mean_wait = xp.asarray(mean_wait)
         words = int(occurs.sum())
         if law == "distinct" and words <= sample_size:
             raise InputError(

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.arrays import add_rows, array_module, to_host
 from pipeline.errors import InputError
 from pipeline.layers import Embedding, EmbeddingDot, NegativeSamplingLoss, SigmoidWithLoss, UnigramSampler
 
@@ -233,15 +232,3 @@ def test_too_few_words_for_distinct_negatives_is_an_error():
         UnigramSampler(CORPUS, 0.75, 5)
     with pytest.raises(ValueError, match="distinct, any"):
         UnigramSampler(CORPUS, 0.75, 5, law="all")
-
-
-# Arrays.
-
-
-def test_arrays_of_numpy_stay_with_numpy():
-    array = np.arange(3)
-    assert array_module(array, [1]) is np
-    assert to_host(array) is array
-    table = np.zeros((2, 1))
-    add_rows(table, [1, 1], [[2], [3]])
-    assert table.tolist() == [[0], [5]]
