@@ -47,14 +47,37 @@ class InterruptedRunError(PipelineError):
 
 _CLASSES = {
     cls.__name__: cls
-    for cls in (InputError, OutputInUseError, ArtifactError, NonFiniteError, InterruptedRunError)
+    for cls in (
+        PipelineError, InputError, OutputInUseError, ArtifactError, NonFiniteError, InterruptedRunError
+    )
 }
-_PATTERN = re.compile(
-    r"pipeline\.errors\.(" + "|".join(_CLASSES) + r"): (.*?)(?: \[while running|\\n|$)", re.MULTILINE
+_STEP = re.compile(r" \[while running '.*'\]$")
+# A message ends with its line. Where a runner quotes the text with its line ends escaped, the line
+# before ended in an escaped line end too: only then does one end the message.
+_QUOTED = re.compile(
+    r"(\\+n)?pipeline\.errors\.("
+    + "|".join(_CLASSES)
+    + r"): (.*?)(?: \[while running '|$|(?(1)(?<!\\)\1|(?!)))",
+    re.MULTILINE,
 )
 
 
+def find(error: BaseException) -> PipelineError | None:
+    """The error of this module behind whatever a runner raised, or None.
+
+    An in-process runner raises it as it was, with the step's name added to the
+    message; the others raise their own error, which quotes a traceback.
+    """
+    if isinstance(error, PipelineError):
+        return type(error)(_STEP.sub("", str(error)))
+    return find_in_text(str(error))
+
+
 def find_in_text(text: str) -> PipelineError | None:
-    """The first error of this module that a runner's message quotes, or None."""
-    match = _PATTERN.search(text)
-    return _CLASSES[match[1]](match[2]) if match else None
+    """The error of this module that a runner's message quotes, or None.
+
+    The last one, if there are several: a traceback tells causes first, and ends with
+    what was raised for the user to read.
+    """
+    matches = list(_QUOTED.finditer(text))
+    return _CLASSES[matches[-1][2]](matches[-1][3]) if matches else None

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
-from pipeline.storage import Data, Listing, ObjectInfo, Storage, checked_path, path_order
+from pipeline.storage import Data, ObjectInfo, Storage, checked_path
 
 _TEMPORARY = ".beam2vec-tmp-"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -30,22 +30,21 @@ class LocalStorage(Storage):
     def _file(self, path: str) -> str:
         return os.path.join(self.root, checked_path(path))
 
-    def list(self, prefix: str = "") -> Listing:
-        top = os.path.join(self.root, checked_path(prefix)) if prefix else self.root
+    def walk(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        top = self._file(prefix) if prefix else self.root
 
         def stop(error: OSError) -> None:
             # A folder that a racing delete removed holds nothing; one that cannot be read is an error.
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise error
 
-        found = []
         with _local_errors(top):
             for folder, _, names in os.walk(top, onerror=stop):
                 for name in names:
                     if not name.startswith(_TEMPORARY):
                         info = self.info(os.path.relpath(os.path.join(folder, name), self.root))
-                        found += [info] if info else []
-        return sorted(found, key=path_order)
+                        if info:
+                            yield info
 
     def info(self, path: str) -> ObjectInfo | None:
         file = self._file(path)

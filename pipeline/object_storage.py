@@ -16,7 +16,7 @@ import obstore.exceptions
 import obstore.store
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.storage import Data, Listing, ObjectInfo, Storage, checked_path, path_order
+from pipeline.storage import Data, ObjectInfo, Storage, checked_path
 
 _READ_AHEAD = 8 << 20
 _REFUSED = (
@@ -69,16 +69,13 @@ class ObjectStorage(Storage):
     def _key(self, path: str) -> str:
         return self._place[1] + checked_path(path)
 
-    def list(self, prefix: str = "") -> Listing:
+    def walk(self, prefix: str = "") -> Iterator[ObjectInfo]:
         ours = self._place[1]
         folder = ours + (checked_path(prefix).rstrip("/") + "/" if prefix else "")
         with self._errors(prefix):
-            found = [
-                ObjectInfo(item["path"][len(ours) :], item["size"], _version(item))
-                for page in self._store.list(folder or None, chunk_size=1000)
-                for item in page
-            ]
-        return sorted(found, key=path_order)
+            for page in self._store.list(folder or None, chunk_size=1000):
+                for item in page:
+                    yield ObjectInfo(item["path"][len(ours) :], item["size"], _version(item))
 
     def info(self, path: str) -> ObjectInfo | None:
         with self._errors(path):

@@ -61,6 +61,23 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
+def sealed_json(body: dict[str, Any]) -> bytes:
+    """Readable JSON of `body` with one more member: the SHA-256 of the rest, which shows a damaged number."""
+    body = json.loads(canonical_json(body))
+    body["digest"] = hashlib.sha256(canonical_json(body)).hexdigest()
+    return json.dumps(body, indent=1).encode() + b"\n"
+
+
+def unsealed_json(data: bytes) -> dict[str, Any] | None:
+    """What sealed_json was given; None where the text is not such JSON, or was changed."""
+    try:
+        body = json.loads(data)
+        digest = body.pop("digest")
+        return body if digest == hashlib.sha256(canonical_json(body)).hexdigest() else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
 def _plain(value: Any) -> Any:
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
@@ -155,19 +172,15 @@ def _compare(found: str, recorded: str) -> str | None:
 
 
 def _to_json(record: Record) -> bytes:
-    """Readable JSON; its last member is the SHA-256 of the rest, which shows a damaged number."""
-    body = json.loads(canonical_json(dataclasses.asdict(record)))
-    body["digest"] = hashlib.sha256(canonical_json(body)).hexdigest()
-    return json.dumps(body, indent=1).encode() + b"\n"
+    return sealed_json(dataclasses.asdict(record))
 
 
 def _from_json(data: bytes) -> Record | None:
-    """The record, or None where the text is not one, or was changed."""
+    body = unsealed_json(data)
     try:
-        body = json.loads(data)
-        if body.pop("digest") != hashlib.sha256(canonical_json(body)).hexdigest():
+        if body is None:
             return None
         artifacts = tuple(Artifact(**artifact) for artifact in body.pop("artifacts"))
         return Record(artifacts=artifacts, **body)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (TypeError, KeyError):
         return None

@@ -14,6 +14,7 @@ import dataclasses
 import os
 import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
@@ -52,6 +53,10 @@ class Storage:
 
         Temporary files of writers at work, or killed, are left out.
         """
+        return sorted(self.walk(prefix), key=_order)
+
+    def walk(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """As list, one by one while they are found, in no order."""
         raise NotImplementedError
 
     def info(self, path: str) -> ObjectInfo | None:
@@ -159,5 +164,5 @@ def checked_path(path: str) -> str:
     return path
 
 
-def path_order(info: ObjectInfo) -> bytes:
+def _order(info: ObjectInfo) -> bytes:
     return info.path.encode("utf-8", "surrogateescape")

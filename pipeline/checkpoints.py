@@ -1,0 +1,211 @@
+"""Checkpoints: a model in Parquet, 65,536 words a part, whole when its record is there.
+
+    checkpoints/step=00012345/part-00000-of-00004.parquet
+      word string, id int32, count int64, input and output fixed_size_list<float32>
+
+No column holds nulls. The vectors are stored plainly (floats do not compress),
+so every Parquet reader takes them as lists. Where a checkpoint comes from stands
+as JSON in each part's schema metadata, under "beam2vec".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ArtifactError
+from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
+from pipeline.records import Artifact, Record, Records, canonical_json
+
+STAGE = "checkpoints"
+METADATA_KEY = b"beam2vec"
+_PART = re.compile(r"checkpoints/step=(\d{8,})/part-\d{5,}-of-\d{5,}\.parquet")
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointRef:
+    """A committed checkpoint: after `step` training steps, in `folder` of the output, with its model digest."""
+
+    step: int
+    folder: str
+    digest: str
+    words: int
+    dims: int
+    parts: tuple[Artifact, ...]
+
+    @classmethod
+    def of_record(cls, record: Record) -> CheckpointRef:
+        numbers = record.numbers
+        return cls(
+            numbers["step"], f"{STAGE}/{record.name}", numbers["digest"], numbers["words"], numbers["dims"],
+            record.artifacts,
+        )  # fmt: skip
+
+
+def write_checkpoint(
+    records: Records, key: str, step: int, model: Model, provenance: Mapping[str, Any]
+) -> CheckpointRef:
+    """Writes the parts, then the record that makes them a checkpoint. Holds one part at a time.
+
+    Args:
+      key: the stage key of "checkpoints".
+      step: training steps done, over all epochs.
+      provenance: JSON values for the parts' metadata (configuration, versions, input
+        digest, …); step, digest, words and dims are added.
+    """
+    digest = model_digest(model)
+    name = f"step={step:08d}"
+    numbers = {"step": step, "digest": digest, "words": len(model.words), "dims": model.dims}
+    schema = _schema(model.dims, {**provenance, **numbers})
+    blocks = list(model.blocks())
+    parts = []
+    for index, block in enumerate(blocks):
+        path = f"{STAGE}/{name}/part-{index:05d}-of-{len(blocks):05d}.parquet"
+        parts.append(records.write_artifact(path, _to_parquet(block, index * BLOCK_ROWS, schema)))
+    record = Record(STAGE, name, key, tuple(parts), numbers)
+    records.commit(record)
+    return CheckpointRef.of_record(record)
+
+
+def checkpoints(records: Records, key: str) -> list[CheckpointRef]:
+    """The checkpoints that are recorded under this stage key, by step; parts are not looked at."""
+    refs = []
+    for path, record in records.scan(STAGE):
+        if record is None:
+            _log.warning("%s is damaged: this checkpoint is left out", records.storage.uri(path))
+        elif record.key == key:
+            refs.append(CheckpointRef.of_record(record))
+    return sorted(refs, key=lambda ref: ref.step)
+
+
+def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
+    """The newest checkpoint whose parts are all there with the recorded digests; damaged ones are logged."""
+    for ref in reversed(checkpoints(records, key)):
+        damage = _damage(records, ref, "digest")
+        if damage is None:
+            return ref
+        _log.warning("%s: the checkpoint before it is used", damage)
+    return None
+
+
+def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
+    """The model, checked against the digests of its parts and its own; ArtifactError names what differs."""
+    words, counts = [], np.empty(ref.words, np.int64)
+    vectors = [np.empty((ref.words, ref.dims), np.float32) for _ in range(2)]
+    digests = []
+    start = 0
+    for block in read_blocks(records, ref):
+        rows = slice(start, start + len(block.words))
+        words.append(block.words)
+        counts[rows], vectors[0][rows], vectors[1][rows] = block.counts, block.input, block.output
+        digests.append(block_digest(block))
+        start = rows.stop
+    check_digest(records, ref, digests)
+    return Model(pa.concat_arrays(words), counts, *vectors)
+
+
+def read_blocks(records: Records, ref: CheckpointRef) -> Iterator[Model]:
+    """The parts one by one, each checked against its recorded digest, and for the words that belong there."""
+    for index, part in enumerate(ref.parts):
+        rows = range(index * BLOCK_ROWS, min(ref.words, (index + 1) * BLOCK_ROWS))
+        data = records.read(part)
+        try:
+            block, ids = _from_parquet(data, ref.dims)
+            sound = np.array_equal(ids, np.arange(rows.start, rows.stop))
+        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+            raise ArtifactError(f"{records.storage.uri(part.path)} is no part of a checkpoint: {error}") from error
+        if not sound:
+            raise ArtifactError(f"{records.storage.uri(part.path)} does not hold the words {rows.start}–{rows.stop}")
+        yield block
+
+
+def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> None:
+    """ArtifactError unless the digests of the blocks make the recorded model digest."""
+    found = join_digests(ref.words, ref.dims, blocks)
+    if found != ref.digest:
+        raise ArtifactError(
+            f"{records.storage.uri(ref.folder)}: its model digest is {found[:16]}… where its record says"
+            f" {ref.digest[:16]}…: delete the folder and run the same command again"
+        )
+
+
+def prune_checkpoints(records: Records, key: str, keep: int) -> list[int]:
+    """Removes all but the newest `keep` (at least one) undamaged checkpoints; returns the steps removed.
+
+    Parts that a killed writer left without a record go too, where a newer checkpoint is kept.
+    """
+    kept: list[CheckpointRef] = []
+    removed = []
+    for ref in reversed(checkpoints(records, key)):
+        if len(kept) < max(1, keep) and _damage(records, ref, "size") is None:
+            kept.append(ref)
+        elif kept:
+            name = ref.folder.rpartition("/")[2]
+            records.remove(Record(STAGE, name, key, ref.parts))
+            removed.append(ref.step)
+    if kept:
+        _remove_unrecorded(records, kept[0].step)
+    return sorted(removed)
+
+
+def _remove_unrecorded(records: Records, newest: int) -> None:
+    recorded = {artifact.path for record in records.all(STAGE) for artifact in record.artifacts}
+    for info in records.storage.list(STAGE):
+        match = _PART.fullmatch(info.path)
+        if match and int(match[1]) < newest and info.path not in recorded:
+            records.storage.delete(info.path)
+
+
+def _damage(records: Records, ref: CheckpointRef, check: str) -> str | None:
+    for part in ref.parts:
+        if damage := records.damage(part, check):
+            return f"{records.storage.uri(part.path)} {damage}"
+    return None
+
+
+def _schema(dims: int, provenance: Mapping[str, Any]) -> pa.Schema:
+    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dims)
+    fields = {"word": pa.string(), "id": pa.int32(), "count": pa.int64(), "input": vector, "output": vector}
+    return pa.schema(
+        [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
+        metadata={METADATA_KEY: canonical_json(provenance)},
+    )
+
+
+def _to_parquet(block: Model, first: int, schema: pa.Schema) -> pa.Buffer:
+    ids = np.arange(first, first + len(block.words), dtype=np.int32)
+    lists = [
+        pa.FixedSizeListArray.from_arrays(
+            pa.array(np.ascontiguousarray(matrix, np.float32).reshape(-1)), type=schema.field(name).type
+        )
+        for name, matrix in (("input", block.input), ("output", block.output))
+    ]
+    table = pa.table([block.words, ids, block.counts, *lists], schema=schema)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink, compression="none", use_dictionary=False, write_statistics=["word", "id", "count"],
+        row_group_size=BLOCK_ROWS,
+    )  # fmt: skip
+    return sink.getvalue()
+
+
+def _from_parquet(data: bytes, dims: int) -> tuple[Model, np.ndarray]:
+    """A part's words with count and vectors, and their ids."""
+    table = pq.read_table(pa.BufferReader(data)).combine_chunks()
+    columns = {name: table[name].chunk(0) for name in table.column_names}
+    matrices = [columns[name].flatten().to_numpy().reshape(-1, dims) for name in ("input", "output")]
+    return Model(columns["word"], columns["count"].to_numpy(), *matrices), columns["id"].to_numpy()
+
+
+def provenance_of(data: bytes) -> dict[str, Any]:
+    """What the metadata of a part says about where it comes from."""
+    return json.loads(pq.read_schema(pa.BufferReader(data)).metadata[METADATA_KEY])

@@ -1,0 +1,246 @@
+"""One run at a time in an output: a lock that outlives neither its run nor its process.
+
+The lock is an object with a random token and an expiry. Whoever commits renews
+it, and stops if another token stands there. It is taken over when it has
+expired, or when the process that holds it ran on this host and is dead. Every
+change is a compare-and-swap, so two that take over at once do not both win.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from pipeline.errors import OutputInUseError
+from pipeline.storage import Storage
+
+PATH = "lock.json"
+LIFETIME = 600.0
+"""Seconds from a renewal to the expiry."""
+
+_POLL = 0.5
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Holder:
+    """What lock.json says. Times are seconds since 1970."""
+
+    token: str
+    host: str
+    pid: int
+    process: str
+    """Names the process on its host beyond its pid, which is used again; "" where any process may renew."""
+    since: float
+    expires: float
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> _Holder | None:
+        try:
+            holder = cls(**json.loads(data))
+            time.gmtime(holder.since + holder.expires)
+            return holder if isinstance(holder.token, str) and isinstance(holder.pid, int) else None
+        except (ValueError, TypeError, OverflowError, OSError):
+            return None
+
+
+class Lock:
+    """The lock of an output, as `with Lock(storage):` or by acquire, renew, release.
+
+    A worker elsewhere renews what the driver acquired: the driver hands it
+    `lock.token`, a string, and it calls `Lock.attach(storage, token).renew()`.
+    """
+
+    def __init__(self, storage: Storage, path: str = PATH, lifetime: float = LIFETIME):
+        self.storage = storage
+        self.path = path
+        self.lifetime = lifetime
+        self.token = secrets.token_hex(16)
+
+    @classmethod
+    def attach(cls, storage: Storage, token: str, path: str = PATH, lifetime: float = LIFETIME) -> Lock:
+        """A lock that another process, or another object of this one, acquired."""
+        lock = cls(storage, path, lifetime)
+        lock.token = token
+        return lock
+
+    def acquire(self, wait: float = 0.0) -> Lock:
+        """Takes the lock, trying again for `wait` seconds; OutputInUseError names who holds it."""
+        until = time.monotonic() + wait
+        while not self._try():
+            if time.monotonic() >= until:
+                raise self._in_use(self.storage.find(self.path))
+            time.sleep(min(_POLL, max(0.0, until - time.monotonic())))
+        return self
+
+    def renew(self) -> None:
+        """Puts the expiry off; OutputInUseError where the lock is no longer ours.
+
+        Call it before every commit. It reads the lock each time, and writes it
+        once a tenth of its lifetime has passed.
+        """
+        for _ in range(20):
+            data = self.storage.find(self.path)
+            holder = _Holder.from_json(data) if data is not None else None
+            if data is None or holder is None or holder.token != self.token:
+                raise self._lost(data)
+            now = time.time()
+            if self.lifetime * 0.9 < holder.expires - now <= self.lifetime:
+                return
+            # Once any other process renews, the death of the first no longer ends the run.
+            process = holder.process if self._is_me(holder) else ""
+            renewed = dataclasses.replace(holder, process=process, expires=now + self.lifetime)
+            if self.storage.swap(self.path, data, renewed.to_json()):
+                return
+        raise self._lost(self.storage.find(self.path))
+
+    def release(self) -> None:
+        """Removes the lock if it is ours, else does nothing."""
+        data = self.storage.find(self.path)
+        holder = _Holder.from_json(data) if data is not None else None
+        if holder and holder.token == self.token:
+            self.storage.delete(self.path)
+
+    def __enter__(self) -> Lock:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @contextlib.contextmanager
+    def kept_alive(self) -> Iterator[Lock]:
+        """Renews in the background, for work that commits more seldom than the lock expires.
+
+        A lost lock, or a storage that fails, is logged here and raised by the next renew().
+        """
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self.lifetime / 4):
+                try:
+                    self.renew()
+                except OutputInUseError as error:
+                    _log.error("%s", error)
+                    return
+                except Exception as error:
+                    _log.warning("the lock was not renewed, it is tried again: %s", error)
+
+        thread = threading.Thread(target=beat, name="renew-lock", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            done.set()
+            thread.join()
+
+    def _try(self) -> bool:
+        now = time.time()
+        me = os.getpid()
+        mine = _Holder(self.token, _host(), me, _process(me), now, now + self.lifetime).to_json()
+        if self.storage.create(self.path, mine):
+            return True
+        data = self.storage.find(self.path)
+        if data is None:  # released since
+            return self.storage.create(self.path, mine)
+        holder = _Holder.from_json(data)
+        if holder is None:
+            return False
+        if holder.token == self.token:  # ours: an answer that was lost, and the call tried again
+            return True
+        if holder.expires > now and not _is_dead(holder):
+            return False
+        if not self.storage.swap(self.path, data, mine):
+            return False
+        _log.warning("took over the output from process %d on %s, which is gone", holder.pid, holder.host)
+        return True
+
+    @staticmethod
+    def _is_me(holder: _Holder) -> bool:
+        me = os.getpid()
+        return holder.pid == me and holder.host == _host() and holder.process == _process(me)
+
+    def _in_use(self, data: bytes | None) -> OutputInUseError:
+        where, lock = self.storage.root, self.storage.uri(self.path)
+        if data is None:
+            return OutputInUseError(f"{where} was in use until now: run the same command again")
+        holder = _Holder.from_json(data)
+        if holder is None:
+            return OutputInUseError(f"{lock} cannot be read as a lock: if no run uses {where}, delete it")
+        left = max(0.0, holder.expires - time.time())
+        return OutputInUseError(
+            f"{where} is in use by process {holder.pid} on {holder.host} since {_clock(holder.since)}"
+            f" (its lock expires {_clock(holder.expires)}, in {left:.0f} s, unless renewed):"
+            f" wait for it, stop it, or choose another --output; if it is gone, delete {lock}"
+        )
+
+    def _lost(self, data: bytes | None) -> OutputInUseError:
+        holder = _Holder.from_json(data) if data is not None else None
+        who = f"process {holder.pid} on {holder.host} took it over" if holder else "its lock was removed"
+        return OutputInUseError(f"{self.storage.root} is no longer held by this run: {who}; this run stops")
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _process(pid: int) -> str:
+    """Boot, process namespace and start time of a process of this host; "" where the system does not tell.
+
+    Hosts and containers can share a name; only a process of the same boot and
+    namespace can be looked up by its pid.
+    """
+    place = _place()
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The command's name, in parentheses, may hold anything; state and 18 more come before the start.
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return f"{place} dead" if place and not _exists(pid) else ""
+    state, start = fields[0].decode(), fields[19].decode()
+    if not place:
+        return ""
+    return f"{place} {start}" if state not in "ZX" else f"{place} dead"
+
+
+def _exists(pid: int) -> bool:
+    """Whether there may be such a process; /proc can hide those of other users."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _place() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _is_dead(holder: _Holder) -> bool:
+    """Whether the holder certainly ended: it ran in this boot and namespace of this host, and is gone."""
+    place = _place()
+    if not place or holder.host != _host() or not holder.process.startswith(place + " ") or holder.pid <= 0:
+        return False
+    return _process(holder.pid) not in ("", holder.process)
+
+

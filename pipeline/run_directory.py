@@ -1,0 +1,223 @@
+"""The output of a run: what it is made from (run.json), and whether this run may go on in it.
+
+run.json is written once, when a run begins. A later run in the same place goes
+on with it if it would make the same model, and is refused with a list of what
+differs if it would not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline import lock
+from pipeline.errors import InputError
+from pipeline.format import FORMAT_VERSION
+from pipeline.options import Options
+from pipeline.records import Records, canonical_json, sealed_json, unsealed_json
+from pipeline.stage_keys import stage_keys
+from pipeline.storage import Storage, open_storage
+
+PATH = "run.json"
+PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")
+_MANY = 10
+"""How many differing inputs a message names."""
+
+Identity = Mapping[str, Any]
+
+
+def make_identity(
+    options: Options, inputs: Iterable[Any], tokenizer_identity: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What decides the bytes of a run, and what is worth knowing about how they were made.
+
+    Args:
+      options: its model and layout options are kept; execution options decide nothing.
+      inputs: objects with uri, size (bytes) and version (mtime in ns, or ETag), in corpus order.
+      tokenizer_identity: of `tokenizers.tokenizer_identity`.
+
+    Returns:
+      JSON values: format_version, options (model, layout), versions, inputs, tokenizer.
+    """
+    identity = {
+        "format_version": FORMAT_VERSION,
+        "options": {kind: options.of_kind(kind) for kind in ("model", "layout")},
+        "versions": package_versions(),
+        "inputs": [{"uri": file.uri, "size": file.size, "version": file.version} for file in inputs],
+        "tokenizer": dict(tokenizer_identity),
+    }
+    return json.loads(canonical_json(identity))
+
+
+def package_versions() -> dict[str, str]:
+    """Version of Python and of each package that has a part in the output; "" where one is not installed."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = ""
+    return versions
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """An output with its identity, the stage keys that follow from it, and what the user should be told."""
+
+    storage: Storage
+    records: Records
+    identity: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def keys(self) -> dict[str, str]:
+        """Stage -> stage key."""
+        return stage_keys(self.identity, self.pinned(Options()))
+
+    def pinned(self, options: Options) -> Options:
+        """The options with what this run has decided: its model and its layout, whatever they say."""
+        saved = self.identity["options"]
+        return dataclasses.replace(options, **saved["model"], **saved["layout"])
+
+
+def open_run(output: str) -> RunDirectory:
+    """A run that is there already, to read from; InputError where there is none."""
+    storage = open_storage(output)
+    data = storage.find(PATH)
+    if data is None:
+        raise InputError(f"{storage.uri(PATH)} does not exist: {output} is not the output of a run")
+    return RunDirectory(storage, Records(storage), _parsed(storage, data, "restore it from a copy"))
+
+
+def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> RunDirectory:
+    """Begins a run in `output`, or goes on with the one that is there. Call it with the lock held.
+
+    Args:
+      output: a folder or a prefix in a bucket.
+      identity: what this run would be, from make_identity.
+      overwrite: replace a run that differs; artefacts that this one would make alike stay.
+
+    Raises:
+      InputError: there is a run that differs (every difference is listed), run.json
+        is damaged, or there are other files and no run.json: those are never touched.
+    """
+    storage = open_storage(output)
+    ours = json.loads(canonical_json(identity))
+    data = storage.find(PATH)
+    if data is None:
+        _refuse_foreign(storage)
+        if storage.create(PATH, sealed_json(ours)):
+            return RunDirectory(storage, Records(storage), ours)
+        data = storage.read(PATH)
+    if overwrite:
+        return _overwrite(storage, data, ours)
+    remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
+    saved = _parsed(storage, data, remedy)
+    if found := differences(saved, ours):
+        listed = "; ".join(found)
+        raise InputError(f"the run in {storage.root} differs: {listed}. Repeat what it has, {remedy}")
+    return RunDirectory(storage, Records(storage), saved, tuple(_notes(saved, ours)))
+
+
+def _refuse_foreign(storage: Storage) -> None:
+    for info in storage.walk():
+        if info.path != lock.PATH:
+            raise InputError(
+                f"{storage.root} is not empty and no output of a run (it holds {info.path} and no {PATH}):"
+                " choose another --output"
+            )
+
+
+def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
+    saved = unsealed_json(data)
+    if saved is None or not {"format_version", "options", "inputs", "tokenizer"} <= saved.keys():
+        raise InputError(f"{storage.uri(PATH)} is damaged: {remedy}")
+    if saved["format_version"] != FORMAT_VERSION:
+        raise InputError(
+            f"{storage.root} has format {saved['format_version']}, this version reads {FORMAT_VERSION}:"
+            f" use the version of beam2vec that made it, or {remedy}"
+        )
+    known = {field.name for field in dataclasses.fields(Options)}
+    if unknown := sorted({*saved["options"]["model"], *saved["options"]["layout"]} - known):
+        names = ", ".join(f"--{name}" for name in unknown)
+        raise InputError(f"{storage.uri(PATH)} has options unknown to this version ({names}): {remedy}")
+    return saved
+
+
+def _overwrite(storage: Storage, data: bytes, ours: dict[str, Any]) -> RunDirectory:
+    """Removes what records of other stage keys name, then puts the new run.json in place.
+
+    In this order: a crash between them leaves the old run with less made, never
+    an output that nothing describes.
+    """
+    run = RunDirectory(storage, Records(storage), ours)
+    keep = set(run.keys.values())
+    records = list(run.records.scan())
+    kept = [record for _, record in records if record and record.key in keep]
+    kept_paths = {artifact.path for record in kept for artifact in record.artifacts}
+    for path, record in records:
+        if record is None:
+            storage.delete(path)
+        elif record.key not in keep:
+            rest = tuple(artifact for artifact in record.artifacts if artifact.path not in kept_paths)
+            run.records.remove(dataclasses.replace(record, artifacts=rest))
+    if unsealed_json(data) != ours:
+        storage.put(PATH, sealed_json(ours))
+    return run
+
+
+def differences(saved: Identity, ours: Identity) -> list[str]:
+    """What keeps two runs from making the same model, each in words; [] where nothing does."""
+    found = []
+    options = saved["options"]["model"], ours["options"]["model"]
+    for name, theirs, mine in _unequal(*options):
+        found.append(f"--{name} is {_shown(mine)}, the run has {_shown(theirs)}")
+    for name, theirs, mine in _unequal(saved["tokenizer"], ours["tokenizer"]):
+        if name not in ours["options"]["model"]:
+            found.append(f"the tokenizer's {name} is {_shown(mine)}, the run has {_shown(theirs)}")
+    inputs = _input_differences(saved["inputs"], ours["inputs"])
+    more = [f"and {len(inputs) - _MANY} more inputs"] if len(inputs) > _MANY else []
+    return found + inputs[:_MANY] + more
+
+
+def _input_differences(saved: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
+    before, now = ({file["uri"]: file for file in files} for files in (saved, ours))
+    found = []
+    for uri, file in now.items():
+        old = before.get(uri)
+        if old is None:
+            found.append(f"input added: {uri}")
+        elif old["size"] != file["size"]:
+            found.append(f"input changed: {uri} (size {old['size']} -> {file['size']})")
+        elif old["version"] != file["version"]:
+            found.append(f"input changed: {uri} (same size, version {old['version']} -> {file['version']})")
+    found += [f"input gone: {uri}" for uri in before if uri not in now]
+    return found if found or list(before) == list(now) else ["the inputs come in another order"]
+
+
+def _notes(saved: Identity, ours: Identity) -> list[str]:
+    layout = saved["options"]["layout"], ours["options"]["layout"]
+    notes = [
+        f"--{name}={_shown(mine)} is ignored, the run began with {_shown(theirs)} (no effect on the model)"
+        for name, theirs, mine in _unequal(*layout)
+    ]
+    notes += [
+        f"{name} was {theirs or 'not installed'} when the run began, and is {mine or 'not installed'} now"
+        for name, theirs, mine in _unequal(saved.get("versions", {}), ours["versions"])
+    ]
+    return notes
+
+
+def _unequal(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(name, saved value, our value) where they differ; None stands for what is not there."""
+    names = [*ours, *(name for name in saved if name not in ours)]
+    return [(n, saved.get(n), ours.get(n)) for n in names if saved.get(n) != ours.get(n)]
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None or value == "" else str(value)
