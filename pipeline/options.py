@@ -47,21 +47,23 @@ class Options:
     dims: int = _option(100, "model", "numbers in a vector", stage="checkpoints", low=1, high=4096)
     window: int = _option(5, "model", "largest distance of a context word from its target",
                           stage="batches", low=1, high=1000)
-    negatives: int = _option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
+    negatives: int = _option(5, "model", "negative samples for each target",
+                             stage="batches", low=1, high=1000)
     power: float = _option(0.75, "model", "exponent of the unigram distribution negatives are drawn from",
                            stage="unigram", low=0, high=4)
-    negative_policy: str = _option("exclude_target", "model",
-                                   "exclude_target: never the target; distinct: nor twice the same; any: no rule",
-                                   stage="batches", choices=NEGATIVE_POLICIES)
+    negative_policy: str = _option(
+        "exclude_target", "model", "exclude_target: never the target; distinct: nor twice the same; any: no rule",
+        stage="batches", choices=NEGATIVE_POLICIES)
     subsample: float = _option(1e-3, "model", "frequency above which words are thinned out; 0 keeps all",
                                stage="unigram", low=0, high=1)
-    min_count: int = _option(5, "model", "words that occur less often are left out", stage="vocabulary", low=1)
+    min_count: int = _option(5, "model", "words that occur less often are left out",
+                             stage="vocabulary", low=1)
     max_vocabulary: int | None = _option(None, "model", "keep only this many of the most frequent words",
                                          stage="vocabulary", low=1, optional=True)
     epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=65535)
-    learning_rate: float | None = _option(None, "model",
-                                          "first learning rate, falls to 1e-4 of it (default: 0.025, CBOW 0.05)",
-                                          stage="checkpoints", low=0, high=10, over=True, optional=True)
+    learning_rate: float | None = _option(
+        None, "model", "first learning rate, falls to 1e-4 of it (default: 0.025, CBOW 0.05)",
+        stage="checkpoints", low=0, high=10, over=True, optional=True)
     damping: float = _option(6.4, "model", "furthest a row may move in one step, in mean gradients",
                              stage="checkpoints", low=0, high=1e6, over=True)
     batch_size: int = _option(4096, "model", "token positions in a training step", stage="checkpoints",
@@ -76,22 +78,32 @@ class Options:
                                   low=1, high=2**30)
     block_bytes: int = _option(8 << 20, "layout", "bytes of text in a unit of work", stage="counts",
                                low=1, high=2**30)
-    batches: str = _option("stream", "layout", "stream: make batches while training; stored: keep them in Parquet",
-                           choices=BATCHES)
-    checkpoint_every: int | None = _option(None, "execution", "steps between checkpoints (default: about a minute)",
-                                           low=1, optional=True)
+    batches: str = _option(
+        "stream", "layout", "stream: make batches while training; stored: keep them in Parquet", choices=BATCHES)
+    checkpoint_every: int | None = _option(
+        None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True)
     keep_checkpoints: int = _option(3, "execution", "how many checkpoints to keep", low=1)
     device: str = _option("auto", "execution", "where to train", choices=DEVICES)
     threads: int | None = _option(None, "execution", "threads (default: the CPUs this process may use)",
                                   low=1, high=1024, optional=True)
-    max_bad_lines: str = _option("1%", "execution", "bad lines that stop the run: a number, or a part like 1%")
+    max_bad_lines: str = _option(
+        "1%", "execution", "bad lines that stop the run: a number, or a part like 1%")
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Options:
-        """Options from already typed values; raises InputError naming option, value and what is allowed."""
-        options = cls(**values)
-        for field in dataclasses.fields(cls):
-            _check(field, getattr(options, field.name))
+        """Options from values of the command line or a file; what is not given has its default.
+
+        A number may come as text, as YAML reads 1e-3, and a whole number as 5.0; both
+        become the option's own type, so that equal options have equal stage keys.
+
+        Raises:
+          InputError: names option, value and what is allowed.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in fields:
+                raise InputError(f"--{name} is no option; there are {', '.join(fields)}")
+        options = cls(**{name: _checked(fields[name], value) for name, value in values.items()})
         bad_line_limit(options.max_bad_lines, 0)
         return options
 
@@ -105,7 +117,8 @@ class Options:
 
     def of_kind(self, kind: str) -> dict[str, Any]:
         """Name -> value of the options of one kind; the learning rate's default is filled in."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata["kind"] == kind}
+        fields = [field for field in dataclasses.fields(self) if field.metadata["kind"] == kind]
+        values = {field.name: getattr(self, field.name) for field in fields}
         if "learning_rate" in values:
             values["learning_rate"] = self.initial_learning_rate
         return values
@@ -117,22 +130,68 @@ class Options:
         return {name: value for name, value in known.items() if name in names}
 
 
-def _check(field: dataclasses.Field, value: Any) -> None:
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    """The value in the option's type; InputError when it is not allowed."""
+    if value is None and field.metadata["optional"]:
+        return None
+    typed = None if value is None else _typed(_type_name(field), value)
+    if typed is None or not _is_allowed(field, typed):
+        raise InputError(f"--{field.name}={'' if value is None else value}: allowed {_allowed(field)}")
+    return typed
+
+
+def _type_name(field: dataclasses.Field) -> str:
+    """"int", "float", "str" or "bool"."""
+    return str(field.type).partition(" | ")[0]
+
+
+def _typed(wanted: str, value: Any) -> Any:
+    """The value as the type named, or None when it is not one."""
+    if wanted == "bool":
+        return {"true": True, "false": False}.get(str(value).lower())
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    if wanted == "str":
+        return str(value)
+    try:
+        if wanted == "float":
+            return float(value)
+        return int(value) if isinstance(value, (str, int)) or value.is_integer() else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _is_allowed(field: dataclasses.Field, value: Any) -> bool:
     meta = field.metadata
-    if value is None:
-        if not meta["optional"]:
-            raise InputError(f"--{field.name} needs a value")
-        return
-    if meta["choices"] and value not in meta["choices"]:
-        raise InputError(f"--{field.name}={value}: allowed are {', '.join(meta['choices'])}")
+    if meta["choices"]:
+        return value in meta["choices"]
     if meta["low"] is None:
-        return
-    low, high = meta["low"], meta["high"]
-    inside = math.isfinite(value) and (value > low if meta["over"] else value >= low)
-    if not inside or (high is not None and value > high):
-        more = "more than" if meta["over"] else "at least"
-        raise InputError(f"--{field.name}={value}: allowed is {more} {low:g}"
-                         + (f" and at most {high:.20g}" if high is not None else ""))
+        return True
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if meta["high"] is not None and value > meta["high"]:
+        return False
+    return value > meta["low"] if meta["over"] else value >= meta["low"]
+
+
+def _allowed(field: dataclasses.Field) -> str:
+    """What is allowed, in words: the end of a sentence that begins with "allowed"."""
+    meta, wanted = field.metadata, _type_name(field)
+    if meta["choices"] or wanted == "bool":
+        return "are " + ", ".join(meta["choices"] or ("true", "false"))
+    if wanted == "str":
+        return "is any text"
+    text = "is a whole number" if wanted == "int" else "is a number"
+    if meta["low"] is not None:
+        text += (" above " if meta["over"] else " of at least ") + _number(meta["low"])
+    if meta["high"] is not None:
+        text += " and at most " + _number(meta["high"])
+    return text
+
+
+def _number(value: float) -> str:
+    """All digits of a bound, which a float format would round."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def bad_line_limit(text: str, lines: int) -> float:
@@ -143,7 +202,8 @@ def bad_line_limit(text: str, lines: int) -> float:
         if limit < 0 or (share is not None and not 0 <= share <= 1):
             raise ValueError
     except ValueError:
-        raise InputError(f"--max_bad_lines={text}: allowed is a number of lines or a part such as 1%") from None
+        message = f"--max_bad_lines={text}: allowed is a number of lines or a part such as 1%"
+        raise InputError(message) from None
     return limit
 
 

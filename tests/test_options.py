@@ -1,0 +1,197 @@
+"""Options: every range is checked, and says what is allowed; keys follow values and not spellings."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import yaml
+
+from pipeline import options
+from pipeline.errors import InputError
+from pipeline.options import Options, bad_line_limit
+
+FIELDS = {field.name: field for field in dataclasses.fields(Options)}
+NUMBERS = [name for name, field in FIELDS.items() if field.metadata["low"] is not None]
+CHOICES = [name for name, field in FIELDS.items() if field.metadata["choices"]]
+
+RANGES = {  # written out once more: (lowest, highest, just too low, just too high); None is without bound
+    "dims": (1, 4096, 0, 4097),
+    "window": (1, 1000, 0, 1001),
+    "negatives": (1, 1000, 0, 1001),
+    "power": (0, 4, -0.01, 4.01),
+    "subsample": (0, 1, -1e-9, 1.01),
+    "min_count": (1, None, 0, None),
+    "max_vocabulary": (1, None, 0, None),
+    "epochs": (1, 65535, 0, 65536),
+    "learning_rate": (1e-12, 10, 0, 10.1),
+    "damping": (1e-9, 1e6, 0, 1e6 + 1),
+    "batch_size": (1, 2**22, 0, 2**22 + 1),
+    "seed": (0, 2**64 - 1, -1, 2**64),
+    "max_sentence": (1, 2**30, 0, 2**30 + 1),
+    "max_line_bytes": (1, 2**30, 0, 2**30 + 1),
+    "block_bytes": (1, 2**30, 0, 2**30 + 1),
+    "checkpoint_every": (1, None, 0, None),
+    "keep_checkpoints": (1, None, 0, None),
+    "threads": (1, 1024, 0, 1025),
+}
+
+
+def refusal(name: str, value: object) -> str:
+    with pytest.raises(InputError) as refused:
+        Options.checked({name: value})
+    return str(refused.value)
+
+
+def test_defaults_are_allowed_and_stay_what_they_are():
+    assert Options.checked({}) == Options()
+    for name, field in FIELDS.items():
+        assert getattr(Options.checked({name: field.default}), name) == field.default
+
+
+def test_every_number_has_its_range_here():
+    assert list(RANGES) == NUMBERS
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_ends_of_a_range_are_allowed(name):
+    lowest, highest, _, _ = RANGES[name]
+    for value in (lowest, 10**15 if highest is None else highest):
+        assert getattr(Options.checked({name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_beyond_its_range_is_refused(name):
+    lowest, highest, low, high = RANGES[name]
+    for value in (low, high, -(10**400)):
+        if value is None:
+            continue
+        message = refusal(name, value)
+        assert message.startswith(f"--{name}={value}: allowed is a ")
+        bound = FIELDS[name].metadata["low"]
+        assert f" above {bound}" in message if FIELDS[name].metadata["over"] else f" at least {bound}" in message
+        if highest is not None:
+            assert message.endswith(f" and at most {int(highest)}")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "five", "", True, [5], {"a": 1}])
+def test_what_is_no_finite_number_is_refused(name, value):
+    assert refusal(name, value).startswith(f"--{name}={value}: allowed is a ")
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if "int" in FIELDS[name].type])
+def test_a_whole_number_stays_whole(name):
+    assert type(getattr(Options.checked({name: 8.0}), name)) is int
+    assert type(getattr(Options.checked({name: "8"}), name)) is int
+    for value in (2.5, "2.5", 1e400):
+        assert "allowed is a whole number" in refusal(name, value)
+
+
+def test_numbers_as_yaml_reads_them():
+    values = yaml.safe_load("subsample: 1e-4\npower: 1\nbatch_size: 1.0e+4\nlowercase: yes\nmax_bad_lines: 10")
+    assert values["subsample"] == "1e-4"  # YAML 1.1 wants a dot in it
+    checked = Options.checked(values)
+    assert checked == Options(subsample=1e-4, power=1.0, batch_size=10000, lowercase=True, max_bad_lines="10")
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices(name):
+    choices = FIELDS[name].metadata["choices"]
+    for choice in choices:
+        assert getattr(Options.checked({name: choice}), name) == choice
+    for value in ("other", "", 3, [choices[0]]):
+        assert refusal(name, value) == f"--{name}={value}: allowed are {', '.join(choices)}"
+
+
+def test_yes_or_no():
+    for value in (True, "true", "True"):
+        assert Options.checked({"lowercase": value}).lowercase is True
+    for value in (False, "false"):
+        assert Options.checked({"lowercase": value}).lowercase is False
+    assert refusal("lowercase", "maybe") == "--lowercase=maybe: allowed are true, false"
+    assert refusal("lowercase", 1) == "--lowercase=1: allowed are true, false"
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_only_optional_options_may_be_empty(name):
+    if FIELDS[name].metadata["optional"]:
+        assert getattr(Options.checked({name: None}), name) is None
+    else:
+        assert refusal(name, None).startswith(f"--{name}=: allowed ")
+
+
+def test_an_unknown_option_is_refused():
+    assert refusal("dim", 5).startswith("--dim is no option; there are model, dims, ")
+
+
+# Bad lines.
+
+
+LIMITS = [("0", 0), ("100", 100), ("1%", 20), ("0%", 0), ("100%", 2000), (".5%", 10)]
+
+
+@pytest.mark.parametrize(("text", "limit"), LIMITS)
+def test_bad_line_limit(text, limit):
+    assert bad_line_limit(text, 2000) == limit
+
+
+@pytest.mark.parametrize("text", ["", "%", "-1", "-1%", "101%", "1.5", "nan%", "inf%", "inf", "many", "1%%"])
+def test_bad_line_limit_that_is_none(text):
+    message = f"--max_bad_lines={text}: allowed is a number of lines or a part such as 1%"
+    assert refusal("max_bad_lines", text) == message
+    with pytest.raises(InputError):
+        bad_line_limit(text, 10)
+
+
+# What an option decides.
+
+
+def test_every_model_option_belongs_to_a_stage_and_no_execution_option_does():
+    stages = {"text", "counts", "vocabulary", "unigram", "batches", "checkpoints"}
+    for name, field in FIELDS.items():
+        kind, stage = field.metadata["kind"], field.metadata["stage"]
+        assert kind in ("model", "layout", "execution")
+        assert field.metadata["help"]
+        if kind == "model":
+            assert stage in stages, name
+        if kind == "execution":
+            assert not stage, name
+
+
+def test_kinds_share_out_all_options():
+    kinds = [Options().of_kind(kind) for kind in ("model", "layout", "execution")]
+    assert sorted(name for kind in kinds for name in kind) == sorted(FIELDS)
+
+
+def test_options_of_a_stage():
+    assert Options(min_count=3).of_stage("vocabulary") == {"min_count": 3, "max_vocabulary": None}
+    assert "block_bytes" in Options().of_stage("counts")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("power", (1, 1.0, "1")), ("dims", (64, 64.0, "64")), ("seed", (2**64 - 1, str(2**64 - 1)))],
+)
+def test_equal_options_are_equal_however_they_are_written(name, values):
+    written = [repr(Options.checked({name: value}).of_kind("model")) for value in values]
+    assert len(set(written)) == 1
+
+
+def test_learning_rate_follows_the_model_unless_given():
+    assert Options().initial_learning_rate == 0.025
+    assert Options(model="cbow").initial_learning_rate == 0.05
+    assert Options(model="cbow", learning_rate=0.1).initial_learning_rate == 0.1
+    assert Options().of_stage("checkpoints")["learning_rate"] == 0.025
+    assert Options(learning_rate=0.025).of_kind("model") == Options().of_kind("model")
+
+
+def test_threads_are_those_of_the_process_unless_given(monkeypatch):
+    monkeypatch.setattr(options, "available_cpus", lambda: 7)
+    assert Options().thread_count == 7
+    assert Options(threads=3).thread_count == 3
+
+
+def test_at_least_one_cpu_is_available():
+    assert options.available_cpus() >= 1
