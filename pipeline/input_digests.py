@@ -1,0 +1,88 @@
+"""Content digests of the input, made from the bytes that counting reads anyway.
+
+A file is digested over fixed ranges of 8 MiB from its start, so that the digests
+do not depend on how the work was cut, and each worker makes those that begin in
+its own part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline.errors import InputError, PipelineError
+from pipeline.records import Records
+from pipeline.storage import open_storage, split_uri
+
+RANGE_BYTES = 8 << 20
+STAGE = "inputs"
+_DIGITS = 32
+
+
+class RangeDigests:
+    """Digests of the fixed ranges that begin in start:end of a file, from its bytes as they are read."""
+
+    def __init__(self, start: int, end: int, size: int) -> None:
+        self.first = -(-start // RANGE_BYTES)
+        last = -(-end // RANGE_BYTES)
+        self._position = self.first * RANGE_BYTES
+        self._stop = max(self._position, min(last * RANGE_BYTES, size))
+        self._hash = hashlib.sha256()
+        self._digests: list[str] = []
+
+    def update(self, position: int, data: Any) -> None:
+        """Bytes of the file from `position`; each call goes on where the last one ended, or before it."""
+        view = memoryview(data)[max(0, self._position - position) :]
+        while len(view) and self._position < self._stop:
+            boundary = min((self._position // RANGE_BYTES + 1) * RANGE_BYTES, self._stop)
+            part = view[: boundary - self._position]
+            self._hash.update(part)
+            self._position += len(part)
+            view = view[len(part) :]
+            if self._position == boundary:
+                self._digests.append(self._hash.hexdigest()[:_DIGITS])
+                self._hash = hashlib.sha256()
+
+    def finish(self, read: Callable[[int, int], bytes]) -> str:
+        """Reads what is still missing by read(start, length); returns "first range:digest digest ..." or ""."""
+        while self._position < self._stop:
+            length = min(RANGE_BYTES, self._stop - self._position)
+            self.update(self._position, read(self._position, length))
+        return f"{self.first}:{' '.join(self._digests)}" if self._digests else ""
+
+
+def recorded_digests(records: Records) -> dict[str, dict[int, str]]:
+    """uri -> number of the fixed range -> digest, of all input that has been counted or unpacked."""
+    digests: dict[str, dict[int, str]] = {}
+    for record in records.all(STAGE):
+        for uri, text in record.numbers.items():
+            first, _, ranges = str(text).partition(":")
+            for i, digest in enumerate(ranges.split()):
+                digests.setdefault(uri, {})[int(first) + i] = digest
+    return digests
+
+
+def changed_inputs(records: Records) -> Iterator[str]:
+    """Reads every input file again; a line for each that is not what was counted, naming the first difference."""
+    for uri, digests in sorted(recorded_digests(records).items()):
+        try:
+            problem = _first_change(uri, digests)
+        except PipelineError as error:
+            problem = str(error)
+        if problem:
+            yield problem
+
+
+def _first_change(uri: str, digests: dict[int, str]) -> str:
+    root, path = split_uri(uri)
+    storage = open_storage(root)
+    info = storage.info(path)
+    if info is None:
+        raise InputError(f"{uri} is missing: the run has read it")
+    for i in range(max(max(digests) + 1, -(-info.size // RANGE_BYTES))):
+        data = storage.read_range(path, i * RANGE_BYTES, RANGE_BYTES)
+        if hashlib.sha256(data).hexdigest()[:_DIGITS] != digests.get(i):
+            place = f"bytes {i * RANGE_BYTES:,} to {(i + 1) * RANGE_BYTES:,}"
+            return f"{uri} differs from what the run has read, within {place}"
+    return ""

@@ -1,0 +1,128 @@
+"""Input files: patterns -> the list of files, in corpus order, each once."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import InputError
+from pipeline.storage import open_storage, split_uri
+
+_MAGIC = re.compile(r"[*?[]")
+_REMOTE = re.compile(r"^(?!file://)[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file of the corpus. `version` changes when the file does: its mtime in ns, or an object's ETag."""
+
+    uri: str
+    size: int
+    version: str
+
+
+def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
+    """The files that the patterns name, ordered by the bytes of their uri, each once.
+
+    A pattern is a file, a folder (its files at any depth, without those whose name
+    or folder begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a
+    folder, `**` does not. Local paths become absolute; s3://, gs://, az:// are taken too.
+
+    Raises:
+      InputError: a pattern matches no file; a file cannot be looked at; all files are empty.
+    """
+    files: dict[str, InputFile] = {}
+    if not patterns:
+        raise InputError("--input names no file")
+    for pattern in patterns:
+        found = False
+        for file in _match_remote(pattern) if _REMOTE.match(pattern) else _match_local(pattern):
+            files[file.uri] = file
+            found = True
+        if not found:
+            raise InputError(f"--input={pattern} matches no file; check the path and the pattern's * and ?")
+    if not any(file.size for file in files.values()):
+        shown = next(iter(files))
+        more = f" and the {len(files) - 1:,} others" if len(files) > 1 else ""
+        raise InputError(f"--input={','.join(patterns)} holds no text: {shown}{more} have no bytes")
+    return sorted(files.values(), key=lambda file: uri_order(file.uri))
+
+
+def uri_order(uri: str) -> bytes:
+    """What the corpus is ordered by: the bytes of the uri (local file names may be any bytes)."""
+    return uri.encode("utf-8", "surrogateescape")
+
+
+def _match_local(pattern: str) -> Iterator[InputFile]:
+    folder, name = split_uri(pattern)
+    path = os.path.join(folder, name)
+    if os.path.isdir(path):
+        paths = _walk(path)
+    elif os.path.lexists(path) or not _MAGIC.search(path):
+        paths = iter([path])
+    else:
+        paths = (match for match in glob.iglob(path, recursive=True) if not os.path.isdir(match))
+    for match in paths:
+        try:
+            info = os.stat(match)
+        except FileNotFoundError:
+            if os.path.lexists(match):
+                raise InputError(f"{match} is a link to nothing") from None
+            return
+        except OSError as error:
+            raise InputError(f"{match} cannot be looked at: {error.strerror}") from error
+        if not stat.S_ISREG(info.st_mode):
+            raise InputError(f"{match} is not a regular file; save the text in one, since it is read twice")
+        if not os.access(match, os.R_OK):
+            raise InputError(f"{match} cannot be read: permission denied")
+        yield InputFile(os.path.abspath(match), info.st_size, str(info.st_mtime_ns))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        yield from (os.path.join(place, name) for name in names if name[0] not in "._")
+
+
+def _match_remote(pattern: str) -> Iterator[InputFile]:
+    root, path = split_uri(pattern)
+    storage = open_storage(root)
+    info = storage.info(path) if path and not path.endswith("/") else None
+    if info is not None:
+        yield InputFile(storage.uri(path), info.size, info.version)
+        return
+    magic = _MAGIC.search(path)
+    folder = path[: magic.start()].rpartition("/")[0] if magic else path.rstrip("/")
+    wanted = _glob_pattern(path) if magic else None
+    for info in storage.list(folder):
+        below = info.path[len(folder) :].strip("/")
+        hidden = any(part[0] in "._" for part in below.split("/") if part)
+        if wanted.fullmatch(info.path) if wanted else not hidden:
+            yield InputFile(storage.uri(info.path), info.size, info.version)
+
+
+def _glob_pattern(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression over whole paths."""
+    parts, i = [], 0
+    while i < len(pattern):
+        if pattern.startswith("**/", i):
+            parts.append("(?:[^/]+/)*")
+            i += 3
+        elif pattern.startswith("**", i):
+            parts.append(".*")
+            i += 2
+        elif pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
+            inside = pattern[i + 1 : end].replace("\\", "\\\\")
+            parts.append("[^" + inside[1:] + "]" if inside[0] == "!" else f"[{inside}]")
+            i = end + 1
+        else:
+            parts.append({"*": "[^/]*", "?": "[^/]"}.get(pattern[i]) or re.escape(pattern[i]))
+            i += 1
+    return re.compile("".join(parts), re.DOTALL)

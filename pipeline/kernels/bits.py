@@ -1,0 +1,105 @@
+"""Bytes seen 64 or 8 at a time, and bit operations that Numba does not name.
+
+A mask is a uint64 whose bit j speaks of byte `i + j` of an array. LLVM turns
+each mask into a few vector instructions, whatever the processor. Callers see to
+it that all bytes read lie inside the array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_BYTE, _WORD = ir.IntType(8), ir.IntType(64)
+_BLOCK = ir.VectorType(_BYTE, 64)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, to: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), to.as_pointer())
+
+
+def _block(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    block = builder.load(_pointer(context, builder, array_type, array, index, _BLOCK))
+    block.align = 1
+    return block
+
+
+def _splat(value: int) -> ir.Constant:
+    return ir.Constant(_BLOCK, [value] * 64)
+
+
+@intrinsic
+def load_word(typing_context, array, index):
+    """The 8 bytes array[index : index + 8] as one uint64, the first byte lowest."""
+
+    def generate(context, builder, signature, args):
+        word = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], _WORD))
+        word.align = 1
+        return word
+
+    return types.uint64(array, types.intp), generate
+
+
+@intrinsic(prefer_literal=True)
+def mask_range(typing_context, array, index, first, count):
+    """Mask of the 64 bytes from `index` that lie in first .. first + count - 1; both must be literals."""
+    low, number = first.literal_value, count.literal_value
+
+    def generate(context, builder, signature, args):
+        block = builder.sub(_block(context, builder, signature.args[0], args[0], args[1]), _splat(low))
+        inside = builder.icmp_unsigned("<=", block, _splat(number - 1))
+        return builder.bitcast(inside, _WORD)
+
+    return types.uint64(array, types.intp, first, count), generate
+
+
+@intrinsic
+def trailing_zeros(typing_context, value):
+    """Index of the lowest bit set; 64 where there is none."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.intp(types.uint64), generate
+
+
+@intrinsic
+def ones(typing_context, value):
+    """Number of bits set."""
+
+    def generate(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.intp(types.uint64), generate
+
+
+@intrinsic
+def fold_product(typing_context, left, right):
+    """High and low half of the 128-bit product, xored: one multiplication that stirs all bits."""
+
+    def generate(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), _WORD)
+        return builder.xor(high, builder.trunc(product, _WORD))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic
+def prefetch(typing_context, array, index):
+    """Ask for the cache line of array[index]; a hint, which changes nothing."""
+
+    def generate(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], _BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer()] + [ir.IntType(32)] * 3)
+        name = "llvm.prefetch.p0"
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.call(function, [pointer] + [ir.Constant(ir.IntType(32), n) for n in (0, 3, 1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate

@@ -1,0 +1,200 @@
+"""Kernels of the word table: an open-addressing hash table over the bytes of words.
+
+The table is four arrays (`pipeline.word_table` owns them):
+
+  slots    uint64 [power of two]  0 where empty, else hash's high 32 bits << 32 | entry + 1
+  entries  uint64 [capacity, 4]   first 8 bytes, last 8 bytes, offset in arena << 31 | length, value
+  hashes   uint64 [capacity]
+  arena    uint8 [...]            the words' bytes, one after the other
+
+A word of at most 16 bytes is compared by its entry alone, which is half a cache
+line; only longer ones need the arena. Hashes decide places, never results.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.kernels.bits import fold_product, load_word
+from pipeline.kernels.compile import kernel
+
+_K0, _K1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xA0761D6478BD642F)
+_K2, _K3 = np.uint64(0xE7037ED1A0B428DB), np.uint64(0x8EBC6AF09C88C6E3)
+_ALL, _ONE, _LOW32 = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(1), np.uint64(0xFFFFFFFF)
+_BITS_LENGTH = np.uint64(31)
+_LENGTH = np.uint64(2**31 - 1)
+_B8, _B29, _B32, _B35, _B64 = np.uint64(8), np.uint64(29), np.uint64(32), np.uint64(35), np.uint64(64)
+
+
+@kernel
+def _ends(buffer, start, end):
+    """First and last 8 bytes of a word as integers; a word of at most 8 bytes is all in the first."""
+    length = end - start
+    if length > 8:
+        return load_word(buffer, start), load_word(buffer, end - 8)
+    if start + 8 <= buffer.shape[0]:
+        return load_word(buffer, start) & (_ALL >> (_B64 - _B8 * np.uint64(length))), np.uint64(0)
+    first = np.uint64(0)
+    for i in range(length):
+        first |= np.uint64(buffer[start + i]) << (_B8 * np.uint64(i))
+    return first, np.uint64(0)
+
+
+@kernel
+def _hash(buffer, start, end, first, last):
+    """64 bits from a word's bytes (a multiply-fold hash in the manner of wyhash)."""
+    length = end - start
+    h = fold_product(first ^ _K1, last ^ _K2 ^ np.uint64(length))
+    i = start + 8
+    while i + 8 < end:
+        h = fold_product(h ^ load_word(buffer, i), _K3)
+        i += 8
+    return fold_product(h ^ _K0, _K3)
+
+
+@kernel
+def hash_words(buffer, offset, out):
+    """Hashes (uint64 [n]) of the words buffer[offset[i]:offset[i + 1]]; none is empty."""
+    for i in range(out.shape[0]):
+        first, last = _ends(buffer, offset[i], offset[i + 1])
+        out[i] = _hash(buffer, offset[i], offset[i + 1], first, last)
+
+
+@kernel
+def _same_middle(buffer, start, end, arena, at):
+    """Whether two words of one length and equal ends agree in between; `at` is the other's place in arena."""
+    shift = at - start
+    i = start + 8
+    while i + 8 < end:
+        if load_word(buffer, i) != load_word(arena, i + shift):
+            return False
+        i += 8
+    return True
+
+
+@kernel
+def _find(buffer, start, end, first, last, h, slots, entries, arena):
+    """(entry of the word or -1, its slot or the empty one where it belongs)."""
+    mask = np.uint64(slots.shape[0] - 1)
+    length = np.uint64(end - start)
+    slot = h & mask
+    while True:
+        value = slots[slot]
+        if value == 0:
+            return np.int64(-1), slot
+        if value >> _B32 == h >> _B32:
+            entry = np.int64(value & _LOW32) - 1
+            place = entries[entry, 2]
+            if (
+                entries[entry, 0] == first
+                and entries[entry, 1] == last
+                and place & _LENGTH == length
+                and (length <= 16 or _same_middle(buffer, start, end, arena, np.int64(place >> _BITS_LENGTH)))
+            ):
+                return entry, slot
+        slot = (slot + _ONE) & mask
+
+
+@kernel
+def _insert(buffer, start, end, first, last, h, slot, slots, entries, hashes, arena, state):
+    """Append a word that is not in the table; the caller has seen to it that there is room."""
+    entry, used = state[0], state[1]
+    entries[entry, 0] = first
+    entries[entry, 1] = last
+    entries[entry, 2] = np.uint64(used) << _BITS_LENGTH | np.uint64(end - start)
+    entries[entry, 3] = 0
+    hashes[entry] = h
+    for i in range(end - start):
+        arena[used + i] = buffer[start + i]
+    slots[slot] = (h >> _B32) << _B32 | np.uint64(entry + 1)
+    state[0] = entry + 1
+    state[1] = used + end - start
+    return entry
+
+
+@kernel
+def _stir(fingerprint, value):
+    mixed = (fingerprint ^ value) * _K0
+    return mixed << _B29 | mixed >> _B35
+
+
+@kernel
+def count_sentences(buffer, start, end, sentence, slots, entries, hashes, arena, state):
+    """Count tokens into the table, and stir them in order, with the sentences' ends, into the fingerprint.
+
+    Args:
+      buffer, start, end, sentence: a `Spans`; no token is empty.
+      slots, entries, hashes, arena: the table, with room for every token to be new.
+      state: int64 [3], words and bytes of arena in use, fingerprint (its bits); updated.
+    """
+    fingerprint = np.uint64(state[2])
+    for s in range(sentence.shape[0] - 1):
+        for t in range(sentence[s], sentence[s + 1]):
+            first, last = _ends(buffer, start[t], end[t])
+            h = _hash(buffer, start[t], end[t], first, last)
+            fingerprint = _stir(fingerprint, h)
+            entry, slot = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
+            if entry < 0:
+                entry = _insert(
+                    buffer, start[t], end[t], first, last, h, slot, slots, entries, hashes, arena, state
+                )
+            entries[entry, 3] += _ONE
+        fingerprint = _stir(fingerprint, _K1)
+    state[2] = np.int64(fingerprint)
+
+
+@kernel
+def add_words(buffer, offset, values, slots, entries, hashes, arena, state):
+    """Add values[i] (int64) to the word buffer[offset[i]:offset[i + 1]]; the table has room for all."""
+    for i in range(values.shape[0]):
+        first, last = _ends(buffer, offset[i], offset[i + 1])
+        h = _hash(buffer, offset[i], offset[i + 1], first, last)
+        entry, slot = _find(buffer, offset[i], offset[i + 1], first, last, h, slots, entries, arena)
+        if entry < 0:
+            entry = _insert(
+                buffer, offset[i], offset[i + 1], first, last, h, slot, slots, entries, hashes, arena, state
+            )
+        entries[entry, 3] += np.uint64(values[i])
+
+
+@kernel
+def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state, tokens, lengths):
+    """Sentences of word ids: words not in the table are left out, and so are sentences that lose all.
+
+    Args:
+      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
+      slots, entries, arena: the table; a word's id is the number of its entry.
+      state: int64 [3]; only the fingerprint is read and updated, as by `count_sentences`.
+      tokens: int32 [>= n] and lengths: int32 [>= s], filled.
+
+    Returns:
+      (tokens written, sentences written).
+    """
+    fingerprint = np.uint64(state[2])
+    n, sentences = 0, 0
+    for s in range(sentence.shape[0] - 1):
+        before = n
+        for t in range(sentence[s], sentence[s + 1]):
+            first, last = _ends(buffer, start[t], end[t])
+            h = _hash(buffer, start[t], end[t], first, last)
+            fingerprint = _stir(fingerprint, h)
+            entry, _ = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
+            tokens[n] = entry
+            n += entry >= 0
+        fingerprint = _stir(fingerprint, _K1)
+        if n > before:
+            lengths[sentences] = n - before
+            sentences += 1
+    state[2] = np.int64(fingerprint)
+    return n, sentences
+
+
+@kernel
+def fill_slots(hashes, slots):
+    """Write the slots anew from the words' hashes, which are all different words."""
+    mask = np.uint64(slots.shape[0] - 1)
+    for entry in range(hashes.shape[0]):
+        slot = hashes[entry] & mask
+        while slots[slot] != 0:
+            slot = (slot + _ONE) & mask
+        slots[slot] = (hashes[entry] >> _B32) << _B32 | np.uint64(entry + 1)

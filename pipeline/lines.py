@@ -1,0 +1,208 @@
+"""Lines of a range of text: whole, valid, in blocks of bytes; what cannot be used becomes dead letters.
+
+A line ends at a newline and belongs to the range in which it begins. Who looks
+for a range's first line stops at the range's end; its last line is read past the
+end. So every line is read exactly once, however the text is cut.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline import dead_letters as reasons
+from pipeline.dead_letters import DeadLetters
+from pipeline.errors import ArtifactError, InputError
+from pipeline.input_digests import RangeDigests
+from pipeline.kernels import text as kernels
+from pipeline.storage import Storage, open_storage, split_uri
+from pipeline.tokenizers import as_array
+from pipeline.work_units import TextRange
+
+BLOCK_BYTES = 8 << 20
+"""Bytes read at once; a block is a little longer only where a line is."""
+
+_PAST_END = 64 << 10
+"""Bytes read at once beyond a range's end, to begin with."""
+
+_BAD_AT_ONCE = 4096
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UTF8}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive good lines of one text."""
+
+    part: TextRange
+    offset: int
+    """Where in the text the block begins, in bytes."""
+    data: np.ndarray
+    """uint8, read-only: valid UTF-8; the last line may lack its newline."""
+    lines: int
+    """Good lines in `data`."""
+    gaps: tuple[np.ndarray, np.ndarray] = field(default=(np.empty(0, np.int64), np.empty(0, np.int64)))
+    """Where bad lines were taken out: positions in `data`, and bytes taken out up to there."""
+
+    def locate(self, position: int) -> str:
+        """How messages name the place of data[position]."""
+        behind = int(np.searchsorted(self.gaps[0], position, side="right"))
+        shift = int(self.gaps[1][behind - 1]) if behind else 0
+        offset = self.part.offset(self.offset + position + shift)
+        return f"byte {offset:,} of {self.part.name()}"
+
+
+def read_blocks(
+    part: TextRange,
+    max_line_bytes: int,
+    dead_letters: DeadLetters,
+    digests: RangeDigests | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """The good lines that begin in a range, in order.
+
+    Memory: about 2 * block_bytes, plus the longest line up to max_line_bytes.
+
+    Args:
+      part: the range.
+      max_line_bytes: a longer line (its newline not counted) is a bad one, and is not held.
+      dead_letters: gets the bad lines.
+      digests: is shown every byte that is read.
+      block_bytes: bytes to read at once; decides memory and speed, never what is read.
+
+    Raises:
+      InputError: the text has become shorter than when it was listed.
+    """
+    for offset, data in _whole_lines(part, max_line_bytes, dead_letters, digests, block_bytes):
+        yield _good_lines(part, offset, data, max_line_bytes, dead_letters)
+
+
+@functools.lru_cache(maxsize=32)
+def _storage(root: str) -> Storage:
+    return open_storage(root)
+
+
+def read_exactly(uri: str, start: int, length: int) -> bytes:
+    """Bytes start:start + length of an input; InputError where it ends before."""
+    root, path = split_uri(uri)
+    try:
+        data = _storage(root).read_range(path, start, length)
+    except ArtifactError as error:  # missing: it was there when the run began
+        raise InputError(f"{error}: the input changed while it was read; run again with --overwrite") from error
+    if len(data) < length:
+        raise InputError(
+            f"{uri} changed while it was read: it ends at byte {start + len(data):,}, "
+            f"and there was more when the run began; run again with --overwrite"
+        )
+    return data
+
+
+def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, bytes) from one before the range's start, for as long as the caller wants."""
+    position, past = max(part.start - 1, 0), min(_PAST_END, block_bytes)
+    while position < part.size:
+        if position < part.end:
+            length = min(block_bytes, part.end - position + past)
+        else:
+            length, past = past, min(past * 2, block_bytes)
+        length = min(length, part.size - position)
+        data = read_exactly(part.uri, position, length)
+        if digests is not None:
+            digests.update(position, data)
+        yield position, as_array(data)
+        position += length
+
+
+def _whole_lines(
+    part: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: RangeDigests | None, block_bytes: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, whole lines) of the lines that begin in the range, without overlong ones that fill a chunk."""
+    begun = part.start == 0  # whether the first line has been found
+    held: list[np.ndarray] = []  # the beginning of a line that goes on in the next chunk
+    held_at, held_bytes = part.start, 0
+    skipping = False  # inside an overlong line
+    for position, data in _chunks(part, digests, block_bytes):
+        start = 0
+        if part.offset(position) == 0 and bytes(data[:3]) == _BYTE_ORDER_MARK:
+            start = 3
+        if not begun:
+            newline = kernels.find_newline(data, 0, min(len(data), part.end - 1 - position))
+            if newline < 0:
+                if position + len(data) >= part.end - 1:
+                    return
+                continue
+            begun, start = True, newline + 1
+        # The last line of the range ends with the first newline at or after its last byte.
+        last = kernels.find_newline(data, max(start, part.end - 1 - position), len(data))
+        final = last >= 0 or position + len(data) == part.size
+        if last < 0:
+            last = len(data) - 1 if final else kernels.find_last_newline(data, len(data))
+        stop = last + 1
+        if stop > start or final:
+            first = start
+            if skipping:
+                newline = kernels.find_newline(data, start, stop)
+                first = stop if newline < 0 else newline + 1
+                skipping = False
+            elif held:
+                newline = kernels.find_newline(data, start, stop)
+                first = stop if newline < 0 else newline + 1
+                held.append(data[start:first])
+                yield held_at, as_array(np.concatenate(held))
+            held, held_bytes = [], 0
+            if stop > first:
+                yield position + first, data[first:stop]
+            start = stop
+        if final:
+            return
+        if start < len(data) and not skipping:
+            if not held:
+                held_at = position + start
+            held.append(data[start:])
+            held_bytes += len(data) - start
+            if held_bytes > max_line_bytes:
+                dead_letters.add(part.name(), part.offset(held_at), reasons.TOO_LONG, _first_bytes(held))
+                held, held_bytes, skipping = [], 0, True
+
+
+def _first_bytes(parts: list[np.ndarray]) -> bytes:
+    sample = b""
+    for part in parts:
+        sample += bytes(part[: reasons.SAMPLE_BYTES - len(sample)])
+    return sample
+
+
+def _good_lines(
+    part: TextRange, offset: int, data: np.ndarray, max_line_bytes: int, dead_letters: DeadLetters
+) -> Block:
+    """The block without its bad lines, which become dead letters."""
+    starts, stops, why = (np.empty(_BAD_AT_ONCE, dtype=np.int64) for _ in range(3))
+    bad: list[tuple[np.ndarray, np.ndarray]] = []
+    position = 0
+    while position < len(data):
+        found, position = kernels.bad_lines(data, max_line_bytes, position, starts, stops, why)
+        if not found:
+            break
+        bad.append((starts[:found].copy(), stops[:found].copy()))
+        for i in range(found):
+            if dead_letters.full:
+                dead_letters.skip(found - i)
+                break
+            line = data[starts[i] : min(stops[i], starts[i] + reasons.SAMPLE_BYTES)]
+            dead_letters.add(part.name(), part.offset(offset + int(starts[i])), _REASONS[int(why[i])], line)
+    if not bad:
+        return Block(part, offset, data, count_lines(data))
+    begin, end = (np.concatenate(ends) for ends in zip(*bad))
+    good = np.empty(len(data) - int((end - begin).sum()), dtype=np.uint8)
+    kernels.copy_gaps(data, begin, end, good)
+    removed = np.cumsum(end - begin)
+    good = as_array(good)
+    return Block(part, offset, good, count_lines(good), (end - removed, removed))
+
+
+def count_lines(data: np.ndarray) -> int:
+    """Lines of a text (uint8); the last one counts without a newline too."""
+    return int(kernels.count_newlines(data)) + int(len(data) > 0 and data[-1] != kernels.NEWLINE)

@@ -1,0 +1,31 @@
+"""Tables as the bytes of Parquet objects: the same table gives the same bytes, and memory is bounded by it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ArtifactError
+
+
+def to_parquet(table: pa.Table, compression: str = "zstd", level: int | None = 1) -> pa.Buffer:
+    """The table as Parquet; without dictionaries, which words and ids are too varied for."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression=compression,
+        compression_level=level if compression == "zstd" else None,
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=True,
+    )
+    return sink.getvalue()
+
+
+def from_parquet(data: bytes | pa.Buffer) -> pa.Table:
+    """The table of `to_parquet`; ArtifactError where the bytes are none."""
+    try:
+        return pq.read_table(pa.BufferReader(data), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(f"not a Parquet table: {error}") from error

@@ -1,0 +1,141 @@
+"""The word table: words -> counts or ids, in the order in which words came.
+
+`WordTable` owns the arrays that `pipeline.kernels.words` works on and makes
+room before each call, so that no kernel has to stop half way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.kernels import words as kernels
+from pipeline.tokenizers import Spans
+
+_LARGEST_ARRAY = 1 << 30
+"""Bytes of words in one Arrow array, whose offsets are int32."""
+
+
+class WordTable:
+    """Words with a number each, numbered in the order in which they came.
+
+    Not safe for use by several threads at once, except for `encode`.
+    """
+
+    def __init__(self) -> None:
+        self._slots = np.zeros(1024, dtype=np.uint64)
+        self._entries = np.empty((256, 4), dtype=np.uint64)
+        self._hashes = np.empty(256, dtype=np.uint64)
+        self._arena = np.empty(4096, dtype=np.uint8)
+        self._state = np.zeros(3, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._state[0])
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over all tokens counted, their order and the ends of sentences."""
+        return fingerprint_text(self._state)
+
+    def count(self, spans: Spans) -> None:
+        """Add 1 to each token's word."""
+        if not len(spans.start):
+            return
+        self._make_room(len(spans.start), int(spans.end[-1] - spans.start[0]))
+        kernels.count_sentences(
+            spans.buffer, spans.start, spans.end, spans.sentence,
+            self._slots, self._entries, self._hashes, self._arena, self._state,
+        )  # fmt: skip
+
+    def add(self, words: pa.Array, values: np.ndarray) -> None:
+        """Add values[i] (int64) to word i of a string array without nulls."""
+        if not len(words):
+            return
+        buffer, offset = string_buffers(words)
+        self._make_room(len(words), int(offset[-1] - offset[0]))
+        kernels.add_words(
+            buffer, offset, np.ascontiguousarray(values, dtype=np.int64),
+            self._slots, self._entries, self._hashes, self._arena, self._state,
+        )  # fmt: skip
+
+    def encode(
+        self, spans: Spans, state: np.ndarray, tokens: np.ndarray, lengths: np.ndarray
+    ) -> tuple[int, int]:
+        """Ids of the tokens that are in the table; see `kernels.encode_sentences`."""
+        return kernels.encode_sentences(
+            spans.buffer, spans.start, spans.end, spans.sentence,
+            self._slots, self._entries, self._arena, state, tokens, lengths,
+        )  # fmt: skip
+
+    def values(self) -> np.ndarray:
+        """int64 [n], each word's number."""
+        return self._entries[: len(self), 3].astype(np.int64)
+
+    def words(self) -> pa.ChunkedArray:
+        """string [n], the words in order."""
+        n, used = len(self), int(self._state[1])
+        offset = np.empty(n + 1, dtype=np.int64)
+        offset[:n] = self._entries[:n, 2] >> np.uint64(31)
+        offset[n] = used
+        return string_array(self._arena[:used].copy(), offset)
+
+    def _make_room(self, words: int, size: int) -> None:
+        """Room for `words` more words of `size` bytes together."""
+        count, used = len(self), int(self._state[1])
+        if count + words > len(self._hashes):
+            capacity = max(count + words, len(self._hashes) * 3 // 2)
+            self._hashes = _grown(self._hashes, count, capacity)
+            self._entries = _grown(self._entries, count, capacity)
+        if used + size > len(self._arena):
+            self._arena = _grown(self._arena, used, max(used + size, len(self._arena) * 3 // 2))
+        if (count + words) * 3 > len(self._slots) * 2:
+            self._slots = np.zeros(1 << ((count + words) * 2 - 1).bit_length(), dtype=np.uint64)
+            kernels.fill_slots(self._hashes[:count], self._slots)
+
+
+def fingerprint_text(state: np.ndarray) -> str:
+    return f"{int(state[2]) & (2**64 - 1):016x}"
+
+
+def new_state() -> np.ndarray:
+    """The state that `WordTable.encode` carries from one call to the next."""
+    return np.zeros(3, dtype=np.int64)
+
+
+def word_hashes(words: pa.Array) -> np.ndarray:
+    """uint64 [n], the table's hash of each word of a string array."""
+    hashes = np.empty(len(words), dtype=np.uint64)
+    kernels.hash_words(*string_buffers(words), hashes)
+    return hashes
+
+
+def string_buffers(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 bytes, int64 offsets [n + 1]) of a string or large_string array; the bytes are not copied."""
+    offset_type = np.int64 if pa.types.is_large_string(words.type) else np.int32
+    _, offsets, data = words.buffers()
+    n = len(words)
+    if n == 0:
+        return np.empty(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
+    first = words.offset
+    offset = np.frombuffer(offsets, dtype=offset_type)[first : first + n + 1].astype(np.int64)
+    buffer = np.frombuffer(data, dtype=np.uint8) if data is not None else np.empty(0, dtype=np.uint8)
+    return buffer, offset
+
+
+def string_array(buffer: np.ndarray, offset: np.ndarray) -> pa.ChunkedArray:
+    """string [n] over buffer[offset[i]:offset[i + 1]], in chunks where int32 offsets would not do."""
+    chunks, first, n = [], 0, len(offset) - 1
+    while first < n or not chunks:
+        last = int(np.searchsorted(offset, offset[first] + _LARGEST_ARRAY, side="right")) - 1
+        last = n if first >= n else min(max(last, first + 1), n)
+        data = buffer[offset[first] : offset[last]]
+        offsets = (offset[first : last + 1] - offset[first]).astype(np.int32)
+        chunks.append(pa.StringArray.from_buffers(last - first, pa.py_buffer(offsets), pa.py_buffer(data)))
+        first = last
+    return pa.chunked_array(chunks, type=pa.string())
+
+
+def _grown(array: np.ndarray, used: int, capacity: int) -> np.ndarray:
+    grown = np.empty((capacity, *array.shape[1:]), dtype=array.dtype)
+    grown[:used] = array[:used]
+    return grown
