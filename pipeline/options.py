@@ -52,7 +52,8 @@ class Options:
     power: float = _option(0.75, "model", "exponent of the unigram distribution negatives are drawn from",
                            stage="unigram", low=0, high=4)
     negative_policy: str = _option(
-        "exclude_target", "model", "exclude_target: never the target; distinct: nor twice the same; any: no rule",
+        "exclude_target", "model",
+        "exclude_target: never the target; distinct: nor twice the same; any: no rule",
         stage="batches", choices=NEGATIVE_POLICIES)
     subsample: float = _option(1e-3, "model", "frequency above which words are thinned out; 0 keeps all",
                                stage="unigram", low=0, high=1)
@@ -79,7 +80,8 @@ class Options:
     block_bytes: int = _option(8 << 20, "layout", "bytes of text in a unit of work", stage="counts",
                                low=1, high=2**30)
     batches: str = _option(
-        "stream", "layout", "stream: make batches while training; stored: keep them in Parquet", choices=BATCHES)
+        "stream", "layout", "stream: make batches while training; stored: keep them in Parquet",
+        choices=BATCHES)
     checkpoint_every: int | None = _option(
         None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True)
     keep_checkpoints: int = _option(3, "execution", "how many checkpoints to keep", low=1)

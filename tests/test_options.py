@@ -63,14 +63,15 @@ def test_the_ends_of_a_range_are_allowed(name):
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_beyond_its_range_is_refused(name):
-    lowest, highest, low, high = RANGES[name]
+    _, highest, low, high = RANGES[name]
     for value in (low, high, -(10**400)):
         if value is None:
             continue
         message = refusal(name, value)
         assert message.startswith(f"--{name}={value}: allowed is a ")
         bound = FIELDS[name].metadata["low"]
-        assert f" above {bound}" in message if FIELDS[name].metadata["over"] else f" at least {bound}" in message
+        wanted = f" above {bound}" if FIELDS[name].metadata["over"] else f" at least {bound}"
+        assert wanted in message
         if highest is not None:
             assert message.endswith(f" and at most {int(highest)}")
 
@@ -90,7 +91,8 @@ def test_a_whole_number_stays_whole(name):
 
 
 def test_numbers_as_yaml_reads_them():
-    values = yaml.safe_load("subsample: 1e-4\npower: 1\nbatch_size: 1.0e+4\nlowercase: yes\nmax_bad_lines: 10")
+    file = "{subsample: 1e-4, power: 1, batch_size: 1.0e+4, lowercase: yes, max_bad_lines: 10}"
+    values = yaml.safe_load(file)
     assert values["subsample"] == "1e-4"  # YAML 1.1 wants a dot in it
     checked = Options.checked(values)
     assert checked == Options(subsample=1e-4, power=1.0, batch_size=10000, lowercase=True, max_bad_lines="10")
