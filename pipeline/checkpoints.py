@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointRef:
-    """A committed checkpoint: after `step` training steps, in `folder` of the output, with its model digest."""
+    """A committed checkpoint: after `step` training steps, in `folder` of the output."""
 
     step: int
     folder: str
@@ -116,15 +116,14 @@ def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
 def read_blocks(records: Records, ref: CheckpointRef) -> Iterator[Model]:
     """The parts one by one, each checked against its recorded digest, and for the words that belong there."""
     for index, part in enumerate(ref.parts):
-        rows = range(index * BLOCK_ROWS, min(ref.words, (index + 1) * BLOCK_ROWS))
-        data = records.read(part)
+        first, stop = index * BLOCK_ROWS, min(ref.words, (index + 1) * BLOCK_ROWS)
+        data, uri = records.read(part), records.storage.uri(part.path)
         try:
             block, ids = _from_parquet(data, ref.dims)
-            sound = np.array_equal(ids, np.arange(rows.start, rows.stop))
         except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{records.storage.uri(part.path)} is no part of a checkpoint: {error}") from error
-        if not sound:
-            raise ArtifactError(f"{records.storage.uri(part.path)} does not hold the words {rows.start}–{rows.stop}")
+            raise ArtifactError(f"{uri} is no part of a checkpoint: {error}") from error
+        if not np.array_equal(ids, np.arange(first, stop)):
+            raise ArtifactError(f"{uri} does not hold the ids {first} to {stop - 1}")
         yield block
 
 
@@ -136,6 +135,11 @@ def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> N
             f"{records.storage.uri(ref.folder)}: its model digest is {found[:16]}… where its record says"
             f" {ref.digest[:16]}…: delete the folder and run the same command again"
         )
+
+
+def provenance_of(data: bytes) -> dict[str, Any]:
+    """What the metadata of a part says about where it comes from."""
+    return json.loads(pq.read_schema(pa.BufferReader(data)).metadata[METADATA_KEY])
 
 
 def prune_checkpoints(records: Records, key: str, keep: int) -> list[int]:
@@ -204,8 +208,3 @@ def _from_parquet(data: bytes, dims: int) -> tuple[Model, np.ndarray]:
     columns = {name: table[name].chunk(0) for name in table.column_names}
     matrices = [columns[name].flatten().to_numpy().reshape(-1, dims) for name in ("input", "output")]
     return Model(columns["word"], columns["count"].to_numpy(), *matrices), columns["id"].to_numpy()
-
-
-def provenance_of(data: bytes) -> dict[str, Any]:
-    """What the metadata of a part says about where it comes from."""
-    return json.loads(pq.read_schema(pa.BufferReader(data)).metadata[METADATA_KEY])

@@ -60,11 +60,12 @@ def model_digest(model: Model) -> str:
 
 def block_digest(block: Model) -> bytes:
     """SHA-256 of one block: at most BLOCK_ROWS words."""
-    data = block.words.cast(pa.large_binary())
-    _, offsets, text = data.buffers()
-    bounds = np.frombuffer(offsets, "<i8")[data.offset : data.offset + len(data) + 1] if len(data) else np.zeros(1, "<i8")
-    digest = hashlib.sha256(np.diff(bounds).astype("<u4").tobytes())
-    if text is not None:
+    words = block.words.cast(pa.large_binary())
+    digest = hashlib.sha256()
+    if len(words):
+        _, offsets, text = words.buffers()
+        bounds = np.frombuffer(offsets, "<i8")[words.offset : words.offset + len(words) + 1]
+        digest.update(np.diff(bounds).astype("<u4").data)
         digest.update(memoryview(text)[bounds[0] : bounds[-1]])
     digest.update(np.ascontiguousarray(block.counts, "<i8").data)
     digest.update(np.ascontiguousarray(block.input, "<f4").data)

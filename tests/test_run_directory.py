@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import os
+import secrets
+
+import pytest
+
+from pipeline import run_directory
+from pipeline.errors import InputError
+from pipeline.lock import Lock
+from pipeline.options import Options
+from pipeline.records import Record, Records
+from pipeline.run_directory import make_identity, open_or_create, open_run
+from pipeline.stage_keys import UPSTREAM, stage_keys
+from pipeline.storage import ObjectInfo, open_storage
+
+
+class File:
+    def __init__(self, uri: str, size: int = 10, version: str = "1"):
+        self.uri, self.size, self.version = uri, size, version
+
+
+TOKENIZER = {"name": "whitespace", "unicode": "14.0.0"}
+
+
+FILES = (File("/corpus/a.txt"), File("/corpus/b.txt"))
+
+
+def identity(files=FILES, tokenizer=TOKENIZER, **options):
+    return make_identity(Options.checked(options), files, tokenizer)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def output(request: pytest.FixtureRequest, tmp_path) -> str:
+    return str(tmp_path / "a run") if request.param == "folder" else f"memory://{secrets.token_hex(8)}/run"
+
+
+def test_a_new_run_is_found_again(output):
+    run = open_or_create(output, identity(dims=50))
+    assert run.notes == ()
+    again = open_or_create(output, identity(dims=50))
+    assert again.identity == run.identity == open_run(output).identity
+    assert again.keys == stage_keys(run.identity, Options(dims=50))
+    assert again.identity["versions"]["numpy"]
+
+
+def test_a_lock_is_no_foreign_file(output):
+    with Lock(open_storage(output)):
+        open_or_create(output, identity())
+
+
+def test_other_model_options_are_refused_one_by_one(output):
+    open_or_create(output, identity(dims=100, max_vocabulary=1000))
+    with pytest.raises(InputError) as raised:
+        open_or_create(output, identity(dims=50, lowercase=True))
+    message = str(raised.value)
+    assert "--dims is 50, the run has 100" in message
+    assert "--lowercase is True, the run has False" in message
+    assert "--max_vocabulary is not set, the run has 1000" in message
+    assert "choose another --output, or --overwrite" in message
+    assert "--epochs" not in message
+
+
+def test_other_input_is_refused_file_by_file(output):
+    open_or_create(output, identity([File("a"), File("b"), File("c"), File("e")]))
+    with pytest.raises(InputError) as raised:
+        open_or_create(output, identity([File("a", size=12), File("b", version="2"), File("d"), File("e")]))
+    assert (
+        "input changed: a (size 10 -> 12); input changed: b (same size, version 1 -> 2);"
+        " input added: d; input gone: c." in str(raised.value)
+    )
+
+
+def test_a_long_list_of_inputs_is_cut(output):
+    open_or_create(output, identity([]))
+    with pytest.raises(InputError, match="input added: f9; and 90 more inputs"):
+        open_or_create(output, identity([File(f"f{i}") for i in range(100)]))
+
+
+def test_another_tokenizer_is_refused(output):
+    open_or_create(output, identity())
+    with pytest.raises(InputError, match=r"the tokenizer's unicode is 15\.0\.0, the run has 14\.0\.0"):
+        open_or_create(output, identity(tokenizer=TOKENIZER | {"unicode": "15.0.0"}))
+
+
+def test_layout_is_pinned_and_execution_is_free(output):
+    first = open_or_create(output, identity(block_bytes=4096))
+    options = Options(block_bytes=8192, threads=3, batches="stored")
+    run = open_or_create(output, make_identity(options, FILES, TOKENIZER))
+    assert run.notes == (
+        "--batches=stored is ignored, the run began with stream (no effect on the model)",
+        "--block_bytes=8192 is ignored, the run began with 4096 (no effect on the model)",
+    )
+    pinned = run.pinned(options)
+    assert (pinned.block_bytes, pinned.batches, pinned.threads) == (4096, "stream", 3)
+    assert run.keys == first.keys == stage_keys(run.identity, pinned)
+
+
+def test_other_package_versions_are_only_noted(output, monkeypatch):
+    open_or_create(output, identity())
+    monkeypatch.setattr(run_directory, "package_versions", lambda: {"python": "9.9"})
+    assert any("python was" in note and "9.9" in note for note in open_or_create(output, identity()).notes)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_files_is_never_touched(output, overwrite):
+    open_storage(output).put("my/thesis.tex", b"years")
+    with pytest.raises(InputError, match=r"it holds my/thesis.tex and no run\.json"):
+        open_or_create(output, identity(), overwrite=overwrite)
+    assert [info.path for info in open_storage(output).list()] == ["my/thesis.tex"]
+
+
+def test_the_default_learning_rate_is_the_same_as_naming_it(output):
+    open_or_create(output, identity())
+    open_or_create(output, identity(learning_rate=0.025))
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda t: b"", lambda t: t[:50], lambda t: t.replace(b'"dims": 100', b'"dims": 101')]
+)
+def test_a_damaged_run_json_is_named(output, damage):
+    open_or_create(output, identity())
+    storage = open_storage(output)
+    storage.put("run.json", damage(storage.read("run.json")))
+    for call in (lambda: open_or_create(output, identity()), lambda: open_run(output)):
+        with pytest.raises(InputError, match=r"run\.json is damaged"):
+            call()
+    assert open_or_create(output, identity(), overwrite=True).identity == open_run(output).identity
+
+
+def test_another_format_is_named(output, monkeypatch):
+    monkeypatch.setattr(run_directory, "FORMAT_VERSION", 99)
+    open_or_create(output, identity())
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="has format 99, this version reads 1"):
+        open_or_create(output, identity())
+
+
+def test_no_run_to_open(output):
+    with pytest.raises(InputError, match="is not the output of a run"):
+        open_run(output)
+
+
+def fill(output: str, keys: dict[str, str]) -> None:
+    records = Records(open_storage(output))
+    for stage, key in keys.items():
+        artifact = records.write_artifact(f"{stage}/part.bin", stage.encode())
+        records.commit(Record(stage, "part", key, (artifact,)))
+
+
+def test_overwrite_keeps_what_would_be_made_alike_and_what_is_not_ours(output):
+    run = open_or_create(output, identity(min_count=5, window=5))
+    fill(output, run.keys)
+    storage = open_storage(output)
+    storage.put("checkpoints/notes.txt", b"mine")
+    storage.put("records/counts/torn.json", b"{")
+    again = open_or_create(output, identity(min_count=5, window=6), overwrite=True)
+    kept = {record.stage for record in again.records.all()}
+    assert kept == {"text", "counts", "vocabulary", "unigram", "tokens"}
+    left = {info.path for info in storage.list() if not info.path.startswith("records/")}
+    assert left == {f"{stage}/part.bin" for stage in kept} | {"checkpoints/notes.txt", "run.json"}
+    assert storage.info("records/counts/torn.json") is None
+    assert open_or_create(output, identity(min_count=5, window=6)).identity == again.identity
+
+
+def test_overwrite_by_the_same_run_removes_nothing(output):
+    run = open_or_create(output, identity())
+    fill(output, run.keys)
+    before = open_storage(output).list()
+    open_or_create(output, identity(), overwrite=True)
+    assert open_storage(output).list() == before
+
+
+def test_an_artefact_that_a_kept_record_names_stays(output):
+    run = open_or_create(output, identity())
+    artifact = run.records.write_artifact("counts/shared.bin", b"1")
+    run.records.commit(Record("counts", "new", run.keys["counts"], (artifact,)))
+    run.records.commit(Record("counts", "old", "an older key", (artifact,)))
+    open_or_create(output, identity(), overwrite=True)
+    assert [record.name for record in run.records.all()] == ["new"]
+    assert run.records.read(artifact) == b"1"
+
+
+@pytest.mark.parametrize("die_at", range(4))
+def test_a_crash_while_overwriting_leaves_a_run(output, monkeypatch, die_at):
+    run = open_or_create(output, identity(dims=10))
+    fill(output, run.keys)
+    storage = open_storage(output)
+    calls = 0
+
+    def dying(method):
+        def call(*args):
+            nonlocal calls
+            if calls == die_at:
+                raise KeyboardInterrupt
+            calls += 1
+            return method(*args)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("delete", "put"):
+            patch.setattr(type(storage), name, dying(getattr(type(storage), name)))
+        try:
+            open_or_create(output, identity(dims=11), overwrite=True)
+        except KeyboardInterrupt:
+            assert open_run(output).identity == run.identity
+    run = open_or_create(output, identity(dims=11), overwrite=True)
+    assert run.pinned(Options()).dims == 11
+    assert open_run(output).identity == run.identity
+    assert storage.info("checkpoints/part.bin") is None or die_at == 1
+
+
+CHANGES = {
+    "max_line_bytes": (1000, "text"),
+    "lowercase": (True, "counts"),
+    "block_bytes": (1000, "counts"),
+    "min_count": (1, "vocabulary"),
+    "power": (1.0, "unigram"),
+    "seed": (2, "batches"),
+    "dims": (3, "checkpoints"),
+    "threads": (7, None),
+    "batches": ("stored", None),
+}
+
+
+def below(stage: str | None) -> set[str]:
+    return {stage} | {n for n, up in UPSTREAM.items() if stage in up for n in below(n)} if stage else set()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_option_changes_the_keys_from_its_stage_on(name):
+    value, stage = CHANGES[name]
+    same, other = identity(), identity()
+    a, b = stage_keys(same, Options()), stage_keys(other, Options(**{name: value}))
+    assert {n for n in UPSTREAM if a[n] != b[n]} - {None} == below(stage)
+
+
+def test_inputs_change_every_key_and_the_tokenizer_those_from_counts_on():
+    a = stage_keys(identity(), Options())
+    b = stage_keys(identity([File("other")]), Options())
+    c = stage_keys(identity(tokenizer={"name": "m:f", "digest": "1"}), Options())
+    assert all(a[stage] != b[stage] for stage in UPSTREAM)
+    assert {stage for stage in UPSTREAM if a[stage] != c[stage]} == below("counts")
+    assert len(set(a.values())) == len(UPSTREAM)
+    assert all(len(key) == 32 for key in a.values())
+
+
+def test_looking_for_foreign_files_does_not_list_them_all(tmp_path, monkeypatch):
+    storage = open_storage(str(tmp_path))
+    seen = []
+
+    def walk(*_):
+        for i in range(10):
+            seen.append(i)
+            yield ObjectInfo(f"{i}", 1, "1")
+
+    monkeypatch.setattr(type(storage), "walk", walk)
+    with pytest.raises(InputError):
+        open_or_create(str(tmp_path), identity())
+    assert seen == [0]
+    assert os.listdir(tmp_path) == []

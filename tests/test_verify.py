@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import input_digests
+from pipeline.checkpoints import write_checkpoint
+from pipeline.errors import InputError
+from pipeline.inputs import match_inputs
+from pipeline.model_digest import Model
+from pipeline.options import Options
+from pipeline.records import Record
+from pipeline.run_directory import RunDirectory, make_identity, open_or_create
+from pipeline.storage import open_storage
+from pipeline.verify import verify_run
+
+
+@pytest.fixture
+def run(tmp_path) -> RunDirectory:
+    """A small run as training leaves it: counts, the input's digests, two checkpoints."""
+    corpus = tmp_path / "a corpus"
+    corpus.mkdir()
+    (corpus / "a.txt").write_bytes(b"one two")
+    (corpus / "b.txt").write_bytes(b"three")
+    (corpus / "empty.txt").write_bytes(b"")
+    identity = make_identity(Options(dims=3), match_inputs([str(corpus)]), {"name": "whitespace"})
+    run = open_or_create(str(tmp_path / "a run"), identity)
+    artifact = run.records.write_artifact("counts/unit-00000.parquet", b"counts")
+    run.records.commit(Record("counts", "unit-00000", run.keys["counts"], (artifact,), {"tokens": 3}))
+    digests = {
+        str(corpus / name): f"0:{hashlib.sha256((corpus / name).read_bytes()).hexdigest()[:32]}"
+        for name in ("a.txt", "b.txt")
+    }
+    run.records.commit(Record(input_digests.STAGE, "unit-00000", run.keys["counts"], (), digests))
+    for step in (1, 2):
+        matrix = np.full((2, 3), step, np.float32)
+        model = Model(pa.array(["a", "b"]), np.array([2, 1]), matrix, matrix)
+        write_checkpoint(run.records, run.keys["checkpoints"], step, model, {})
+    return run
+
+
+def digest_of(run: RunDirectory, step: int) -> str:
+    (record,) = (r for r in run.records.all("checkpoints") if r.numbers["step"] == step)
+    return record.numbers["digest"]
+
+
+def test_a_sound_run_has_no_problem_and_the_digest_of_its_last_checkpoint(run):
+    report = verify_run(run.storage, inputs=True)
+    assert report.problems == []
+    assert report.digest == digest_of(run, 2)
+    assert report.checked == 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "counts/unit-00000.parquet",
+        "checkpoints/step=00000001/part-00000-of-00001.parquet",
+        "checkpoints/step=00000002/part-00000-of-00001.parquet",
+        "records/counts/unit-00000.json",
+        "records/checkpoints/step=00000002.json",
+    ],
+)
+@pytest.mark.parametrize("damage", ["bit", "cut", "gone"])
+def test_each_damaged_file_is_the_one_that_is_named(run, path, damage):
+    data = bytearray(run.storage.read(path))
+    data[len(data) // 2] ^= 1
+    if damage == "gone":
+        run.storage.delete(path)
+    else:
+        run.storage.put(path, data if damage == "bit" else data[:-3])
+    problems = verify_run(run.storage).problems
+    if damage == "gone" and path.startswith("records/"):
+        assert problems == []  # what nothing speaks of is not part of the run
+    else:
+        assert len(problems) == 1
+        assert path in problems[0]
+
+
+def test_the_digest_is_that_of_the_newest_sound_checkpoint(run):
+    run.storage.delete("checkpoints/step=00000002/part-00000-of-00001.parquet")
+    assert verify_run(run.storage).digest == digest_of(run, 1)
+    run.storage.delete("checkpoints/step=00000001/part-00000-of-00001.parquet")
+    assert verify_run(run.storage).digest is None
+
+
+def test_a_model_digest_that_its_parts_do_not_give_is_a_problem(run):
+    (record,) = (r for r in run.records.all("checkpoints") if r.numbers["step"] == 2)
+    run.records.commit(dataclasses.replace(record, numbers={**record.numbers, "digest": "0" * 64}))
+    (problem,) = verify_run(run.storage).problems
+    assert "checkpoints/step=00000002: its model digest is" in problem
+
+
+@pytest.mark.parametrize("change", ["bytes", "longer", "gone"])
+def test_inputs_are_read_only_when_asked_for_and_compared(run, change):
+    uri = run.identity["inputs"][0]["uri"]
+    root, name = uri.rsplit("/", 1)
+    storage = open_storage(root)
+    if change == "gone":
+        storage.delete(name)
+    else:
+        storage.put(name, b"one tw0" if change == "bytes" else b"one two and more")
+    assert verify_run(run.storage).problems == []
+    (problem,) = verify_run(run.storage, inputs=True).problems
+    assert uri in problem
+
+
+def test_input_that_was_not_counted_is_a_problem(run):
+    run.storage.delete("records/inputs/unit-00000.json")
+    problems = verify_run(run.storage, inputs=True).problems
+    assert len(problems) == 2
+    assert all("has no content digest" in problem for problem in problems)
+
+
+def test_what_is_no_run_is_said_to_be_none(tmp_path):
+    with pytest.raises(InputError, match="is not the output of a run"):
+        verify_run(open_storage(str(tmp_path / "nothing")))
