@@ -169,11 +169,9 @@ def _is_allowed(field: dataclasses.Field, value: Any) -> bool:
         return value in meta["choices"]
     if meta["low"] is None:
         return True
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
     if meta["high"] is not None and value > meta["high"]:
         return False
-    return value > meta["low"] if meta["over"] else value >= meta["low"]
+    return value > meta["low"] if meta["over"] else value >= meta["low"]  # NaN is neither
 
 
 def _allowed(field: dataclasses.Field) -> str:

@@ -109,6 +109,11 @@ def test_an_error_is_found_in_escaped_text(line_end):
     assert str(found) == "no such file: x"
 
 
+def test_a_line_end_that_a_message_names_does_not_end_it_in_escaped_text():
+    text = r"Traceback:\npipeline.errors.InputError: the line ends in \\n here\n\tat org"
+    assert str(errors.find_in_text(text)) == r"the line ends in \\n here"
+
+
 @pytest.mark.parametrize("text", ["", "ValueError: no", "pipeline.errors.Other: x", "InputError: x"])
 def test_nothing_is_found_where_nothing_is(text):
     assert errors.find_in_text(text) is None

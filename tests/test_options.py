@@ -128,6 +128,12 @@ def test_an_unknown_option_is_refused():
     assert refusal("dim", 5).startswith("--dim is no option; there are model, dims, ")
 
 
+def test_numbers_with_a_fraction_have_a_highest_value():
+    """Which is what refuses infinity."""
+    floats = [name for name in NUMBERS if FIELDS[name].type.startswith("float")]
+    assert all(math.isfinite(FIELDS[name].metadata["high"]) for name in floats)
+
+
 # Bad lines.
 
 
