@@ -148,7 +148,7 @@ def test_reference_backend_runs_on_cupy_unchanged(cupy, model, zero_hits):
     rates, bounds = np.array([0.1, 0.2], np.float32), np.array([0, 13, 20])
     results = []
     for xp in (np, cupy):
-        backend = ReferenceBackend(*weights, model, 5.0, zero_hits, xp)
+        backend = ReferenceBackend(*weights, model=model, tau=5.0, zero_hits=zero_hits, xp=xp)
         loss = backend.train(batch, bounds, rates)
         results.append([loss.total, loss.pairs, *backend.weights()])
     for on_host, on_gpu in zip(*results):
@@ -185,7 +185,7 @@ def test_neighbors_run_on_cupy_unchanged(cupy):
 def test_reference_backend_on_a_device(model):
     cupy = pytest.importorskip("cupy")
     batch, weights = make_case(rows=200, words=90, dims=20)
-    backends = [ReferenceBackend(*weights, model, 50.0, True, xp) for xp in (np, cupy)]
+    backends = [ReferenceBackend(*weights, model=model, tau=50.0, zero_hits=True, xp=xp) for xp in (np, cupy)]
     losses = [backend.train(batch, np.array([0, 200]), np.full(1, 0.05, np.float32)) for backend in backends]
     np.testing.assert_allclose(losses[1].total, losses[0].total, rtol=1e-5)
     for on_host, on_gpu in zip(*(backend.weights() for backend in backends)):

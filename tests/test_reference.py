@@ -67,7 +67,7 @@ def test_steps_equal_the_sums_pair_by_pair(model, zero_hits):
     bounds = np.array([0, 30, 30, 31, 1090, 1100])  # step 1 is empty, step 3 goes past its 64th tile
     rates = np.array([0.05, 0.04, 0.5, 0.01, 0.02], np.float32)
     w_in, w_out = make_weights()
-    backend = ReferenceBackend(w_in, w_out, model, 20.0, zero_hits)
+    backend = ReferenceBackend(w_in, w_out, model=model, tau=20.0, zero_hits=zero_hits)
     result = backend.train(batch, bounds, rates)
     for step in range(len(rates)):
         loss, pairs = step_by_pairs(
@@ -85,7 +85,7 @@ def test_float32_stays_within_a_millionth(model):
     batch, bounds = make_batch(200), np.array([0, 200])
     rates = np.array([0.025], np.float32)
     w_in, w_out = make_weights(np.float32)
-    backend = ReferenceBackend(w_in, w_out, model, 256.0, True)
+    backend = ReferenceBackend(w_in, w_out, model=model, tau=256.0, zero_hits=True)
     backend.train(batch, bounds, rates)
     w_in, w_out = w_in.astype(float), w_out.astype(float)
     step_by_pairs(w_in, w_out, batch, 0, 200, model, 0.025, 256.0, True)
@@ -126,7 +126,7 @@ def test_gradients_equal_numerical_ones(model, zero_hits):
 @pytest.mark.parametrize("model", MODELS)
 def test_steps_on_the_same_rows_lower_the_loss(model):
     batch = make_batch(16)
-    backend = ReferenceBackend(*make_weights(), model, 1e6, True)
+    backend = ReferenceBackend(*make_weights(), model=model, tau=1e6, zero_hits=True)
     rate, bounds = np.full(1, 0.01, np.float32), np.array([0, 16])
     losses = [backend.train(batch, bounds, rate).total[0] for _ in range(20)]
     assert (np.diff(losses) < 0).all()
@@ -143,7 +143,7 @@ def one_row(contexts: list[int], target: int, negatives: list[int]) -> Batch:
 def train_once(batch: Batch, model: str, tau: float, zero_hits: bool) -> tuple[np.ndarray, np.ndarray]:
     """Weights of ones, dims 1, learning rate 1: returns how far each row moved."""
     ones = np.ones((4, 1))
-    backend = ReferenceBackend(ones, ones, model, tau, zero_hits)
+    backend = ReferenceBackend(ones, ones, model=model, tau=tau, zero_hits=zero_hits)
     backend.train(batch, np.array([0, 1]), np.ones(1, np.float32))
     return tuple(w[:, 0] - 1 for w in backend.weights())
 
@@ -184,7 +184,7 @@ def test_zeroed_hits_do_not_move_but_count(model):
 def test_weights_are_copies():
     w_in, w_out = make_weights()
     before = w_in.copy()
-    backend = ReferenceBackend(w_in, w_out, "skipgram", 1e6, False)
+    backend = ReferenceBackend(w_in, w_out, model="skipgram", tau=1e6, zero_hits=False)
     first, _ = backend.weights()
     backend.train(make_batch(5), np.array([0, 5]), np.ones(1, np.float32))
     assert (w_in == before).all()

@@ -78,17 +78,17 @@ class Cbow:
 class ReferenceBackend:
     """Backend on NumPy or CuPy; see `pipeline.backends.Backend`."""
 
-    def __init__(self, w_in: np.ndarray, w_out: np.ndarray, model: str, damping_tau: float, zero_hits: bool,
+    def __init__(self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool,
                  xp: ModuleType = np):
         """Args:
           w_in, w_out: float32 [V, dims], copied. Float64 stays float64, to be compared with exact sums.
           model: "skipgram" or "cbow".
-          damping_tau: pairs that may move a row with their whole weight in one step.
+          tau: pairs that may move a row with their whole weight in one step.
           zero_hits: leave out negatives equal to their target.
           xp: numpy or cupy, where to compute.
         """
         self._xp = xp
-        self._tau = damping_tau
+        self._tau = tau
         self._zero_hits = zero_hits
         models: dict[str, type[SkipGram] | type[Cbow]] = {"skipgram": SkipGram, "cbow": Cbow}
         self._model: Model = models[model](xp.array(w_in), xp.array(w_out))
