@@ -13,17 +13,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import fake_s3
+from pipeline import object_storage
 from pipeline.errors import ArtifactError, InputError
 from pipeline.local_storage import LocalStorage
 from pipeline.object_storage import ObjectStorage
 from pipeline.storage import Storage, open_storage, split_uri
 
 
-@pytest.fixture(params=["folder", "memory"])
-def storage(request: pytest.FixtureRequest, tmp_path) -> Storage:
+@pytest.fixture(scope="module")
+def s3():
+    with fake_s3.serve() as environment:
+        yield environment
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path, monkeypatch) -> Storage:
     if request.param == "folder":
         return open_storage(str(tmp_path / "a run, 100% ü#?*[x]"))
-    return open_storage(f"memory://{secrets.token_hex(8)}/some/pre fix")
+    if request.param == "memory":
+        return open_storage(f"memory://{secrets.token_hex(8)}/some/pre fix")
+    use(monkeypatch, request.getfixturevalue("s3"))
+    return open_storage(f"s3://{fake_s3.BUCKET}/{secrets.token_hex(8)}/pre fix, 100% ü#?*[x]")
+
+
+def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    """Leads s3:// to a server, with clients of its own."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(object_storage, "_stores", {})
 
 
 def paths(storage: Storage, prefix: str = "") -> list[str]:
@@ -272,3 +290,17 @@ def test_without_hard_links_create_still_has_one_winner(tmp_path, monkeypatch):
 def test_a_name_no_bucket_can_hold_is_an_input_error():
     with pytest.raises(InputError, match="memory://x/a"):
         open_storage("memory://x").put("a//b", b"")
+
+
+def test_a_missing_bucket_is_named(monkeypatch, s3):
+    use(monkeypatch, s3)
+    storage = open_storage("s3://no-such-bucket/run")
+    for call in (lambda: storage.put("a", b""), lambda: list(storage.list()), lambda: storage.create("a", b"")):
+        with pytest.raises(InputError, match="s3://no-such-bucket/run.*: there is no such bucket"):
+            call()
+
+
+def test_an_account_that_is_not_given_is_an_input_error(monkeypatch):
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(InputError, match="^az://container: .*Account must be specified$"):
+        open_storage("az://container/run").list()

@@ -25,7 +25,8 @@ def aligned_zeros(numbers: int) -> np.ndarray:
         raw = np.zeros(size + 64, np.uint8)
         start = -raw.ctypes.data % 64
     else:
-        pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE + _HUGE_PAGE)
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory gets no huge pages
+        pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE + _HUGE_PAGE, flags=private)
         try:
             pages.madvise(mmap.MADV_HUGEPAGE)
         except OSError:  # a kernel without them: only slower

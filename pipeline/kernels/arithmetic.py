@@ -25,7 +25,7 @@ A = tuple(
 B = tuple(f32(x) for x in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06))
 
 
-@kernel
+@kernel(allocates=False)
 def minus_sigmoid(score):
     """-sigmoid(score) from +, -, * and / alone, each rounded once: the same bits everywhere."""
     h = min(max(score * HALF, -CLIP), CLIP)
@@ -35,7 +35,7 @@ def minus_sigmoid(score):
     return -HALF - HALF * (p / q)
 
 
-@kernel
+@kernel(allocates=False)
 def minus_sigmoid_lanes(scores):
     """`minus_sigmoid` of sixteen scores."""
     half = lanes.splat(HALF)
@@ -54,14 +54,14 @@ def minus_sigmoid_lanes(scores):
     return lanes.subtract(lanes.splat(-HALF), lanes.multiply(half, lanes.divide(p, q)))
 
 
-@kernel
+@kernel(allocates=False)
 def step_scale(pairs, lr, tau):
     """lr * min(1, tau / pairs): how far a row moves that `pairs` pairs touched in the step."""
     c = f32(pairs)
     return lr if c <= tau else (lr * tau) / c
 
 
-@kernel
+@kernel(allocates=False)
 def cross_entropy(scores, at, count, outputs, target, negatives, zero_hits):
     """Loss of one row's pairs: -log sigmoid(s) for the target, -log sigmoid(-s) for negatives, in float64.
 

@@ -53,10 +53,16 @@ def _cache_folder() -> str:
     return ""
 
 
-def kernel(function: Callable | None = None, **options: Any) -> Any:
-    """Decorator: compile on first call, keep the machine code for later processes."""
+def kernel(function: Callable | None = None, *, allocates: bool = True, **options: Any) -> Any:
+    """Decorator: compile on first call, keep the machine code for later processes.
+
+    A kernel that allocates no array says so: Numba then counts no references, which in
+    inner loops over the fields of named tuples cost more than the arithmetic.
+    """
     if function is None:
-        return functools.partial(kernel, **options)
+        return functools.partial(kernel, allocates=allocates, **options)
+    if not allocates:
+        options["_nrt"] = False
     folder = _cache_folder()
     ours, config.CACHE_DIR = config.CACHE_DIR, folder or config.CACHE_DIR
     try:

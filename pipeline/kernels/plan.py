@@ -64,7 +64,7 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
     )  # fmt: skip
 
 
-@kernel
+@kernel(allocates=False)
 def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, table, plan):
     """Plan one step; `table` is int32 [V, 4], all zero before and after."""
     begin, end = bounds[step], bounds[step + 1]
@@ -72,97 +72,108 @@ def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chun
     plan.sizes[step, 1] = _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, table, plan)
 
 
-@kernel(inline="always")
-def _meet_word(table, word, chunk_number, side, at, known):
-    """Count the chunks that touch `word`; list it when it is new. Returns how many words are listed."""
-    if table[word, ENTRIES] == 0:
-        side.row[at + known] = word
-        known += 1
-        table[word, LAST_SEEN] = -1
-    table[word, ENTRIES] += 1
-    if table[word, LAST_SEEN] != chunk_number:
-        table[word, LAST_SEEN] = chunk_number
-        table[word, PLACES] += 1
-    return known
+@kernel(inline="always", allocates=False)
+def _meet_word(table, word, chunk, side, at, known):
+    """Count the entries of `word` and the chunks that have some; list it when it is new.
+
+    Returns how many words are listed. No branches: they would be guessed wrong too often.
+    """
+    entries, last = table[word, ENTRIES], table[word, LAST_SEEN]
+    side.row[at + known] = word
+    table[word, ENTRIES] = entries + i32(1)
+    table[word, LAST_SEEN] = chunk
+    table[word, PLACES] += i32(last != chunk)
+    return known + i64(entries == 0)
 
 
-@kernel
+@kernel(allocates=False)
 def _give_places(table, side, at, known, pairs_an_entry, single):
     """Give each listed word its stretch of places; with `single`, words of one entry need none."""
     place = i32(0)
     for i in range(at, at + known):
         word = side.row[i]
+        entries = table[word, ENTRIES]
+        places = table[word, PLACES] * i32(1 - (single & (entries == 1)))
         side.first[i] = place
-        side.pairs[i] = table[word, PAIRS] if pairs_an_entry == 0 else table[word, ENTRIES] * i32(pairs_an_entry)
-        side.places[i] = 0 if single and table[word, ENTRIES] == 1 else table[word, PLACES]
+        side.places[i] = places
+        side.pairs[i] = table[word, PAIRS] if pairs_an_entry == 0 else entries * i32(pairs_an_entry)
         table[word, PLACES] = place - i32(1)
-        table[word, LAST_SEEN] = -1
-        place += side.places[i]
+        table[word, LAST_SEEN] = 0
+        place += places
 
 
-@kernel
+@kernel(allocates=False)
 def _forget(table, side, at, known):
     for i in range(at, at + known):
         word = side.row[i]
         table[word, ENTRIES] = 0
+        table[word, LAST_SEEN] = 0
         table[word, PLACES] = 0
         table[word, PAIRS] = 0
 
 
-@kernel
+@kernel(allocates=False)
 def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, table, plan):
     side, at, known = plan.inputs, i64(offset[begin]), i64(0)
+    number = i32(0)
     for start in range(begin, end, chunk):
-        number = i32((start - begin) // chunk)
+        number += i32(1)
         for i in range(offset[start], offset[min(start + chunk, end)]):
-            known = _meet_word(table, context[i], number, side, at, known)
+            known = _meet_word(table, i64(context[i]), number, side, at, known)
     _give_places(table, side, at, known, outputs, False)
+    tiles = i32(chunk // tile)
+    number = i32(0)  # of the tile, from 1
+    chunk_begins = i32(1)  # number of the first tile of the chunk
     for start in range(begin, end, tile):
-        number = i32((start - begin) // tile)
-        tiles = i32(chunk // tile)
-        base, slots = offset[start], i32(0)
-        for i in range(base, offset[min(start + tile, end)]):
-            word = context[i]
+        number += i32(1)
+        if number - chunk_begins == tiles:
+            chunk_begins = number
+        base, slots = i64(offset[start]), i32(0)
+        for i in range(base, i64(offset[min(start + tile, end)])):
+            word = i64(context[i])
             last = table[word, LAST_SEEN]
-            if last != number:
-                new = last < 0 or last // tiles != number // tiles
-                table[word, LAST_SEEN] = number
-                table[word, PLACES] += i32(new)
-                table[word, PAIRS] = slots
-                plan.slot_place[base + slots] = (table[word, PLACES] << i32(1)) | i32(new)
-                slots += i32(1)
-            plan.in_slot[i] = table[word, PAIRS]
+            new_in_tile, new_in_chunk = last != number, i32(last < chunk_begins)
+            slot = slots if new_in_tile else table[word, PAIRS]
+            place = table[word, PLACES] + new_in_chunk
+            table[word, LAST_SEEN] = number
+            table[word, PLACES] = place
+            table[word, PAIRS] = slot
+            plan.in_slot[i] = slot
+            plan.slot_place[base + slots] = (place << i32(1)) | new_in_chunk
+            slots += i32(new_in_tile)
         plan.slots[start] = slots
     _forget(table, side, at, known)
     return known
 
 
-@kernel
+@kernel(allocates=False)
 def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, table, plan):
     outputs = negatives.shape[1] + 1
     side, at, known = plan.outputs, begin * outputs, i64(0)
-    for t in range(begin, end):
-        pairs = offset[t + 1] - offset[t]
-        if pairs == 0:
-            continue
-        number = i32((t - begin) // chunk)
-        for k in range(outputs):
-            word = target[t] if k == 0 else negatives[t, k - 1]
-            known = _meet_word(table, word, number, side, at, known)
-            table[word, PAIRS] += i32(1) if cbow else pairs
-    _give_places(table, side, at, known, 0, True)
-    for t in range(begin, end):
-        if offset[t + 1] == offset[t]:
-            continue
-        number = i32((t - begin) // chunk)
-        for k in range(outputs):
-            word = target[t] if k == 0 else negatives[t, k - 1]
-            if table[word, ENTRIES] == 1:
-                plan.out_place[t * outputs + k] = -1
+    number = i32(0)
+    for start in range(begin, end, chunk):
+        number += i32(1)
+        for t in range(start, min(start + chunk, end)):
+            pairs = offset[t + 1] - offset[t]
+            if pairs == 0:
                 continue
-            new = table[word, LAST_SEEN] != number
-            table[word, LAST_SEEN] = number
-            table[word, PLACES] += i32(new)
-            plan.out_place[t * outputs + k] = (table[word, PLACES] << i32(1)) | i32(new)
+            for k in range(outputs):
+                word = i64(target[t] if k == 0 else negatives[t, k - 1])
+                known = _meet_word(table, word, number, side, at, known)
+                table[word, PAIRS] += i32(1) if cbow else pairs
+    _give_places(table, side, at, known, 0, True)
+    number = i32(0)
+    for start in range(begin, end, chunk):
+        number += i32(1)
+        for t in range(start, min(start + chunk, end)):
+            if offset[t + 1] == offset[t]:
+                continue
+            for k in range(outputs):
+                word = i64(target[t] if k == 0 else negatives[t, k - 1])
+                new = i32(table[word, LAST_SEEN] != number)
+                place = table[word, PLACES] + new
+                table[word, LAST_SEEN] = number
+                table[word, PLACES] = place
+                plan.out_place[t * outputs + k] = i32(-1) if table[word, ENTRIES] == 1 else (place << i32(1)) | new
     _forget(table, side, at, known)
     return known

@@ -69,13 +69,13 @@ def new_scratch(most_contexts: int, outputs: int, dims: int, vocabulary: int, ti
     )  # fmt: skip
 
 
-@kernel(inline="always")
+@kernel(inline="always", allocates=False)
 def _part_width(outputs, parts, part):
     """Outputs are dealt out evenly: every part has 4 to 8 of them when there are more than 8."""
     return outputs // parts + i64(part < outputs % parts)
 
 
-@kernel(inline="always")
+@kernel(inline="always", allocates=False)
 def _weigh(m, parts, outputs, own, w_out, x, dims, raw_too):
     """Gradient weights of m rows of x (at own.x_at) against all outputs, into own.g; scores into own.raw."""
     k = 0
@@ -98,7 +98,7 @@ def _weigh(m, parts, outputs, own, w_out, x, dims, raw_too):
         k += width
 
 
-@kernel
+@kernel(allocates=False)
 def _loss_of_row(t, m, parts, outputs, target, negatives, zero_hits, own):
     """Cross-entropy of the scores in own.raw, brought into [context, output] order first."""
     k = 0
@@ -111,7 +111,7 @@ def _loss_of_row(t, m, parts, outputs, target, negatives, zero_hits, own):
     return cross_entropy(own.scores, 0, m, outputs, target[t], negatives[t], zero_hits)
 
 
-@kernel
+@kernel(allocates=False)
 def _zero_hits(t, m, parts, outputs, target, negatives, own):
     """A negative that is the target itself teaches nothing: its gradient weights become 0."""
     k = 0
@@ -124,7 +124,7 @@ def _zero_hits(t, m, parts, outputs, target, negatives, own):
         k += width
 
 
-@kernel(inline="always")
+@kernel(inline="always", allocates=False)
 def _mean_of_contexts(m, own, w_in, contexts_at, dims):
     """own.h = the contexts' sum in order, times 1/m."""
     share = lanes.splat(ONE / f32(m))
@@ -135,7 +135,7 @@ def _mean_of_contexts(m, own, w_in, contexts_at, dims):
         lanes.store(own.h, q, lanes.multiply(value, share))
 
 
-@kernel(inline="always")
+@kernel(inline="always", allocates=False)
 def _place_output_rows(t, outputs, own, out_place, w_out, sums_out, pairs, dims, lr, tau):
     """Hand the gradient rows in own.s on: to the weights when alone in the step, else to their chunk sums."""
     scale = lanes.splat(step_scale(pairs, lr, tau))
@@ -157,7 +157,7 @@ def _place_output_rows(t, outputs, own, out_place, w_out, sums_out, pairs, dims,
                 lanes.store(sums_out, at + q, lanes.add(lanes.load(sums_out, at + q), lanes.load(own.s, k * dims + q)))
 
 
-@kernel(inline="always")
+@kernel(inline="always", allocates=False)
 def _ask_for(t, target, offset, context, negatives, w_in, w_out, dims):
     """Prefetch the output rows of target t and its last context: the others have been seen already."""
     for k in range(negatives.shape[1] + 1):
@@ -170,7 +170,7 @@ def _ask_for(t, target, offset, context, negatives, w_in, w_out, dims):
             lanes.prefetch(w_in, word * dims + q)
 
 
-@kernel
+@kernel(allocates=False)
 def _tile_sums_to_chunk(start, offset, plan, own, sums_in, dims):
     """Add the tile sums in own.tile to the chunk sums."""
     nothing = lanes.zero()
@@ -185,7 +185,7 @@ def _tile_sums_to_chunk(start, offset, plan, own, sums_in, dims):
                 lanes.store(sums_in, at + q, lanes.add(lanes.load(sums_in, at + q), lanes.load(own.tile, slot * dims + q)))
 
 
-@kernel
+@kernel(allocates=False)
 def _sum_chunk(
     begin, end, step_end, loss_wanted_every, tiles_before, rows, plan, w_in, w_out, sums_in, sums_out,
     own, dims, lr, tau, cbow, zero_hits, tile, loss, pairs_of_loss,
@@ -238,7 +238,7 @@ def _sum_chunk(
             pairs_of_loss[tile_number // loss_wanted_every] = tile_pairs
 
 
-@kernel(inline="always")
+@kernel(inline="always", allocates=False)
 def _form_gradients(m, parts, outputs, own, w_in, w_out, dims):
     """Skip-gram: gradient rows of the outputs into own.s; those of the contexts onto the tile sums."""
     k = 0
@@ -254,7 +254,7 @@ def _form_gradients(m, parts, outputs, own, w_in, w_out, dims):
         k += width
 
 
-@kernel
+@kernel(allocates=False)
 def _form_gradients_cbow(m, parts, outputs, own, w_out, dims):
     """CBOW: each context gets the whole gradient of the mean vector."""
     nothing = lanes.zero()
@@ -274,7 +274,7 @@ def _form_gradients_cbow(m, parts, outputs, own, w_out, dims):
             lanes.store(own.tile, at, lanes.add(lanes.load(own.tile, at), gradient))
 
 
-@kernel
+@kernel(allocates=False)
 def _update(side, begin, end, last, weights, sums, dims, lr, tau):
     """Add the chunk sums of weight rows side.row[begin:end], in chunk order."""
     for i in range(begin, end):
@@ -294,7 +294,7 @@ def _update(side, begin, end, last, weights, sums, dims, lr, tau):
             lanes.store(weights, at + q, value)
 
 
-@kernel
+@kernel(allocates=False)
 def train(
     thread, threads, counters, rows, bounds, learning_rates, tau, cbow, zero_hits, tile, chunk, loss_tiles,
     w_in, w_out, dims, plan, sums_in, sums_out, own, loss, pairs_of_loss,

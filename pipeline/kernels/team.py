@@ -54,7 +54,7 @@ def _pause(typing_context):
     return types.void(), generate
 
 
-@kernel
+@kernel(allocates=False)
 def wait_for(counters, index, value):
     """Return when counters[index] has reached `value`: spin a little, then give way."""
     turns = 0
@@ -66,7 +66,7 @@ def wait_for(counters, index, value):
             _yield_cpu()
 
 
-@kernel
+@kernel(allocates=False)
 def meet(counters, index, threads, meeting):
     """Barrier: the `meeting`-th (from 1) on counters[index]; every thread of the team must come."""
     if threads > 1:
