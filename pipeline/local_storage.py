@@ -17,6 +17,7 @@ from pipeline.errors import ArtifactError, InputError
 from pipeline.storage import Data, ObjectInfo, Storage, checked_path
 
 _TEMPORARY = ".beam2vec-tmp-"
+_ATTEMPTS = 100
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What link() says on file systems without hard links."""
 
@@ -135,13 +136,13 @@ def _temporary(file: str, data: Data) -> Iterator[str]:
     folder = os.path.dirname(file)
     temporary = os.path.join(folder, _TEMPORARY + secrets.token_hex(8))
     try:
-        for attempt in range(10):
+        for attempt in range(_ATTEMPTS):
             try:
                 _make_folder(folder)
                 writer = open(temporary, "xb")  # noqa: SIM115
                 break
             except FileNotFoundError:  # a delete beside us removed the folder while it was empty
-                if attempt == 9:
+                if attempt + 1 == _ATTEMPTS:
                     raise
         with writer:
             writer.write(data)
@@ -158,17 +159,18 @@ def _temporary(file: str, data: Data) -> Iterator[str]:
 
 
 def _make_folder(folder: str) -> None:
-    """makedirs that survives a power cut: each new name is synced into its parent."""
+    """makedirs that survives a power cut: each new name is synced into its parent.
+
+    Racing writers and deleters may make or remove the folder meanwhile; what is then in the way
+    shows when a file is opened in it.
+    """
     if os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)
     _make_folder(parent)
-    try:
+    with contextlib.suppress(FileExistsError):
         os.mkdir(folder)
         _sync(parent)
-    except FileExistsError:
-        if not os.path.isdir(folder):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
 
 
 def _sync(folder: str) -> None:

@@ -153,14 +153,13 @@ class ObjectStorage(Storage):
             yield
         except PipelineError:
             raise
-        except FileNotFoundError as error:
+        except (*_REFUSED, obstore.exceptions.BaseError, OSError, NotImplementedError) as error:
             if "NoSuchBucket" in str(error):
                 raise InputError(f"{self.uri(path)}: there is no such bucket") from error
-            raise ArtifactError(f"{self.uri(path)} does not exist") from error
-        except _REFUSED as error:
-            raise InputError(f"{self.uri(path)}: {_first_line(error)}") from error
-        except (obstore.exceptions.BaseError, OSError, NotImplementedError) as error:
-            raise ArtifactError(f"{self.uri(path)}: {_first_line(error)}") from error
+            if isinstance(error, FileNotFoundError):
+                raise ArtifactError(f"{self.uri(path)} does not exist") from error
+            kind = InputError if isinstance(error, _REFUSED) else ArtifactError
+            raise kind(f"{self.uri(path)}: {_first_line(error)}") from error
 
 
 def _bytes(data: Data) -> Data:

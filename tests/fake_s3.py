@@ -1,0 +1,141 @@
+"""A bucket over HTTP, in memory: as much of S3 as obstore asks for, conditional PUT included."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+BUCKET = "bucket"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one packet, else each answer waits 40 ms
+    objects: dict[str, bytes]
+    guard: threading.Lock
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _reply(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if "Content_Length" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _error(self, status: int, code: str) -> None:
+        self._reply(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
+
+    def _key(self) -> str | None:
+        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        bucket, _, key = path[1:].partition("/")
+        if bucket != BUCKET:
+            self._error(404, "NoSuchBucket")
+            return None
+        return key
+
+    @staticmethod
+    def _tag(data: bytes) -> str:
+        return '"' + hashlib.md5(data).hexdigest() + '"'
+
+    def do_GET(self) -> None:
+        key = self._key()
+        if key is None:
+            return
+        if not key:
+            self._list()
+            return
+        data = self.objects.get(key)
+        if data is None:
+            self._error(404, "NoSuchKey")
+            return
+        headers = {"ETag": self._tag(data), "Last_Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        wanted = self.headers.get("Range")
+        if not wanted:
+            self._reply(200, data, **headers, Content_Length=str(len(data)))
+            return
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        if int(first) >= len(data):
+            self._error(416, "InvalidRange")
+            return
+        part = data[int(first) : int(last) + 1]
+        end = int(first) + len(part) - 1
+        self._reply(206, part, **headers, Content_Range=f"bytes {first}-{end}/{len(data)}")
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def _list(self) -> None:
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        prefix = query.get("prefix", [""])[0]
+        found = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(data)}</Size><ETag>{escape(self._tag(data))}</ETag>"
+            "<LastModified>2024-01-01T00:00:00.000Z</LastModified></Contents>"
+            for key, data in sorted(self.objects.items())
+            if key.startswith(prefix)
+        )
+        body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
+        self._reply(200, body.encode())
+
+    def do_PUT(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        key = self._key()
+        if key is None:
+            return
+        with self.guard:
+            old = self.objects.get(key)
+            tag = self.headers.get("If-Match")
+            if (self.headers.get("If-None-Match") == "*" and old is not None) or (
+                tag and (old is None or tag != self._tag(old))
+            ):
+                self._error(412, "PreconditionFailed")
+                return
+            self.objects[key] = data
+        self._reply(200, ETag=self._tag(data))
+
+    def do_DELETE(self) -> None:
+        key = self._key()
+        if key is not None:
+            self.objects.pop(key, None)
+            self._reply(204)
+
+    def do_POST(self) -> None:
+        """Deletes the keys of a list, which is how obstore deletes."""
+        body = ElementTree.fromstring(self.rfile.read(int(self.headers["Content-Length"])))
+        if self._key() is None:
+            return
+        keys = [element.text or "" for element in body.iter() if element.tag.endswith("Key")]
+        for key in keys:
+            self.objects.pop(key, None)
+        done = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
+        self._reply(200, f"<DeleteResult>{done}</DeleteResult>".encode())
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[dict[str, str]]:
+    """Runs the server; gives the environment variables that lead s3:// to it."""
+    handler = type("Handler", (_Handler,), {"objects": {}, "guard": threading.Lock()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+        }
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
