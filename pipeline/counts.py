@@ -1,0 +1,217 @@
+"""Word counts: of a unit of work, merged bucket by bucket over all of them, pruned by --min_count."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.dead_letters import DeadLetters, write_dead_letters
+from pipeline.errors import ArtifactError
+from pipeline.input_digests import STAGE as INPUTS_STAGE
+from pipeline.input_digests import RangeDigests
+from pipeline.lines import Block, read_blocks, read_exactly
+from pipeline.parquet import from_parquet, to_parquet
+from pipeline.records import Record, Records
+from pipeline.tokenizers import Tokenizer
+from pipeline.word_table import WordTable, word_hashes
+from pipeline.work_units import WorkUnit
+
+STAGE = "counts"
+SCHEMA = pa.schema(
+    [pa.field("word", pa.string(), nullable=False), pa.field("count", pa.int64(), nullable=False)]
+)
+
+ELEMENT_BYTES = 4 << 20
+"""About how large an element of `split_by_bucket` gets: runners dislike those above 10 MB."""
+
+_SUMMARY = b"beam2vec"
+
+
+@dataclass(frozen=True)
+class UnitCounts:
+    """What counting one unit found."""
+
+    table: pa.Table
+    """word: string, count: int64; in the order in which words first occur."""
+    lines: int
+    """All lines, bad ones too."""
+    bad_lines: int
+    tokens: int
+    bytes: int
+    fingerprint: str
+    """16 hex digits over all tokens in order and the ends of sentences; encoding has to find the same."""
+    dead_letters: pa.Table | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    """uri -> content digests of the fixed ranges that begin in this unit; see `input_digests`."""
+    reused: bool = False
+    """Read back from an earlier run's artefact."""
+
+
+def count_unit(unit: WorkUnit, tokenizer: Tokenizer, max_line_bytes: int) -> UnitCounts:
+    """Reads and counts one unit of work.
+
+    Memory: some blocks of 8 MiB and the unit's distinct words.
+
+    Raises:
+      InputError: a file is not what it was when it was listed; the user's tokeniser failed.
+    """
+    words, dead_letters, inputs = WordTable(), DeadLetters(), {}
+    lines = tokens = 0
+    for part in unit.ranges:
+        digests = RangeDigests(part.start, part.end, part.size)
+        for block in read_blocks(part, max_line_bytes, dead_letters, digests):
+            lines += block.lines
+            for spans in tokenizer.split(block.data, block.locate):
+                words.count(spans)
+                tokens += len(spans.start)
+        if not part.origin:  # work text is ours, its artefacts have digests
+            found = digests.finish(lambda start, length, uri=part.uri: read_exactly(uri, start, length))
+            if found:
+                inputs[part.uri] = found
+    return UnitCounts(
+        table=pa.table([words.words(), pa.array(words.values())], schema=SCHEMA),
+        lines=lines + dead_letters.count,
+        bad_lines=dead_letters.count,
+        tokens=tokens,
+        bytes=unit.size,
+        fingerprint=words.fingerprint,
+        dead_letters=dead_letters.table() if dead_letters.count else None,
+        inputs=inputs,
+    )
+
+
+def counted_unit(
+    records: Records, key: str, unit: WorkUnit, tokenizer: Tokenizer, max_line_bytes: int
+) -> UnitCounts:
+    """The unit's counts: from its artefact where that is whole, else counted and committed."""
+    return load_unit_counts(records, key, unit) or commit_unit_counts(
+        records, key, unit, count_unit(unit, tokenizer, max_line_bytes)
+    )
+
+
+def commit_unit_counts(records: Records, key: str, unit: WorkUnit, counts: UnitCounts) -> UnitCounts:
+    """Writes counts/, dead_letters/ and the records of one unit; returns `counts`."""
+    artifacts = [records.write_artifact(f"counts/{unit.name}.parquet", to_parquet(counts.table))]
+    if counts.dead_letters is not None:
+        path = f"dead_letters/{unit.name}.parquet"
+        artifacts.append(records.write_artifact(path, write_dead_letters(counts.dead_letters)))
+    if counts.inputs:
+        records.commit(Record(INPUTS_STAGE, unit.name, key, (), dict(counts.inputs)))
+    numbers = {name: getattr(counts, name) for name in _NUMBERS} | {"words": counts.table.num_rows}
+    records.commit(Record(STAGE, unit.name, key, tuple(artifacts), numbers))
+    return counts
+
+
+_NUMBERS = ("lines", "bad_lines", "tokens", "bytes", "fingerprint")
+
+
+def load_unit_counts(records: Records, key: str, unit: WorkUnit) -> UnitCounts | None:
+    """What an earlier attempt committed; None where that is nothing, or damaged."""
+    record = records.valid(STAGE, unit.name, key)
+    if record is None:
+        return None
+    try:
+        table = from_parquet(records.read(record.artifacts[0]))
+    except ArtifactError:
+        return None
+    return UnitCounts(table=table, **{name: record.numbers[name] for name in _NUMBERS}, reused=True)
+
+
+def split_by_bucket(table: pa.Table, buckets: int) -> Iterator[tuple[int, bytes]]:
+    """Cuts a table of counts by the words' hashes, so that each bucket can be merged by itself.
+
+    Yields:
+      (bucket, Arrow IPC bytes of a part of the table), buckets in order; a bucket comes
+      more than once where it is above ELEMENT_BYTES, and not at all where it is empty.
+    """
+    if not table.num_rows:
+        return
+    words = table["word"].combine_chunks() if table["word"].num_chunks != 1 else table["word"].chunk(0)
+    if isinstance(words, pa.ChunkedArray):  # above 2 GiB of words
+        for start in range(0, table.num_rows, table.num_rows // words.num_chunks // 2 + 1):
+            yield from split_by_bucket(table.slice(start, table.num_rows // words.num_chunks // 2 + 1), buckets)
+        return
+    bucket = ((word_hashes(words) >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32)
+    order = np.argsort(bucket.astype(np.uint16 if buckets <= 1 << 16 else np.uint32), kind="stable")
+    sorted_table = table.take(pa.array(order))
+    sizes = np.bincount(bucket.astype(np.int64), minlength=buckets)
+    row_bytes = max(1, table.nbytes // table.num_rows)
+    rows = max(1, ELEMENT_BYTES // row_bytes)
+    start = 0
+    for number, size in enumerate(sizes.tolist()):
+        for first in range(start, start + size, rows):
+            yield number, table_bytes(sorted_table.slice(first, min(rows, start + size - first)))
+        start += size
+
+
+def merge_counts(tables: Iterable[pa.Table | bytes]) -> pa.Table:
+    """Adds up tables of counts (or their Arrow IPC bytes); words in the order in which they first come."""
+    merged = WordTable()
+    for table in map(_opened, tables):
+        for batch in table.to_batches():
+            merged.add(batch.column(0), batch.column(1).to_numpy())
+    return pa.table([merged.words(), pa.array(merged.values())], schema=SCHEMA)
+
+
+def prune(table: pa.Table, min_count: int) -> pa.Table:
+    """The words that occur at least `min_count` times; what was there before is noted in the metadata."""
+    kept = table.filter(pa.array(table["count"].to_numpy() >= min_count))
+    words, largest = summary([table])
+    return kept.replace_schema_metadata({_SUMMARY: json.dumps({"words": words, "largest": largest})})
+
+
+def summary(tables: Iterable[pa.Table]) -> tuple[int, int]:
+    """(number of different words, largest count) of tables without common words, before they were pruned."""
+    words = largest = 0
+    for table in tables:
+        noted = (table.schema.metadata or {}).get(_SUMMARY)
+        if noted:
+            before = json.loads(noted)
+            words, largest = words + before["words"], max(largest, before["largest"])
+        elif table.num_rows:
+            words, largest = words + table.num_rows, max(largest, int(table["count"].to_numpy().max()))
+    return words, largest
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """Arrow IPC stream of a table: only its own rows, whatever it was sliced from."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def table_from_bytes(data: bytes) -> pa.Table:
+    return pa.ipc.open_stream(data).read_all()
+
+
+def _opened(table: pa.Table | bytes) -> pa.Table:
+    return table if isinstance(table, pa.Table) else table_from_bytes(table)
+
+
+def first_sentences(
+    units: Iterable[WorkUnit], tokenizer: Tokenizer, max_line_bytes: int, count: int = 3
+) -> list[list[str]]:
+    """The corpus's first sentences as tokens, for the plan of a dry run and for messages."""
+    found: list[list[str]] = []
+    parts = itertools.chain.from_iterable(unit.ranges for unit in units)
+    for part in parts:
+        for block in read_blocks(part, max_line_bytes, DeadLetters(), block_bytes=64 << 10):
+            found.extend(_sentences(block, tokenizer, count - len(found)))
+            if len(found) >= count:
+                return found
+    return found
+
+
+def _sentences(block: Block, tokenizer: Tokenizer, count: int) -> list[list[str]]:
+    found: list[list[str]] = []
+    for spans in tokenizer.split(block.data, block.locate):
+        found.extend(spans.first(count - len(found)).sentences())
+        if len(found) >= count:
+            break
+    return found

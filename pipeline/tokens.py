@@ -1,0 +1,166 @@
+"""Token shards: a unit's sentences as word ids, the form in which training reads the corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.dead_letters import DeadLetters
+from pipeline.errors import InputError
+from pipeline.lines import read_blocks
+from pipeline.parquet import from_parquet, to_parquet
+from pipeline.records import Record, Records
+from pipeline.tokenizers import FunctionTokenizer, Spans, Tokenizer
+from pipeline.vocabulary import Vocabulary
+from pipeline.word_table import fingerprint_text, new_state
+from pipeline.work_units import WorkUnit
+
+STAGE = "tokens"
+SCHEMA = pa.schema(
+    [
+        pa.field(
+            "tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False
+        )
+    ]
+)
+
+
+@dataclass(frozen=True)
+class EncodedUnit:
+    """One unit's sentences; words out of the vocabulary are left out, and sentences that lose all."""
+
+    table: pa.Table
+    """tokens: list<int32>."""
+    tokens: int
+    sentences: int
+    fingerprint: str
+    """As in `counts.UnitCounts`: over all tokens, those out of the vocabulary too."""
+
+
+@dataclass(frozen=True)
+class TokenShard:
+    """A stored token shard, by reference."""
+
+    index: int
+    tokens: int
+    sentences: int
+    path: str
+    """Of the artefact, in the output."""
+    digest: str
+    """SHA-256 of the artefact."""
+    reused: bool = False
+
+
+def encode_unit(
+    unit: WorkUnit,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    max_line_bytes: int,
+    fingerprint: str | None = None,
+) -> EncodedUnit:
+    """Reads a unit again and turns its words into ids.
+
+    Args:
+      fingerprint: what counting found; None does not compare.
+
+    Raises:
+      InputError: the tokens are not those that were counted.
+    """
+    table, state = vocabulary._table, new_state()
+    sink = _Sink()
+    for part in unit.ranges:
+        for block in read_blocks(part, max_line_bytes, DeadLetters()):
+            for spans in tokenizer.split(block.data, block.locate):
+                sink.add(spans, table, state)
+    found = fingerprint_text(state)
+    if fingerprint is not None and found != fingerprint:
+        raise InputError(_not_the_same(unit, tokenizer))
+    return EncodedUnit(sink.table(), sink.tokens, sink.sentences, found)
+
+
+def encoded_unit(
+    records: Records,
+    key: str,
+    unit: WorkUnit,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    max_line_bytes: int,
+    fingerprint: str | None = None,
+) -> TokenShard:
+    """The unit's token shard: as committed before where that is whole, else encoded and committed."""
+    record = records.valid(STAGE, unit.name, key)
+    if record is None:
+        encoded = encode_unit(unit, vocabulary, tokenizer, max_line_bytes, fingerprint)
+        artifact = records.write_artifact(f"tokens/{unit.name}.parquet", tokens_to_parquet(encoded.table))
+        numbers = {"tokens": encoded.tokens, "sentences": encoded.sentences, "fingerprint": encoded.fingerprint}
+        committed = Record(STAGE, unit.name, key, (artifact,), numbers)
+        records.commit(committed)
+    else:
+        committed = record
+    artifact, numbers = committed.artifacts[0], committed.numbers
+    return TokenShard(
+        unit.index, numbers["tokens"], numbers["sentences"], artifact.path, artifact.digest, record is not None
+    )
+
+
+def tokens_to_parquet(table: pa.Table) -> pa.Buffer:
+    return to_parquet(table)
+
+
+def read_tokens(data: bytes | pa.Buffer) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens int32 [n], sentence offsets int64 [s + 1]) of a token shard's bytes."""
+    column = from_parquet(data).column("tokens")
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    tokens = [chunk.flatten().to_numpy() for chunk in chunks]
+    lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in chunks]
+    offset = np.zeros(sum(map(len, lengths)) + 1, dtype=np.int64)
+    if not chunks:
+        return np.empty(0, dtype=np.int32), offset
+    np.cumsum(np.concatenate(lengths), out=offset[1:])
+    return (tokens[0] if len(tokens) == 1 else np.concatenate(tokens)), offset
+
+
+class _Sink:
+    """Arrays that grow as sentences come."""
+
+    def __init__(self) -> None:
+        self.tokens = self.sentences = 0
+        self._ids = np.empty(1 << 16, dtype=np.int32)
+        self._lengths = np.empty(1 << 12, dtype=np.int32)
+
+    def add(self, spans: Spans, table, state: np.ndarray) -> None:
+        self._ids = _with_room(self._ids, self.tokens, len(spans.start))
+        self._lengths = _with_room(self._lengths, self.sentences, len(spans.sentence) - 1)
+        tokens, sentences = table.encode(
+            spans, state, self._ids[self.tokens :], self._lengths[self.sentences :]
+        )
+        self.tokens += tokens
+        self.sentences += sentences
+
+    def table(self) -> pa.Table:
+        offset = np.zeros(self.sentences + 1, dtype=np.int32)
+        np.cumsum(self._lengths[: self.sentences], out=offset[1:])
+        values = pa.array(self._ids[: self.tokens])
+        lists = pa.ListArray.from_arrays(pa.array(offset), values, type=SCHEMA.field(0).type)
+        return pa.table([lists], schema=SCHEMA)
+
+
+def _with_room(array: np.ndarray, used: int, more: int) -> np.ndarray:
+    if used + more <= len(array):
+        return array
+    grown = np.empty(max(used + more, len(array) * 3 // 2), dtype=array.dtype)
+    grown[:used] = array[:used]
+    return grown
+
+
+def _not_the_same(unit: WorkUnit, tokenizer: Tokenizer) -> str:
+    first, last = unit.ranges[0], unit.ranges[-1]
+    where = f"{first.name()} from byte {first.offset(first.start):,}"
+    if last.name() != first.name():
+        where += f" to {last.name()}"
+    changed = f"the input changed during the run: {where}; run again with --overwrite"
+    if isinstance(tokenizer, FunctionTokenizer):
+        return f"--tokenizer={tokenizer.name} is not deterministic, or {changed}"
+    return changed

@@ -1,0 +1,125 @@
+"""The vocabulary: the words that are kept, most frequent first; a word's id is its row."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.counts import SCHEMA, prune, summary
+from pipeline.errors import ArtifactError, InputError
+from pipeline.parquet import from_parquet, to_parquet
+from pipeline.word_table import WordTable
+
+MAX_WORDS = 2**31 - 1
+"""Word ids are int32."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words by id."""
+
+    words: pa.StringArray
+    """string [V]."""
+    counts: np.ndarray
+    """int64 [V]."""
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def tokens(self) -> int:
+        """In-vocabulary tokens of the corpus."""
+        return int(self.counts.sum())
+
+    @functools.cached_property
+    def _table(self) -> WordTable:
+        return self.lookup_table()
+
+    def lookup_table(self) -> WordTable:
+        """A hash table whose entries are the ids; about 60 bytes a word."""
+        table = WordTable()
+        table.add(self.words, self.counts)
+        if len(table) != len(self):
+            raise ArtifactError(f"the vocabulary has {len(self) - len(table):,} words twice")
+        return table
+
+    def __getstate__(self) -> dict:
+        """Without the lookup table: workers make their own."""
+        return {"words": self.words, "counts": self.counts}
+
+    def to_table(self) -> pa.Table:
+        """word: string, count: int64."""
+        return pa.table([self.words, pa.array(self.counts)], schema=SCHEMA)
+
+    def to_parquet(self) -> pa.Buffer:
+        return to_parquet(self.to_table())
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Vocabulary:
+        words = table["word"].combine_chunks()
+        if isinstance(words, pa.ChunkedArray):
+            words = pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.string())
+        return cls(words, table["count"].to_numpy().astype(np.int64))
+
+    @classmethod
+    def from_parquet(cls, data: bytes | pa.Buffer) -> Vocabulary:
+        return cls.from_table(from_parquet(data))
+
+
+def build_vocabulary(
+    tables: Iterable[pa.Table],
+    min_count: int,
+    max_vocabulary: int | None = None,
+    first_sentence: Sequence[str] = (),
+) -> pa.Table:
+    """Orders the words of all tables by (-count, UTF-8 bytes of the word), and keeps the first.
+
+    Args:
+      tables: word, count; no word in two of them (as `merge_counts` makes them of buckets).
+      min_count: words that occur less often are left out.
+      max_vocabulary: how many words to keep at most.
+      first_sentence: the corpus's first tokens, for the message.
+
+    Returns:
+      word: string, count: int64.
+
+    Raises:
+      InputError: no word is left.
+    """
+    tables = list(tables)
+    kept = pa.concat_tables([SCHEMA.empty_table(), *(plain(prune(table, min_count)) for table in tables)])
+    if not kept.num_rows:
+        raise InputError(_nothing_left(*summary(tables), min_count, first_sentence))
+    if kept.num_rows > MAX_WORDS and (max_vocabulary or MAX_WORDS + 1) > MAX_WORDS:
+        raise InputError(f"{kept.num_rows:,} words are too many for 32-bit ids: raise --min_count")
+    if max_vocabulary is not None and kept.num_rows > max_vocabulary:
+        # Only words above or at the last place's count need the sort by bytes.
+        counts = kept["count"].to_numpy()
+        place = kept.num_rows - max_vocabulary
+        kept = kept.filter(pa.array(counts >= np.partition(counts, place)[place]))
+    order = pc.sort_indices(kept, sort_keys=[("count", "descending"), ("word", "ascending")])
+    return kept.take(order[:max_vocabulary]).combine_chunks()
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """Without metadata, so that tables can be joined."""
+    return table.replace_schema_metadata(None)
+
+
+def _nothing_left(words: int, largest: int, min_count: int, first_sentence: Sequence[str]) -> str:
+    if not words:
+        return "--input holds no words: every line is empty, white space, or bad (see dead_letters/)"
+    shown = ", ".join(f'"{word}"' for word in first_sentence[:6])
+    became = f" (the first line became [{shown}{', …' if len(first_sentence) > 6 else ''}])" if shown else ""
+    often = f"the most frequent of {words:,} words occurs {largest:,} times"
+    if words == 1:
+        often = f"the only word occurs {largest:,} times"
+    return (
+        f"--min_count={min_count} leaves no word: {often}. "
+        f"Lower --min_count, or check --tokenizer{became}."
+    )

@@ -1,0 +1,231 @@
+"""Counting, merging and encoding against collections.Counter and plain lists."""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import counts as counts_module
+from pipeline.counts import (
+    count_unit,
+    counted_unit,
+    first_sentences,
+    merge_counts,
+    prune,
+    split_by_bucket,
+    table_from_bytes,
+)
+from pipeline.dead_letters import read_dead_letters
+from pipeline.errors import ArtifactError, InputError
+from pipeline.input_digests import changed_inputs
+from pipeline.records import Records
+from pipeline.storage import open_storage
+from pipeline.tokenizers import open_tokenizer
+from pipeline.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
+from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.word_table import WordTable, string_array, string_buffers
+from pipeline.work_units import plan_work_units
+
+STORAGE = open_storage("memory://counts")
+URI = STORAGE.uri("text")
+LINE = 1 << 20
+
+words = st.one_of(
+    st.sampled_from(["a", "b", "ab", "the", "a" * 8, "a" * 9, "a" * 16, "a" * 17, "b" * 40, "aaaaaaaabaaaaaaaa"]),
+    st.text("xyzß한", min_size=1, max_size=20),
+)
+corpora = st.lists(st.lists(words, max_size=12), max_size=12)
+
+
+def units_of(data: bytes, block_bytes: int):
+    STORAGE.put("text", data)
+    return plan_work_units([(URI, len(data))], block_bytes)
+
+
+def as_dict(table: pa.Table) -> dict[str, int]:
+    return dict(zip(table["word"].to_pylist(), table["count"].to_pylist()))
+
+
+def counter(sentences: list[list[str]]) -> collections.Counter:
+    return collections.Counter(word for sentence in sentences for word in sentence)
+
+
+def text_of(sentences: list[list[str]]) -> bytes:
+    return "".join(" ".join(sentence) + "\n" for sentence in sentences).encode()
+
+
+@given(corpora, st.integers(1, 200), st.sampled_from([1, 3, 16]))
+@settings(deadline=None)
+def test_counts_and_sentences_whatever_the_blocks(sentences, block_bytes, buckets):
+    tokenizer = open_tokenizer("whitespace")
+    units = units_of(text_of(sentences), block_bytes)
+    counted = [count_unit(unit, tokenizer, LINE) for unit in units]
+    assert sum(unit.lines for unit in counted) == len(sentences)
+    assert sum(unit.tokens for unit in counted) == sum(map(len, sentences))
+
+    parts = collections.defaultdict(list)
+    for unit in counted:
+        for bucket, data in split_by_bucket(unit.table, buckets):
+            parts[bucket].append(data)
+    merged = [merge_counts(tables) for tables in parts.values()]
+    expected = counter(sentences)
+    assert sum(table.num_rows for table in merged) == len(expected)
+    assert {word: n for table in merged for word, n in as_dict(table).items()} == expected
+    if not expected:
+        return
+
+    vocabulary = Vocabulary.from_table(build_vocabulary([prune(table, 2) for table in merged], 1, 7)) if max(
+        expected.values()
+    ) > 1 else Vocabulary.from_table(build_vocabulary(merged, 1))
+    order = sorted(expected, key=lambda word: (-expected[word], word.encode()))
+    if max(expected.values()) > 1:
+        order = [word for word in order if expected[word] > 1][:7]
+    assert vocabulary.words.to_pylist() == order
+    assert vocabulary.counts.tolist() == [expected[word] for word in order]
+
+    ids = {word: i for i, word in enumerate(order)}
+    wanted = [kept for s in sentences if (kept := [ids[word] for word in s if word in ids])]
+    found = []
+    for unit, count in zip(units, counted):
+        encoded = encode_unit(unit, vocabulary, tokenizer, LINE, count.fingerprint)
+        tokens, offset = read_tokens(tokens_to_parquet(encoded.table))
+        assert (len(tokens), len(offset) - 1) == (encoded.tokens, encoded.sentences)
+        found += [tokens[i:j].tolist() for i, j in zip(offset[:-1], offset[1:])]
+    assert found == wanted
+
+
+def test_a_large_text_is_counted_and_encoded():
+    draw = random.Random(5)
+    known = [f"word{i}" * draw.randint(1, 4) for i in range(60_000)]
+    sentences = [draw.choices(known, k=draw.randint(0, 2500)) for _ in range(150)]
+    tokenizer = open_tokenizer("whitespace", max_sentence=700)
+    (unit,) = units_of(text_of(sentences), 1 << 30)
+    counted = count_unit(unit, tokenizer, LINE)
+    assert as_dict(counted.table) == counter(sentences)
+    vocabulary = Vocabulary.from_table(build_vocabulary([counted.table], 3))
+    tokens, offset = read_tokens(encode_unit_bytes(unit, vocabulary, tokenizer))
+    ids = {word: i for i, word in enumerate(vocabulary.words.to_pylist())}
+    pieces = [s[i : i + 700] for s in sentences for i in range(0, len(s), 700)]
+    wanted = [kept for s in pieces if (kept := [ids[word] for word in s if word in ids])]
+    assert np.diff(offset).tolist() == list(map(len, wanted))
+    assert tokens.tolist() == [token for sentence in wanted for token in sentence]
+
+
+def encode_unit_bytes(unit, vocabulary, tokenizer):
+    return tokens_to_parquet(encode_unit(unit, vocabulary, tokenizer, LINE).table)
+
+
+def test_colliding_hashes_do_no_harm(monkeypatch):
+    # All in one slot chain: a table of few slots, filled to its limit.
+    table = WordTable()
+    names = [f"{i:05d}" for i in range(3000)] + ["x" * 30 + f"{i:05d}" + "y" * 30 for i in range(3000)]
+    table.add(pa.array(names), np.arange(6000))
+    table.add(pa.array(names[::-1]), np.arange(6000)[::-1])
+    assert table.words().to_pylist() == names
+    assert table.values().tolist() == (2 * np.arange(6000)).tolist()
+
+
+def test_strings_of_more_than_one_chunk(monkeypatch):
+    monkeypatch.setattr("pipeline.word_table._LARGEST_ARRAY", 10)
+    array = string_array(np.frombuffer(b"aabbccddeeffgg", np.uint8), np.array([0, 2, 4, 6, 8, 14]))
+    assert array.num_chunks > 1
+    assert array.to_pylist() == ["aa", "bb", "cc", "dd", "eeffgg"]
+    sliced = pa.array(["x", "yy", "zzz", ""])[1:3]
+    buffer, offset = string_buffers(sliced)
+    assert [bytes(buffer[i:j]) for i, j in zip(offset, offset[1:])] == [b"yy", b"zzz"]
+
+
+def test_elements_are_small_and_hold_only_their_rows(monkeypatch):
+    monkeypatch.setattr(counts_module, "ELEMENT_BYTES", 1 << 12)
+    table = pa.table([pa.array([f"word{i}" for i in range(5000)]), pa.array(range(5000))], schema=counts_module.SCHEMA)
+    parts = list(split_by_bucket(table, 4))
+    assert max(len(data) for _, data in parts) < 8 << 10
+    assert as_dict(merge_counts(data for _, data in parts)) == as_dict(table)
+    assert [bucket for bucket, _ in parts] == sorted(bucket for bucket, _ in parts)
+    assert table_from_bytes(parts[0][1]).schema.equals(table.schema)
+
+
+def test_counted_unit_is_written_once_and_read_back(tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_bytes(b"a b a\nbad \xff line\nc\n")
+    records = Records(open_storage(str(tmp_path / "run")))
+    (unit,) = plan_work_units([(str(corpus), corpus.stat().st_size)], 1 << 20)
+    tokenizer = open_tokenizer("whitespace")
+    made = counted_unit(records, "key", unit, tokenizer, LINE)
+    assert (made.lines, made.bad_lines, made.tokens, made.reused) == (3, 1, 4, False)
+    again = counted_unit(records, "key", unit, tokenizer, LINE)
+    assert again.reused
+    assert again.table.equals(made.table)
+    assert (again.lines, again.fingerprint, again.bytes) == (3, made.fingerprint, made.bytes)
+    assert not counted_unit(records, "other key", unit, tokenizer, LINE).reused
+
+    record = records.load("counts", "unit-00000", "other key")
+    dead = read_dead_letters(records.read(record.artifacts[1])).to_pylist()
+    assert dead == [{"uri": str(corpus), "offset": 6, "reason": "not UTF-8", "sample": b"bad \xff line\n"}]
+    assert list(changed_inputs(records)) == []
+
+    (tmp_path / "run" / record.artifacts[0].path).write_bytes(b"x" * record.artifacts[0].size)
+    assert not counted_unit(records, "other key", unit, tokenizer, LINE).reused
+
+    vocabulary = Vocabulary.from_table(build_vocabulary([made.table], 1))
+    shard = encoded_unit(records, "key", unit, vocabulary, tokenizer, LINE, made.fingerprint)
+    assert (shard.tokens, shard.sentences, shard.reused) == (4, 2, False)
+    assert encoded_unit(records, "key", unit, vocabulary, tokenizer, LINE, made.fingerprint).reused
+    tokens, offset = read_tokens(records.storage.read(shard.path))
+    assert (tokens.tolist(), offset.tolist()) == ([0, 1, 0, 2], [0, 3, 4])
+
+
+@pytest.mark.parametrize("changed", [b"a b c\nd\n", b"a b\nc e\n", b"b a\nc d\n", b"a b\nc d e\n"])
+def test_changed_text_is_noticed_while_encoding(changed):
+    (unit,) = units_of(b"a b\nc d\n", 1 << 20)
+    tokenizer = open_tokenizer("whitespace")
+    counted = count_unit(unit, tokenizer, LINE)
+    vocabulary = Vocabulary.from_table(build_vocabulary([counted.table], 1))
+    (unit,) = units_of(changed, 1 << 20)
+    with pytest.raises(InputError, match="the input changed during the run: memory://counts/text from byte 0"):
+        encode_unit(unit, vocabulary, tokenizer, LINE, counted.fingerprint)
+
+
+def test_vocabulary_bytes_and_lookup():
+    vocabulary = Vocabulary(pa.array(["b", "a", "한국"]), np.array([3, 2, 2]))
+    vocabulary.lookup_table()
+    again = Vocabulary.from_parquet(vocabulary.to_parquet())
+    assert again.words.equals(vocabulary.words)
+    assert again.counts.tolist() == [3, 2, 2]
+    assert again.tokens == 7
+    assert pickle.loads(pickle.dumps(again)).words.equals(again.words)
+    with pytest.raises(ArtifactError, match="1 words twice"):
+        Vocabulary(pa.array(["b", "b"]), np.array([1, 1])).lookup_table()
+
+
+def test_vocabulary_without_words_says_why():
+    table = pa.table([pa.array(["a", "b"]), pa.array([312, 4])], schema=counts_module.SCHEMA)
+    message = "--min_count=500 leaves no word: the most frequent of 4 words occurs 313 times. Lower --min_count"
+    with pytest.raises(InputError, match=message) as error:
+        other = pa.table([pa.array(["c", "d"]), pa.array([313, 4])], schema=counts_module.SCHEMA)
+        build_vocabulary([prune(table, 500), other], 500, first_sentence=["a", "b"])
+    assert '(the first line became ["a", "b"])' in str(error.value)
+    with pytest.raises(InputError, match="--input holds no words"):
+        build_vocabulary([], 5)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=60), st.integers(1, 70))
+def test_max_vocabulary_keeps_the_first_of_the_order(counts, most):
+    draw = random.Random(len(counts))
+    names = draw.sample([f"{a}{b}" for a in "aäz~" for b in range(30)], len(counts))
+    table = pa.table([pa.array(names), pa.array(counts)], schema=counts_module.SCHEMA)
+    found = build_vocabulary([table], 1, most)["word"].to_pylist()
+    assert found == [name for _, name in sorted(zip(counts, names), key=lambda x: (-x[0], x[1].encode()))][:most]
+
+
+def test_first_sentences():
+    units = units_of(b"\n \na b\nc\nd\n", 4)
+    assert first_sentences(units, open_tokenizer("whitespace"), LINE, 2) == [["a", "b"], ["c"]]
+    assert first_sentences(units, open_tokenizer("whitespace"), LINE, 9) == [["a", "b"], ["c"], ["d"]]

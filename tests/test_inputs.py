@@ -1,0 +1,193 @@
+"""Which files a pattern names, and compressed ones unpacked into the same lines."""
+
+from __future__ import annotations
+
+import gzip
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import compressed
+from pipeline.compressed import compression_of, compressions_of, unpack
+from pipeline.dead_letters import read_dead_letters
+from pipeline.errors import InputError
+from pipeline.input_digests import changed_inputs
+from pipeline.inputs import InputFile, match_inputs
+from pipeline.records import Records
+from pipeline.storage import open_storage
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for name in ("b.txt", "a.txt", "sub/c.txt", "sub/deep/d.txt", ".hidden", "_SUCCESS", ".git/e.txt", "a[1].txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def names(files, folder):
+    return [os.path.relpath(file.uri, folder) for file in files]
+
+
+def test_patterns(corpus, monkeypatch):
+    def matched(*patterns):
+        return names(match_inputs([str(corpus / pattern) for pattern in patterns]), corpus)
+
+    assert matched("a.txt") == ["a.txt"]
+    assert matched("a[1].txt") == ["a[1].txt"]
+    assert matched("[ab].txt") == ["a.txt", "b.txt"]
+    assert matched("*.txt", "b.txt", "a.txt") == ["a.txt", "a[1].txt", "b.txt"]
+    assert matched("**/*.txt") == ["a.txt", "a[1].txt", "b.txt", "sub/c.txt", "sub/deep/d.txt"]
+    assert matched("") == ["a.txt", "a[1].txt", "b.txt", "sub/c.txt", "sub/deep/d.txt"]
+    assert matched("sub/*") == ["sub/c.txt"]
+    monkeypatch.chdir(corpus)
+    (file,) = match_inputs(["./sub/../a.txt"])
+    assert file == InputFile(str(corpus / "a.txt"), 5, str(os.stat("a.txt").st_mtime_ns))
+    assert match_inputs([(corpus / "a.txt").as_uri()]) == [file]
+
+
+def test_what_matches_nothing_is_named(corpus):
+    for pattern in ("no.txt", "no*.txt", "sub/deep/d.txt/x"):
+        with pytest.raises(InputError, match=r"--input=.* matches no file|cannot be looked at"):
+            match_inputs([str(corpus / "a.txt"), str(corpus / pattern)])
+    os.mkfifo(corpus / "pipe")
+    with pytest.raises(InputError, match="pipe is not a regular file"):
+        match_inputs([str(corpus / "pipe")])
+    (corpus / "link").symlink_to("nowhere")
+    with pytest.raises(InputError, match="link is a link to nothing"):
+        match_inputs([str(corpus / "li*")])
+    (corpus / "empty").touch()
+    with pytest.raises(InputError, match="empty have no bytes"):
+        match_inputs([str(corpus / "empty")])
+    assert len(match_inputs([str(corpus / "empty"), str(corpus / "a.txt")])) == 2
+
+
+def test_patterns_in_an_object_store():
+    storage = open_storage("memory://inputs")
+    for name in ("x/a.txt", "x/b.gz", "x/y/c.txt", "x/_SUCCESS", "xx/d.txt"):
+        storage.put(name, b"text")
+
+    def matched(pattern):
+        return [file.uri.removeprefix("memory://inputs/") for file in match_inputs(["memory://inputs/" + pattern])]
+
+    assert matched("x/a.txt") == ["x/a.txt"]
+    assert matched("x/*") == ["x/_SUCCESS", "x/a.txt", "x/b.gz"]
+    assert matched("x/[!b_]*") == ["x/a.txt"]
+    assert matched("x**.txt") == ["x/a.txt", "x/y/c.txt", "xx/d.txt"]
+    assert matched("**/c.txt") == ["x/y/c.txt"]
+    assert matched("x") == matched("x/") == ["x/a.txt", "x/b.gz", "x/y/c.txt"]
+    assert matched("?/?.txt") == ["x/a.txt"]
+    with pytest.raises(InputError, match="matches no file"):
+        matched("y*")
+
+
+# Compressed files
+
+
+def file_of(path, data: bytes) -> InputFile:
+    path.write_bytes(data)
+    return InputFile(str(path), len(data), "1")
+
+
+@pytest.fixture
+def records(tmp_path):
+    return Records(open_storage(str(tmp_path / "run")))
+
+
+def unpacked_text(records, unpacked) -> bytes:
+    return b"".join(records.storage.read("text/" + source.uri.rpartition("/")[2]) for source in unpacked.sources)
+
+
+def test_members_and_padding(tmp_path, records):
+    data = gzip.compress(b"one\n") + gzip.compress(b"") + gzip.compress(b"two") + b"\0" * 100
+    file = file_of(tmp_path / "a.txt", data)
+    assert compression_of(file) == "gzip"
+    unpacked = unpack(file, 7, records, "key", 1000)
+    assert unpacked_text(records, unpacked) == b"one\ntwo"
+    assert unpacked.sources[0].uri == str(tmp_path / "run/text/00007-00000.txt")
+    assert (unpacked.bytes, unpacked.bad_lines, unpacked.reused) == (7, 0, False)
+    again = unpack(file, 7, records, "key", 1000)
+    assert again.reused
+    assert again.sources == unpacked.sources
+    assert list(changed_inputs(records)) == []
+
+
+@given(
+    st.lists(st.binary(max_size=40) | st.just(b"\n") | st.just(b"word\n"), max_size=40).map(b"".join),
+    st.integers(1, 60),
+    st.sampled_from([5, 30, 1000]),
+    st.integers(1, 50),
+)
+@settings(deadline=None, max_examples=80)
+def test_pieces_are_the_text_cut_at_line_ends(data, piece_bytes, longest, read_bytes):
+    records = Records(open_storage("memory://pieces"))
+    before = compressed._LONG_LINE, compressed._READ_BYTES, compressed._OUT_BYTES
+    compressed._LONG_LINE, compressed._READ_BYTES, compressed._OUT_BYTES = 5, read_bytes, 20
+    try:
+        records.storage.put("in", gzip.compress(data))
+        info = records.storage.info("in")
+        file = InputFile(records.storage.uri("in"), info.size, info.version)
+        records.storage.delete("records/text/file-00000.json")
+        unpacked = unpack(file, 0, records, "key", longest, piece_bytes)
+    finally:
+        compressed._LONG_LINE, compressed._READ_BYTES, compressed._OUT_BYTES = before
+    mark = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    assert unpacked.bytes == len(data)
+    covered, lost = mark, 0
+    for source in unpacked.sources:
+        text = records.storage.read("text/" + source.uri.rpartition("/")[2])
+        gap = data[covered : source.origin_offset]
+        assert all(len(line) > longest for line in gap.split(b"\n")[: gap.count(b"\n")])
+        lost += gap.count(b"\n")
+        assert data[source.origin_offset : source.origin_offset + source.size] == text
+        assert source.origin_offset == mark or data[source.origin_offset - 1 : source.origin_offset] == b"\n"
+        assert source.size <= piece_bytes + max(len(line) + 1 for line in text.split(b"\n"))
+        assert source.origin == file.uri
+        covered = source.origin_offset + source.size
+    tail = data[covered:]
+    lost += len(tail.splitlines()) > 0 and sum(1 for line in tail.split(b"\n") if line)
+    assert unpacked.bad_lines == lost
+
+
+def test_overlong_line_is_not_held_and_told(tmp_path, records):
+    long = 9 << 20
+    text = b"\xef\xbb\xbfa\n" + b"x" * long + b"\nb\n"
+    unpacked = unpack(file_of(tmp_path / "a.gz", gzip.compress(text, 1)), 0, records, "key", 1000)
+    assert unpacked_text(records, unpacked) == b"a\nb\n"
+    assert [source.origin_offset for source in unpacked.sources] == [3, long + 6]
+    assert unpacked.bad_lines == 1
+    record = records.load("text", "file-00000", "key")
+    (row,) = read_dead_letters(records.read(record.artifacts[-1])).to_pylist()
+    assert (row["offset"], row["uri"]) == (5, str(tmp_path / "a.gz"))
+
+
+def test_truncated_and_damaged_gzip(tmp_path, records):
+    text = np.random.default_rng(1).bytes(200_000).hex().encode()
+    data = gzip.compress(text)
+    for cut in (3, 15, 1000, len(data) - 9, len(data) - 1):
+        file = file_of(tmp_path / "cut.gz", data[:cut])
+        with pytest.raises(InputError, match=rf"cut\.gz is truncated: .* at byte {cut:,}.*; get the file again"):
+            unpack(file, 0, records, "key", 1000)
+    for at in (1000, len(data) - 6):
+        damaged = bytearray(data)
+        damaged[at] ^= 0xFF
+        file = file_of(tmp_path / "bad.gz", bytes(damaged))
+        with pytest.raises(InputError, match=r"bad\.gz is damaged: .*; get the file again"):
+            unpack(file, 0, records, "key", 1000)
+    file = file_of(tmp_path / "tail.gz", data + b"garbage")
+    with pytest.raises(InputError, match=r"tail\.gz is damaged"):
+        unpack(file, 0, records, "key", 1000)
+    assert records.load("text", "file-00000", "key") is None
+
+
+def test_compression_is_told_by_content(tmp_path):
+    plain = file_of(tmp_path / "plain.gz", b"BZh is a name\n")
+    empty = file_of(tmp_path / "empty", b"")
+    assert compressions_of([plain, empty]) == ["", ""]
+    for data, name in ((b"\x28\xb5\x2f\xfd1234", "zstd"), (b"PK\x03\x04..", "zip"), (b"BZh91AY&SY...", "bzip2")):
+        with pytest.raises(InputError, match=f"odd is {name} data, which cannot be read yet: unpack it first"):
+            compression_of(file_of(tmp_path / "odd", data))

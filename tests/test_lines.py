@@ -1,0 +1,189 @@
+"""Ranges and lines: every line once, whatever the cuts; bad lines told, and only those left out."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipeline import dead_letters as dead
+from pipeline import input_digests, lines
+from pipeline.dead_letters import DeadLetters, read_dead_letters, write_dead_letters
+from pipeline.errors import InputError
+from pipeline.input_digests import RangeDigests, changed_inputs
+from pipeline.lines import read_blocks, read_exactly
+from pipeline.records import Record, Records
+from pipeline.storage import open_storage
+from pipeline.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, plan_work_units
+
+STORAGE = open_storage("memory://lines")
+URI = STORAGE.uri("text")
+
+pieces = st.one_of(st.binary(max_size=12), st.text(max_size=8).map(str.encode), st.just(b"\n"), st.just(b"word word\n"))
+corpora = st.lists(pieces, max_size=30).map(b"".join)
+
+
+def naive_lines(data: bytes, max_line_bytes: int) -> tuple[list[bytes], list[tuple[int, str]]]:
+    """(good lines with their ends, (offset, reason) of the bad ones), from the whole text at once."""
+    good, bad = [], []
+    offset = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    while offset < len(data):
+        stop = data.find(b"\n", offset) + 1 or len(data)
+        line = data[offset:stop]
+        if len(line.removesuffix(b"\n")) > max_line_bytes:
+            bad.append((offset, dead.TOO_LONG))
+        else:
+            try:
+                line.decode()
+                good.append(line)
+            except UnicodeDecodeError:
+                bad.append((offset, dead.NOT_UTF8))
+        offset = stop
+    return good, bad
+
+
+def read(data: bytes, cuts: list[int], max_line_bytes: int, block_bytes: int):
+    STORAGE.put("text", data)
+    dead_letters = DeadLetters()
+    good, count = b"", 0
+    for start, end in itertools.pairwise([0, *cuts, len(data)]):
+        part = TextRange(URI, start, end, len(data))
+        for block in read_blocks(part, max_line_bytes, dead_letters, block_bytes=block_bytes):
+            good += bytes(block.data)
+            count += block.lines
+    table = dead_letters.table()
+    return good, count, list(zip(table["offset"].to_pylist(), table["reason"].to_pylist()))
+
+
+@given(corpora, st.data(), st.sampled_from([0, 3, 10, 1000]), st.integers(1, 40))
+@example(b"\xef\xbb\xbfab\n", None, 1000, 1)
+@settings(max_examples=300, deadline=None)
+def test_lines_are_those_of_a_naive_reader_whatever_the_cuts(data, draw, max_line_bytes, block_bytes):
+    places = st.lists(st.integers(1, max(1, len(data) - 1)), max_size=8, unique=True).map(sorted)
+    cuts = [1, 2, 4] if draw is None else draw.draw(places)
+    cuts = [cut for cut in cuts if cut < len(data)]
+    good, bad = naive_lines(data, max_line_bytes)
+    found, count, dead_found = read(data, cuts, max_line_bytes, block_bytes)
+    assert found == b"".join(good)
+    assert count == len(good)
+    assert dead_found == bad
+
+
+def test_block_names_the_offset_of_a_line_behind_bad_ones():
+    data = b"one\n\xff\ntwo\n\xfe\xfe\n\xfd\nthree\n"
+    STORAGE.put("text", data)
+    part = TextRange(URI, 0, len(data), len(data), "s3://books/a.gz", 100)
+    (block,) = read_blocks(part, 100, DeadLetters())
+    assert bytes(block.data) == b"one\ntwo\nthree\n"
+    for word in (b"one", b"two", b"three"):
+        place = block.locate(bytes(block.data).index(word))
+        assert place == f"byte {100 + data.index(word)} of s3://books/a.gz"
+
+
+def test_overlong_line_is_not_held():
+    size = 64 << 20
+    STORAGE.put("text", b"a\n" + b"x" * size + b"\nb\n")
+    dead_letters = DeadLetters()
+    part = TextRange(URI, 0, size + 5, size + 5)
+    blocks = [bytes(b.data) for b in read_blocks(part, 1000, dead_letters, block_bytes=1 << 16)]
+    assert b"".join(blocks) == b"a\nb\n"
+    row = dead_letters.table().to_pylist()[0]
+    assert (row["offset"], row["reason"], len(row["sample"])) == (2, dead.TOO_LONG, dead.SAMPLE_BYTES)
+
+
+def test_text_that_became_shorter_is_an_error():
+    STORAGE.put("text", b"short\n")
+    with pytest.raises(InputError, match="changed while it was read: it ends at byte 6"):
+        list(read_blocks(TextRange(URI, 0, 10, 10), 100, DeadLetters()))
+    with pytest.raises(InputError, match="does not exist"):
+        read_exactly(STORAGE.uri("gone"), 0, 3)
+
+
+def test_dead_letters_are_bounded_and_counted_whole():
+    data = b"\xff\n" * (dead.MAX_ROWS + 5000)
+    STORAGE.put("text", data)
+    dead_letters = DeadLetters()
+    list(read_blocks(TextRange(URI, 0, len(data), len(data)), 100, dead_letters))
+    assert dead_letters.count == dead.MAX_ROWS + 5000
+    table = read_dead_letters(write_dead_letters(dead_letters.table()))
+    assert table.num_rows == dead.MAX_ROWS
+    assert table.schema.names == ["uri", "offset", "reason", "sample"]
+    assert DeadLetters().table().num_rows == 0
+
+
+# Work units
+
+
+@given(st.lists(st.integers(0, 400), max_size=40), st.integers(1, 120))
+def test_every_byte_is_in_exactly_one_range(sizes, block_bytes):
+    sources = [TextSource(f"file{i:03d}", size) for i, size in enumerate(sizes)]
+    units = plan_work_units(sources, block_bytes)
+    covered = [(part.uri, byte) for unit in units for part in unit.ranges for byte in range(part.start, part.end)]
+    assert covered == [(source.uri, byte) for source in sources for byte in range(source.size)]
+    assert [unit.index for unit in units] == list(range(len(units)))
+    assert all(0 < unit.size <= block_bytes for unit in units)
+    assert len(units) <= 2 * sum(sizes) / block_bytes + 2
+
+
+def test_many_tiny_files_make_few_units():
+    units = plan_work_units([(f"file{i:06d}", 10) for i in range(100_000)], 8 << 20)
+    assert len(units) == -(-100_000 // MAX_RANGES)
+    assert isinstance(units[0], WorkUnit)
+    assert units[0].name == "unit-00000"
+
+
+# Content digests
+
+
+@given(st.integers(0, 500), st.data())
+@settings(deadline=None)
+def test_digests_do_not_depend_on_the_cuts(size, draw):
+    data = np.random.default_rng(size).bytes(size)
+    before, input_digests.RANGE_BYTES = input_digests.RANGE_BYTES, 64
+    try:
+        cuts = draw.draw(st.lists(st.integers(0, size), max_size=6).map(sorted))
+        found: dict[int, str] = {}
+        for start, end in itertools.pairwise([0, *cuts, size]):
+            digests = RangeDigests(start, end, size)
+            position = max(0, start - 1)
+            stop = draw.draw(st.integers(position, size))
+            for at in range(position, stop, 37):
+                digests.update(at, data[at : min(at + 37, stop)])
+            text = digests.finish(lambda at, length: data[at : at + length])
+            first, _, hexes = text.partition(":")
+            for i, digest in enumerate(hexes.split()):
+                assert int(first) + i not in found
+                found[int(first) + i] = digest
+    finally:
+        input_digests.RANGE_BYTES = before
+    whole = [hashlib.sha256(data[i : i + 64]).hexdigest()[:32] for i in range(0, size, 64)]
+    assert found == dict(enumerate(whole))
+
+
+def test_changed_input_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(input_digests, "RANGE_BYTES", 16)
+    file = tmp_path / "text"
+    file.write_bytes(b"0123456789abcdef" * 3)
+    digests = RangeDigests(0, 48, 48)
+    text = digests.finish(lambda at, length: file.read_bytes()[at : at + length])
+    records = Records(open_storage(str(tmp_path / "run")))
+    records.commit(Record("inputs", "unit-00000", "key", (), {str(file): text}))
+    assert list(changed_inputs(records)) == []
+    file.write_bytes(b"0123456789abcdef" * 2 + b"0123456789abcdeX")
+    assert list(changed_inputs(records)) == [f"{file} differs from what the run has read, within bytes 32 to 48"]
+    file.write_bytes(b"0123456789abcdef" * 4)
+    assert "within bytes 48 to 64" in next(changed_inputs(records))
+    file.unlink()
+    assert "is missing" in next(changed_inputs(records))
+
+
+def test_storage_of_inputs_is_opened_once(monkeypatch):
+    lines._storage.cache_clear()
+    STORAGE.put("text", b"abc")
+    read_exactly(URI, 0, 1)
+    read_exactly(URI, 1, 1)
+    assert lines._storage.cache_info().misses == 1
