@@ -251,8 +251,11 @@ def test_prune_does_not_count_damaged_ones_and_clears_what_a_killed_writer_left(
 def test_prune_never_removes_the_only_sound_one(records, small_blocks):
     refs = [write_checkpoint(records, "k", step, make_model(), {}) for step in (1, 2)]
     records.storage.delete(refs[1].parts[0].path)
-    prune_checkpoints(records, "k", 1)
+    assert prune_checkpoints(records, "k", 1) == []
     assert latest_checkpoint(records, "k") == refs[0]
+    assert steps(records) == [1, 2]  # the damaged one goes when a newer sound one is there
+    write_checkpoint(records, "k", 3, make_model(), {})
+    assert prune_checkpoints(records, "k", 1) == [1, 2]
 
 
 def test_a_crash_before_the_record_leaves_no_checkpoint(records, small_blocks, monkeypatch):

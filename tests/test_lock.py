@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import pickle
 import secrets
 import signal
 import subprocess
@@ -112,6 +113,7 @@ def test_a_worker_renews_by_the_token(storage):
     change(storage, expires=time.time() + 100)
     Lock.attach(storage, lock.token).renew()
     assert content(storage)["expires"] > time.time() + 500
+    pickle.loads(pickle.dumps(lock)).renew()
     with pytest.raises(OutputInUseError):
         Lock.attach(storage, "another").renew()
 

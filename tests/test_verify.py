@@ -88,6 +88,14 @@ def test_the_digest_is_that_of_the_newest_sound_checkpoint(run):
     assert verify_run(run.storage).digest is None
 
 
+def test_a_checkpoint_of_other_options_is_checked_and_gives_no_digest(run):
+    matrix = np.zeros((2, 3), np.float32)
+    write_checkpoint(run.records, "another key", 9, Model(pa.array(["a", "b"]), np.ones(2), matrix, matrix), {})
+    report = verify_run(run.storage)
+    assert report.problems == []
+    assert (report.digest, report.checked) == (digest_of(run, 2), 4)
+
+
 def test_a_model_digest_that_its_parts_do_not_give_is_a_problem(run):
     (record,) = (r for r in run.records.all("checkpoints") if r.numbers["step"] == 2)
     run.records.commit(dataclasses.replace(record, numbers={**record.numbers, "digest": "0" * 64}))
