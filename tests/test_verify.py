@@ -90,7 +90,8 @@ def test_the_digest_is_that_of_the_newest_sound_checkpoint(run):
 
 def test_a_checkpoint_of_other_options_is_checked_and_gives_no_digest(run):
     matrix = np.zeros((2, 3), np.float32)
-    write_checkpoint(run.records, "another key", 9, Model(pa.array(["a", "b"]), np.ones(2), matrix, matrix), {})
+    model = Model(pa.array(["a", "b"]), np.ones(2), matrix, matrix)
+    write_checkpoint(run.records, "another key", 9, model, {})
     report = verify_run(run.storage)
     assert report.problems == []
     assert (report.digest, report.checked) == (digest_of(run, 2), 4)
