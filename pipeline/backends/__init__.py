@@ -13,8 +13,9 @@ import numpy as np
 
 TILE = 16
 """Rows whose context gradients are summed first (the tile a GPU block would hold)."""
-CHUNK = 256
-"""Rows whose gradients are summed before they are added to the weights: what threads share out."""
+CHUNK = 64
+"""Rows whose gradients are summed before they are added to the weights: what threads share out.
+Small enough that the last chunk of a step keeps no thread waiting for long."""
 LOSS_TILES = 64
 """The loss is taken from the pairs of every 64th tile of a step."""
 

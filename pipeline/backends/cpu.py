@@ -50,6 +50,7 @@ class CpuBackend:
         self._pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="train")
         self._room = (0, 0)
         self._sums_in = self._sums_out = np.zeros(0, np.float32)
+        self._plan = new_plan(0, 0, 0, 0)
         self._most_contexts = 0
         self._scratch: list[kernels.Scratch] = []
 
@@ -61,7 +62,6 @@ class CpuBackend:
     def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
         self._make_room(batch, bounds, outputs)
-        plan = new_plan(batch.rows, len(batch.context), outputs, steps)
         counters = np.zeros(3 + 2 * steps, np.int64)
         most_rows = int(np.max(np.diff(bounds), initial=0))
         tiles = -(-most_rows // (TILE * LOSS_TILES))
@@ -71,7 +71,7 @@ class CpuBackend:
         def run(thread: int) -> None:
             kernels.train(
                 thread, self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
-                self._zero_hits, TILE, CHUNK, LOSS_TILES, self._in, self._out, self._width, plan,
+                self._zero_hits, TILE, CHUNK, LOSS_TILES, self._in, self._out, self._width, self._plan,
                 self._sums_in, self._sums_out, self._scratch[thread], loss, pairs,
             )  # fmt: skip
 
@@ -82,7 +82,13 @@ class CpuBackend:
         return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
 
     def _make_room(self, batch: Batch, bounds: np.ndarray, outputs: int) -> None:
-        """Buffers for the largest step and row seen so far."""
+        """Buffers for the largest block, step and row seen so far."""
+        room = self._plan
+        if batch.rows > len(room.slots) or len(batch.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
+            self._plan = new_plan(
+                max(batch.rows, len(room.slots)), max(len(batch.context), len(room.in_slot)), outputs,
+                max(len(bounds), len(room.sizes)),
+            )  # fmt: skip
         contexts = int(np.max(np.diff(batch.offset[bounds]), initial=1))
         rows = int(np.max(np.diff(bounds), initial=1))
         if contexts > self._room[0] or rows > self._room[1]:

@@ -1,7 +1,7 @@
 """A team of threads inside kernels: shared counters to take work from, and a barrier.
 
 The threads are plain Python threads that have let go of the GIL. They wait by
-yielding their CPU, so a team beside other busy processes loses no more than its
+giving their CPU away, so a team beside other busy processes loses no more than its
 share of the machine.
 """
 
@@ -19,8 +19,13 @@ from pipeline.kernels.compile import kernel
 
 _X86 = platform.machine().lower() in ("x86_64", "amd64")
 _SPINS = 2000
-"""Turns of a few nanoseconds before a waiting thread offers its CPU to others."""
+"""Turns of some ten nanoseconds before a waiting thread offers its CPU to others."""
+_YIELDS = 16
+"""Offers before it sleeps: a thread that only yields is never moved to an idle CPU, one that wakes up is."""
+_NAP = 20
+"""Microseconds."""
 _yield_cpu = types.ExternalFunction("sched_yield", types.int32())
+_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @intrinsic
@@ -56,14 +61,16 @@ def _pause(typing_context):
 
 @kernel(allocates=False)
 def wait_for(counters, index, value):
-    """Return when counters[index] has reached `value`: spin a little, then give way."""
+    """Return when counters[index] has reached `value`: spin a little, then give way, then sleep."""
     turns = 0
     while _load_acquire(counters, index) < value:
         turns += 1
         if turns < _SPINS:
             _pause()
-        else:
+        elif turns < _SPINS + _YIELDS:
             _yield_cpu()
+        else:
+            _sleep(np.uint32(_NAP))
 
 
 @kernel(allocates=False)
