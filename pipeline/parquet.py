@@ -8,15 +8,20 @@ import pyarrow.parquet as pq
 from pipeline.errors import ArtifactError
 
 
-def to_parquet(table: pa.Table, compression: str = "zstd", level: int | None = 1) -> pa.Buffer:
-    """The table as Parquet; without dictionaries, which words and ids are too varied for."""
+def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None) -> pa.Buffer:
+    """The table as Parquet; without dictionaries, which words and ids are too varied for.
+
+    Args:
+      encodings: Parquet encoding by the path of a column, where the plain one is not the best.
+    """
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
-        compression=compression,
-        compression_level=level if compression == "zstd" else None,
+        compression="zstd",
+        compression_level=1,
         use_dictionary=False,
+        column_encoding=encodings,
         write_statistics=False,
         store_schema=True,
     )

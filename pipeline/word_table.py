@@ -6,6 +6,8 @@ room before each call, so that no kernel has to stop half way.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyarrow as pa
 
@@ -24,7 +26,7 @@ class WordTable:
 
     def __init__(self) -> None:
         self._slots = np.zeros(1024, dtype=np.uint64)
-        self._entries = np.empty((256, 4), dtype=np.uint64)
+        self._entries = _aligned((256, 4), np.dtype(np.uint64))
         self._hashes = np.empty(256, dtype=np.uint64)
         self._arena = np.empty(4096, dtype=np.uint8)
         self._state = np.zeros(3, dtype=np.int64)
@@ -83,11 +85,11 @@ class WordTable:
         """Room for `words` more words of `size` bytes together."""
         count, used = len(self), int(self._state[1])
         if count + words > len(self._hashes):
-            capacity = max(count + words, len(self._hashes) * 3 // 2)
+            capacity = max(count + words, len(self._hashes) * 2)
             self._hashes = _grown(self._hashes, count, capacity)
             self._entries = _grown(self._entries, count, capacity)
         if used + size > len(self._arena):
-            self._arena = _grown(self._arena, used, max(used + size, len(self._arena) * 3 // 2))
+            self._arena = _grown(self._arena, used, max(used + size, len(self._arena) * 2))
         if (count + words) * 3 > len(self._slots) * 2:
             self._slots = np.zeros(1 << ((count + words) * 2 - 1).bit_length(), dtype=np.uint64)
             kernels.fill_slots(self._hashes[:count], self._slots)
@@ -135,7 +137,15 @@ def string_array(buffer: np.ndarray, offset: np.ndarray) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, type=pa.string())
 
 
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that begins with a cache line, so that no entry lies in two."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + 64, dtype=np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip : skip + size].view(dtype).reshape(shape)
+
+
 def _grown(array: np.ndarray, used: int, capacity: int) -> np.ndarray:
-    grown = np.empty((capacity, *array.shape[1:]), dtype=array.dtype)
+    grown = _aligned((capacity, *array.shape[1:]), array.dtype)
     grown[:used] = array[:used]
     return grown

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.kernels.bits import fold_product, load_word
+from pipeline.kernels.bits import fold_product, load_word, prefetch
 from pipeline.kernels.compile import kernel
 
 _K0, _K1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xA0761D6478BD642F)
@@ -24,6 +24,9 @@ _ALL, _ONE, _LOW32 = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(1), np.uint64(0xFF
 _BITS_LENGTH = np.uint64(31)
 _LENGTH = np.uint64(2**31 - 1)
 _B8, _B29, _B32, _B35, _B64 = np.uint64(8), np.uint64(29), np.uint64(32), np.uint64(35), np.uint64(64)
+
+_AHEAD = 32
+"""Tokens hashed before they are looked up."""
 
 
 @kernel
@@ -119,19 +122,39 @@ def _stir(fingerprint, value):
 
 
 @kernel
+def _look_ahead(buffer, start, end, token, stop, slots, entries, ahead):
+    """Hash tokens token:stop into `ahead` (uint64 [.., 3]: first, last, hash) and call for their cache lines.
+
+    Rare words miss the caches; by asking for many at once the misses overlap.
+    """
+    mask = np.uint64(slots.shape[0] - 1)
+    for j in range(stop - token):
+        first, last = _ends(buffer, start[token + j], end[token + j])
+        h = _hash(buffer, start[token + j], end[token + j], first, last)
+        ahead[j, 0], ahead[j, 1], ahead[j, 2] = first, last, h
+        prefetch(slots, np.int64(h & mask))
+    for j in range(stop - token):
+        value = slots[ahead[j, 2] & mask]
+        prefetch(entries, np.int64(value & _LOW32) * 4 - 4)
+
+
+@kernel
 def count_sentences(buffer, start, end, sentence, slots, entries, hashes, arena, state):
     """Count tokens into the table, and stir them in order, with the sentences' ends, into the fingerprint.
 
     Args:
-      buffer, start, end, sentence: a `Spans`; no token is empty.
+      buffer, start, end, sentence: a `Spans`; no token and no sentence is empty.
       slots, entries, hashes, arena: the table, with room for every token to be new.
       state: int64 [3], words and bytes of arena in use, fingerprint (its bits); updated.
     """
+    ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
     fingerprint = np.uint64(state[2])
-    for s in range(sentence.shape[0] - 1):
-        for t in range(sentence[s], sentence[s + 1]):
-            first, last = _ends(buffer, start[t], end[t])
-            h = _hash(buffer, start[t], end[t], first, last)
+    following = 1
+    for token in range(0, start.shape[0], _AHEAD):
+        stop = min(token + _AHEAD, start.shape[0])
+        _look_ahead(buffer, start, end, token, stop, slots, entries, ahead)
+        for t in range(token, stop):
+            first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
             fingerprint = _stir(fingerprint, h)
             entry, slot = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
             if entry < 0:
@@ -139,7 +162,9 @@ def count_sentences(buffer, start, end, sentence, slots, entries, hashes, arena,
                     buffer, start[t], end[t], first, last, h, slot, slots, entries, hashes, arena, state
                 )
             entries[entry, 3] += _ONE
-        fingerprint = _stir(fingerprint, _K1)
+            if t + 1 == sentence[following]:
+                fingerprint = _stir(fingerprint, _K1)
+                following += 1
     state[2] = np.int64(fingerprint)
 
 
@@ -170,21 +195,26 @@ def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state,
     Returns:
       (tokens written, sentences written).
     """
+    ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
     fingerprint = np.uint64(state[2])
-    n, sentences = 0, 0
-    for s in range(sentence.shape[0] - 1):
-        before = n
-        for t in range(sentence[s], sentence[s + 1]):
-            first, last = _ends(buffer, start[t], end[t])
-            h = _hash(buffer, start[t], end[t], first, last)
+    n, sentences, before = 0, 0, 0
+    following = 1
+    for token in range(0, start.shape[0], _AHEAD):
+        stop = min(token + _AHEAD, start.shape[0])
+        _look_ahead(buffer, start, end, token, stop, slots, entries, ahead)
+        for t in range(token, stop):
+            first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
             fingerprint = _stir(fingerprint, h)
             entry, _ = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
             tokens[n] = entry
             n += entry >= 0
-        fingerprint = _stir(fingerprint, _K1)
-        if n > before:
-            lengths[sentences] = n - before
-            sentences += 1
+            if t + 1 == sentence[following]:
+                fingerprint = _stir(fingerprint, _K1)
+                following += 1
+                if n > before:
+                    lengths[sentences] = n - before
+                    sentences += 1
+                    before = n
     state[2] = np.int64(fingerprint)
     return n, sentences
 
