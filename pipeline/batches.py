@@ -1,0 +1,215 @@
+"""Batches: Arrow record batches of (position, context, target, negatives), made from token shards.
+
+A shard is a small reference; its rows are a pure function of tokens, unigram
+distribution, seed and epoch, so they can be made again anywhere, or be stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.backends import Batch
+from pipeline.errors import InputError
+from pipeline.kernels import generate as kernels
+from pipeline.kernels import philox
+from pipeline.options import Options
+from pipeline.records import Artifact, Records
+from pipeline.tokens import read_tokens
+from pipeline.unigram import UnigramDistribution
+
+POLICIES = {"any": kernels.ANY, "exclude_target": kernels.EXCLUDE_TARGET, "distinct": kernels.DISTINCT}
+PIECE_POSITIONS = 1 << 16
+"""Positions in a record batch, unless one sentence has more."""
+_PIECE_CONTEXTS = 1 << 23
+"""Room for contexts in a record batch: wide windows make smaller ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """What rows depend on besides tokens and unigram distribution."""
+
+    window: int
+    negatives: int
+    policy: str
+    seed: int
+
+    @classmethod
+    def of(cls, options: Options) -> Sampling:
+        return cls(options.window, options.negatives, options.negative_policy, options.seed)
+
+    def check(self, vocabulary: int) -> None:
+        """InputError when the vocabulary is too small for the negatives that the policy wants."""
+        needed = {"any": 1, "exclude_target": 2, "distinct": self.negatives + 1}[self.policy]
+        if vocabulary < needed:
+            raise InputError(
+                f"--negative_policy={self.policy} with --negatives={self.negatives} needs a vocabulary of at least"
+                f" {needed} words, there are {vocabulary}: lower --min_count or --negatives, or use"
+                f" --negative_policy=any"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """The unigram distribution as the kernel reads it."""
+
+    keep: np.ndarray
+    packed: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, unigram: UnigramDistribution) -> Tables:
+        return cls(np.array(unigram.keep), unigram.packed(), unigram.weights())
+
+
+def schema(negatives: int) -> pa.Schema:
+    """position int64, context list<int32>, target int32, negatives fixed_size_list<int32>[K]; no nulls."""
+    item = pa.field("element", pa.int32(), nullable=False)
+    return pa.schema([
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("context", pa.list_(item), nullable=False),
+        pa.field("target", pa.int32(), nullable=False),
+        pa.field("negatives", pa.list_(item, negatives), nullable=False),
+    ])
+
+
+def generate_rows(
+    tokens: np.ndarray, sentences: np.ndarray, first_position: int, tables: Tables, sampling: Sampling, epoch: int
+) -> pa.RecordBatch:
+    """Rows of whole sentences.
+
+    Args:
+      tokens: int32 [n]; sentences: int64 [s+1], offsets into tokens.
+      first_position: position in the corpus of the first token of the first sentence.
+      epoch: from 0.
+
+    Returns:
+      A record batch of `schema(K)`: the tokens that subsampling keeps and that have a
+      context among the kept tokens of their sentence, in corpus order.
+    """
+    n = int(sentences[-1] - sentences[0])
+    k = sampling.negatives
+    position, target = np.empty(n + 1, np.int64), np.empty(n + 1, np.int32)
+    offset, negatives = np.empty(n + 1, np.int32), np.empty((n, k), np.int32)
+    longest = int(np.max(np.diff(sentences), initial=1))
+    context = np.empty(n * min(2 * sampling.window, longest) + 1, np.int32)
+    rows = kernels.generate(
+        tokens, sentences, first_position, tables.keep, tables.packed, tables.weights, sampling.window,
+        POLICIES[sampling.policy], epoch, *philox.key_of(sampling.seed), position, target, offset, context, negatives,
+    )  # fmt: skip
+    fields = schema(k)
+    return pa.record_batch(
+        [
+            pa.array(position[:rows]),
+            pa.ListArray.from_arrays(
+                pa.array(offset[: rows + 1]), pa.array(context[: offset[rows]]), type=fields.field("context").type
+            ),
+            pa.array(target[:rows]),
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(negatives[:rows].reshape(-1)), type=fields.field("negatives").type
+            ),
+        ],
+        schema=fields,
+    )
+
+
+def to_numpy(batch: pa.RecordBatch) -> tuple[np.ndarray, Batch]:
+    """Positions int64 [n] and rows of a record batch; views where Arrow allows."""
+    context, negatives = batch.column("context"), batch.column("negatives")
+    width = negatives.type.list_size
+    offset = context.offsets.to_numpy()
+    values = context.values.to_numpy()[offset[0] : offset[-1]]
+    flat = negatives.values.to_numpy()[negatives.offset * width : (negatives.offset + len(negatives)) * width]
+    return batch.column("position").to_numpy(), Batch(
+        batch.column("target").to_numpy(), offset - offset[0], values, flat.reshape(-1, width)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchShard:
+    """The rows of one token shard: a reference of a few hundred bytes that knows how to make or read them."""
+
+    index: int
+    first_position: int
+    positions: int
+    sampling: Sampling
+    tokens: Artifact
+    unigram: Artifact
+    stored: tuple[Artifact, ...] = ()
+    """One Parquet an epoch, where batches are stored; empty where they are made when asked for."""
+
+    def batches(self, records: Records, epoch: int, pool: ThreadPoolExecutor | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of an epoch in corpus order. With a pool, as many pieces at a time as it has threads."""
+        if self.stored:
+            yield from read_batches(records.read(self.stored[epoch]))
+            return
+        tokens, sentences = read_tokens(records.read(self.tokens))
+        tables = load_tables(records, self.unigram)
+        pieces = [
+            _piece(tokens, sentences[begin : end + 1], self.first_position, tables, self.sampling, epoch)
+            for begin, end in piece_bounds(sentences, self.sampling.window)
+        ]
+        yield from evaluate(pieces, pool)
+
+
+def _piece(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.RecordBatch]:
+    return lambda: generate_rows(tokens, sentences, first + int(sentences[0]), tables, sampling, epoch)
+
+
+def piece_bounds(sentences: np.ndarray, window: int) -> list[tuple[int, int]]:
+    """Cut sentences into pieces of about `PIECE_POSITIONS` positions, at least a sentence each."""
+    positions = max(1, min(PIECE_POSITIONS, _PIECE_CONTEXTS // (2 * window)))
+    bounds, begin, last = [], 0, len(sentences) - 1
+    while begin < last:
+        end = int(np.searchsorted(sentences, sentences[begin] + positions, side="right")) - 1
+        end = min(max(end, begin + 1), last)
+        bounds.append((begin, end))
+        begin = end
+    return bounds
+
+
+def evaluate(pieces: list[Callable[[], pa.RecordBatch]], pool: ThreadPoolExecutor | None) -> Iterator[pa.RecordBatch]:
+    """Results of the pieces in order; a pool works on as many at a time as it has threads."""
+    if pool is None:
+        for piece in pieces:
+            yield piece()
+        return
+    width = pool._max_workers
+    for start in range(0, len(pieces), width):
+        yield from pool.map(lambda piece: piece(), pieces[start : start + width])
+
+
+_tables: dict[str, Tables] = {}
+
+
+def load_tables(records: Records, unigram: Artifact) -> Tables:
+    """The tables of a unigram artefact, read once a process."""
+    tables = _tables.get(unigram.digest)
+    if tables is None:
+        tables = Tables.of(UnigramDistribution.from_table(pq.read_table(pa.BufferReader(records.read(unigram)))))
+        _tables.clear()  # one run at a time: hold one distribution
+        _tables[unigram.digest] = tables
+    return tables
+
+
+def write_batches(batches: Iterator[pa.RecordBatch], negatives: int) -> pa.Buffer:
+    """Parquet of a shard's batches of one epoch: a row group a record batch."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink, schema(negatives), compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
+    ) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def read_batches(data: bytes | pa.Buffer) -> Iterator[pa.RecordBatch]:
+    """The record batches that `write_batches` wrote, row group by row group."""
+    file = pq.ParquetFile(pa.BufferReader(data))
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group).combine_chunks().to_batches()

@@ -1,0 +1,91 @@
+"""The loss curve: a few hundred points of a run, in Parquet beside its checkpoints.
+
+    metrics/step=00012345.parquet
+      step, epoch, position int64; loss float64 (mean cross-entropy per pair);
+      learning_rate float32; seconds float64 (of the process that wrote it)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.backends import StepLoss
+from pipeline.parquet import from_parquet, to_parquet
+from pipeline.records import Record, Records
+from pipeline.schedule import Schedule
+
+STAGE = "metrics"
+POINTS = 500
+"""Points of a whole run, about."""
+SCHEMA = pa.schema([
+    pa.field(name, kind, nullable=False)
+    for name, kind in {
+        "step": pa.int64(), "epoch": pa.int64(), "position": pa.int64(), "loss": pa.float64(),
+        "learning_rate": pa.float32(), "seconds": pa.float64(),
+    }.items()
+])  # fmt: skip
+
+
+@dataclasses.dataclass
+class _Point:
+    step: int
+    rate: float
+    seconds: float
+    total: float = 0.0
+    pairs: int = 0
+
+
+class MetricsLog:
+    """Collects the loss of steps into points, and writes those since the last checkpoint."""
+
+    def __init__(self, schedule: Schedule):
+        self._schedule = schedule
+        self._every = max(1, schedule.steps // POINTS)
+        self._points: list[_Point] = []
+        self.recent_loss = float("nan")
+
+    def add(self, first: int, rates: np.ndarray, loss: StepLoss, seconds: float) -> None:
+        """Take in consecutive steps from `first` on."""
+        for i, (total, pairs) in enumerate(zip(loss.total.tolist(), loss.pairs.tolist())):
+            step = first + i
+            if not self._points or self._points[-1].step // self._every != step // self._every:
+                self._points.append(_Point(step, float(rates[i]), seconds))
+            point = self._points[-1]
+            point.step, point.rate, point.seconds = step, float(rates[i]), seconds
+            point.total += total
+            point.pairs += pairs
+        pairs = int(loss.pairs.sum())
+        if pairs:
+            self.recent_loss = float(loss.total.sum()) / pairs
+
+    def write(self, records: Records, key: str, step: int) -> None:
+        """Commit the points so far as those before `step`, and begin anew."""
+        points = [point for point in self._points if point.pairs]
+        self._points = []
+        if not points:
+            return
+        per_epoch = self._schedule.steps_per_epoch
+        columns = {
+            "step": [p.step + 1 for p in points],
+            "epoch": [p.step // per_epoch for p in points],
+            "position": [min(self._schedule.positions, (p.step % per_epoch + 1) * self._schedule.batch_size) for p in points],
+            "loss": [p.total / p.pairs for p in points],
+            "learning_rate": [p.rate for p in points],
+            "seconds": [p.seconds for p in points],
+        }  # fmt: skip
+        name = f"step={step:08d}"
+        artifact = records.write_artifact(f"{STAGE}/{name}.parquet", to_parquet(pa.table(columns, schema=SCHEMA)))
+        records.commit(Record(STAGE, name, key, (artifact,), {"step": step}))
+
+
+def read_metrics(records: Records, key: str) -> pa.Table:
+    """The loss curve of a run, by step; what a lost process wrote beyond its checkpoint is overwritten."""
+    found = sorted((r for r in records.all(STAGE) if r.key == key), key=lambda record: record.numbers["step"])
+    tables = [from_parquet(records.read(record.artifacts[0])) for record in found]
+    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    steps = table["step"].to_numpy()
+    last = {step: row for row, step in enumerate(steps.tolist())}
+    return table.take(pa.array(sorted(last.values()), pa.int64())).sort_by("step")

@@ -1,0 +1,39 @@
+"""Which step a position belongs to, and how fast that step learns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+FINAL_SHARE = 1e-4
+"""The learning rate falls to this part of what it began with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A step covers `batch_size` consecutive positions; steps are numbered through all epochs."""
+
+    positions: int
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    damping: float
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.positions // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
+    @property
+    def tau(self) -> np.float32:
+        """Pairs up to which a row's gradients are summed at the full learning rate."""
+        return np.float32(self.damping / self.learning_rate)
+
+    def learning_rates(self, first: int, count: int) -> np.ndarray:
+        """float32 [count], of the steps from `first` on: linear, one float64 formula, rounded once."""
+        done = np.arange(first, first + count, dtype=np.float64) / self.steps
+        return (self.learning_rate * (1.0 - (1.0 - FINAL_SHARE) * done)).astype(np.float32)

@@ -1,0 +1,217 @@
+"""The trainer: batch shards in, checkpoints out. A plain function, with or without Beam."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.backends import Backend
+from pipeline.backends.cpu import CpuBackend
+from pipeline.batches import BatchShard, Sampling
+from pipeline.checkpoints import CheckpointRef, latest_checkpoint, prune_checkpoints, read_checkpoint, write_checkpoint
+from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
+from pipeline.initial_vectors import initial_vectors
+from pipeline.metrics import MetricsLog
+from pipeline.model_digest import Model
+from pipeline.options import Options
+from pipeline.records import Records
+from pipeline.schedule import Schedule
+from pipeline.steps import blocks_of_steps
+
+CHECKPOINT_SECONDS = 60.0
+FEW_STEPS = 400
+"""A run of fewer steps than this learns little from each: the user is told."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where training stands."""
+
+    step: int
+    steps: int
+    positions: int
+    """token positions trained on by this process"""
+    seconds: float
+    loss: float
+    """mean cross-entropy per pair, lately"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """Trains one model from shards, from its last checkpoint or from the start.
+
+    Attributes:
+      records: of the output.
+      key: stage key of "checkpoints".
+      provenance: JSON values for the checkpoints' metadata.
+      renew_lock: called before anything is committed; raises when the lock is lost.
+      report: called after every block of steps.
+      stop: asked after every block; when it says yes, a checkpoint is written and InterruptedRunError raised.
+    """
+
+    options: Options
+    records: Records
+    key: str
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    renew_lock: Callable[[], None] = lambda: None
+    report: Callable[[Progress], None] = lambda progress: None
+    stop: Callable[[], bool] = lambda: False
+    warn: Callable[[str], None] = lambda message: None
+
+    def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
+        """Train to the end and return the last checkpoint.
+
+        Args:
+          words: string [V]; counts: int64 [V], in the order of ids.
+          shards: in any order; together they hold every position once.
+        """
+        options = self.options
+        shards = _in_order(shards)
+        schedule = Schedule(
+            sum(shard.positions for shard in shards), options.batch_size, options.epochs,
+            options.initial_learning_rate, options.damping,
+        )  # fmt: skip
+        self._check(schedule, len(words))
+        done = latest_checkpoint(self.records, self.key)
+        if done and done.step >= schedule.steps:
+            return done
+        step = done.step if done else 0
+        w_in, w_out = self._weights(done, words)
+        threads = options.thread_count
+        backend = CpuBackend(
+            w_in, w_out, model=options.model, tau=schedule.tau, zero_hits=options.negative_policy != "any",
+            threads=threads,
+        )  # fmt: skip
+        del w_in, w_out
+        session = _Session(self, backend, schedule, words, counts, step)
+        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
+            for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
+                session.run_epoch(epoch, shards, pool if threads > 1 else None)
+        return session.commit()
+
+    def _check(self, schedule: Schedule, vocabulary: int) -> None:
+        Sampling.of(self.options).check(vocabulary)
+        if not schedule.positions:
+            raise InputError("no token is left to train on: the vocabulary's words are in no sentence")
+        if schedule.steps < FEW_STEPS:
+            self.warn(
+                f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"
+                f" (now {self.options.batch_size}) would train better"
+            )
+
+    def _weights(self, done: CheckpointRef | None, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        if done:
+            model = read_checkpoint(self.records, done)
+            return model.input, model.output
+        w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
+        return w_in, np.zeros_like(w_in)
+
+
+class _Session:
+    """One process's share of a training run."""
+
+    def __init__(
+        self, trainer: Trainer, backend: Backend, schedule: Schedule, words: pa.Array, counts: np.ndarray, step: int
+    ):
+        self.trainer, self.backend, self.schedule = trainer, backend, schedule
+        self.words, self.counts = words, counts
+        self.step = self.began = step
+        self.committed: CheckpointRef | None = None
+        self.metrics = MetricsLog(schedule)
+        self.clock = self.checkpoint_clock = time.monotonic()
+        self.checkpoint_step = step
+
+    def run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
+        schedule = self.schedule
+        base = epoch * schedule.steps_per_epoch
+        first = self.step - base
+        batches = self._batches(epoch, first * schedule.batch_size, shards, pool)
+        negatives = self.trainer.options.negatives
+        for block in blocks_of_steps(batches, schedule.batch_size, first, schedule.steps_per_epoch, negatives):
+            begin = 0
+            while begin < block.steps:  # in one go, unless a checkpoint is due inside
+                count = min(block.steps - begin, self._steps_to_checkpoint())
+                rates = schedule.learning_rates(self.step, count)
+                loss = self.backend.train(block.batch, block.bounds[begin : begin + count + 1], rates)
+                self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
+                self._check_loss(loss.total, rates)
+                self.step += count
+                begin += count
+                self._after_steps()
+
+    def _batches(
+        self, epoch: int, position: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None
+    ) -> Iterator[pa.RecordBatch]:
+        for shard in shards:
+            if shard.first_position + shard.positions > position:
+                yield from shard.batches(self.trainer.records, epoch, pool)
+
+    def _steps_to_checkpoint(self) -> int:
+        every = self.trainer.options.checkpoint_every
+        return every - self.step % every if every else self.schedule.steps
+
+    def _after_steps(self) -> None:
+        now = time.monotonic()
+        trained = min(self.schedule.positions * self.schedule.epochs, self.step * self.schedule.batch_size)
+        before = self.began * self.schedule.batch_size
+        self.trainer.report(
+            Progress(self.step, self.schedule.steps, trained - before, now - self.clock, self.metrics.recent_loss)
+        )
+        if self.trainer.stop():
+            self.commit()
+            raise InterruptedRunError(
+                f"stopped after step {self.step} of {self.schedule.steps}; run the same command again to go on"
+            )
+        every = self.trainer.options.checkpoint_every
+        due = self.step % every == 0 if every else now - self.checkpoint_clock >= CHECKPOINT_SECONDS
+        if due:
+            self.commit()
+
+    def commit(self) -> CheckpointRef:
+        """Write a checkpoint of where training stands, unless that has just been done."""
+        if self.committed and self.committed.step == self.step:
+            return self.committed
+        trainer = self.trainer
+        w_in, w_out = self.backend.weights()
+        self._check_weights(w_in, w_out)
+        trainer.renew_lock()
+        self.metrics.write(trainer.records, trainer.key, self.step)
+        self.committed = write_checkpoint(
+            trainer.records, trainer.key, self.step, Model(self.words, self.counts, w_in, w_out), trainer.provenance
+        )
+        prune_checkpoints(trainer.records, trainer.key, trainer.options.keep_checkpoints)
+        self.checkpoint_clock = time.monotonic()
+        return self.committed
+
+    def _check_loss(self, total: np.ndarray, rates: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(total))
+        if len(bad):
+            self._fail("the loss", self.step + int(bad[0]), float(rates[bad[0]]))
+
+    def _check_weights(self, w_in: np.ndarray, w_out: np.ndarray) -> None:
+        if not (np.isfinite(w_in).all() and np.isfinite(w_out).all()):
+            self._fail("a weight", self.step, float(self.schedule.learning_rates(max(0, self.step - 1), 1)[0]))
+
+    def _fail(self, what: str, step: int, rate: float) -> None:
+        options = self.trainer.options
+        raise NonFiniteError(
+            f"{what} is not finite at step {step} of {self.schedule.steps} (learning rate {rate:.4g}, damping"
+            f" {options.damping:g}): lower --damping or --learning_rate; the last checkpoint is from before"
+        )
+
+
+def _in_order(shards: Sequence[BatchShard]) -> list[BatchShard]:
+    """Sorted by index, which Beam does not promise; every position must be there once."""
+    ordered = sorted(shards, key=lambda shard: shard.index)
+    position = 0
+    for shard in ordered:
+        if shard.first_position != position:
+            raise ValueError(f"shard {shard.index} begins at position {shard.first_position}, not at {position}")
+        position += shard.positions
+    return ordered
