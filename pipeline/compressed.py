@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline import dead_letters as reasons
 from pipeline.dead_letters import DeadLetters, write_dead_letters
@@ -43,7 +44,7 @@ class UnpackedText:
 
 
 def compression_of(file: InputFile) -> str:
-    """"" for plain text, else the name of a compression that `unpack` knows; told by the first bytes.
+    """ "" for plain text, else the name of a compression that `unpack` knows; told by the first bytes.
 
     Raises:
       InputError: it is compressed or packed in a way that cannot be read here.
@@ -89,7 +90,7 @@ def unpack(
         return _unpacked(records, file, record, reused=True)
     digests = RangeDigests(0, file.size, file.size)
     pieces = _Pieces(records, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes)
-    for data in _UNPACKERS[compression_of(file)](file.uri, _read(file, digests)):
+    for data in _UNPACKERS[compression_of(file)](file.uri, _read(file, digests, _READ_BYTES)):
         pieces.add(data)
     pieces.finish()
     artifacts = list(pieces.artifacts)
@@ -106,6 +107,20 @@ def unpack(
     record = Record(STAGE, name, key, tuple(artifacts), numbers)
     records.commit(record)
     return _unpacked(records, file, record)
+
+
+def head(file: InputFile, size: int) -> bytes:
+    """The first `size` bytes of the file's text, or all; without a byte order mark. Reads little more."""
+    packed = compression_of(file)
+    if packed:
+        text = b""
+        for data in _UNPACKERS[packed](file.uri, _read(file, None, size)):
+            text += data
+            if len(text) >= size + 3:
+                break
+    else:
+        text = read_exactly(file.uri, 0, min(size + 3, file.size))
+    return text.removeprefix(_BYTE_ORDER_MARK)[:size]
 
 
 def _unpacked(records: Records, file: InputFile, record: Record, reused: bool = False) -> UnpackedText:
@@ -170,16 +185,18 @@ class _Pieces:
         self._line = max(0, self._line - size)
 
 
-def _read(file: InputFile, digests: RangeDigests) -> Iterator[bytes]:
-    for position in range(0, file.size, _READ_BYTES):
-        data = read_exactly(file.uri, position, min(_READ_BYTES, file.size - position))
-        digests.update(position, data)
+def _read(file: InputFile, digests: RangeDigests | None, read_bytes: int) -> Iterator[bytes]:
+    for position in range(0, file.size, read_bytes):
+        data = read_exactly(file.uri, position, min(read_bytes, file.size - position))
+        if digests is not None:
+            digests.update(position, data)
         yield data
 
 
 def _gunzip(uri: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Members one after the other, as gzip itself reads them; zeros may pad the end."""
-    stream, members, read, made = None, 0, 0, 0
+    stream: Any = None
+    members = read = made = 0
     for chunk in chunks:
         read += len(chunk)
         data = chunk
@@ -205,8 +222,8 @@ def _gunzip(uri: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
                 data = stream.unconsumed_tail
     if stream is not None:
         raise InputError(
-            f"{uri} is truncated: its gzip data end too early, at byte {read:,}, after {made:,} bytes of text; "
-            "get the file again"
+            f"{uri} is truncated: its gzip data end too early, at byte {read:,}, "
+            f"after {made:,} bytes of text; get the file again"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from pipeline.dead_letters import DeadLetters, write_dead_letters
 from pipeline.errors import ArtifactError
 from pipeline.input_digests import STAGE as INPUTS_STAGE
 from pipeline.input_digests import RangeDigests
-from pipeline.lines import Block, read_blocks, read_exactly
+from pipeline.lines import read_blocks, read_exactly
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.records import Record, Records
 from pipeline.tokenizers import Tokenizer
@@ -70,7 +70,7 @@ def count_unit(unit: WorkUnit, tokenizer: Tokenizer, max_line_bytes: int) -> Uni
                 words.count(spans)
                 tokens += len(spans.start)
         if not part.origin:  # work text is ours, its artefacts have digests
-            found = digests.finish(lambda start, length, uri=part.uri: read_exactly(uri, start, length))
+            found = digests.finish(functools.partial(read_exactly, part.uri))
             if found:
                 inputs[part.uri] = found
     return UnitCounts(
@@ -133,8 +133,9 @@ def split_by_bucket(table: pa.Table, buckets: int) -> Iterator[tuple[int, bytes]
         return
     words = table["word"].combine_chunks() if table["word"].num_chunks != 1 else table["word"].chunk(0)
     if isinstance(words, pa.ChunkedArray):  # above 2 GiB of words
-        for start in range(0, table.num_rows, table.num_rows // words.num_chunks // 2 + 1):
-            yield from split_by_bucket(table.slice(start, table.num_rows // words.num_chunks // 2 + 1), buckets)
+        rows = table.num_rows // words.num_chunks // 2 + 1
+        for start in range(0, table.num_rows, rows):
+            yield from split_by_bucket(table.slice(start, rows), buckets)
         return
     bucket = ((word_hashes(words) >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32)
     order = np.argsort(bucket.astype(np.uint16 if buckets <= 1 << 16 else np.uint32), kind="stable")
@@ -192,26 +193,3 @@ def table_from_bytes(data: bytes) -> pa.Table:
 
 def _opened(table: pa.Table | bytes) -> pa.Table:
     return table if isinstance(table, pa.Table) else table_from_bytes(table)
-
-
-def first_sentences(
-    units: Iterable[WorkUnit], tokenizer: Tokenizer, max_line_bytes: int, count: int = 3
-) -> list[list[str]]:
-    """The corpus's first sentences as tokens, for the plan of a dry run and for messages."""
-    found: list[list[str]] = []
-    parts = itertools.chain.from_iterable(unit.ranges for unit in units)
-    for part in parts:
-        for block in read_blocks(part, max_line_bytes, DeadLetters(), block_bytes=64 << 10):
-            found.extend(_sentences(block, tokenizer, count - len(found)))
-            if len(found) >= count:
-                return found
-    return found
-
-
-def _sentences(block: Block, tokenizer: Tokenizer, count: int) -> list[list[str]]:
-    found: list[list[str]] = []
-    for spans in tokenizer.split(block.data, block.locate):
-        found.extend(spans.first(count - len(found)).sentences())
-        if len(found) >= count:
-            break
-    return found

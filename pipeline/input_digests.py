@@ -32,7 +32,7 @@ class RangeDigests:
         self._digests: list[str] = []
 
     def update(self, position: int, data: Any) -> None:
-        """Bytes of the file from `position`; each call goes on where the last one ended, or before it."""
+        """Bytes of the file from `position`; no gap may lie between them and those shown before."""
         view = memoryview(data)[max(0, self._position - position) :]
         while len(view) and self._position < self._stop:
             boundary = min((self._position // RANGE_BYTES + 1) * RANGE_BYTES, self._stop)
@@ -45,7 +45,7 @@ class RangeDigests:
                 self._hash = hashlib.sha256()
 
     def finish(self, read: Callable[[int, int], bytes]) -> str:
-        """Reads what is still missing by read(start, length); returns "first range:digest digest ..." or ""."""
+        """Gets what is missing by read(start, length); returns "first range:digest digest ..." or ""."""
         while self._position < self._stop:
             length = min(RANGE_BYTES, self._stop - self._position)
             self.update(self._position, read(self._position, length))
@@ -64,7 +64,7 @@ def recorded_digests(records: Records) -> dict[str, dict[int, str]]:
 
 
 def changed_inputs(records: Records) -> Iterator[str]:
-    """Reads every input file again; a line for each that is not what was counted, naming the first difference."""
+    """Reads every input again; a line for each that is not what was counted, with the first difference."""
     for uri, digests in sorted(recorded_digests(records).items()):
         try:
             problem = _first_change(uri, digests)

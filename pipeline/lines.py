@@ -91,7 +91,7 @@ def read_exactly(uri: str, start: int, length: int) -> bytes:
     try:
         data = _storage(root).read_range(path, start, length)
     except ArtifactError as error:  # missing: it was there when the run began
-        raise InputError(f"{error}: the input changed while it was read; run again with --overwrite") from error
+        raise InputError(f"{error}: the input changed during the run; run again with --overwrite") from error
     if len(data) < length:
         raise InputError(
             f"{uri} changed while it was read: it ends at byte {start + len(data):,}, "
@@ -100,7 +100,9 @@ def read_exactly(uri: str, start: int, length: int) -> bytes:
     return data
 
 
-def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
+def _chunks(
+    part: TextRange, digests: RangeDigests | None, block_bytes: int
+) -> Iterator[tuple[int, np.ndarray]]:
     """(position, bytes) from one before the range's start, for as long as the caller wants."""
     block_bytes = max(block_bytes, 16)  # a byte order mark has to be seen whole
     position, past = max(part.start - 1, 0), min(_PAST_END, block_bytes)
@@ -118,9 +120,13 @@ def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> 
 
 
 def _whole_lines(
-    part: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: RangeDigests | None, block_bytes: int
+    part: TextRange,
+    max_line_bytes: int,
+    dead_letters: DeadLetters,
+    digests: RangeDigests | None,
+    block_bytes: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(position, whole lines) of the lines that begin in the range, without overlong ones that fill a chunk."""
+    """(position, whole lines) of the lines that begin in the range; overlong ones may be left out already."""
     begun = part.start == 0  # whether the first line has been found
     held: list[np.ndarray] = []  # the beginning of a line that goes on in the next chunk
     held_at, held_bytes = part.start, 0

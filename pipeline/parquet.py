@@ -1,4 +1,4 @@
-"""Tables as the bytes of Parquet objects: the same table gives the same bytes, and memory is bounded by it."""
+"""Tables as the bytes of Parquet objects: the same table gives the same bytes."""
 
 from __future__ import annotations
 

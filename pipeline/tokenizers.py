@@ -24,10 +24,11 @@ import pyarrow as pa
 from pipeline.errors import InputError
 from pipeline.kernels import text as kernels
 
-WHITE_SPACE = tuple(
-    [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
+WHITE_SPACE = (
+    *(*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)),
+    *(0x2028, 0x2029, 0x202F, 0x205F, 0x3000),
 )
-"""The code points that `whitespace` splits at: Unicode's White_Space property (PropList.txt, since Unicode 6.3)."""
+"""The code points that `whitespace` splits at: Unicode's White_Space (PropList.txt, since Unicode 6.3)."""
 
 _ROOM = 1 << 15
 """Tokens in one Spans, more or less: its arrays stay in a core's cache until they are used."""
@@ -54,11 +55,6 @@ class Spans:
     """int64 [n]."""
     sentence: np.ndarray
     """int64 [s + 1], from 0 to n."""
-
-    def first(self, count: int) -> Spans:
-        """The first `count` sentences."""
-        sentence = self.sentence[: count + 1]
-        return Spans(self.buffer, self.start[: sentence[-1]], self.end[: sentence[-1]], sentence)
 
     def sentences(self) -> list[list[str]]:
         """The tokens as Python strings, for messages and tests."""

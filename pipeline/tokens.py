@@ -19,11 +19,7 @@ from pipeline.work_units import WorkUnit
 
 STAGE = "tokens"
 SCHEMA = pa.schema(
-    [
-        pa.field(
-            "tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False
-        )
-    ]
+    [pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)]
 )
 
 
@@ -68,7 +64,7 @@ def encode_unit(
     Raises:
       InputError: the tokens are not those that were counted.
     """
-    table, state = vocabulary._table, new_state()
+    table, state = vocabulary.lookup_table(), new_state()
     sink = _Sink()
     for part in unit.ranges:
         for block in read_blocks(part, max_line_bytes, DeadLetters()):
@@ -94,19 +90,26 @@ def encoded_unit(
     if record is None:
         encoded = encode_unit(unit, vocabulary, tokenizer, max_line_bytes, fingerprint)
         artifact = records.write_artifact(f"tokens/{unit.name}.parquet", tokens_to_parquet(encoded.table))
-        numbers = {"tokens": encoded.tokens, "sentences": encoded.sentences, "fingerprint": encoded.fingerprint}
-        committed = Record(STAGE, unit.name, key, (artifact,), numbers)
+        committed = Record(STAGE, unit.name, key, (artifact,), {n: getattr(encoded, n) for n in _NUMBERS})
         records.commit(committed)
     else:
         committed = record
-    artifact, numbers = committed.artifacts[0], committed.numbers
+    stored, numbers = committed.artifacts[0], committed.numbers
     return TokenShard(
-        unit.index, numbers["tokens"], numbers["sentences"], artifact.path, artifact.digest, record is not None
+        index=unit.index,
+        tokens=numbers["tokens"],
+        sentences=numbers["sentences"],
+        path=stored.path,
+        digest=stored.digest,
+        reused=record is not None,
     )
 
 
+_NUMBERS = ("tokens", "sentences", "fingerprint")
+
+
 def tokens_to_parquet(table: pa.Table) -> pa.Buffer:
-    """The shard's bytes: ids split into their four bytes, which zstd then packs to 1.6 bytes a token of English."""
+    """The shard's bytes; zstd packs ids whose four bytes are split to 1.6 bytes a token of English."""
     return to_parquet(table, {"tokens.list.element": "BYTE_STREAM_SPLIT"})
 
 
@@ -154,6 +157,12 @@ def _with_room(array: np.ndarray, used: int, more: int) -> np.ndarray:
     grown = np.empty(max(used + more, len(array) * 3 // 2), dtype=array.dtype)
     grown[:used] = array[:used]
     return grown
+
+
+def counted_fingerprint(records: Records, counts_key: str, unit: WorkUnit) -> str | None:
+    """What counting found in the unit, from its record; None where there is none."""
+    record = records.load("counts", unit.name, counts_key)
+    return record.numbers["fingerprint"] if record else None
 
 
 def _not_the_same(unit: WorkUnit, tokenizer: Tokenizer) -> str:

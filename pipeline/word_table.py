@@ -126,7 +126,8 @@ def string_buffers(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 def string_array(buffer: np.ndarray, offset: np.ndarray) -> pa.ChunkedArray:
     """string [n] over buffer[offset[i]:offset[i + 1]], in chunks where int32 offsets would not do."""
-    chunks, first, n = [], 0, len(offset) - 1
+    chunks: list[pa.Array] = []
+    first, n = 0, len(offset) - 1
     while first < n or not chunks:
         last = int(np.searchsorted(offset, offset[first] + _LARGEST_ARRAY, side="right")) - 1
         last = n if first >= n else min(max(last, first + 1), n)

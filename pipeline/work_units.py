@@ -82,15 +82,13 @@ def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) 
             ranges.clear()
             filled = 0
 
-    for source in map(lambda source: TextSource(*source), sources):
+    for source in (TextSource(*source) for source in sources):
         start = 0
         while start < source.size:
             end = min(start + block_bytes, source.size)
             if filled + end - start > block_bytes or len(ranges) == MAX_RANGES:
                 close()
-            ranges.append(
-                TextRange(source.uri, start, end, source.size, source.origin, source.origin_offset)
-            )
+            ranges.append(TextRange(source.uri, start, end, source.size, source.origin, source.origin_offset))
             filled += end - start
             start = end
     close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import pickle
 import random
 
@@ -16,7 +17,6 @@ from pipeline import counts as counts_module
 from pipeline.counts import (
     count_unit,
     counted_unit,
-    first_sentences,
     merge_counts,
     prune,
     split_by_bucket,
@@ -38,7 +38,9 @@ URI = STORAGE.uri("text")
 LINE = 1 << 20
 
 words = st.one_of(
-    st.sampled_from(["a", "b", "ab", "the", "a" * 8, "a" * 9, "a" * 16, "a" * 17, "b" * 40, "aaaaaaaabaaaaaaaa"]),
+    st.sampled_from(
+        ["a", "b", "ab", "the", "a" * 8, "a" * 9, "a" * 16, "a" * 17, "b" * 40, "aaaaaaaabaaaaaaaa"]
+    ),
     st.text("xyzß한", min_size=1, max_size=20),
 )
 corpora = st.lists(st.lists(words, max_size=12), max_size=12)
@@ -81,9 +83,11 @@ def test_counts_and_sentences_whatever_the_blocks(sentences, block_bytes, bucket
     if not expected:
         return
 
-    vocabulary = Vocabulary.from_table(build_vocabulary([prune(table, 2) for table in merged], 1, 7)) if max(
-        expected.values()
-    ) > 1 else Vocabulary.from_table(build_vocabulary(merged, 1))
+    vocabulary = (
+        Vocabulary.from_table(build_vocabulary([prune(table, 2) for table in merged], 1, 7))
+        if max(expected.values()) > 1
+        else Vocabulary.from_table(build_vocabulary(merged, 1))
+    )
     order = sorted(expected, key=lambda word: (-expected[word], word.encode()))
     if max(expected.values()) > 1:
         order = [word for word in order if expected[word] > 1][:7]
@@ -97,7 +101,7 @@ def test_counts_and_sentences_whatever_the_blocks(sentences, block_bytes, bucket
         encoded = encode_unit(unit, vocabulary, tokenizer, LINE, count.fingerprint)
         tokens, offset = read_tokens(tokens_to_parquet(encoded.table))
         assert (len(tokens), len(offset) - 1) == (encoded.tokens, encoded.sentences)
-        found += [tokens[i:j].tolist() for i, j in zip(offset[:-1], offset[1:])]
+        found += [tokens[i:j].tolist() for i, j in itertools.pairwise(offset)]
     assert found == wanted
 
 
@@ -139,12 +143,14 @@ def test_strings_of_more_than_one_chunk(monkeypatch):
     assert array.to_pylist() == ["aa", "bb", "cc", "dd", "eeffgg"]
     sliced = pa.array(["x", "yy", "zzz", ""])[1:3]
     buffer, offset = string_buffers(sliced)
-    assert [bytes(buffer[i:j]) for i, j in zip(offset, offset[1:])] == [b"yy", b"zzz"]
+    assert [bytes(buffer[i:j]) for i, j in itertools.pairwise(offset)] == [b"yy", b"zzz"]
 
 
 def test_elements_are_small_and_hold_only_their_rows(monkeypatch):
     monkeypatch.setattr(counts_module, "ELEMENT_BYTES", 1 << 12)
-    table = pa.table([pa.array([f"word{i}" for i in range(5000)]), pa.array(range(5000))], schema=counts_module.SCHEMA)
+    table = pa.table(
+        [pa.array([f"word{i}" for i in range(5000)]), pa.array(range(5000))], schema=counts_module.SCHEMA
+    )
     parts = list(split_by_bucket(table, 4))
     assert max(len(data) for _, data in parts) < 8 << 10
     assert as_dict(merge_counts(data for _, data in parts)) == as_dict(table)
@@ -189,7 +195,9 @@ def test_changed_text_is_noticed_while_encoding(changed):
     counted = count_unit(unit, tokenizer, LINE)
     vocabulary = Vocabulary.from_table(build_vocabulary([counted.table], 1))
     (unit,) = units_of(changed, 1 << 20)
-    with pytest.raises(InputError, match="the input changed during the run: memory://counts/text from byte 0"):
+    with pytest.raises(
+        InputError, match="the input changed during the run: memory://counts/text from byte 0"
+    ):
         encode_unit(unit, vocabulary, tokenizer, LINE, counted.fingerprint)
 
 
@@ -207,9 +215,11 @@ def test_vocabulary_bytes_and_lookup():
 
 def test_vocabulary_without_words_says_why():
     table = pa.table([pa.array(["a", "b"]), pa.array([312, 4])], schema=counts_module.SCHEMA)
-    message = "--min_count=500 leaves no word: the most frequent of 4 words occurs 313 times. Lower --min_count"
+    message = (
+        "--min_count=500 leaves no word: the most frequent of 4 words occurs 313 times. Lower --min_count"
+    )
+    other = pa.table([pa.array(["c", "d"]), pa.array([313, 4])], schema=counts_module.SCHEMA)
     with pytest.raises(InputError, match=message) as error:
-        other = pa.table([pa.array(["c", "d"]), pa.array([313, 4])], schema=counts_module.SCHEMA)
         build_vocabulary([prune(table, 500), other], 500, first_sentence=["a", "b"])
     assert '(the first line became ["a", "b"])' in str(error.value)
     with pytest.raises(InputError, match="--input holds no words"):
@@ -222,10 +232,6 @@ def test_max_vocabulary_keeps_the_first_of_the_order(counts, most):
     names = draw.sample([f"{a}{b}" for a in "aäz~" for b in range(30)], len(counts))
     table = pa.table([pa.array(names), pa.array(counts)], schema=counts_module.SCHEMA)
     found = build_vocabulary([table], 1, most)["word"].to_pylist()
-    assert found == [name for _, name in sorted(zip(counts, names), key=lambda x: (-x[0], x[1].encode()))][:most]
-
-
-def test_first_sentences():
-    units = units_of(b"\n \na b\nc\nd\n", 4)
-    assert first_sentences(units, open_tokenizer("whitespace"), LINE, 2) == [["a", "b"], ["c"]]
-    assert first_sentences(units, open_tokenizer("whitespace"), LINE, 9) == [["a", "b"], ["c"], ["d"]]
+    assert (
+        found == [name for _, name in sorted(zip(counts, names), key=lambda x: (-x[0], x[1].encode()))][:most]
+    )

@@ -6,23 +6,39 @@ import gzip
 import os
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import compressed
 from pipeline.compressed import compression_of, compressions_of, unpack
+from pipeline.counts import count_unit, merge_counts
 from pipeline.dead_letters import read_dead_letters
 from pipeline.errors import InputError
 from pipeline.input_digests import changed_inputs
 from pipeline.inputs import InputFile, match_inputs
+from pipeline.preview import first_sentences
 from pipeline.records import Records
 from pipeline.storage import open_storage
+from pipeline.tokenizers import open_tokenizer
+from pipeline.tokens import encode_unit
+from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.work_units import plan_work_units
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    for name in ("b.txt", "a.txt", "sub/c.txt", "sub/deep/d.txt", ".hidden", "_SUCCESS", ".git/e.txt", "a[1].txt"):
+    for name in (
+        "b.txt",
+        "a.txt",
+        "sub/c.txt",
+        "sub/deep/d.txt",
+        ".hidden",
+        "_SUCCESS",
+        ".git/e.txt",
+        "a[1].txt",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -72,7 +88,9 @@ def test_patterns_in_an_object_store():
         storage.put(name, b"text")
 
     def matched(pattern):
-        return [file.uri.removeprefix("memory://inputs/") for file in match_inputs(["memory://inputs/" + pattern])]
+        return [
+            file.uri.removeprefix("memory://inputs/") for file in match_inputs(["memory://inputs/" + pattern])
+        ]
 
     assert matched("x/a.txt") == ["x/a.txt"]
     assert matched("x/*") == ["x/_SUCCESS", "x/a.txt", "x/b.gz"]
@@ -99,7 +117,9 @@ def records(tmp_path):
 
 
 def unpacked_text(records, unpacked) -> bytes:
-    return b"".join(records.storage.read("text/" + source.uri.rpartition("/")[2]) for source in unpacked.sources)
+    return b"".join(
+        records.storage.read("text/" + source.uri.rpartition("/")[2]) for source in unpacked.sources
+    )
 
 
 def test_members_and_padding(tmp_path, records):
@@ -165,12 +185,41 @@ def test_overlong_line_is_not_held_and_told(tmp_path, records):
     assert (row["offset"], row["uri"]) == (5, str(tmp_path / "a.gz"))
 
 
+def test_plain_parts_and_gzip_hold_the_same_tokens(tmp_path, records):
+    lines = [f"word{i % 97} x{i % 7} 한국{i % 3}\n".encode() for i in range(5000)]
+    lines[70], lines[900] = b"bad \xff\n", b"long " * 100 + b"\n"
+    text = b"\xef\xbb\xbf" + b"".join(lines)
+    tokenizer = open_tokenizer("whitespace")
+    packed = file_of(tmp_path / "a.gz", gzip.compress(text))
+    whole = file_of(tmp_path / "a", text)
+    cut = len(b"".join(lines[:901])) + 3
+    parts = [file_of(tmp_path / "b", text[:cut]), file_of(tmp_path / "c", text[cut:])]
+    pieces = unpack(packed, 0, records, "key", 400, 10_000)
+    assert len(pieces.sources) > 5
+    found = set()
+    for sources in ([(whole.uri, whole.size)], [(file.uri, file.size) for file in parts], pieces.sources):
+        for block_bytes in (1000, 1 << 20):
+            units = plan_work_units(sources, block_bytes)
+            counted = [count_unit(unit, tokenizer, 400) for unit in units]
+            assert sum(unit.bad_lines for unit in counted) == 2
+            assert sum(unit.lines for unit in counted) == 5000
+            words = build_vocabulary([merge_counts([unit.table for unit in counted])], 2)
+            shards = [encode_unit(unit, Vocabulary.from_table(words), tokenizer, 400).table for unit in units]
+            found.add((str(words.to_pylist()), str(pa.concat_tables(shards).to_pylist())))
+            offsets = [row["offset"] for u in counted if u.dead_letters for row in u.dead_letters.to_pylist()]
+            if sources is pieces.sources or len(sources) == 1:
+                assert offsets == [text.index(lines[70]), text.index(lines[900])]
+    assert len(found) == 1
+
+
 def test_truncated_and_damaged_gzip(tmp_path, records):
     text = np.random.default_rng(1).bytes(200_000).hex().encode()
     data = gzip.compress(text)
     for cut in (3, 15, 1000, len(data) - 9, len(data) - 1):
         file = file_of(tmp_path / "cut.gz", data[:cut])
-        with pytest.raises(InputError, match=rf"cut\.gz is truncated: .* at byte {cut:,}.*; get the file again"):
+        with pytest.raises(
+            InputError, match=rf"cut\.gz is truncated: .* at byte {cut:,}.*; get the file again"
+        ):
             unpack(file, 0, records, "key", 1000)
     for at in (1000, len(data) - 6):
         damaged = bytearray(data)
@@ -188,6 +237,22 @@ def test_compression_is_told_by_content(tmp_path):
     plain = file_of(tmp_path / "plain.gz", b"BZh is a name\n")
     empty = file_of(tmp_path / "empty", b"")
     assert compressions_of([plain, empty]) == ["", ""]
-    for data, name in ((b"\x28\xb5\x2f\xfd1234", "zstd"), (b"PK\x03\x04..", "zip"), (b"BZh91AY&SY...", "bzip2")):
-        with pytest.raises(InputError, match=f"odd is {name} data, which cannot be read yet: unpack it first"):
+    for data, name in (
+        (b"\x28\xb5\x2f\xfd1234", "zstd"),
+        (b"PK\x03\x04..", "zip"),
+        (b"BZh91AY&SY...", "bzip2"),
+    ):
+        with pytest.raises(
+            InputError, match=f"odd is {name} data, which cannot be read yet: unpack it first"
+        ):
             compression_of(file_of(tmp_path / "odd", data))
+
+
+def test_first_sentences_of_plain_and_compressed_files(tmp_path):
+    tokenizer = open_tokenizer("whitespace")
+    text = b"\xef\xbb\xbf\n \na b\nbad \xff\nc\n" + b"d e\n" * 100_000
+    plain, packed = file_of(tmp_path / "a", text), file_of(tmp_path / "b", gzip.compress(text))
+    expected = [["a", "b"], ["c"], ["d", "e"]]
+    assert first_sentences([plain], tokenizer) == first_sentences([packed], tokenizer) == expected
+    short = file_of(tmp_path / "c", b"\nlast")
+    assert first_sentences([short, packed], tokenizer, 2) == [["last"], ["a", "b"]]

@@ -23,7 +23,9 @@ from pipeline.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, pla
 STORAGE = open_storage("memory://lines")
 URI = STORAGE.uri("text")
 
-pieces = st.one_of(st.binary(max_size=12), st.text(max_size=8).map(str.encode), st.just(b"\n"), st.just(b"word word\n"))
+pieces = st.one_of(
+    st.binary(max_size=12), st.text(max_size=8).map(str.encode), st.just(b"\n"), st.just(b"word word\n")
+)
 corpora = st.lists(pieces, max_size=30).map(b"".join)
 
 
@@ -122,7 +124,9 @@ def test_dead_letters_are_bounded_and_counted_whole():
 def test_every_byte_is_in_exactly_one_range(sizes, block_bytes):
     sources = [TextSource(f"file{i:03d}", size) for i, size in enumerate(sizes)]
     units = plan_work_units(sources, block_bytes)
-    covered = [(part.uri, byte) for unit in units for part in unit.ranges for byte in range(part.start, part.end)]
+    covered = [
+        (part.uri, byte) for unit in units for part in unit.ranges for byte in range(part.start, part.end)
+    ]
     assert covered == [(source.uri, byte) for source in sources for byte in range(source.size)]
     assert [unit.index for unit in units] == list(range(len(units)))
     assert all(0 < unit.size <= block_bytes for unit in units)
@@ -174,7 +178,9 @@ def test_changed_input_is_found(tmp_path, monkeypatch):
     records.commit(Record("inputs", "unit-00000", "key", (), {str(file): text}))
     assert list(changed_inputs(records)) == []
     file.write_bytes(b"0123456789abcdef" * 2 + b"0123456789abcdeX")
-    assert list(changed_inputs(records)) == [f"{file} differs from what the run has read, within bytes 32 to 48"]
+    assert list(changed_inputs(records)) == [
+        f"{file} differs from what the run has read, within bytes 32 to 48"
+    ]
     file.write_bytes(b"0123456789abcdef" * 4)
     assert "within bytes 48 to 64" in next(changed_inputs(records))
     file.unlink()

@@ -200,7 +200,7 @@ def split_whitespace(buffer, position, max_sentence, start, end, sentence):
 
 @kernel
 def _cut(end, sentence, closed, sentences, max_sentence):
-    """End the outputs after the last whole sentence, or inside a line after whole multiples of max_sentence."""
+    """End the outputs after the last whole sentence; inside a line, after a multiple of max_sentence."""
     if sentences == 0:
         while (sentences + 1) * max_sentence <= closed:
             sentences += 1
@@ -213,7 +213,7 @@ def _cut(end, sentence, closed, sentences, max_sentence):
 
 @kernel
 def _whitespace(block, at, buffer, i, spill):
-    """((mask of white space, its bits beyond the 64), mask of newlines) of block[at:at + 64] = buffer[i:]."""
+    """((white space, its bits beyond the 64), newlines): masks of block[at:at + 64], which is buffer[i:]."""
     white = mask_range(block, at, 9, 5) | mask_range(block, at, 32, 1) | spill
     spill = _ZERO
     if mask_range(block, at, 0x80, 128) != _ZERO:
@@ -232,7 +232,7 @@ def _whitespace(block, at, buffer, i, spill):
 
 @kernel
 def _wide_space(buffer, i):
-    """Bytes of the white space beyond ASCII at buffer[i], 0 if there is none; `tokenizers.WHITE_SPACE` lists it."""
+    """Bytes of the white space beyond ASCII at buffer[i], 0 if none; see `tokenizers.WHITE_SPACE`."""
     lead, second = buffer[i], buffer[i + 1]
     if lead == 0xC2:  # U+0085, U+00A0
         return 2 if second == 0x85 or second == 0xA0 else 0
