@@ -30,7 +30,7 @@ from pipeline.storage import open_storage
 from pipeline.tokenizers import open_tokenizer
 from pipeline.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
 from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.word_table import WordTable, string_array, string_buffers
+from pipeline.word_table import WordTable, string_array, string_buffers, word_hashes
 from pipeline.work_units import plan_work_units
 
 STORAGE = open_storage("memory://counts")
@@ -126,14 +126,36 @@ def encode_unit_bytes(unit, vocabulary, tokenizer):
     return tokens_to_parquet(encode_unit(unit, vocabulary, tokenizer, LINE).table)
 
 
-def test_colliding_hashes_do_no_harm(monkeypatch):
-    # All in one slot chain: a table of few slots, filled to its limit.
+def test_a_crowded_table_finds_every_word():
     table = WordTable()
     names = [f"{i:05d}" for i in range(3000)] + ["x" * 30 + f"{i:05d}" + "y" * 30 for i in range(3000)]
     table.add(pa.array(names), np.arange(6000))
     table.add(pa.array(names[::-1]), np.arange(6000)[::-1])
     assert table.words().to_pylist() == names
     assert table.values().tolist() == (2 * np.arange(6000)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [
+        ("abc", "abd"),
+        ("abc", "abc\0"),
+        ("a" * 9, "a" * 12),
+        ("12345678x", "12345678y"),
+        ("a" * 8 + "b" + "a" * 8, "a" * 17),
+        ("a" * 30 + "b" + "a" * 9, "a" * 40),
+    ],
+)
+def test_words_with_one_hash_are_told_apart(word, other):
+    table = WordTable()
+    table.add(pa.array([word]), np.array([1]))
+    # Plant the word where the other one's hash leads, as if the hashes were equal.
+    h = int(word_hashes(pa.array([other]))[0])
+    table._slots[:] = 0
+    table._slots[h & (len(table._slots) - 1)] = h >> 32 << 32 | 1
+    table.add(pa.array([other]), np.array([5]))
+    assert table.words().to_pylist() == [word, other]
+    assert table.values().tolist() == [1, 5]
 
 
 def test_strings_of_more_than_one_chunk(monkeypatch):
