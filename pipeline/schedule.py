@@ -33,6 +33,11 @@ class Schedule:
         """Pairs up to which a row's gradients are summed at the full learning rate."""
         return np.float32(self.damping / self.learning_rate)
 
+    def first_position(self, step: int) -> int:
+        """Positions of all epochs that come before `step`."""
+        epoch, inside = divmod(step, self.steps_per_epoch)
+        return epoch * self.positions + min(inside * self.batch_size, self.positions)
+
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """float32 [count], of the steps from `first` on: linear, one float64 formula, rounded once."""
         done = np.arange(first, first + count, dtype=np.float64) / self.steps

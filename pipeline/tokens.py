@@ -11,7 +11,7 @@ from pipeline.dead_letters import DeadLetters
 from pipeline.errors import InputError
 from pipeline.lines import read_blocks
 from pipeline.parquet import from_parquet, to_parquet
-from pipeline.records import Record, Records
+from pipeline.records import Artifact, Record, Records
 from pipeline.tokenizers import FunctionTokenizer, Spans, Tokenizer
 from pipeline.vocabulary import Vocabulary
 from pipeline.word_table import fingerprint_text, new_state
@@ -42,10 +42,7 @@ class TokenShard:
     index: int
     tokens: int
     sentences: int
-    path: str
-    """Of the artefact, in the output."""
-    digest: str
-    """SHA-256 of the artefact."""
+    artifact: Artifact
     reused: bool = False
 
 
@@ -94,13 +91,12 @@ def encoded_unit(
         records.commit(committed)
     else:
         committed = record
-    stored, numbers = committed.artifacts[0], committed.numbers
+    numbers = committed.numbers
     return TokenShard(
         index=unit.index,
         tokens=numbers["tokens"],
         sentences=numbers["sentences"],
-        path=stored.path,
-        digest=stored.digest,
+        artifact=committed.artifacts[0],
         reused=record is not None,
     )
 

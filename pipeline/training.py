@@ -31,12 +31,17 @@ FEW_STEPS = 400
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where training stands."""
+    """Where training stands; the counts are of this process."""
 
     step: int
+    """steps done in all"""
     steps: int
+    first_step: int
+    """steps done by others before: where a resumed run began"""
     positions: int
-    """token positions trained on by this process"""
+    """token positions trained on"""
+    rows: int
+    """targets trained on"""
     seconds: float
     loss: float
     """mean cross-entropy per pair, lately"""
@@ -125,7 +130,7 @@ class _Session:
         self.committed: CheckpointRef | None = None
         self.metrics = MetricsLog(schedule)
         self.clock = self.checkpoint_clock = time.monotonic()
-        self.checkpoint_step = step
+        self.rows = 0
 
     def run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
         schedule = self.schedule
@@ -139,6 +144,7 @@ class _Session:
                 count = min(block.steps - begin, self._steps_to_checkpoint())
                 rates = schedule.learning_rates(self.step, count)
                 loss = self.backend.train(block.batch, block.bounds[begin : begin + count + 1], rates)
+                self.rows += int(block.bounds[begin + count] - block.bounds[begin])
                 self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
                 self._check_loss(loss.total, rates)
                 self.step += count
@@ -158,11 +164,13 @@ class _Session:
 
     def _after_steps(self) -> None:
         now = time.monotonic()
-        trained = min(self.schedule.positions * self.schedule.epochs, self.step * self.schedule.batch_size)
-        before = self.began * self.schedule.batch_size
+        positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
         self.trainer.report(
-            Progress(self.step, self.schedule.steps, trained - before, now - self.clock, self.metrics.recent_loss)
-        )
+            Progress(
+                self.step, self.schedule.steps, self.began, positions, self.rows, now - self.clock,
+                self.metrics.recent_loss,
+            )
+        )  # fmt: skip
         if self.trainer.stop():
             self.commit()
             raise InterruptedRunError(

@@ -206,7 +206,7 @@ def test_counted_unit_is_written_once_and_read_back(tmp_path):
     shard = encoded_unit(records, "key", unit, vocabulary, tokenizer, LINE, made.fingerprint)
     assert (shard.tokens, shard.sentences, shard.reused) == (4, 2, False)
     assert encoded_unit(records, "key", unit, vocabulary, tokenizer, LINE, made.fingerprint).reused
-    tokens, offset = read_tokens(records.storage.read(shard.path))
+    tokens, offset = read_tokens(records.read(shard.artifact))
     assert (tokens.tolist(), offset.tolist()) == ([0, 1, 0, 2], [0, 3, 4])
 
 

@@ -1,0 +1,139 @@
+"""Options from the command line and a configuration file; what is not ours goes to Beam."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.errors import InputError
+from pipeline.options import Options
+
+KINDS = {
+    "model": "model options (these, the corpus and the seed decide the model's bytes)",
+    "layout": "layout options (fixed when a run is resumed; no effect on the model)",
+    "execution": "execution options (free to change when a run is resumed; no effect on the model)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+    """What the user asked for."""
+
+    inputs: tuple[str, ...]
+    output: str
+    overwrite: bool
+    options: Options
+    beam: tuple[str, ...]
+    """Arguments for Beam."""
+
+
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser of all options of `Options`, with help grouped by kind."""
+    made = argparse.ArgumentParser(prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    files = made.add_argument_group("files")
+    files.add_argument("--input", metavar="PATTERN[,PATTERN...]", help="text files, folders or patterns; plain or gzip")
+    files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
+    files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")
+    files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
+    groups = {kind: made.add_argument_group(title) for kind, title in KINDS.items()}
+    for field in dataclasses.fields(Options):
+        text = field.metadata["help"]
+        if field.default is not None and field.default is not False:
+            text += f" (default: {field.default})"
+        name, group = f"--{field.name}", groups[field.metadata["kind"]]
+        if isinstance(field.default, bool):
+            group.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
+        elif field.metadata["choices"]:
+            group.add_argument(name, metavar="|".join(field.metadata["choices"]), help=text.replace("%", "%%"))
+        else:
+            kind = str(field.type).partition(" | ")[0]
+            group.add_argument(name, metavar={"int": "N", "float": "X"}.get(kind, "TEXT"), help=text.replace("%", "%%"))
+    made.epilog = "Beam's own options are passed on: --runner=..., --dry_run (print the plan and stop), and so on."
+    return made
+
+
+def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine:
+    """Parse and check everything; InputError names the option, the value and what is allowed."""
+    known, others = made.parse_known_args(list(arguments))
+    given = vars(known)
+    beam = list(others)
+    if "config" in given:
+        ours, theirs = _read_config(given.pop("config"))
+        given = {**ours, **given}
+        beam = theirs + beam
+    _refuse_misspelt(beam)
+    for name in ("input", "output"):
+        if not given.get(name):
+            raise InputError(f"--{name} is missing: see --help")
+    inputs = given.pop("input")
+    patterns = inputs if isinstance(inputs, list) else str(inputs).split(",")
+    output, overwrite = str(given.pop("output")), given.pop("overwrite", False)
+    if not isinstance(overwrite, bool):
+        raise InputError(f"--overwrite={overwrite}: allowed are true, false")
+    return CommandLine(
+        tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()), output, overwrite,
+        Options.checked(given), tuple(beam),
+    )  # fmt: skip
+
+
+def _read_config(path: str) -> tuple[dict[str, Any], list[str]]:
+    """(our options, arguments for Beam) of a YAML file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = yaml.safe_load(file) or {}
+    except OSError as error:
+        raise InputError(f"--config={path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config={path} is not YAML: {error}") from error
+    if not isinstance(values, Mapping):
+        raise InputError(f"--config={path} must hold names and values, like `dims: 100`")
+    ours, beam = {}, []
+    for name, value in values.items():
+        if name in _our_names():
+            ours[str(name)] = value
+        else:
+            beam += _as_arguments(str(name), value)
+    return ours, beam
+
+
+def _as_arguments(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}"] if value else []
+    values = value if isinstance(value, list) else [value]
+    return [f"--{name}={one}" for one in values]
+
+
+def _our_names() -> set[str]:
+    return {field.name for field in dataclasses.fields(Options)} | {"input", "output", "overwrite"}
+
+
+def _refuse_misspelt(arguments: Sequence[str]) -> None:
+    """An option that Beam does not know either, and that is nearly one of ours, is a mistake."""
+    beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for cls in PipelineOptions.__subclasses__():
+        cls._add_argparse_args(beam)
+    _, unknown = beam.parse_known_args(list(arguments))
+    names = sorted(_our_names() | {"config", "help"})
+    for argument in unknown:
+        if not argument.startswith("--"):
+            previous = f"; put = between an option and its value" if "=" not in argument else ""
+            raise InputError(f"{argument!r} belongs to no option{previous}")
+        name = argument[2:].partition("=")[0].replace("-", "_")
+        near = min(names, key=lambda ours: _distance(name, ours))
+        if _distance(name, near) <= 2:
+            raise InputError(f"--{name} is no option: did you mean --{near}?")
+
+
+def _distance(a: str, b: str) -> int:
+    """Letters to insert, delete or replace to get from a to b (Levenshtein)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1]

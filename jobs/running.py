@@ -1,0 +1,64 @@
+"""What all commands share: exit statuses, errors on one line, signals, logging."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from pipeline import interruption, progress
+from pipeline.errors import InterruptedRunError, find
+
+_PATIENCE = 60.0
+"""Seconds a stage that stops by itself has for its last checkpoint."""
+_received: list[int] = []
+
+
+def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
+    """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+    try:
+        return main(sys.argv[1:] if arguments is None else arguments) or 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        progress.close_all()
+        ours = find(error)
+        if ours is None:
+            raise
+        print(f"{name}: {ours}", file=sys.stderr)
+        if isinstance(ours, InterruptedRunError) and _received:
+            return 128 + _received[0]
+        return ours.exit_status
+    finally:
+        progress.close_all()
+
+
+def stop_on_signals(clean_up: Callable[[], None]) -> None:
+    """SIGINT and SIGTERM: training commits a checkpoint first, every other stage is left at once.
+
+    All artefacts are committed in one piece, so leaving at once loses at most the
+    pieces in work. A second signal does not wait.
+    """
+
+    def leave(number: int) -> None:
+        clean_up()
+        os._exit(128 + number)
+
+    def handle(number: int, frame: object) -> None:
+        again = bool(_received)
+        _received.append(number)
+        if again or not interruption.request():
+            print("\nstopped; run the same command again to go on", file=sys.stderr)
+            leave(number)
+        print("\nstopping: a checkpoint is written first", file=sys.stderr)
+        timer = threading.Timer(_PATIENCE, leave, [number])
+        timer.daemon = True
+        timer.start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)

@@ -1,0 +1,76 @@
+"""What a command tells the user: the plan before, the result after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jobs.command_line import CommandLine
+from pipeline.checkpoints import latest_checkpoint, read_checkpoint
+from pipeline.compressed import compressions_of
+from pipeline.errors import InputError
+from pipeline.inputs import InputFile
+from pipeline.metrics import read_metrics
+from pipeline.neighbors import nearest
+from pipeline.preview import first_sentences
+from pipeline.progress import scaled
+from pipeline.tokenizers import open_tokenizer
+from transforms.context import Context
+
+QUERIES = 4
+NEIGHBORS = 5
+_TOO_FREQUENT = 100
+"""The most frequent words are grammar: the words shown come after them."""
+
+
+def print_plan(command: CommandLine, files: Sequence[InputFile], runner: str) -> None:
+    """What would be done, and what the first lines become: for --dry_run."""
+    options = command.options
+    size = sum(file.size for file in files)
+    print(f"input: {len(files):,} files, {scaled(size)}B, the first is {files[0].uri}")
+    tokenizer = open_tokenizer(options.tokenizer, options.lowercase, options.max_sentence)
+    packed = sum(bool(name) for name in compressions_of(files))
+    print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
+    if packed:
+        print(f"{packed:,} compressed files are unpacked into {command.output}/text first")
+    print("the first sentences become:")
+    for sentence in first_sentences(files, tokenizer):
+        print("  " + " | ".join(sentence[:12]) + (" | ..." if len(sentence) > 12 else ""))
+    for kind in ("model", "layout", "execution"):
+        print(f"{kind}: " + " ".join(f"--{name}={value}" for name, value in options.of_kind(kind).items()))
+    print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
+
+
+def print_result(context: Context, seconds: float) -> None:
+    """Where things are, how training went, what the vectors know, and the digest."""
+    ref = latest_checkpoint(context.records, context.keys["checkpoints"])
+    if ref is None:
+        raise InputError("the run ended without a checkpoint")  # pragma: no cover: the trainer commits one
+    model = read_checkpoint(context.records, ref)
+    uri = context.records.storage.uri
+    tokens = int(model.counts.sum())
+    metrics = read_metrics(context.records, context.keys["checkpoints"])
+    loss = f"{metrics['loss'][-1].as_py():.4f}" if metrics.num_rows else "unknown"
+    print(f"vectors     {uri(ref.folder)}")
+    print(f"loss curve  {uri('metrics')}")
+    print(f"vocabulary  {ref.words:,} words, {tokens:,} tokens, {ref.dims} dims")
+    print(f"trained     {ref.step:,} steps in all, mean loss at the end {loss}; this run took {seconds:,.1f} s")
+    for line in neighbor_lines(model.words.to_pylist(), model.input):
+        print(line)
+    print(f"digest: {ref.digest}")
+
+
+def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:
+    """Nearest words of a few frequent ones."""
+    rows = interesting_rows(words)
+    if len(words) < 2 or not rows:
+        return []
+    ids, _ = nearest(vectors, np.array(rows), min(NEIGHBORS, len(words) - 1))
+    return [f"near {words[row]!r}: " + ", ".join(words[i] for i in near) for row, near in zip(rows, ids)]
+
+
+def interesting_rows(words: Sequence[str]) -> list[int]:
+    """A few frequent words that are not grammar: letters only, some length, after the most frequent."""
+    first = min(_TOO_FREQUENT, len(words) // 4)
+    return [i for i in range(first, len(words)) if len(words[i]) > 3 and words[i].isalpha()][:QUERIES]

@@ -1,0 +1,95 @@
+"""Progress of the stages that this process works on: bars on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+
+from tqdm import tqdm
+
+_log = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 10.0
+_guard = threading.Lock()
+_stages: dict[str, Stage] = {}
+_quiet = False
+
+
+class Stage:
+    """One stage's count of bytes or tokens done; safe to advance from many threads."""
+
+    def __init__(self, name: str, total: int | None, unit: str):
+        self._name, self._total, self._unit = name, total, unit
+        self._done, self._began = 0, time.monotonic()
+        self._said = self._began
+        self._lock = threading.Lock()
+        self._bar = None
+        if sys.stderr.isatty() and not _quiet:
+            self._bar = tqdm(
+                total=total, desc=f"{name:14s}", unit=unit, unit_scale=True, leave=True, dynamic_ncols=True,
+                smoothing=0.05,
+            )  # fmt: skip
+
+    def advance(self, amount: int, note: str = "") -> None:
+        """`amount` more is done; `note` is shown behind the rate."""
+        with self._lock:
+            self._done += amount
+            if self._bar is not None:
+                if note:
+                    self._bar.set_postfix_str(note, refresh=False)
+                self._bar.update(amount)
+            elif not _quiet and time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+                self._said = time.monotonic()
+                _log.info("%s", self._line(note))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+
+    def _line(self, note: str) -> str:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        rate = self._done / seconds
+        parts = [f"{self._name}: {scaled(self._done)}{self._unit}"]
+        if self._total:
+            left = max(self._total - self._done, 0) / rate if rate else 0
+            parts[0] += f" of {scaled(self._total)}{self._unit}"
+            parts.append(f"{left:,.0f} s left")
+        parts.insert(1, f"{scaled(rate)}{self._unit}/s")
+        return ", ".join([*parts, note] if note else parts)
+
+
+def stage(name: str, total: int | None, unit: str) -> Stage:
+    """The stage of this name in this process, begun when first asked for."""
+    with _guard:
+        if name not in _stages:
+            _stages[name] = Stage(name, total, unit)
+        return _stages[name]
+
+
+def close_all() -> None:
+    """Leave the bars as they are and forget them."""
+    with _guard:
+        for one in _stages.values():
+            one.close()
+        _stages.clear()
+
+
+def say(message: str) -> None:
+    """A line for the user that leaves the bars in place."""
+    if sys.stderr.isatty() and not _quiet:
+        tqdm.write(message, file=sys.stderr)
+    else:
+        _log.warning("%s", message)
+
+
+def be_quiet(quiet: bool = True) -> None:
+    """Show nothing: for tests and for use as a library."""
+    global _quiet
+    _quiet = quiet
+
+
+def scaled(number: float) -> str:
+    """1234567 -> 1.23M"""
+    return tqdm.format_sizeof(number)

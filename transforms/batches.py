@@ -1,0 +1,106 @@
+"""Token shards and the unigram distribution -> batches of (context, target, negatives)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.pvalue import AsIter, AsSingleton
+
+from pipeline import progress
+from pipeline.batches import BatchShard, Sampling, write_batches
+from pipeline.records import Artifact
+from pipeline.tokens import TokenShard
+from transforms.context import Context
+from transforms.refs import UnigramRef
+
+STAGE = "batches"
+
+
+@dataclasses.dataclass
+class GenerateBatches(beam.PTransform):
+    """TokenShard -> BatchShard, a reference whose `.batches()` gives Arrow record batches.
+
+    With --batches=stream they are made when they are asked for; with
+    --batches=stored workers write Parquet for every (epoch, shard) now. The rows
+    are the same. Side inputs: the unigram distribution, and the sizes of all shards,
+    which make the positions.
+    """
+
+    context: Context
+    unigram: PCollection[UnigramRef]
+
+    def expand(self, shards: PCollection[TokenShard]) -> PCollection[BatchShard]:
+        sizes = shards | "Sizes" >> beam.Map(_size)
+        referenced = shards | "Refer" >> beam.ParDo(Refer(self.context), AsSingleton(self.unigram), AsIter(sizes))
+        if self.context.options.batches == "stream":
+            return referenced
+        return (
+            referenced
+            | "EachEpoch" >> beam.FlatMap(_each_epoch, self.context.options.epochs)
+            | "SpreadEpochs" >> beam.Reshuffle()
+            | "StoreBatches" >> beam.ParDo(StoreBatches(self.context))
+            | "GatherEpochs" >> beam.GroupByKey()
+            | "Together" >> beam.Map(_together)
+        )
+
+
+def _size(shard: TokenShard) -> tuple[int, int]:
+    return shard.index, shard.tokens
+
+
+class Refer(beam.DoFn):
+    """Gives a shard its first position: the sum of the sizes of the shards before it."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self.positions: dict[int, int] | None = None
+
+    def setup(self) -> None:
+        self.positions = None
+
+    def process(
+        self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int]]
+    ) -> Iterator[BatchShard]:
+        if self.positions is None:
+            self.positions, position = {}, 0
+            for index, tokens in sorted(sizes):
+                self.positions[index] = position
+                position += tokens
+        sampling = Sampling.of(self.context.options)
+        sampling.check(unigram.words)
+        yield BatchShard(
+            shard.index, self.positions[shard.index], shard.tokens, sampling, shard.artifact, unigram.artifact
+        )
+
+
+def _each_epoch(shard: BatchShard, epochs: int) -> Iterator[tuple[int, BatchShard]]:
+    for epoch in range(epochs):
+        yield epoch, shard
+
+
+class StoreBatches(beam.DoFn):
+    """Writes the batches of a shard in an epoch, unless an earlier attempt has."""
+
+    def __init__(self, context: Context):
+        self.context = context
+
+    def process(self, element: tuple[int, BatchShard]) -> Iterator[tuple[int, tuple[int, Artifact, BatchShard]]]:
+        epoch, shard = element
+        context = self.context
+        name = f"epoch={epoch}-shard-{shard.index:05d}"
+        record = context.made(STAGE, name)
+        if record is None:
+            data = write_batches(shard.batches(context.records, epoch), shard.sampling.negatives)
+            path = f"batches/epoch={epoch}/shard-{shard.index:05d}.parquet"
+            record = context.make(STAGE, name, path, data, {"epoch": epoch, "positions": shard.positions})
+        progress.stage("Store batches", None, "tok").advance(shard.positions)
+        yield shard.index, (epoch, record.artifacts[0], shard)
+
+
+def _together(element: tuple[int, Iterable[tuple[int, Artifact, BatchShard]]]) -> BatchShard:
+    """The shard with its stored epochs in order."""
+    ordered = sorted(element[1], key=lambda one: one[0])
+    return dataclasses.replace(ordered[0][2], stored=tuple(artifact for _, artifact, _ in ordered))

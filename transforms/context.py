@@ -1,0 +1,52 @@
+"""What every stage of a run is handed: where artefacts go, under which keys, by which options."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from apache_beam.metrics import Metrics
+
+from pipeline.lock import Lock
+from pipeline.options import Options
+from pipeline.records import Artifact, Record, Records
+from pipeline.tokenizers import Tokenizer, open_tokenizer
+
+NAMESPACE = "beam2vec"
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """Picklable, a few hundred bytes."""
+
+    records: Records
+    keys: Mapping[str, str]
+    options: Options
+    lock_token: str = ""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        options = self.options
+        return open_tokenizer(options.tokenizer, options.lowercase, options.max_sentence)
+
+    def renew_lock(self) -> None:
+        """Before a commit: OutputInUseError when another run has taken the output over."""
+        if self.lock_token:
+            Lock.attach(self.records.storage, self.lock_token).renew()
+
+    def made(self, stage: str, name: str) -> Record | None:
+        """The record of an artefact that an earlier attempt has made, whole and under the present key."""
+        return self.records.valid(stage, name, self.keys[stage])
+
+    def make(self, stage: str, name: str, path: str, data: object, numbers: Mapping) -> Record:
+        """Write an artefact and the record that commits it."""
+        self.renew_lock()
+        artifact: Artifact = self.records.write_artifact(path, data)
+        record = Record(stage, name, self.keys[stage], (artifact,), dict(numbers))
+        self.records.commit(record)
+        return record
+
+
+def counter(name: str):
+    """A Beam counter of this project."""
+    return Metrics.counter(NAMESPACE, name)

@@ -1,0 +1,67 @@
+"""Units of work -> word counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.pvalue import TaggedOutput
+
+from pipeline import progress
+from pipeline.counts import counted_unit, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.work_units import WorkUnit
+from transforms.context import Context, counter
+from transforms.refs import UnitSummary
+
+BUCKETS = 32
+"""Words are merged in so many parts, each by one worker."""
+SUMMARIES = "summaries"
+
+
+@dataclasses.dataclass
+class CountWords(beam.PTransform):
+    """WorkUnit -> (Arrow IPC bytes of pruned word counts, one a bucket; UnitSummary, one a unit).
+
+    Text is read where it is counted; what travels is each unit's counts, cut by
+    the words' hashes so that every bucket is merged by itself.
+    """
+
+    context: Context
+
+    def expand(self, units: PCollection[WorkUnit]) -> tuple[PCollection[bytes], PCollection[UnitSummary]]:
+        counted = units | "CountUnit" >> beam.ParDo(CountUnit(self.context)).with_outputs(SUMMARIES, main="counts")
+        merged = (
+            counted["counts"]
+            | "GatherBucket" >> beam.GroupByKey()
+            | "MergeBucket" >> beam.Map(_merge, self.context.options.min_count)
+        )
+        return merged, counted[SUMMARIES]
+
+
+class CountUnit(beam.DoFn):
+    """Counts a unit, or reads the counts of an earlier attempt; commits them and the dead letters."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self.counters = {name: counter(name) for name in ("bytes", "lines", "bad_lines", "tokens")}
+
+    def process(self, unit: WorkUnit) -> Iterator[tuple[int, bytes] | TaggedOutput]:
+        context = self.context
+        context.renew_lock()
+        counts = counted_unit(
+            context.records, context.keys["counts"], unit, context.tokenizer, context.options.max_line_bytes
+        )
+        summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens)
+        for name, metric in self.counters.items():
+            metric.inc(getattr(summary, name))
+        progress.stage("Count words", None, "B").advance(counts.bytes)
+        yield TaggedOutput(SUMMARIES, summary)
+        if not context.made("vocabulary", "vocabulary"):  # else nobody asks for the words
+            yield from split_by_bucket(counts.table, BUCKETS)
+
+
+def _merge(element: tuple[int, Iterable[bytes]], min_count: int) -> bytes:
+    """A bucket's counts over all units, rare words left out."""
+    return table_bytes(prune(merge_counts(element[1]), min_count))

@@ -1,0 +1,62 @@
+"""Units of work and the vocabulary -> token shards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.pvalue import AsSingleton
+from apache_beam.utils.shared import Shared
+
+from pipeline import progress
+from pipeline.tokens import TokenShard, counted_fingerprint, encoded_unit
+from pipeline.vocabulary import Vocabulary
+from pipeline.work_units import WorkUnit
+from transforms.context import Context
+from transforms.refs import VocabularyRef
+
+
+@dataclasses.dataclass
+class EncodeTokens(beam.PTransform):
+    """WorkUnit -> TokenShard: the unit's sentences as word ids, stored as Parquet.
+
+    The vocabulary comes as a side input, by reference, and is opened once a process.
+    """
+
+    context: Context
+    vocabulary: PCollection[VocabularyRef]
+
+    def expand(self, units: PCollection[WorkUnit]) -> PCollection[TokenShard]:
+        return (
+            units
+            | "EncodeUnit" >> beam.ParDo(EncodeUnit(self.context), AsSingleton(self.vocabulary))
+            | "SpreadShards" >> beam.Reshuffle()
+        )
+
+
+class EncodeUnit(beam.DoFn):
+    """Encodes a unit, unless an earlier attempt has."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self.shared = Shared()
+
+    def process(self, unit: WorkUnit, vocabulary: VocabularyRef) -> Iterator[TokenShard]:
+        context = self.context
+        context.renew_lock()
+        yield encoded_unit(
+            context.records,
+            context.keys["tokens"],
+            unit,
+            self.shared.acquire(lambda: _open(context, vocabulary), tag=vocabulary.artifact.digest),
+            context.tokenizer,
+            context.options.max_line_bytes,
+            counted_fingerprint(context.records, context.keys["counts"], unit),
+        )
+        progress.stage("Encode tokens", None, "B").advance(unit.size)
+
+
+def _open(context: Context, ref: VocabularyRef) -> Vocabulary:
+    return Vocabulary.from_parquet(context.records.read(ref.artifact))

@@ -1,0 +1,79 @@
+"""Batch shards -> a trained model, as checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import AsSingleton
+
+from pipeline import interruption, progress
+from pipeline.batches import BatchShard
+from pipeline.checkpoints import CheckpointRef
+from pipeline.training import Progress, Trainer
+from pipeline.vocabulary import Vocabulary
+from transforms.context import NAMESPACE, Context, counter
+from transforms.refs import VocabularyRef
+
+
+@dataclasses.dataclass
+class Train(beam.PTransform):
+    """BatchShard -> CheckpointRef of the last checkpoint.
+
+    All shards come together at one trainer, a single long-running element that
+    commits checkpoints as it goes: a retry resumes from the last one.
+    """
+
+    context: Context
+    vocabulary: PCollection[VocabularyRef]
+    provenance: dict
+
+    def expand(self, shards: PCollection[BatchShard]) -> PCollection[CheckpointRef]:
+        return (
+            shards
+            | "ToReplica" >> beam.Map(_to_replica)
+            | "GatherShards" >> beam.GroupByKey()
+            | "TrainModel" >> beam.ParDo(TrainModel(self.context, self.provenance), AsSingleton(self.vocabulary))
+        )
+
+
+def _to_replica(shard: BatchShard) -> tuple[int, BatchShard]:
+    return 0, shard
+
+
+class TrainModel(beam.DoFn):
+    """Runs the trainer, and tells Beam and the terminal how it is getting on."""
+
+    def __init__(self, context: Context, provenance: dict):
+        self.context = context
+        self.provenance = provenance
+        self.targets = counter("targets")
+        self.step_time = Metrics.distribution(NAMESPACE, "step_microseconds")
+
+    def process(
+        self, element: tuple[int, Iterable[BatchShard]], vocabulary: VocabularyRef
+    ) -> Iterator[CheckpointRef]:
+        context = self.context
+        words = Vocabulary.from_parquet(context.records.read(vocabulary.artifact))
+        total = vocabulary.tokens * context.options.epochs
+        seen: Progress | None = None
+
+        def report(now: Progress) -> None:
+            nonlocal seen
+            last = seen or dataclasses.replace(now, step=now.first_step, positions=0, rows=0, seconds=0.0)
+            bar = progress.stage("Train", total, "tok")
+            bar.advance(now.positions - last.positions, f"loss {now.loss:.4f}")
+            self.targets.inc(now.rows - last.rows)
+            if now.step > last.step:
+                self.step_time.update(int(1e6 * (now.seconds - last.seconds) / (now.step - last.step)))
+            seen = now
+
+        trainer = Trainer(
+            context.options, context.records, context.keys["checkpoints"], self.provenance,
+            renew_lock=context.renew_lock, report=report, stop=interruption.requested, warn=progress.say,
+        )  # fmt: skip
+        with interruption.listening():
+            yield trainer.train(words.words, words.counts, list(element[1]))

@@ -1,0 +1,36 @@
+"""The vocabulary -> the unigram distribution that negatives are drawn from: a side input."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import apache_beam as beam
+from apache_beam import PCollection
+
+from pipeline import unigram
+from pipeline.parquet import to_parquet
+from pipeline.vocabulary import Vocabulary
+from transforms.context import Context
+from transforms.refs import UnigramRef, VocabularyRef
+
+STAGE = "unigram"
+
+
+@dataclasses.dataclass
+class UnigramDistribution(beam.PTransform):
+    """VocabularyRef -> UnigramRef: count^power, its alias table, and the thresholds of subsampling."""
+
+    context: Context
+
+    def expand(self, vocabulary: PCollection[VocabularyRef]) -> PCollection[UnigramRef]:
+        return vocabulary | "RaiseToPower" >> beam.Map(_build, self.context)
+
+
+def _build(vocabulary: VocabularyRef, context: Context) -> UnigramRef:
+    record = context.made(STAGE, STAGE)
+    if record is None:
+        counts = Vocabulary.from_parquet(context.records.read(vocabulary.artifact)).counts
+        distribution = unigram.build(counts, context.options.power, context.options.subsample)
+        table = to_parquet(distribution.to_table())
+        record = context.make(STAGE, STAGE, "unigram/unigram.parquet", table, {"words": len(counts)})
+    return UnigramRef(record.artifacts[0], record.numbers["words"])

@@ -1,0 +1,76 @@
+"""Word counts -> the vocabulary."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.pvalue import AsList
+
+from pipeline.counts import table_from_bytes
+from pipeline.errors import InputError
+from pipeline.inputs import InputFile
+from pipeline.options import bad_line_limit
+from pipeline.preview import first_sentences
+from pipeline.vocabulary import Vocabulary, build_vocabulary
+from transforms.context import Context
+from transforms.refs import UnitSummary, VocabularyRef
+
+STAGE = "vocabulary"
+
+
+@dataclasses.dataclass
+class BuildVocabulary(beam.PTransform):
+    """(merged counts, unit summaries) -> one VocabularyRef.
+
+    The vocabulary is one Parquet, ordered by (-count, bytes of the word).
+    `first_files` are looked into only for the message that no word is left.
+    """
+
+    context: Context
+    first_files: Sequence[InputFile] = ()
+
+    def expand(self, inputs: tuple[PCollection[bytes], PCollection[UnitSummary]]) -> PCollection[VocabularyRef]:
+        counts, summaries = inputs
+        return (
+            counts
+            | "AllBuckets" >> beam.combiners.ToList()
+            | "Order" >> beam.ParDo(Order(self.context, self.first_files), AsList(summaries))
+        )
+
+
+class Order(beam.DoFn):
+    """Checks the bad lines, then orders and cuts the words."""
+
+    def __init__(self, context: Context, first_files: Sequence[InputFile]):
+        self.context = context
+        self.first_files = first_files
+
+    def process(self, tables: list[bytes], summaries: Sequence[UnitSummary]) -> Iterator[VocabularyRef]:
+        context, options = self.context, self.context.options
+        self._check_bad_lines(summaries)
+        record = context.made(STAGE, STAGE)
+        if record is None:
+            table = build_vocabulary(
+                map(table_from_bytes, tables), options.min_count, options.max_vocabulary, self._first_tokens()
+            )
+            vocabulary = Vocabulary.from_table(table)
+            numbers = {"words": len(vocabulary), "tokens": vocabulary.tokens}
+            record = context.make(STAGE, STAGE, "vocabulary/vocabulary.parquet", vocabulary.to_parquet(), numbers)
+        yield VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
+
+    def _first_tokens(self) -> list[str]:
+        sentences = first_sentences(self.first_files, self.context.tokenizer, 1)
+        return sentences[0] if sentences else []
+
+    def _check_bad_lines(self, summaries: Sequence[UnitSummary]) -> None:
+        bad = sum(unit.bad_lines for unit in summaries)
+        lines = sum(unit.lines for unit in summaries)
+        allowed = self.context.options.max_bad_lines
+        if bad > bad_line_limit(allowed, lines):
+            raise InputError(
+                f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={allowed}: see"
+                f" {self.context.records.storage.uri('dead_letters')} for where and why, or allow more"
+            )
