@@ -1,0 +1,36 @@
+"""Check every record and digest of a run.
+
+    python -m jobs.verify --run=runs/first [--input]
+
+Prints what differs, then `digest: <hex>` of the last checkpoint. --input reads the
+input files again and compares them with what was counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs.running import run_command
+from pipeline.run_directory import open_run
+from pipeline.verify import verify_run
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("jobs.verify", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train")
+    parser.add_argument("--input", action="store_true", help="read the input files again too")
+    options = parser.parse_args(list(arguments))
+    report = verify_run(open_run(options.run).storage, inputs=options.input)
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
+    print(f"{report.checked:,} artefacts checked, {len(report.problems):,} differ")
+    if report.digest:
+        print(f"digest: {report.digest}")
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("jobs.verify", main))
