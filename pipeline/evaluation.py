@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,8 @@ QUESTION_BLOCK = 1024
 """... with this many questions: 32 MiB of float32 similarities."""
 _WORD_BLOCK = 65536
 
-Words = Sequence[str] | pa.Array | pa.ChunkedArray
+Words: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
+Question: TypeAlias = tuple[str, str, str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Analogies:
     """Questions by section: a is to b as c is to the expected word."""
 
     uri: str
-    sections: list[tuple[str, list[tuple[str, str, str, str]]]]
+    sections: list[tuple[str, list[Question]]]
     """(name, questions (a, b, c, expected)), in the order of the file."""
     invalid: int
 
@@ -109,7 +111,8 @@ def read_pairs(uri: str) -> WordPairs:
         pairs.append((columns[0], columns[1]))
         similarity.append(number)
     if not pairs:
-        raise InputError(_nothing_found(uri, lines, "word pairs: a line is two words and a number, tab-, comma- or blank"))
+        what = "word pairs: a line is two words and a number, tab-, comma- or blank-separated"
+        raise InputError(_nothing_found(uri, lines, what))
     return WordPairs(uri, pairs, np.array(similarity), invalid)
 
 
@@ -119,7 +122,7 @@ def read_analogies(uri: str) -> Analogies:
     Raises:
       InputError: the file is missing, is not UTF-8, or has no such line.
     """
-    sections: list[tuple[str, list[tuple[str, str, str, str]]]] = []
+    sections: list[tuple[str, list[Question]]] = []
     invalid = 0
     lines = list(_lines(uri))
     for line in lines:
@@ -134,7 +137,7 @@ def read_analogies(uri: str) -> Analogies:
             case _:
                 invalid += 1
     if not any(questions for _, questions in sections):
-        raise InputError(_nothing_found(uri, lines, "analogies: a line is four words, blank"))
+        raise InputError(_nothing_found(uri, lines, "analogies: a line is four words, blank-separated"))
     return Analogies(uri, sections, invalid)
 
 
@@ -251,14 +254,14 @@ class _Rows:
 
 
 def _answers(
-    rows: _Rows, vectors: np.ndarray, questions: list[tuple[str, str, str, str]], report: Callable[[int, int], None]
+    rows: _Rows, vectors: np.ndarray, questions: list[Question], report: Callable[[int, int], None]
 ) -> np.ndarray:
     """Row of the best answer to each question, int64 [n]."""
     a, b, c = (np.array([rows.first(question[part]) for question in questions]) for part in range(3))
     wanted = _unit(_unit(vectors[b]) + _unit(vectors[c]) - _unit(vectors[a]))
-    excluded = np.array(
-        [(i, row) for i, question in enumerate(questions) for word in question[:3] for row in rows.variants(word)]
-    )
+    excluded = np.array([
+        (i, row) for i, asked in enumerate(questions) for word in asked[:3] for row in rows.variants(word)
+    ])
     best = np.full(len(questions), -np.inf, wanted.dtype)
     answer = np.full(len(questions), -1, np.int64)
     for start in range(0, rows.size, VECTOR_BLOCK):
@@ -309,12 +312,12 @@ def _number(text: str) -> float:
 
 def _nothing_found(uri: str, lines: list[str], what: str) -> str:
     shown = f"the first line is {lines[0][:60]!r}" if lines else "the file is empty"
-    return f"{uri} holds no {what}-separated; {shown}"
+    return f"{uri} holds no {what}; {shown}"
 
 
 def _nothing_known(uri: str, asked: int, what: str, words: int, ignore_case: bool) -> str:
     case = "" if ignore_case else ", or does the case differ"
     return (
-        f"{uri}: none of its {asked:,} {what} has all words among the {words:,} most frequent of the vocabulary:"
-        f" is it for another language{case}?"
+        f"{uri}: none of its {asked:,} {what} has all words among the {words:,} most frequent of the"
+        f" vocabulary: is it for another language{case}?"
     )
