@@ -34,7 +34,9 @@ class CommandLine:
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser of all options of `Options`, with help grouped by kind."""
-    made = argparse.ArgumentParser(prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    made = argparse.ArgumentParser(
+        prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
     files = made.add_argument_group("files")
     files.add_argument("--input", metavar="PATTERN[,PATTERN...]", help="text files, folders or patterns; plain or gzip")
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
@@ -121,7 +123,7 @@ def _refuse_misspelt(arguments: Sequence[str]) -> None:
     names = sorted(_our_names() | {"config", "help"})
     for argument in unknown:
         if not argument.startswith("--"):
-            previous = f"; put = between an option and its value" if "=" not in argument else ""
+            previous = "; put = between an option and its value" if "=" not in argument else ""
             raise InputError(f"{argument!r} belongs to no option{previous}")
         name = argument[2:].partition("=")[0].replace("-", "_")
         near = min(names, key=lambda ours: _distance(name, ours))

@@ -8,7 +8,6 @@ UnigramDistribution (a side input), EncodeTokens, GenerateBatches, Train.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 
 from jobs import summary
 from jobs.command_line import CommandLine, parser, read
-from jobs.running import run_command, stop_on_signals
+from jobs.running import run_command, stopping_on_signals
 from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile, match_inputs
@@ -82,8 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     storage = open_storage(command.output)
     lock = Lock(storage)
-    stop_on_signals(lock.release)
-    with lock, lock.kept_alive():
+    with stopping_on_signals(lock.release), lock, lock.kept_alive():
         run = _open_run(command, files)
         context = Context(run.records, run.keys, run.pinned(command.options), lock.token)
         graph = beam.Pipeline(options=runner_options)

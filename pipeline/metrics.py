@@ -71,7 +71,9 @@ class MetricsLog:
         columns = {
             "step": [p.step + 1 for p in points],
             "epoch": [p.step // per_epoch for p in points],
-            "position": [min(self._schedule.positions, (p.step % per_epoch + 1) * self._schedule.batch_size) for p in points],
+            "position": [
+                min(self._schedule.positions, (p.step % per_epoch + 1) * self._schedule.batch_size) for p in points
+            ],
             "loss": [p.total / p.pairs for p in points],
             "learning_rate": [p.rate for p in points],
             "seconds": [p.seconds for p in points],

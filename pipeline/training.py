@@ -90,7 +90,7 @@ class Trainer:
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
         backend = CpuBackend(
-            w_in, w_out, model=options.model, tau=schedule.tau, zero_hits=options.negative_policy != "any",
+            w_in, w_out, model=options.model, tau=float(schedule.tau), zero_hits=options.negative_policy != "any",
             threads=threads,
         )  # fmt: skip
         del w_in, w_out

@@ -10,6 +10,7 @@ from apache_beam.metrics import Metrics
 from pipeline.lock import Lock
 from pipeline.options import Options
 from pipeline.records import Artifact, Record, Records
+from pipeline.storage import Data
 from pipeline.tokenizers import Tokenizer, open_tokenizer
 
 NAMESPACE = "beam2vec"
@@ -38,7 +39,7 @@ class Context:
         """The record of an artefact that an earlier attempt has made, whole and under the present key."""
         return self.records.valid(stage, name, self.keys[stage])
 
-    def make(self, stage: str, name: str, path: str, data: object, numbers: Mapping) -> Record:
+    def make(self, stage: str, name: str, path: str, data: Data, numbers: Mapping) -> Record:
         """Write an artefact and the record that commits it."""
         self.renew_lock()
         artifact: Artifact = self.records.write_artifact(path, data)

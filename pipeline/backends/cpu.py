@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,10 +28,8 @@ def aligned_zeros(numbers: int) -> np.ndarray:
     else:
         private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory gets no huge pages
         pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE + _HUGE_PAGE, flags=private)
-        try:
+        with contextlib.suppress(OSError):  # a kernel without them: only slower
             pages.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:  # a kernel without them: only slower
-            pass
         raw = np.frombuffer(pages, np.uint8)
         start = -raw.ctypes.data % _HUGE_PAGE
     return raw[start : start + 4 * numbers].view(np.float32)

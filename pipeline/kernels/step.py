@@ -182,7 +182,8 @@ def _tile_sums_to_chunk(start, offset, plan, own, sums_in, dims):
                 lanes.store(sums_in, at + q, lanes.add(nothing, lanes.load(own.tile, slot * dims + q)))
         else:
             for q in range(0, dims, LINE):
-                lanes.store(sums_in, at + q, lanes.add(lanes.load(sums_in, at + q), lanes.load(own.tile, slot * dims + q)))
+                tile_sum = lanes.load(own.tile, slot * dims + q)
+                lanes.store(sums_in, at + q, lanes.add(lanes.load(sums_in, at + q), tile_sum))
 
 
 @kernel(allocates=False)
@@ -217,7 +218,7 @@ def _sum_chunk(
             if cbow:
                 _mean_of_contexts(m, own, w_in, own.x_at, dims)
                 own.x_at[0] = 0
-                terms = 1
+                terms = i64(1)
                 _weigh(terms, parts, outputs, own, w_out, own.h, dims, sampled)
             else:
                 _weigh(terms, parts, outputs, own, w_out, w_in, dims, sampled)
