@@ -1,0 +1,161 @@
+"""What the benchmarks share: the machine they ran on, a corpus made ready, tables and reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import unigram
+from pipeline.batches import BatchShard, Sampling
+from pipeline.checkpoints import STAGE as CHECKPOINTS
+from pipeline.checkpoints import read_checkpoint
+from pipeline.counts import count_unit, merge_counts
+from pipeline.metrics import STAGE as METRICS
+from pipeline.model_digest import Model
+from pipeline.options import Options, available_cpus
+from pipeline.parquet import to_parquet
+from pipeline.records import Artifact, Records
+from pipeline.storage import open_storage
+from pipeline.tokenizers import open_tokenizer
+from pipeline.tokens import encode_unit, tokens_to_parquet
+from pipeline.training import Trainer
+from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.work_units import TextSource, plan_work_units
+
+PACKAGES = ("beam2vec", "apache-beam", "numpy", "numba", "llvmlite", "pyarrow", "gensim")
+
+
+def machine() -> dict[str, Any]:
+    """Where this runs, for the report."""
+    return {
+        "processor": _processor(),
+        "cpus": available_cpus(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": dict(_versions()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", "").split()
+    vectors = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else ""
+    return " ".join([facts.get("model name", platform.processor()), vectors]).strip()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def format_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of the same columns in aligned columns, with a line of names above."""
+    if not rows:
+        return "(nothing)"
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    lines = [{name: name for name in widths}, {name: "-" * width for name, width in widths.items()}, *rows]
+    return "\n".join("  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() for line in lines)
+
+
+def write_report(path: str, settings: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+    """The results as JSON, with the machine and the settings that made them."""
+    report = {"machine": machine(), "settings": dict(settings), "results": list(results)}
+    Path(path).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def write_plain_text(source: str, target: str, words: int | None = None, lowercase: bool = False) -> int:
+    """A local text file, perhaps gzip, as plain text that every peer reads alike; returns its words.
+
+    Args:
+      words: stop after the line with the so manieth word; None takes all.
+    """
+    count = 0
+    with open(source, "rb") as packed:
+        is_gzip = packed.read(2) == b"\x1f\x8b"
+    reader = (gzip.open if is_gzip else open)(source, "rt", encoding="utf-8", errors="replace")
+    with reader as lines, open(target, "w", encoding="utf-8") as plain:
+        for line in lines:
+            plain.write(line.lower() if lowercase else line)
+            count += len(line.split())
+            if words and count >= words:
+                break
+    return count
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A text counted and encoded, held in memory, from which many models can be trained."""
+
+    vocabulary: Vocabulary
+    shards: list[BatchShard]
+    """Their sampling is that of the options they were prepared with."""
+    records: Records
+
+    @property
+    def tokens(self) -> int:
+        return sum(shard.positions for shard in self.shards)
+
+    def train(self, options: Options, **trainer: Any) -> Model:
+        """A model; of `options`, what training depends on. `trainer` goes to `Trainer`."""
+        shards = [dataclasses.replace(shard, sampling=Sampling.of(options)) for shard in self.shards]
+        vocabulary = self.vocabulary
+        ref = Trainer(options, self.records, "benchmark", **trainer).train(vocabulary.words, vocabulary.counts, shards)
+        model = read_checkpoint(self.records, ref)
+        for stage in (CHECKPOINTS, METRICS):
+            for record in self.records.all(stage):
+                self.records.remove(record)
+        return model
+
+
+def prepare(path: str, options: Options, name: str) -> Corpus:
+    """Count, build the vocabulary and encode, by the functions of the job's stages.
+
+    Args:
+      path: a plain text file.
+      name: of the memory:// storage that holds tokens and tables; one for each corpus.
+    """
+    records = Records(open_storage(f"memory://{name}"))
+    tokenizer = open_tokenizer(options.tokenizer, options.lowercase, options.max_sentence)
+    units = plan_work_units([TextSource(path, os.path.getsize(path))], options.block_bytes)
+    counts = merge_counts(count_unit(unit, tokenizer, options.max_line_bytes).table for unit in units)
+    vocabulary = Vocabulary.from_table(build_vocabulary([counts], options.min_count, options.max_vocabulary))
+    table = unigram.build(vocabulary.counts, options.power, options.subsample).to_table()
+    distribution = records.write_artifact("unigram/unigram.parquet", to_parquet(table))
+    encoded = ((encode_unit(unit, vocabulary, tokenizer, options.max_line_bytes)) for unit in units)
+    stored = (
+        (records.write_artifact(f"tokens/{index}.parquet", tokens_to_parquet(unit.table)), unit.tokens)
+        for index, unit in enumerate(encoded)
+    )
+    return Corpus(vocabulary, list(_shards(stored, Sampling.of(options), distribution)), records)
+
+
+def _shards(
+    stored: Iterable[tuple[Artifact, int]], sampling: Sampling, distribution: Artifact
+) -> Iterator[BatchShard]:
+    position = 0
+    for index, (artifact, tokens) in enumerate(stored):
+        yield BatchShard(index, position, tokens, sampling, artifact, distribution)
+        position += tokens
+
+
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """The mean, and how far the values lie apart where there are several."""
+    text = f"{np.mean(values):.{digits}f}"
+    return text if len(values) < 2 else f"{text} ±{(max(values) - min(values)) / 2:.{digits}f}"
