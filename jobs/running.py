@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline import interruption, progress
 from pipeline.errors import InterruptedRunError, find
@@ -21,6 +22,8 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pipeline").setLevel(logging.INFO)
+    _received.clear()
+    interruption.clear()
     try:
         return main(sys.argv[1:] if arguments is None else arguments) or 0
     except KeyboardInterrupt:
@@ -38,27 +41,45 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
         progress.close_all()
 
 
-def stop_on_signals(clean_up: Callable[[], None]) -> None:
-    """SIGINT and SIGTERM: training commits a checkpoint first, every other stage is left at once.
+@contextlib.contextmanager
+def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
+    """While open, SIGINT and SIGTERM stop the run: training commits a checkpoint first, every other stage is
+    left at once.
 
     All artefacts are committed in one piece, so leaving at once loses at most the
-    pieces in work. A second signal does not wait.
+    pieces in work. A second signal does not wait. Only the main thread may set
+    handlers: in another, signals do what they did before.
     """
 
     def leave(number: int) -> None:
-        clean_up()
-        os._exit(128 + number)
+        try:
+            clean_up()
+        finally:
+            os._exit(128 + number)
 
     def handle(number: int, frame: object) -> None:
         again = bool(_received)
         _received.append(number)
         if again or not interruption.request():
-            print("\nstopped; run the same command again to go on", file=sys.stderr)
+            _tell("stopped; run the same command again to go on")
             leave(number)
-        print("\nstopping: a checkpoint is written first", file=sys.stderr)
+        _tell("stopping: a checkpoint is written first")
         timer = threading.Timer(_PATIENCE, leave, [number])
         timer.daemon = True
         timer.start()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(message: str) -> None:
+    """A line on stderr, straight: the signal may have come in the middle of a print."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{message}\n".encode())
