@@ -1,0 +1,51 @@
+# make train   install into .venv, train on Python's own help topics, show nearest words
+# make train INPUT=corpus.txt OUTPUT=runs/mine OPTIONS="--dims=200 --epochs=3"
+# make test    the default tests;  make lint  ruff and mypy;  make docs  docs/options.md
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# The topics are few words, so they take many epochs of small steps.
+TOPICS_OPTIONS := --epochs=100 --batch_size=256 --learning_rate=0.05 --dims=50 --min_count=10
+TOPICS := runs/topics.txt
+INPUT ?=
+OUTPUT ?= $(if $(INPUT),runs/mine,runs/topics)
+OPTIONS ?= $(if $(INPUT),,$(TOPICS_OPTIONS))
+
+.PHONY: train test lint docs
+
+ifeq ($(INPUT),)
+train: $(VENV)/installed $(TOPICS)
+	$(BIN)/python -m jobs.train --input=$(TOPICS) --output=$(OUTPUT) $(OPTIONS)
+	$(BIN)/python examples/neighbors.py $(OUTPUT)/checkpoints class string exception float
+else
+train: $(VENV)/installed
+	$(BIN)/python -m jobs.train --input='$(INPUT)' --output='$(OUTPUT)' $(OPTIONS)
+endif
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/installed
+	$(BIN)/python -m jobs.options_reference > docs/options.md
+
+$(TOPICS): | $(VENV)/installed
+	$(BIN)/python -m examples.python_topics $@
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/installed
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

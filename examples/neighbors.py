@@ -1,0 +1,43 @@
+"""Nearest words, asked from a checkpoint's Parquet files with NumPy and PyArrow alone.
+
+    python examples/neighbors.py runs/topics/checkpoints class string float
+
+Takes the newest checkpoint in the folder. Nothing of beam2vec is imported: copy
+this file to wherever the vectors are used.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+
+NEIGHBORS = 6
+
+
+def main(folder: str, queries: list[str]) -> int:
+    checkpoints = sorted(pathlib.Path(folder).glob("step=*"), key=lambda path: int(path.name[5:]))
+    if not checkpoints:
+        print(f"no checkpoint in {folder}", file=sys.stderr)
+        return 2
+    table = pq.read_table(checkpoints[-1], columns=["word", "input"], partitioning=None).combine_chunks()
+    words = table["word"].to_pylist()
+    vectors = table["input"].chunk(0).flatten().to_numpy().reshape(len(words), -1)
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    row = {word: i for i, word in enumerate(words)}
+    for query in queries:
+        if query not in row:
+            print(f"{query}: not in the vocabulary")
+            continue
+        cosine = vectors @ vectors[row[query]]
+        nearest = [i for i in np.argsort(-cosine, kind="stable") if i != row[query]][:NEIGHBORS]
+        print(f"{query}: " + ", ".join(f"{words[i]} {cosine[i]:.2f}" for i in nearest))
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("usage: python examples/neighbors.py FOLDER WORD...")
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

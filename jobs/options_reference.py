@@ -1,0 +1,124 @@
+"""The reference of all options, made from their declarations.
+
+    python -m jobs.options_reference > docs/options.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+from pipeline.options import MODELS, Options
+from pipeline.stage_keys import UPSTREAM
+
+HEAD = """\
+# Options
+
+Made from `pipeline/options.py` by `make docs`; edit there.
+
+    python -m jobs.train --input=PATTERN[,PATTERN...] --output=DIR [options]
+
+- `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
+  folder, `**` does not. Plain or gzip, told by content. Local paths, `s3://`, `gs://`, `az://`.
+- `--output`: where the run goes, a folder or a prefix in a bucket.
+- `--config`: a YAML file with the same names (`dims: 200`); the command line wins.
+- `--overwrite`: replace a run that differs. Only what its records name is removed, and what the new run
+  would make alike is kept.
+
+An option is written `--name=value`. All values are checked before anything runs. What is not listed
+here goes to Beam (`--runner`, `--direct_num_workers`, ...); Beam's `--dry_run` prints the plan, shows what
+the first lines are turned into, and stops. A name that Beam does not know either and that is within two
+letters of one of ours is taken for a misspelling and refused.
+"""
+
+KINDS = {
+    "model": """\
+## Model options
+
+These, the corpus and the seed decide the model's bytes. A run is resumed only with the same ones; the
+stage named is the first whose artefacts depend on the option, so those of the stages before it are reused
+when a run is replaced with `--overwrite`. In order:
+{stages}.
+""",
+    "layout": """\
+## Layout options
+
+They decide how artefacts are cut up and never the model. A resumed run keeps those it began with.
+""",
+    "execution": """\
+## Execution options
+
+They decide speed and place, and are free to change whenever a run is resumed.
+""",
+}
+
+
+def reference() -> str:
+    """All of docs/options.md."""
+    return "\n".join([HEAD, *(_section(kind, text) for kind, text in KINDS.items())])
+
+
+def _section(kind: str, text: str) -> str:
+    staged = kind == "model"
+    columns = ["option", "default", "allowed", "what it does", *(["from stage"] if staged else [])]
+    lines = [text.format(stages=", ".join(UPSTREAM)), _row(columns)]
+    lines.append("|" + "---|" * len(columns))
+    for field in dataclasses.fields(Options):
+        if field.metadata["kind"] == kind:
+            stage = [field.metadata["stage"]] if staged else []
+            lines.append(_row([f"`--{field.name}`", _default(field), _allowed(field), _what(field), *stage]))
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _what(field: dataclasses.Field[Any]) -> str:
+    """The help, without the default it ends with where that has no fixed value: it has its own column."""
+    return field.metadata["help"].partition(" (default: ")[0]
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    by_model = {model: Options(model=model).of_kind(field.metadata["kind"])[field.name] for model in MODELS}
+    if field.name != "model" and len(set(by_model.values())) > 1:
+        return ", ".join(f"{_value(value)} ({model})" for model, value in by_model.items())
+    value = by_model[MODELS[0]]
+    if value is None:
+        return field.metadata["help"].partition(" (default: ")[2].removesuffix(")") or "not set"
+    return _value(value)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _allowed(field: dataclasses.Field[Any]) -> str:
+    meta = field.metadata
+    if meta["choices"]:
+        return ", ".join(f"`{choice}`" for choice in meta["choices"])
+    if isinstance(field.default, bool):
+        return f"`--{field.name}`, `--no-{field.name}`"
+    if meta["low"] is None:
+        return "text"
+    low = ("above " if meta["over"] else "") + _number(meta["low"])
+    return f"{low} to {_number(meta['high'])}" if meta["high"] is not None else f"{low} or more"
+
+
+def _number(value: float) -> str:
+    """A bound as people write it: powers of two from 2^20 on as such."""
+    if value != int(value):
+        return f"{value:g}"
+    whole = int(value)
+    for exponent in range(20, 65):
+        for more, sign in ((0, ""), (1, " - 1")):
+            if whole + more == 2**exponent:
+                return f"2^{exponent}{sign}"
+    return str(whole)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
