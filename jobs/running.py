@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from pipeline import interruption, progress
+from pipeline import interruption, memory, progress
 from pipeline.errors import InterruptedRunError, find
 
 _PATIENCE = 60.0
@@ -22,6 +22,7 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pipeline").setLevel(logging.INFO)
+    memory.return_early()
     _received.clear()
     interruption.clear()
     try:

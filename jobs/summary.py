@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jobs.command_line import CommandLine
-from pipeline.checkpoints import latest_checkpoint, read_checkpoint
+from pipeline.checkpoints import CheckpointRef, latest_checkpoint, read_blocks
 from pipeline.compressed import compressions_of
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
@@ -15,6 +15,7 @@ from pipeline.metrics import read_metrics
 from pipeline.neighbors import nearest
 from pipeline.preview import first_sentences
 from pipeline.progress import scaled
+from pipeline.records import Records
 from pipeline.tokenizers import open_tokenizer
 from transforms.context import Context
 
@@ -47,18 +48,29 @@ def print_result(context: Context, seconds: float) -> None:
     ref = latest_checkpoint(context.records, context.keys["checkpoints"])
     if ref is None:
         raise InputError("the run ended without a checkpoint")  # pragma: no cover: the trainer commits one
-    model = read_checkpoint(context.records, ref)
+    words, tokens, vectors = _input_side(context.records, ref)
     uri = context.records.storage.uri
-    tokens = int(model.counts.sum())
     metrics = read_metrics(context.records, context.keys["checkpoints"])
     loss = f"{metrics['loss'][-1].as_py():.4f}" if metrics.num_rows else "unknown"
     print(f"vectors     {uri(ref.folder)}")
     print(f"loss curve  {uri('metrics')}")
     print(f"vocabulary  {ref.words:,} words, {tokens:,} tokens, {ref.dims} dims")
     print(f"trained     {ref.step:,} steps in all, mean loss at the end {loss}; this run took {seconds:,.1f} s")
-    for line in neighbor_lines(model.words.to_pylist(), model.input):
+    for line in neighbor_lines(words, vectors):
         print(line)
     print(f"digest: {ref.digest}")
+
+
+def _input_side(records: Records, ref: CheckpointRef) -> tuple[list[str], int, np.ndarray]:
+    """Words, how often they occur together, and input vectors: all that is shown, in half the memory."""
+    words: list[str] = []
+    tokens = 0
+    vectors = np.empty((ref.words, ref.dims), np.float32)
+    for block in read_blocks(records, ref):
+        vectors[len(words) : len(words) + len(block.words)] = block.input
+        words += block.words.to_pylist()
+        tokens += int(block.counts.sum())
+    return words, tokens, vectors
 
 
 def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:

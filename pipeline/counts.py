@@ -150,13 +150,30 @@ def split_by_bucket(table: pa.Table, buckets: int) -> Iterator[tuple[int, bytes]
         start += size
 
 
+class MergedCounts:
+    """The sum of tables of counts; words in the order in which they first come."""
+
+    def __init__(self) -> None:
+        self._words = WordTable()
+
+    def add(self, counts: pa.Table | bytes) -> None:
+        """A table of counts, or its Arrow IPC bytes."""
+        for batch in _opened(counts).to_batches():
+            self._words.add(batch.column(0), batch.column(1).to_numpy())
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def table(self) -> pa.Table:
+        return pa.table([self._words.words(), pa.array(self._words.values())], schema=SCHEMA)
+
+
 def merge_counts(tables: Iterable[pa.Table | bytes]) -> pa.Table:
     """Adds up tables of counts (or their Arrow IPC bytes); words in the order in which they first come."""
-    merged = WordTable()
-    for table in map(_opened, tables):
-        for batch in table.to_batches():
-            merged.add(batch.column(0), batch.column(1).to_numpy())
-    return pa.table([merged.words(), pa.array(merged.values())], schema=SCHEMA)
+    merged = MergedCounts()
+    for table in tables:
+        merged.add(table)
+    return merged.table()
 
 
 def prune(table: pa.Table, min_count: int) -> pa.Table:

@@ -8,24 +8,31 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import progress
-from pipeline.counts import counted_unit, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.counts import MergedCounts, counted_unit, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.work_units import WorkUnit
 from transforms.context import Context, counter
 from transforms.refs import UnitSummary
 
 BUCKETS = 32
 """Words are merged in so many parts, each by one worker."""
+BUNDLE_WORDS = 2_000_000
+"""Different words that a worker adds up before it sends them on: some 200 MB at most."""
 SUMMARIES = "summaries"
+KeyedCounts = tuple[int, bytes]
+"""(bucket, Arrow IPC bytes of word counts)"""
 
 
 @dataclasses.dataclass
 class CountWords(beam.PTransform):
     """WorkUnit -> (Arrow IPC bytes of pruned word counts, one a bucket; UnitSummary, one a unit).
 
-    Text is read where it is counted; what travels is each unit's counts, cut by
-    the words' hashes so that every bucket is merged by itself.
+    Text is read where it is counted. The counts of the units of a bundle are added up
+    before they travel, or the runner would hold a vocabulary a unit; they travel cut by
+    the words' hashes, so that every bucket is merged by itself.
     """
 
     context: Context
@@ -47,7 +54,11 @@ class CountUnit(beam.DoFn):
         self.context = context
         self.counters = {name: counter(name) for name in ("bytes", "lines", "bad_lines", "tokens")}
 
-    def process(self, unit: WorkUnit) -> Iterator[tuple[int, bytes] | TaggedOutput]:
+    def start_bundle(self) -> None:
+        self.merged = MergedCounts()
+        self.wanted = not self.context.made("vocabulary", "vocabulary")  # else nobody asks for the words
+
+    def process(self, unit: WorkUnit) -> Iterator[KeyedCounts | TaggedOutput]:
         context = self.context
         context.renew_lock()
         counts = counted_unit(
@@ -58,8 +69,19 @@ class CountUnit(beam.DoFn):
             metric.inc(getattr(summary, name))
         progress.stage("Count words", None, "B").advance(counts.bytes)
         yield TaggedOutput(SUMMARIES, summary)
-        if not context.made("vocabulary", "vocabulary"):  # else nobody asks for the words
-            yield from split_by_bucket(counts.table, BUCKETS)
+        if self.wanted:
+            self.merged.add(counts.table)
+            if len(self.merged) > BUNDLE_WORDS:
+                yield from self._send()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
+        for keyed in self._send():
+            yield WindowedValue(keyed, window.max_timestamp(), [window])
+
+    def _send(self) -> Iterator[KeyedCounts]:
+        yield from split_by_bucket(self.merged.table(), BUCKETS)
+        self.merged = MergedCounts()
 
 
 def _merge(element: tuple[int, Iterable[bytes]], min_count: int) -> bytes:

@@ -61,7 +61,11 @@ class Backend(Protocol):
         """
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Input and output vectors, float32 [V, dims] each, copied."""
+        """Input and output vectors as they stand, float32 [V, dims] each.
+
+        To be read before the next `train`, which may change them: at 10M words a copy
+        for each checkpoint would be gigabytes.
+        """
 
 
 def padded(weights: np.ndarray, multiple: int = 16) -> np.ndarray:

@@ -103,5 +103,10 @@ class CpuBackend:
             ]
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        shape = (self._rows, self._width)
-        return self._in.reshape(shape)[:, : self._dims].copy(), self._out.reshape(shape)[:, : self._dims].copy()
+        """See `Backend`: views, read-only."""
+        return self._view(self._in), self._view(self._out)
+
+    def _view(self, flat: np.ndarray) -> np.ndarray:
+        view = flat.reshape(self._rows, self._width)[:, : self._dims]
+        view.flags.writeable = False
+        return view
