@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -32,9 +32,16 @@ class CommandLine:
     """Arguments for Beam."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage, all of Beam's options with it, is for those who ask."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}: see --help")
+
+
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser of all options of `Options`, with help grouped by kind."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
     files = made.add_argument_group("files")
@@ -68,6 +75,8 @@ def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine
         ours, theirs = _read_config(given.pop("config"))
         given = {**ours, **given}
         beam = theirs + beam
+    # To Beam it is an option with a value, and any value means yes.
+    beam = ["--dry_run=True" if argument == "--dry_run" else argument for argument in beam]
     _refuse_misspelt(beam)
     for name in ("input", "output"):
         if not given.get(name):
@@ -116,7 +125,7 @@ def _our_names() -> set[str]:
 
 def _refuse_misspelt(arguments: Sequence[str]) -> None:
     """An option that Beam does not know either, and that is nearly one of ours, is a mistake."""
-    beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    beam = _Parser(add_help=False, allow_abbrev=False)
     for cls in PipelineOptions.__subclasses__():
         cls._add_argparse_args(beam)
     _, unknown = beam.parse_known_args(list(arguments))

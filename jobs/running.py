@@ -9,9 +9,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
 
 from pipeline import interruption, memory, progress
-from pipeline.errors import InterruptedRunError, find
+from pipeline.errors import InterruptedRunError, find, find_in_text
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""
@@ -22,11 +23,14 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pipeline").setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_news)
     memory.return_early()
     _received.clear()
     interruption.clear()
     try:
-        return main(sys.argv[1:] if arguments is None else arguments) or 0
+        with contextlib.redirect_stderr(_WithoutTracebacks(sys.stderr)):
+            return main(sys.argv[1:] if arguments is None else arguments) or 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -40,6 +44,28 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
         return ours.exit_status
     finally:
         progress.close_all()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Beam logs an error with its traceback before it raises it; ours end the command, as one line."""
+    error = record.exc_info[1] if record.exc_info else None
+    return find(error) is None if error else find_in_text(record.getMessage()) is None
+
+
+class _WithoutTracebacks:
+    """A stream that leaves out tracebacks of our errors: Beam's worker also prints what it logs."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self._left_out = False
+
+    def write(self, text: str) -> int:
+        ends_it = self._left_out and text == "\n"  # print writes it separately
+        self._left_out = text.startswith("Traceback ") and find_in_text(text) is not None
+        return len(text) if self._left_out or ends_it else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,41 @@
+"""What the user wrote, and what a mistake in it says."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from jobs.command_line import parser, read
+from jobs.running import _WithoutTracebacks
+from pipeline.errors import InputError
+
+FILES = ("--input=corpus.txt", "--output=run")
+
+
+def command(*arguments):
+    return read([*FILES, *arguments], parser("jobs.train", ""))
+
+
+def test_dry_run_needs_no_value_though_beam_wants_one(tmp_path):
+    assert command("--dry_run").beam == ("--dry_run=True",)
+    config = tmp_path / "plan.yaml"
+    config.write_text("dry_run: true\n")
+    assert command(f"--config={config}").beam == ("--dry_run=True",)
+
+
+@pytest.mark.parametrize("argument", ["--dims", "--runner", "--lowercase=maybe"])
+def test_an_option_that_does_not_parse_is_named_in_one_line(argument):
+    with pytest.raises(InputError, match=f"argument {argument.partition('=')[0]}") as caught:
+        command(argument)
+    assert "usage" not in str(caught.value)
+    assert len(str(caught.value)) < 120
+
+
+def test_tracebacks_of_our_errors_are_left_out_and_others_shown():
+    shown = io.StringIO()
+    stream = _WithoutTracebacks(shown)
+    print("Traceback (most recent call last):\n...\npipeline.errors.InputError: no words", file=stream)
+    print("Traceback (most recent call last):\n...\nKeyError: 3", file=stream)
+    print("as it was", file=stream)
+    assert shown.getvalue() == "Traceback (most recent call last):\n...\nKeyError: 3\nas it was\n"
