@@ -1,0 +1,111 @@
+"""Runs the commands for the tests: in this process, which is fast, or in one of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from jobs import train as train_job
+from jobs import verify as verify_job
+from jobs.running import run_command
+
+ROOT = pathlib.Path(__file__).parent.parent
+JOBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "jobs.train": train_job.main,
+    "jobs.verify": verify_job.main,
+}
+TINY = ("--dims=12", "--epochs=2", "--batch_size=256", "--min_count=2", "--threads=2", "--window=3", "--seed=7")
+"""Options of a run that takes half a second on `write_corpus`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def digest(self) -> str:
+        found = re.findall(r"^digest: ([0-9a-f]{64})$", self.stdout, re.MULTILINE)
+        assert len(found) == 1, f"exit status {self.status}\n{self.stdout}\n{self.stderr}"
+        return found[0]
+
+    @property
+    def error(self) -> str:
+        """The one line that a failed command leaves on stderr, without the command's name."""
+        assert "Traceback" not in self.stderr, self.stderr
+        lines = [line for line in self.stderr.splitlines() if line.startswith("jobs.")]
+        assert len(lines) == 1, self.stderr
+        return lines[0].partition(": ")[2]
+
+
+def run(job: str, *arguments: str) -> Outcome:
+    """Run a command in this process."""
+    out, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            status = run_command(job, JOBS[job], list(arguments))
+        except SystemExit as left:  # as argparse does
+            status = int(left.code or 0)
+    return Outcome(status, out.getvalue(), error.getvalue())
+
+
+def train(*arguments: str) -> Outcome:
+    return run("jobs.train", *arguments)
+
+
+def digest_of(text: pathlib.Path | str, output: pathlib.Path, *arguments: str) -> str:
+    """Digest of a tiny model trained on `text`; `arguments` add to TINY and override it."""
+    outcome = train(f"--input={text}", f"--output={output}", *TINY, *arguments)
+    assert outcome.status == 0, outcome.stderr
+    return outcome.digest
+
+
+def start(
+    job: str, *arguments: str, script: str | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen:
+    """Start a command in a process of its own; `script` is a driver in this folder that takes the job's place."""
+    command = [sys.executable, str(ROOT / "tests" / script)] if script else [sys.executable, "-m", job]
+    return subprocess.Popen(
+        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen, timeout: float = 120) -> Outcome:
+    try:
+        out, error = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Outcome(process.returncode, out, error)
+
+
+def write_corpus(path: pathlib.Path, lines: int = 400, words: int = 400, seed: int = 0) -> pathlib.Path:
+    """Text with a Zipf-like vocabulary, some of it beyond ASCII; the same for the same arguments.
+
+    Written with integers alone, so that a digest of what is trained on it can be kept.
+    """
+    draw = random.Random(seed)
+    letters = "aeiouBcdfglmnprsTäß语"
+    names = ["".join(letters[draw.randrange(len(letters))] for _ in range(2 + i % 7)) + str(i) for i in range(words)]
+    sentences = []
+    for _ in range(lines):
+        length = draw.randrange(1, 40)
+        sentences.append(" ".join(_spelt(names[draw.randrange(draw.randrange(1, words + 1))], draw) for _ in range(length)))
+    path.write_bytes("\n".join(sentences).encode() + b"\n")
+    return path
+
+
+def _spelt(word: str, draw: random.Random) -> str:
+    return word.upper() if draw.randrange(16) == 0 else word

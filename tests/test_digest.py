@@ -1,0 +1,102 @@
+"""One digest for one (corpus, configuration, seed), however the work is cut, spread and stored."""
+
+from __future__ import annotations
+
+import gzip
+import pathlib
+
+import pytest
+from commands import TINY, digest_of, finish, start, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> pathlib.Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.txt")
+
+
+@pytest.fixture(scope="module")
+def digest(corpus, tmp_path_factory) -> str:
+    """Of the plainest run: one thread, one worker, the whole file in a block."""
+    output = tmp_path_factory.mktemp("plain") / "run"
+    return digest_of(corpus, output, "--threads=1", "--direct_num_workers=1", "--block_bytes=100000000")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--threads=2", "--direct_num_workers=4"],
+        ["--threads=4", "--direct_num_workers=1", "--block_bytes=30000"],
+        ["--threads=1", "--direct_num_workers=4", "--block_bytes=1000"],
+        ["--threads=2", "--batches=stored", "--block_bytes=5000"],
+        ["--checkpoint_every=7", "--keep_checkpoints=2"],
+    ],
+    ids=" ".join,
+)
+def test_threads_workers_blocks_and_stored_batches_change_no_bit(corpus, digest, tmp_path, arguments):
+    assert digest_of(corpus, tmp_path / "run", *arguments) == digest
+
+
+def test_blocks_smaller_than_a_line_change_no_bit(tmp_path):
+    text = write_corpus(tmp_path / "short.txt", lines=20)
+    whole = digest_of(text, tmp_path / "whole")
+    assert digest_of(text, tmp_path / "cut", "--block_bytes=100") == whole
+
+
+def test_parts_of_the_file_in_order_change_no_bit(corpus, digest, tmp_path):
+    lines = corpus.read_bytes().splitlines(keepends=True)
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for index, start_line in enumerate(range(0, len(lines), 70)):
+        (parts / f"part-{index:03d}.txt").write_bytes(b"".join(lines[start_line : start_line + 70]))
+    assert digest_of(parts, tmp_path / "run", "--block_bytes=20000") == digest
+    twice = f"{parts}/*.txt,{parts}/part-003.txt"  # a file that two patterns match is read once
+    assert digest_of(twice, tmp_path / "patterns") == digest
+
+
+def test_gzip_changes_no_bit(corpus, digest, tmp_path):
+    text = corpus.read_bytes()
+    half = text.index(b"\n", len(text) // 2) + 1
+    whole, folder = tmp_path / "whole.gz", tmp_path / "mixed"
+    whole.write_bytes(gzip.compress(text[:half]) + gzip.compress(text[half:]))
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(text[:half])
+    (folder / "b.txt.gz").write_bytes(gzip.compress(text[half:]))
+    assert digest_of(whole, tmp_path / "one", "--block_bytes=5000") == digest
+    assert digest_of(folder, tmp_path / "two") == digest
+
+
+def test_line_ends_and_a_byte_order_mark_change_no_bit(corpus, digest, tmp_path):
+    text = tmp_path / "windows.txt"
+    text.write_bytes(b"\xef\xbb\xbf" + corpus.read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
+    assert digest_of(text, tmp_path / "run", "--block_bytes=7777") == digest
+
+
+@pytest.mark.parametrize("model", ["skipgram", "cbow"])
+@pytest.mark.parametrize("policy", ["distinct", "any"])
+def test_both_models_and_every_policy_have_one_digest(corpus, tmp_path, model, policy):
+    arguments = [f"--model={model}", f"--negative_policy={policy}", "--epochs=1", "--subsample=0"]
+    plain = digest_of(corpus, tmp_path / "plain", *arguments, "--threads=1")
+    spread = ["--threads=4", "--direct_num_workers=3", "--block_bytes=9000", "--batches=stored"]
+    assert digest_of(corpus, tmp_path / "spread", *arguments, *spread) == plain
+
+
+def test_older_cpus_change_no_bit(corpus, digest, tmp_path):
+    """NumPy and Numba held to AVX2 and FMA, as on a CPU of 2013; a cache of machine code of its own."""
+    environment = {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+cx16",
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    }
+    process = start(
+        "jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, environment=environment
+    )
+    outcome = finish(process)
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.digest == digest
+
+
+@pytest.mark.parametrize(
+    "argument", ["--seed=8", "--power=0.7", "--subsample=1e-2", "--damping=1", "--max_sentence=7", "--lowercase"]
+)
+def test_other_model_options_have_another_digest(corpus, digest, tmp_path, argument):
+    assert digest_of(corpus, tmp_path / "run", argument) != digest
