@@ -1,0 +1,201 @@
+"""A finished run (or one at work) to read from: what notebooks, evaluation, export and reports use.
+
+    from pipeline import Run
+    run = Run.open("runs/first")
+    vectors, words = run.vectors(), run.words()
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import batches, metrics, tokens
+from pipeline.checkpoints import CheckpointRef, checkpoints, latest_checkpoint, read_blocks
+from pipeline.errors import InputError
+from pipeline.model_digest import Model
+from pipeline.options import Options
+from pipeline.records import Record, Records
+from pipeline.run_directory import RunDirectory, open_run
+from pipeline.unigram import UnigramDistribution
+from pipeline.vocabulary import Vocabulary
+
+SIDES = ("input", "output", "mean")
+"""Which of a word's two vectors: as a context, as a target (or negative), or half their sum."""
+_UNIT = re.compile(r"unit-(\d+)")
+_STORED = re.compile(r"epoch=(\d+)-shard-(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run has made, as Arrow and NumPy. Nothing is held: each call reads its artefacts, checked."""
+
+    uri: str
+    directory: RunDirectory
+
+    @classmethod
+    def open(cls, uri: str) -> Run:
+        """The run in a folder or bucket prefix; InputError where there is none."""
+        return cls(uri, open_run(uri))
+
+    @property
+    def records(self) -> Records:
+        return self.directory.records
+
+    @property
+    def options(self) -> Options:
+        """The options that decide the model, and the layout; execution options have their defaults."""
+        return self.directory.pinned(Options())
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """run.json: options, inputs, tokenizer, versions."""
+        return self.directory.identity
+
+    def key(self, stage: str) -> str:
+        return self.directory.keys[stage]
+
+    def checkpoint(self, step: int | None = None) -> CheckpointRef:
+        """The checkpoint after `step` training steps; by default the newest undamaged one.
+
+        Raises:
+          InputError: there is none, or none of this step.
+        """
+        if step is None:
+            ref = latest_checkpoint(self.records, self.key("checkpoints"))
+            if ref is None:
+                raise InputError(f"{self.uri} has no checkpoint yet: run jobs.train with this --output (again)")
+            return ref
+        there = checkpoints(self.records, self.key("checkpoints"))
+        for ref in there:
+            if ref.step == step:
+                return ref
+        steps = ", ".join(str(ref.step) for ref in there) or "none"
+        raise InputError(f"--step={step}: {self.uri} has no such checkpoint; there are: {steps}")
+
+    def vectors(self, side: str = "input", step: int | None = None, top: int | None = None) -> np.ndarray:
+        """float32 [V, dims], a row a word, in the vocabulary's order; the first `top` rows if given."""
+        ref = self.checkpoint(step)
+        rows = ref.words if top is None else min(top, ref.words)
+        vectors = np.empty((rows, ref.dims), np.float32)
+        done = 0
+        for block in self._blocks(ref, rows):
+            vectors[done : done + len(block.words)] = side_of(block, side)
+            done += len(block.words)
+        return vectors
+
+    def words(self, step: int | None = None, top: int | None = None) -> list[str]:
+        """The vocabulary's words by id, from the checkpoint."""
+        ref = self.checkpoint(step)
+        rows = ref.words if top is None else min(top, ref.words)
+        return [word for block in self._blocks(ref, rows) for word in block.words.to_pylist()]
+
+    def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
+        """The model in parts of 65,536 words, so that a large one need not be held; the first `top` words."""
+        ref = self.checkpoint(step)
+        return self._blocks(ref, ref.words if top is None else min(top, ref.words))
+
+    def _blocks(self, ref: CheckpointRef, rows: int) -> Iterator[Model]:
+        for block in read_blocks(self.records, ref):
+            part = slice(0, rows)
+            yield Model(block.words[part], block.counts[part], block.input[part], block.output[part])
+            rows -= len(block.words)
+            if rows <= 0:
+                return
+
+    def vocabulary(self) -> pa.Table:
+        """word: string, count: int64; most frequent first, a word's id is its row."""
+        record = self._record("vocabulary", "vocabulary")
+        return Vocabulary.from_parquet(self.records.read(record.artifacts[0])).to_table()
+
+    def unigram(self) -> UnigramDistribution:
+        """What negatives are drawn from, and how subsampling thins words."""
+        data = self.records.read(self._record("unigram", "unigram").artifacts[0])
+        return UnigramDistribution.from_table(pq.read_table(pa.BufferReader(data)))
+
+    def metrics(self) -> pa.Table:
+        """The loss curve: step, epoch, position, loss, learning_rate, seconds."""
+        return metrics.read_metrics(self.records, self.key("checkpoints"))
+
+    def shards(self) -> list[batches.BatchShard]:
+        """The corpus as token ids, by reference; InputError unless all of it has been encoded."""
+        unigram = self._record("unigram", "unigram").artifacts[0]
+        wanted = self._record("vocabulary", "vocabulary").numbers["tokens"]
+        sampling = batches.Sampling.of(self.options)
+        stored = self._stored()
+        shards: list[batches.BatchShard] = []
+        position = 0
+        for index, record in sorted(self._numbered(tokens.STAGE, _UNIT)):
+            positions = record.numbers["tokens"]
+            shards.append(
+                batches.BatchShard(
+                    index, position, positions, sampling, record.artifacts[0], unigram, stored.get(index, ())
+                )
+            )
+            position += positions
+        if position != wanted:
+            raise InputError(
+                f"{self.uri} holds {position:,} of {wanted:,} tokens as ids: run jobs.train with this --output again"
+            )
+        return shards
+
+    def batches(self, epoch: int = 0) -> Iterator[pa.RecordBatch]:
+        """The training rows of an epoch (from 0) in corpus order, as they were or would be trained on.
+
+        Record batches of position int64, context list<int32>, target int32, negatives
+        fixed_size_list<int32>[K]; read where they are stored, made again where not.
+        `pipeline.batches.to_numpy` turns one into arrays.
+        """
+        epochs = self.options.epochs
+        if not 0 <= epoch < epochs:
+            raise InputError(f"epoch {epoch}: the run has epochs 0 to {epochs - 1}")
+        shards = self.shards()
+        return (batch for shard in shards for batch in shard.batches(self.records, epoch))
+
+    def keyed_vectors(self, side: str = "input", step: int | None = None) -> Any:
+        """gensim's KeyedVectors with words, counts and vectors; ImportError without gensim."""
+        from gensim.models import KeyedVectors
+
+        ref = self.checkpoint(step)
+        counts = np.concatenate([block.counts for block in self._blocks(ref, ref.words)])
+        made = KeyedVectors(ref.dims, dtype=np.float32)
+        made.add_vectors(self.words(ref.step), self.vectors(side, ref.step))
+        made.expandos["count"] = counts  # `extras` of add_vectors does not take what its documentation says
+        return made
+
+    def _record(self, stage: str, name: str) -> Record:
+        record = self.records.load(stage, name, self.key(stage))
+        if record is None:
+            raise InputError(f"{self.uri} has no {stage} yet: run jobs.train with this --output (again)")
+        return record
+
+    def _numbered(self, stage: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, Record]]:
+        for record in self.records.all(stage):
+            match = pattern.fullmatch(record.name)
+            if match and record.key == self.key(stage):
+                yield int(match[1]), record
+
+    def _stored(self) -> dict[int, tuple]:
+        """Shard -> its stored epochs in order; nothing of a shard that lacks one."""
+        found: dict[int, dict[int, Any]] = {}
+        for record in self.records.all("batches"):
+            match = _STORED.fullmatch(record.name)
+            if match and record.key == self.key("batches"):
+                found.setdefault(int(match[2]), {})[int(match[1])] = record.artifacts[0]
+        epochs = range(self.options.epochs)
+        return {i: tuple(by[e] for e in epochs) for i, by in found.items() if all(e in by for e in epochs)}
+
+
+def side_of(block: Model, side: str) -> np.ndarray:
+    """float32 [V, dims]: the vectors of one side, or half the sum of both."""
+    if side == "mean":
+        return (block.input + block.output) * np.float32(0.5)
+    if side not in SIDES:
+        raise InputError(f"--vectors={side}: allowed are {', '.join(SIDES)}")
+    return block.input if side == "input" else block.output
