@@ -20,7 +20,8 @@ Made from `pipeline/options.py` by `make docs`; edit there.
     python -m jobs.train --input=PATTERN[,PATTERN...] --output=DIR [options]
 
 - `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
-  folder, `**` does not. Plain or gzip, told by content. Local paths, `s3://`, `gs://`, `az://`.
+  folder, `**` does not. Plain, gzip, bzip2, xz or zstd, told by content. Local paths, `s3://`, `gs://`,
+  `az://`.
 - `--output`: where the run goes, a folder or a prefix in a bucket.
 - `--config`: a YAML file with the same names (`dims: 200`); the command line wins.
 - `--overwrite`: replace a run that differs. Only what its records name is removed, and what the new run

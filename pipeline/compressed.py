@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline import dead_letters as reasons
 from pipeline.dead_letters import DeadLetters, write_dead_letters
+from pipeline.decompression import BrokenOffError, can_decompress, compression_name, decompress
 from pipeline.errors import InputError
 from pipeline.input_digests import STAGE as INPUTS_STAGE
 from pipeline.input_digests import RangeDigests
@@ -23,12 +23,13 @@ PIECE_BYTES = 64 << 20
 """Bytes of a piece of work text, to the end of its last line."""
 
 _READ_BYTES = 8 << 20
-_OUT_BYTES = 4 << 20
 _LONG_LINE = 1 << 20
 """Lines below this are left to whoever reads the work text, whatever --max_line_bytes: each one cut out
 here ends a piece."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_REMEDY = "get the file again, or use what comes before with --allow_truncated"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,10 @@ def compression_of(file: InputFile) -> str:
     Raises:
       InputError: it is compressed or packed in a way that cannot be read here.
     """
-    head = read_exactly(file.uri, 0, min(16, file.size))
-    for magic, name in _MAGIC:
-        if head.startswith(magic):
-            if name not in _UNPACKERS:
-                raise InputError(f"{file.uri} is {name} data, which cannot be read yet: unpack it first")
-            return name
-    return ""
+    name = compression_name(read_exactly(file.uri, 0, min(16, file.size)))
+    if name and not can_decompress(name):
+        raise InputError(f"{file.uri} is {name} data, which cannot be read: unpack it first")
+    return name
 
 
 def compressions_of(files: Iterable[InputFile], threads: int = 16) -> list[str]:
@@ -71,6 +69,7 @@ def unpack(
     key: str,
     max_line_bytes: int,
     piece_bytes: int = PIECE_BYTES,
+    allow_truncated: bool = False,
 ) -> UnpackedText:
     """Unpacks a compressed file into work text; an earlier attempt's is used where it is whole.
 
@@ -80,6 +79,8 @@ def unpack(
     Args:
       file: a compressed file; `index` is its place in the corpus, which names the pieces.
       max_line_bytes: a longer line becomes a dead letter and is not held.
+      allow_truncated: take the whole lines before the place where the data break off; the
+        line that they break off in becomes a dead letter.
 
     Raises:
       InputError: the file is truncated or damaged; it changed since it was listed.
@@ -90,8 +91,14 @@ def unpack(
         return _unpacked(records, file, record, reused=True)
     digests = RangeDigests(0, file.size, file.size)
     pieces = _Pieces(records, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes)
-    for data in _UNPACKERS[compression_of(file)](file.uri, _read(file, digests, _READ_BYTES)):
-        pieces.add(data)
+    try:
+        for data in decompress(compression_of(file), _read(file, digests, _READ_BYTES)):
+            pieces.add(data)
+    except BrokenOffError as error:
+        if not allow_truncated:
+            raise InputError(f"{file.uri} {error}; {_REMEDY}") from error
+        _log.warning("%s %s: what comes before is used (--allow_truncated)", file.uri, error)
+        pieces.break_off()
     pieces.finish()
     artifacts = list(pieces.artifacts)
     if pieces.dead_letters.count:
@@ -114,10 +121,13 @@ def head(file: InputFile, size: int) -> bytes:
     packed = compression_of(file)
     if packed:
         text = b""
-        for data in _UNPACKERS[packed](file.uri, _read(file, None, size)):
-            text += data
-            if len(text) >= size + 3:
-                break
+        try:
+            for data in decompress(packed, _read(file, None, size)):
+                text += data
+                if len(text) >= size + 3:
+                    break
+        except BrokenOffError:  # told by whoever unpacks the file
+            pass
     else:
         text = read_exactly(file.uri, 0, min(size + 3, file.size))
     return text.removeprefix(_BYTE_ORDER_MARK)[:size]
@@ -170,6 +180,14 @@ class _Pieces:
             self._held.clear()
             self._skipping = True
 
+    def break_off(self) -> None:
+        """Leaves out the line that the stream ended in, of which nobody knows the rest."""
+        if len(self._held) > self._line:
+            start = self.position - len(self._held) + self._line
+            self.dead_letters.add(self._uri, start, reasons.BROKEN_OFF, self._held[self._line :][:256])
+        self._write(self._line)
+        self._held.clear()
+
     def finish(self) -> None:
         self._write(len(self._held))
 
@@ -191,51 +209,3 @@ def _read(file: InputFile, digests: RangeDigests | None, read_bytes: int) -> Ite
         if digests is not None:
             digests.update(position, data)
         yield data
-
-
-def _gunzip(uri: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Members one after the other, as gzip itself reads them; zeros may pad the end."""
-    stream: Any = None
-    members = read = made = 0
-    for chunk in chunks:
-        read += len(chunk)
-        data = chunk
-        while data:
-            if stream is None:
-                data = data.lstrip(b"\0") if members else data
-                if not data:
-                    break
-                stream, members = zlib.decompressobj(wbits=31), members + 1
-            try:
-                out = stream.decompress(data, _OUT_BYTES)
-            except zlib.error as error:
-                raise InputError(
-                    f"{uri} is damaged: its gzip data break off near byte {read - len(data):,}, after "
-                    f"{made:,} bytes of text ({error}); get the file again"
-                ) from error
-            made += len(out)
-            if out:
-                yield out
-            if stream.eof:
-                stream, data = None, stream.unused_data
-            else:
-                data = stream.unconsumed_tail
-    if stream is not None:
-        raise InputError(
-            f"{uri} is truncated: its gzip data end too early, at byte {read:,}, "
-            f"after {made:,} bytes of text; get the file again"
-        )
-
-
-_UNPACKERS: dict[str, Callable[[str, Iterable[bytes]], Iterator[bytes]]] = {"gzip": _gunzip}
-"""name -> (uri, chunks of the file) -> chunks of its text."""
-
-_MAGIC = (
-    (b"\x1f\x8b", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\xfd7zXZ\0", "xz"),
-    *((b"BZh%d1AY&SY" % level, "bzip2") for level in range(1, 10)),
-    (b"\x04\x22\x4d\x18", "lz4"),
-    (b"PK\x03\x04", "zip"),
-    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
-)

@@ -16,6 +16,7 @@ SAMPLE_BYTES = 200
 
 NOT_UTF8 = "not UTF-8"
 TOO_LONG = "longer than --max_line_bytes"
+BROKEN_OFF = "the compressed data break off in this line"
 
 SCHEMA = pa.schema(
     [

@@ -77,6 +77,8 @@ class Options:
                                 stage="counts", low=1, high=2**30)
     max_line_bytes: int = _option(128 << 20, "model", "longer lines go to the dead letters", stage="text",
                                   low=1, high=2**30)
+    allow_truncated: bool = _option(
+        False, "model", "use what can be read of a truncated or damaged compressed file", stage="text")
     block_bytes: int = _option(8 << 20, "layout", "bytes of text in a unit of work", stage="counts",
                                low=1, high=2**30)
     batches: str = _option(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import compressed
+from pipeline import compressed, decompression
 from pipeline.compressed import compression_of, compressions_of, unpack
 from pipeline.counts import count_unit, merge_counts
 from pipeline.dead_letters import read_dead_letters
@@ -145,8 +145,8 @@ def test_members_and_padding(tmp_path, records):
 @settings(deadline=None, max_examples=80)
 def test_pieces_are_the_text_cut_at_line_ends(data, piece_bytes, longest, read_bytes):
     records = Records(open_storage("memory://pieces"))
-    before = compressed._LONG_LINE, compressed._READ_BYTES, compressed._OUT_BYTES
-    compressed._LONG_LINE, compressed._READ_BYTES, compressed._OUT_BYTES = 5, read_bytes, 20
+    before = compressed._LONG_LINE, compressed._READ_BYTES, decompression.OUT_BYTES
+    compressed._LONG_LINE, compressed._READ_BYTES, decompression.OUT_BYTES = 5, read_bytes, 20
     try:
         records.storage.put("in", gzip.compress(data))
         info = records.storage.info("in")
@@ -154,7 +154,7 @@ def test_pieces_are_the_text_cut_at_line_ends(data, piece_bytes, longest, read_b
         records.storage.delete("records/text/file-00000.json")
         unpacked = unpack(file, 0, records, "key", longest, piece_bytes)
     finally:
-        compressed._LONG_LINE, compressed._READ_BYTES, compressed._OUT_BYTES = before
+        compressed._LONG_LINE, compressed._READ_BYTES, decompression.OUT_BYTES = before
     mark = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     assert unpacked.bytes == len(data)
     covered, lost = mark, 0
@@ -237,14 +237,10 @@ def test_compression_is_told_by_content(tmp_path):
     plain = file_of(tmp_path / "plain.gz", b"BZh is a name\n")
     empty = file_of(tmp_path / "empty", b"")
     assert compressions_of([plain, empty]) == ["", ""]
-    for data, name in (
-        (b"\x28\xb5\x2f\xfd1234", "zstd"),
-        (b"PK\x03\x04..", "zip"),
-        (b"BZh91AY&SY...", "bzip2"),
-    ):
-        with pytest.raises(
-            InputError, match=f"odd is {name} data, which cannot be read yet: unpack it first"
-        ):
+    for data, name in ((b"\x28\xb5\x2f\xfd1234", "zstd"), (b"P*M\x18", "zstd"), (b"BZh91AY&SY...", "bzip2")):
+        assert compression_of(file_of(tmp_path / "odd", data)) == name
+    for data, name in ((b"PK\x03\x04..", "zip"), (b"\x04\x22\x4d\x18", "lz4")):
+        with pytest.raises(InputError, match=f"odd is {name} data, which cannot be read: unpack it first"):
             compression_of(file_of(tmp_path / "odd", data))
 
 

@@ -60,7 +60,10 @@ class UnpackFile(beam.DoFn):
             return
         context = self.context
         context.renew_lock()
-        text = unpack(file, index, context.records, context.keys["text"], context.options.max_line_bytes)
+        text = unpack(
+            file, index, context.records, context.keys["text"], context.options.max_line_bytes,
+            allow_truncated=context.options.allow_truncated,
+        )  # fmt: skip
         self.unpacked.inc(text.bytes)
         if text.bad_lines:
             yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, text.bad_lines, text.bad_lines, 0))

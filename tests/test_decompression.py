@@ -1,0 +1,117 @@
+"""Compressed streams: whole, in members, truncated, damaged, and too large for memory when unpacked."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tracemalloc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.compressed import compression_of, head, unpack
+from pipeline.dead_letters import BROKEN_OFF, read_dead_letters
+from pipeline.decompression import OUT_BYTES, BrokenOffError, compression_name, decompress
+from pipeline.errors import InputError
+from pipeline.inputs import InputFile
+from pipeline.records import Records
+from pipeline.storage import open_storage
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd}
+TEXT = np.random.default_rng(1).bytes(100_000).hex().encode() + b"\n" + b"the last line"
+all_packers = pytest.mark.parametrize("name", PACKERS)
+
+
+def chunks(data: bytes, size: int):
+    return (data[i : i + size] for i in range(0, len(data), size))
+
+
+@all_packers
+@pytest.mark.parametrize("size", [1, 7, 1000, 1 << 23])
+def test_streams_one_after_the_other(name, size):
+    pack = PACKERS[name]
+    text = TEXT[:2000] if size == 1 else TEXT
+    data = pack(text) + pack(b"") + pack(b"more\n")
+    assert compression_name(data[:16]) == name
+    assert b"".join(decompress(name, chunks(data, size))) == text + b"more\n"
+    assert compression_name(pack(b"")[:16]) == name
+    assert b"".join(decompress(name, [pack(b"")])) == b""
+
+
+@all_packers
+def test_truncated_and_damaged_streams_are_told(name):
+    data = PACKERS[name](TEXT)
+    for cut in (3, len(data) // 2, len(data) - 1):
+        with pytest.raises(BrokenOffError, match=rf"truncated: its {name} data end too early, at byte {cut:,}"):
+            list(decompress(name, [data[:cut]]))
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 0x55
+    if name != "zstd":  # Arrow writes frames without a checksum
+        with pytest.raises(BrokenOffError, match=rf"(damaged|truncated): its {name} data"):
+            list(decompress(name, [bytes(damaged)]))
+    with pytest.raises(BrokenOffError):
+        list(decompress(name, [data, b"garbage that follows"]))
+
+
+@all_packers
+def test_a_bomb_is_unpacked_in_bounded_memory(name):
+    data = PACKERS[name](bytes(400 << 20))
+    tracemalloc.start()
+    made = 0
+    for part in decompress(name, [data]):
+        assert len(part) <= OUT_BYTES
+        made += len(part)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made == 400 << 20
+    assert peak < 40 << 20
+
+
+@all_packers
+def test_what_is_left_of_a_truncated_file_is_used_only_when_allowed(name, tmp_path):
+    lines = b"".join(b"%d some words of a line\n" % (i * 7919) for i in range(200_000))
+    data = PACKERS[name](lines)
+    path = tmp_path / "cut"
+    path.write_bytes(data[: len(data) * 3 // 4])
+    file = InputFile(str(path), len(data) * 3 // 4, "1")
+    records = Records(open_storage(str(tmp_path / "run")))
+    with pytest.raises(InputError, match=r"cut is truncated: .*; get the file again, or .* --allow_truncated"):
+        unpack(file, 0, records, "key", 1000)
+    assert records.load("text", "file-00000", "key") is None
+    unpacked = unpack(file, 0, records, "key", 1000, allow_truncated=True)
+    text = b"".join(records.storage.read("text/" + s.uri.rpartition("/")[2]) for s in unpacked.sources)
+    assert lines.startswith(text)
+    assert text.endswith(b"\n")
+    assert len(text) > len(lines) // 3
+    assert unpacked.bad_lines <= 1
+    if unpacked.bad_lines:
+        (row,) = read_dead_letters(records.read(records.load("text", "file-00000", "key").artifacts[-1])).to_pylist()
+        assert (row["reason"], row["offset"]) == (BROKEN_OFF, len(text))
+    assert lines.startswith(head(file, 1000))
+
+
+def test_the_source_of_a_zstd_stream_fails_as_itself():
+    def source():
+        yield zstd(TEXT)[:1000]
+        raise InputError("gone")
+
+    with pytest.raises(InputError, match="gone"):
+        list(decompress("zstd", source()))
+
+
+def test_an_empty_stream_is_no_text(tmp_path):
+    for name, pack in PACKERS.items():
+        (tmp_path / name).write_bytes(pack(b""))
+        file = InputFile(str(tmp_path / name), len(pack(b"")), "1")
+        assert compression_of(file) == name
+        assert unpack(file, 0, Records(open_storage(str(tmp_path / f"run-{name}"))), "key", 1000).sources == ()
