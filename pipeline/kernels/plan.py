@@ -14,10 +14,13 @@ import numpy as np
 
 from pipeline.kernels.compile import kernel
 
-i32, i64 = np.int32, np.int64
+i32, i64, u64 = np.int32, np.int64, np.uint64
 
-ENTRIES, LAST_SEEN, PLACES, PAIRS = 0, 1, 2, 3
-"""Fields of a word's entry in a table of int32 [V, 4]."""
+ENTRIES, LAST_SEEN, PLACES, PAIRS = u64(0), u64(1), u64(2), u64(3)
+FIELDS = 4
+"""A word's fields stand together in a table of int32 [V * 4]. Indexes are unsigned, which
+spares the check for negative ones: half the work of a plan."""
+_WORD = u64(FIELDS)
 
 
 class Side(NamedTuple):
@@ -66,61 +69,63 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
 
 @kernel(allocates=False)
 def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, table, plan):
-    """Plan one step; `table` is int32 [V, 4], all zero before and after."""
+    """Plan one step; `table` is int32 [V * 4], all zero before and after."""
     begin, end = bounds[step], bounds[step + 1]
     plan.sizes[step, 0] = _plan_inputs(begin, end, offset, context, negatives.shape[1] + 1, tile, chunk, table, plan)
     plan.sizes[step, 1] = _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, table, plan)
 
 
 @kernel(inline="always", allocates=False)
-def _meet_word(table, word, chunk, side, at, known):
+def _meet_word(table, word_id, chunk, side, at):
     """Count the entries of `word` and the chunks that have some; list it when it is new.
 
-    Returns how many words are listed. No branches: they would be guessed wrong too often.
+    Returns where the next one is listed. No branches: they would be guessed wrong too often.
     """
-    entries, last = table[word, ENTRIES], table[word, LAST_SEEN]
-    side.row[at + known] = word
-    table[word, ENTRIES] = entries + i32(1)
-    table[word, LAST_SEEN] = chunk
-    table[word, PLACES] += i32(last != chunk)
-    return known + i64(entries == 0)
+    word = u64(word_id) * _WORD
+    entries, last = table[word + ENTRIES], table[word + LAST_SEEN]
+    side.row[at] = word_id
+    table[word + ENTRIES] = entries + i32(1)
+    table[word + LAST_SEEN] = chunk
+    table[word + PLACES] += i32(last != chunk)
+    return at + u64(entries == 0)
 
 
 @kernel(allocates=False)
-def _give_places(table, side, at, known, pairs_an_entry, single):
+def _give_places(table, side, begin, end, pairs_an_entry, single):
     """Give each listed word its stretch of places; with `single`, words of one entry need none."""
     place = i32(0)
-    for i in range(at, at + known):
-        word = side.row[i]
-        entries = table[word, ENTRIES]
-        places = table[word, PLACES] * i32(1 - (single & (entries == 1)))
+    for i in range(begin, end):
+        word = u64(side.row[i]) * _WORD
+        entries = table[word + ENTRIES]
+        places = table[word + PLACES] * i32(1 - (single & (entries == 1)))
         side.first[i] = place
         side.places[i] = places
-        side.pairs[i] = table[word, PAIRS] if pairs_an_entry == 0 else entries * i32(pairs_an_entry)
-        table[word, PLACES] = place - i32(1)
-        table[word, LAST_SEEN] = 0
+        side.pairs[i] = table[word + PAIRS] if pairs_an_entry == 0 else entries * i32(pairs_an_entry)
+        table[word + PLACES] = place - i32(1)
+        table[word + LAST_SEEN] = 0
         place += places
 
 
 @kernel(allocates=False)
-def _forget(table, side, at, known):
-    for i in range(at, at + known):
-        word = side.row[i]
-        table[word, ENTRIES] = 0
-        table[word, LAST_SEEN] = 0
-        table[word, PLACES] = 0
-        table[word, PAIRS] = 0
+def _forget(table, side, begin, end):
+    for i in range(begin, end):
+        word = u64(side.row[i]) * _WORD
+        table[word + ENTRIES] = 0
+        table[word + LAST_SEEN] = 0
+        table[word + PLACES] = 0
+        table[word + PAIRS] = 0
 
 
 @kernel(allocates=False)
 def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, table, plan):
-    side, at, known = plan.inputs, i64(offset[begin]), i64(0)
+    side, first = plan.inputs, u64(offset[begin])
+    known = first
     number = i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
-        for i in range(offset[start], offset[min(start + chunk, end)]):
-            known = _meet_word(table, i64(context[i]), number, side, at, known)
-    _give_places(table, side, at, known, outputs, False)
+        for i in range(u64(offset[start]), u64(offset[min(start + chunk, end)])):
+            known = _meet_word(table, context[i], number, side, known)
+    _give_places(table, side, first, known, outputs, False)
     tiles = i32(chunk // tile)
     number = i32(0)  # of the tile, from 1
     chunk_begins = i32(1)  # number of the first tile of the chunk
@@ -128,52 +133,64 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, table, plan)
         number += i32(1)
         if number - chunk_begins == tiles:
             chunk_begins = number
-        base, slots = i64(offset[start]), i32(0)
-        for i in range(base, i64(offset[min(start + tile, end)])):
-            word = i64(context[i])
-            last = table[word, LAST_SEEN]
+        base, slots = u64(offset[start]), i32(0)
+        for i in range(base, u64(offset[min(start + tile, end)])):
+            word = u64(context[i]) * _WORD
+            last = table[word + LAST_SEEN]
             new_in_tile, new_in_chunk = last != number, i32(last < chunk_begins)
-            slot = slots if new_in_tile else table[word, PAIRS]
-            place = table[word, PLACES] + new_in_chunk
-            table[word, LAST_SEEN] = number
-            table[word, PLACES] = place
-            table[word, PAIRS] = slot
+            slot = slots if new_in_tile else table[word + PAIRS]
+            place = table[word + PLACES] + new_in_chunk
+            table[word + LAST_SEEN] = number
+            table[word + PLACES] = place
+            table[word + PAIRS] = slot
             plan.in_slot[i] = slot
-            plan.slot_place[base + slots] = (place << i32(1)) | new_in_chunk
+            plan.slot_place[base + u64(slots)] = (place << i32(1)) | new_in_chunk
             slots += i32(new_in_tile)
         plan.slots[start] = slots
-    _forget(table, side, at, known)
-    return known
+    _forget(table, side, first, known)
+    return i64(known - first)
 
 
 @kernel(allocates=False)
 def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, table, plan):
-    outputs = negatives.shape[1] + 1
-    side, at, known = plan.outputs, begin * outputs, i64(0)
+    count = u64(negatives.shape[1])
+    flat = negatives.reshape(-1)
+    side, first = plan.outputs, u64(begin) * (count + u64(1))
+    known = first
     number = i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
-        for t in range(start, min(start + chunk, end)):
-            pairs = offset[t + 1] - offset[t]
+        for t in range(u64(start), u64(min(start + chunk, end))):
+            pairs = offset[t + u64(1)] - offset[t]
             if pairs == 0:
                 continue
-            for k in range(outputs):
-                word = i64(target[t] if k == 0 else negatives[t, k - 1])
-                known = _meet_word(table, word, number, side, at, known)
-                table[word, PAIRS] += i32(1) if cbow else pairs
-    _give_places(table, side, at, known, 0, True)
+            touched = i32(1) if cbow else pairs
+            known = _meet_word(table, target[t], number, side, known)
+            table[u64(target[t]) * _WORD + PAIRS] += touched
+            for j in range(t * count, (t + u64(1)) * count):
+                known = _meet_word(table, flat[j], number, side, known)
+                table[u64(flat[j]) * _WORD + PAIRS] += touched
+    _give_places(table, side, first, known, 0, True)
     number = i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
-        for t in range(start, min(start + chunk, end)):
-            if offset[t + 1] == offset[t]:
+        for t in range(u64(start), u64(min(start + chunk, end))):
+            if offset[t + u64(1)] == offset[t]:
                 continue
-            for k in range(outputs):
-                word = i64(target[t] if k == 0 else negatives[t, k - 1])
-                new = i32(table[word, LAST_SEEN] != number)
-                place = table[word, PLACES] + new
-                table[word, LAST_SEEN] = number
-                table[word, PLACES] = place
-                plan.out_place[t * outputs + k] = i32(-1) if table[word, ENTRIES] == 1 else (place << i32(1)) | new
-    _forget(table, side, at, known)
-    return known
+            at = t * (count + u64(1))
+            plan.out_place[at] = _place(table, target[t], number)
+            for j in range(u64(0), count):
+                plan.out_place[at + u64(1) + j] = _place(table, flat[t * count + j], number)
+    _forget(table, side, first, known)
+    return i64(known - first)
+
+
+@kernel(inline="always", allocates=False)
+def _place(table, word_id, number):
+    """Where an output's gradient goes, as in `Plan.out_place`."""
+    word = u64(word_id) * _WORD
+    new = i32(table[word + LAST_SEEN] != number)
+    place = table[word + PLACES] + new
+    table[word + LAST_SEEN] = number
+    table[word + PLACES] = place
+    return i32(-1) if table[word + ENTRIES] == 1 else (place << i32(1)) | new

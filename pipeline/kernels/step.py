@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.kernels import lanes, team
 from pipeline.kernels.arithmetic import ONE, ZERO, cross_entropy, minus_sigmoid_lanes, step_scale
 from pipeline.kernels.compile import kernel
-from pipeline.kernels.plan import plan_step
+from pipeline.kernels.plan import FIELDS, plan_step
 
 f32, i64 = np.float32, np.int64
 
@@ -53,7 +53,7 @@ class Scratch(NamedTuple):
     one: np.ndarray
     """float32 [9, 16]: row b has 1 in lanes 0 and b, what the target's gradient adds to -sigmoid"""
     table: np.ndarray
-    """int32 [V, 4], zeros: for plans"""
+    """int32 [V * FIELDS], zeros: for plans"""
 
 
 def new_scratch(most_contexts: int, outputs: int, dims: int, vocabulary: int, tile: int, zeros) -> Scratch:
@@ -65,7 +65,7 @@ def new_scratch(most_contexts: int, outputs: int, dims: int, vocabulary: int, ti
     return Scratch(
         np.zeros(m, i64), np.zeros(outputs, i64), np.zeros(m, i64), zeros(m * outputs + LINE),
         zeros(m * outputs + LINE), zeros(m * outputs), zeros(m * dims), zeros(outputs * dims),
-        zeros(tile * most_contexts * dims), zeros(dims), one.reshape(-1), np.zeros((vocabulary, 4), np.int32),
+        zeros(tile * most_contexts * dims), zeros(dims), one.reshape(-1), np.zeros(vocabulary * FIELDS, np.int32),
     )  # fmt: skip
 
 
