@@ -1,0 +1,68 @@
+"""The whole job, text to checkpoint, beside gensim reading the same file with as many workers. Wall time and memory.
+
+    python -m benchmarks.end_to_end [--input=corpus.txt] [--epochs=5] [--threads=2]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from benchmarks.common import format_table, write_report
+from benchmarks.timing import Process, corpus_text, ours, parser, run_process
+from pipeline.options import Options, available_cpus
+
+PEER = """
+import sys
+from gensim.models import Word2Vec
+text, folder, epochs, threads, rate = sys.argv[1:]
+model = Word2Vec(corpus_file=text, vector_size=100, window=5, negative=5, sample=1e-3, min_count=5, sg=1, seed=1,
+                 workers=int(threads), epochs=int(epochs), alpha=float(rate), min_alpha=float(rate) * 1e-4)
+model.save(folder + "/model")
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    made = parser("end_to_end", __doc__, 5_000_000)
+    made.add_argument("--epochs", type=int, default=5)
+    made.add_argument("--threads", type=int, default=available_cpus())
+    chosen = made.parse_args(arguments)
+    with corpus_text(chosen) as text:
+        contenders = {"ours": lambda folder: _ours(text, folder, chosen.epochs, chosen.threads)}
+        if chosen.peers:
+            contenders["gensim"] = lambda folder: _gensim(text, folder, chosen.epochs, chosen.threads)
+        done: dict[str, list[Process]] = {name: [] for name in contenders}
+        for _ in range(chosen.repetitions):
+            for name, run in contenders.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    done[name].append(run(folder))
+    wall = {name: statistics.median(process.wall for process in runs) for name, runs in done.items()}
+    rows = [
+        {
+            "whole job": name,
+            "wall s": f"{wall[name]:.1f} ({min(p.wall for p in runs):.1f}-{max(p.wall for p in runs):.1f})",
+            "CPU s": f"{statistics.median(p.cpu for p in runs):.1f}",
+            "peak MB": f"{max(p.peak_mb for p in runs):.0f}",
+            "times gensim": f"{wall['gensim'] / wall[name]:.2f}" if "gensim" in wall else "",
+        }
+        for name, runs in done.items()
+    ]
+    print(format_table(rows))
+    write_report(chosen.json, vars(chosen), rows)
+    return 0
+
+
+def _ours(text: str, folder: str, epochs: int, threads: int) -> Process:
+    files = [f"--input={text}", f"--output={folder}/run"]
+    return run_process(ours([*files, f"--epochs={epochs}", f"--threads={threads}"]))
+
+
+def _gensim(text: str, folder: str, epochs: int, threads: int) -> Process:
+    rate = Options().initial_learning_rate
+    return run_process([sys.executable, "-c", PEER, text, folder, str(epochs), str(threads), str(rate)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
