@@ -290,8 +290,11 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def _lines(uri: str) -> Iterator[str]:
     """Stripped lines that are neither blank nor a comment."""
     root, path = split_uri(uri)
+    data = open_storage(root).find(path)
+    if data is None:
+        raise InputError(f"{uri} does not exist")
     try:
-        text = open_storage(root).read(path).decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{uri} is not UTF-8 text at byte {error.start:,}: convert it first") from None
     return (line.strip() for line in text.split("\n") if line.strip() and not line.startswith("#"))

@@ -13,12 +13,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from jobs import evaluate as evaluate_job
 from jobs import train as train_job
 from jobs import verify as verify_job
 from jobs.running import run_command
 
 ROOT = pathlib.Path(__file__).parent.parent
 JOBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "jobs.evaluate": evaluate_job.main,
     "jobs.train": train_job.main,
     "jobs.verify": verify_job.main,
 }
@@ -100,12 +102,11 @@ def write_corpus(path: pathlib.Path, lines: int = 400, words: int = 400, seed: i
     letters = "aeiouBcdfglmnprsTäß语"
     names = ["".join(letters[draw.randrange(len(letters))] for _ in range(2 + i % 7)) + str(i) for i in range(words)]
     sentences = []
-    for _ in range(lines):
-        length = draw.randrange(1, 40)
-        sentences.append(" ".join(_spelt(names[draw.randrange(draw.randrange(1, words + 1))], draw) for _ in range(length)))
+
+    def word() -> str:
+        name = names[draw.randrange(draw.randrange(1, words + 1))]
+        return name.upper() if draw.randrange(16) == 0 else name
+
+    sentences = [" ".join(word() for _ in range(draw.randrange(1, 40))) for _ in range(lines)]
     path.write_bytes("\n".join(sentences).encode() + b"\n")
     return path
-
-
-def _spelt(word: str, draw: random.Random) -> str:
-    return word.upper() if draw.randrange(16) == 0 else word

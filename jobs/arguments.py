@@ -1,0 +1,71 @@
+"""What the commands that read a run have in common: their parser, and options that several of them take."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import NoReturn
+
+from pipeline.errors import InputError
+from pipeline.run import SIDES
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is for those who ask."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}: see --help")
+
+
+def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:
+    """A parser with --run and --step in its first group, and that group."""
+    made = Parser(
+        prog, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    group = made.add_argument_group("what is read")
+    group.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train: a folder or a uri")
+    group.add_argument("--step", type=whole(0), metavar="N", help="checkpoint to take (default: the newest)")
+    return made, group
+
+
+def add_vectors(group: argparse._ArgumentGroup) -> None:
+    help = "which vectors of a word: input (the usual ones), output, or the mean of both (default: input)"
+    group.add_argument("--vectors", choices=SIDES, default="input", metavar="|".join(SIDES), help=help)
+
+
+def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
+    """Word pairs and analogies, and how they are compared."""
+    group.add_argument(
+        "--pairs", nargs="+", action="extend", default=[], metavar="FILE",
+        help="pairs of words and their similarity: tabs, commas or blanks between, a header is no obstacle",
+    )  # fmt: skip
+    group.add_argument(
+        "--analogies", nargs="+", action="extend", default=[], metavar="FILE",
+        help="four words a line, ': name' begins a section, as in questions-words.txt",
+    )  # fmt: skip
+    group.add_argument(
+        "--most_frequent", type=whole(1), default=most_frequent, metavar="N",
+        help=f"words that take part in pairs and analogies (default: {most_frequent})",
+    )  # fmt: skip
+    group.add_argument("--match_case", action="store_true", help="Paris and paris are two words (default: one)")
+
+
+class whole:  # noqa: N801 - reads as a type in add_argument
+    """An option's type: a whole number of at least `low`."""
+
+    def __init__(self, low: int):
+        self.low = low
+
+    def __call__(self, text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = self.low - 1
+        if value < self.low:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {self.low}")
+        return value
+
+
+def listed(values: Iterable[str]) -> list[str]:
+    """Values that came in several arguments or with commas between, one by one."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]

@@ -1,0 +1,119 @@
+"""Evaluate the vectors of a run: word pairs, analogies, nearest words.
+
+    python -m jobs.evaluate --run=runs/first --pairs=wordsim353.tsv --analogies=questions-words.txt
+    python -m jobs.evaluate --run=runs/first --neighbors=paris,bread --json=result.json
+
+The numbers are those of gensim's evaluate_word_pairs and evaluate_word_analogies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jobs.arguments import add_judged, add_vectors, listed, reading_parser, whole
+from jobs.running import run_command
+from pipeline import progress
+from pipeline.errors import InputError
+from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.quality import Vectors, evaluation_of
+from pipeline.run import Run
+from pipeline.storage import open_storage, split_uri
+
+ON_STDOUT = "-"
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(list(arguments))
+    pairs = [read_pairs(uri) for uri in listed(options.pairs)]
+    analogies = [read_analogies(uri) for uri in listed(options.analogies)]
+    asked = listed(options.neighbors)
+    if not (pairs or analogies or asked):
+        raise InputError("nothing to evaluate: give --pairs, --analogies or --neighbors")
+    run = Run.open(options.run)
+    ref = run.checkpoint(options.step)
+    top = None if asked else options.most_frequent
+    known = Vectors.read(run, ref, options.vectors, top, shown("Read vectors", "words"))
+    rows = known.rows_of(asked, "--neighbors")
+    result: dict[str, Any] = {
+        "run": options.run, "step": ref.step, "digest": ref.digest, "words": ref.words, "dims": ref.dims,
+        "vectors": options.vectors, "most_frequent": options.most_frequent, "match_case": options.match_case,
+    }  # fmt: skip
+    result |= evaluation_of(
+        known, pairs, analogies, options.most_frequent, not options.match_case, shown("Analogies", "words")
+    )
+    near = known.neighbors(rows, options.count)
+    result["neighbors"] = {word: [list(one) for one in found] for word, found in zip(asked, near)}
+    progress.close_all()
+    written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    if options.json == ON_STDOUT:
+        sys.stdout.write(written)
+        return 0
+    print("\n".join(lines_of(result)))
+    if options.json:
+        root, path = split_uri(options.json)
+        open_storage(root).put(path, written.encode("utf-8"))
+    return 0
+
+
+def shown(name: str, unit: str) -> Callable[[int, int], None]:
+    """A progress bar as `evaluation_of` and `Vectors.read` report to it."""
+    last = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        progress.stage(name, total, unit).advance(done - last if done > last else done)
+        last = done if done < total else 0
+
+    return report
+
+
+def lines_of(result: dict[str, Any]) -> list[str]:
+    """The result as a person reads it."""
+    lines = []
+    for one in result["pairs"]:
+        spearman = "undefined" if one["spearman"] is None else f"{one['spearman']:.4f}"
+        lines.append(
+            f"{_name(one)}: Spearman {spearman} on {one['pairs']:,} pairs, {one['unknown']:,} out of vocabulary"
+        )
+    for one in result["analogies"]:
+        total = one["total"]
+        lines.append(
+            f"{_name(one)}: {total['accuracy']:.1%} of {total['questions']:,} analogies right,"
+            f" {total['unknown']:,} out of vocabulary"
+        )
+        width = max(len(section["name"]) for section in one["sections"])
+        for section in one["sections"]:
+            if section["questions"]:
+                lines.append(f"  {section['name']:{width}}  {section['accuracy']:6.1%} of {section['questions']:,}")
+    for word, near in result["neighbors"].items():
+        lines.append(f"near {word!r}:")
+        width = max((len(other) for other, _ in near), default=0)
+        lines += [f"  {other:{width}}  {cosine:.4f}" for other, cosine in near]
+    return lines
+
+
+def _name(result: dict[str, Any]) -> str:
+    return os.path.basename(result["file"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser, group = reading_parser("jobs.evaluate", __doc__ or "")
+    add_vectors(group)
+    asked = parser.add_argument_group("what is asked")
+    add_judged(asked, MOST_FREQUENT)
+    asked.add_argument(
+        "--neighbors", action="append", default=[], metavar="WORD[,WORD...]", help="words to show the nearest words of"
+    )
+    asked.add_argument("--count", type=whole(1), default=10, metavar="N", help="how many nearest words (default: 10)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", help="write all results as JSON too; - prints JSON and nothing else")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("jobs.evaluate", main))
