@@ -45,7 +45,9 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
         prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
     files = made.add_argument_group("files")
-    files.add_argument("--input", metavar="PATTERN[,PATTERN...]", help="files, folders or patterns; plain or compressed")
+    files.add_argument(
+        "--input", metavar="PATTERN[,PATTERN...]", help="files, folders or patterns; plain or compressed"
+    )
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")
     files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
