@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.run import SIDES
 
@@ -69,3 +70,15 @@ class whole:  # noqa: N801 - reads as a type in add_argument
 def listed(values: Iterable[str]) -> list[str]:
     """Values that came in several arguments or with commas between, one by one."""
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def shown(name: str, unit: str) -> Callable[[int, int], None]:
+    """A progress bar for what reports (done, of how many)."""
+    last = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        progress.stage(name, total, unit).advance(done - last if done > last else done)
+        last = done if done < total else 0
+
+    return report

@@ -12,10 +12,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from jobs.arguments import add_judged, add_vectors, listed, reading_parser, whole
+from jobs.arguments import add_judged, add_vectors, listed, reading_parser, shown, whole
 from jobs.running import run_command
 from pipeline import progress
 from pipeline.errors import InputError
@@ -58,18 +58,6 @@ def main(arguments: Sequence[str]) -> int:
         root, path = split_uri(options.json)
         open_storage(root).put(path, written.encode("utf-8"))
     return 0
-
-
-def shown(name: str, unit: str) -> Callable[[int, int], None]:
-    """A progress bar as `evaluation_of` and `Vectors.read` report to it."""
-    last = 0
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        progress.stage(name, total, unit).advance(done - last if done > last else done)
-        last = done if done < total else 0
-
-    return report
 
 
 def lines_of(result: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from jobs import evaluate as evaluate_job
+from jobs import export as export_job
 from jobs import train as train_job
 from jobs import verify as verify_job
 from jobs.running import run_command
@@ -21,6 +22,7 @@ from jobs.running import run_command
 ROOT = pathlib.Path(__file__).parent.parent
 JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "jobs.evaluate": evaluate_job.main,
+    "jobs.export": export_job.main,
     "jobs.train": train_job.main,
     "jobs.verify": verify_job.main,
 }

@@ -1,0 +1,66 @@
+"""Export the vectors of a run for other tools.
+
+    python -m jobs.export --run=runs/first --format=word2vec --to=vectors.txt
+    python -m jobs.export --run=runs/first --format=projector --top=10000 --to=projector/
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from jobs.arguments import add_vectors, reading_parser, shown, whole
+from jobs.running import run_command
+from pipeline import progress
+from pipeline.errors import InputError
+from pipeline.export import FORMATS, Export, export
+from pipeline.run import Run
+
+_FOLDERS = ("projector", "safetensors")
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(list(arguments))
+    _check_target(options.format, options.to)
+    run = Run.open(options.run)
+    ref = run.checkpoint(options.step)
+    what = Export(run, ref, options.vectors, options.normalize, options.top, shown("Export", "words"))
+    written = export(what, options.format, options.to)
+    progress.close_all()
+    for uri in written.uris:
+        print(uri)
+    print(f"{what.words:,} words, {ref.dims} dims, step {ref.step:,}")
+    if written.changed:
+        print(f"{written.changed:,} words hold white space or control characters, which are written as _")
+    if options.format == "safetensors" and run.options.tokenizer != "whitespace":
+        print(f"tokenizer.json splits at white space alone: text has to go through {run.options.tokenizer} first")
+    return 0
+
+
+def _check_target(format: str, to: str) -> None:
+    """Before anything is read: a file where a folder is wanted, or the other way round."""
+    if format in _FOLDERS:
+        if os.path.isfile(to):
+            raise InputError(f"--to={to} is a file: --format={format} writes a folder")
+    elif to.endswith("/") or os.path.isdir(to):
+        raise InputError(f"--to={to} is a folder: --format={format} writes a file, name it")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser, group = reading_parser("jobs.export", __doc__ or "")
+    add_vectors(group)
+    group.add_argument("--top", type=whole(1), metavar="N", help="only the N most frequent words (default: all)")
+    output = parser.add_argument_group("what is written")
+    formats = "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items())
+    output.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help=formats)
+    output.add_argument(
+        "--to", required=True, metavar="PATH", help="file, or folder where the format is one; replaced if it is there"
+    )
+    output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("jobs.export", main))
