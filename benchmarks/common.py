@@ -23,9 +23,9 @@ from pipeline.metrics import STAGE as METRICS
 from pipeline.model_digest import Model
 from pipeline.options import Options, available_cpus
 from pipeline.parquet import to_parquet
+from pipeline.readers import open_reader
 from pipeline.records import Artifact, Records
 from pipeline.storage import open_storage
-from pipeline.tokenizers import open_tokenizer
 from pipeline.tokens import encode_unit, tokens_to_parquet
 from pipeline.training import Trainer
 from pipeline.vocabulary import Vocabulary, build_vocabulary
@@ -132,13 +132,13 @@ def prepare(path: str, options: Options, name: str) -> Corpus:
       name: of the memory:// storage that holds tokens and tables; one for each corpus.
     """
     records = Records(open_storage(f"memory://{name}"))
-    tokenizer = open_tokenizer(options.tokenizer, options.lowercase, options.max_sentence)
+    reader = open_reader(options, [])
     units = plan_work_units([TextSource(path, os.path.getsize(path))], options.block_bytes)
-    counts = merge_counts(count_unit(unit, tokenizer, options.max_line_bytes).table for unit in units)
+    counts = merge_counts(count_unit(unit, reader).table for unit in units)
     vocabulary = Vocabulary.from_table(build_vocabulary([counts], options.min_count, options.max_vocabulary))
     table = unigram.build(vocabulary.counts, options.power, options.subsample).to_table()
     distribution = records.write_artifact("unigram/unigram.parquet", to_parquet(table))
-    encoded = ((encode_unit(unit, vocabulary, tokenizer, options.max_line_bytes)) for unit in units)
+    encoded = ((encode_unit(unit, vocabulary, reader)) for unit in units)
     stored = (
         (records.write_artifact(f"tokens/{index}.parquet", tokens_to_parquet(unit.table)), unit.tokens)
         for index, unit in enumerate(encoded)

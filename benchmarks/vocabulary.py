@@ -17,7 +17,7 @@ from benchmarks.common import format_table, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.counts import count_unit, merge_counts
 from pipeline.options import Options, available_cpus
-from pipeline.tokenizers import open_tokenizer
+from pipeline.readers import open_reader
 from pipeline.vocabulary import build_vocabulary
 from pipeline.work_units import TextSource, plan_work_units
 
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ours(text: str, threads: int) -> pa.Table:
-    options, tokenizer = Options(), open_tokenizer("whitespace")
+    options, reader = Options(), open_reader(Options(), [])
     units = plan_work_units([TextSource(text, os.path.getsize(text))], options.block_bytes)
     with ThreadPoolExecutor(threads) as pool:
-        counted = pool.map(lambda unit: count_unit(unit, tokenizer, options.max_line_bytes).table, units)
+        counted = pool.map(lambda unit: count_unit(unit, reader).table, units)
         return build_vocabulary([merge_counts(counted)], options.min_count)
 
 

@@ -15,8 +15,8 @@ from pipeline.metrics import read_metrics
 from pipeline.neighbors import nearest
 from pipeline.preview import first_sentences
 from pipeline.progress import scaled
+from pipeline.readers import open_reader
 from pipeline.records import Records
-from pipeline.tokenizers import open_tokenizer
 from transforms.context import Context
 
 QUERIES = 4
@@ -30,13 +30,13 @@ def print_plan(command: CommandLine, files: Sequence[InputFile], runner: str) ->
     options = command.options
     size = sum(file.size for file in files)
     print(f"input: {len(files):,} files, {scaled(size)}B, the first is {files[0].uri}")
-    tokenizer = open_tokenizer(options.tokenizer, options.lowercase, options.max_sentence)
-    packed = sum(bool(name) for name in compressions_of(files))
+    reader = open_reader(options, files)
+    packed = sum(bool(name) for name in compressions_of(files)) if options.input_format != "parquet" else 0
     print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
     if packed:
         print(f"{packed:,} compressed files are unpacked into {command.output}/text first")
     print("the first sentences become:")
-    for sentence in first_sentences(files, tokenizer):
+    for sentence in first_sentences(files, reader):
         print("  " + " | ".join(sentence[:12]) + (" | ..." if len(sentence) > 12 else ""))
     for kind in ("model", "layout", "execution"):
         print(f"{kind}: " + " ".join(f"--{name}={value}" for name, value in options.of_kind(kind).items()))

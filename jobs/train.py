@@ -23,9 +23,9 @@ from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile, match_inputs
 from pipeline.lock import Lock
+from pipeline.readers import Reader, open_reader, reader_identity
 from pipeline.run_directory import RunDirectory, make_identity, open_or_create
 from pipeline.storage import open_storage
-from pipeline.tokenizers import tokenizer_identity
 from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.counts import CountWords
@@ -79,22 +79,23 @@ def main(arguments: Sequence[str]) -> int:
     if runner_options.view_as(TestOptions).dry_run:
         summary.print_plan(command, files, runner_options.view_as(StandardOptions).runner)
         return 0
+    reader = open_reader(command.options, files)
     storage = open_storage(command.output)
     lock = Lock(storage)
     with stopping_on_signals(lock.release), lock, lock.kept_alive():
-        run = _open_run(command, files)
-        context = Context(run.records, run.keys, run.pinned(command.options), lock.token)
+        run = _open_run(command, files, reader)
+        context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token)
         graph = beam.Pipeline(options=runner_options)
-        build(graph, files, context, _provenance(run))
+        build(graph, files, context, _provenance(run, reader))
         graph.run().wait_until_finish()
         progress.close_all()
         summary.print_result(context, time.monotonic() - began)
     return 0
 
 
-def _open_run(command: CommandLine, files: Sequence[InputFile]) -> RunDirectory:
+def _open_run(command: CommandLine, files: Sequence[InputFile], reader: Reader) -> RunDirectory:
     options = command.options
-    identity = make_identity(options, files, tokenizer_identity(options.tokenizer, options.lowercase))
+    identity = make_identity(options, files, reader_identity(reader, options))
     run = open_or_create(command.output, identity, command.overwrite)
     for note in run.notes:
         progress.say(note)
@@ -102,13 +103,14 @@ def _open_run(command: CommandLine, files: Sequence[InputFile]) -> RunDirectory:
     return run
 
 
-def _provenance(run: RunDirectory) -> dict[str, Any]:
+def _provenance(run: RunDirectory, reader: Reader) -> dict[str, Any]:
     """For the checkpoints' metadata: how the model was made."""
     identity = run.identity
     return {
         "format_version": identity["format_version"],
         "model": identity["options"]["model"],
         "tokenizer": identity["tokenizer"],
+        "items": reader.items,
         "versions": identity["versions"],
         "inputs": len(identity["inputs"]),
         "input_bytes": sum(file["size"] for file in identity["inputs"]),

@@ -1,7 +1,7 @@
 """Checkpoints: a model in Parquet, 65,536 words a part, whole when its record is there.
 
     checkpoints/step=00012345/part-00000-of-00004.parquet
-      word string, id int32, count int64, input and output fixed_size_list<float32>
+      word string (int64 where the items are integers), id int32, count int64, input and output fixed_size_list<float32>
 
 No column holds nulls. The vectors are stored plainly (floats do not compress),
 so every Parquet reader takes them as lists. Where a checkpoint comes from stands
@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ArtifactError
+from pipeline.fields import INTEGERS
 from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
 from pipeline.records import Artifact, Record, Records, canonical_json
 
@@ -60,12 +61,13 @@ def write_checkpoint(
       key: the stage key of "checkpoints".
       step: training steps done, over all epochs.
       provenance: JSON values for the parts' metadata (configuration, versions, input
-        digest, …); step, digest, words and dims are added.
+        digest, …); step, digest, words and dims are added. "items" says whether the words are integers.
     """
     digest = model_digest(model)
     name = f"step={step:08d}"
     numbers = {"step": step, "digest": digest, "words": len(model.words), "dims": model.dims}
-    schema = _schema(model.dims, {**provenance, **numbers})
+    word_type = pa.int64() if provenance.get("items") == INTEGERS else pa.string()
+    schema = _schema(model.dims, {**provenance, **numbers}, word_type)
     blocks = list(model.blocks())
     parts = []
     for index, block in enumerate(blocks):
@@ -176,9 +178,9 @@ def _damage(records: Records, ref: CheckpointRef, check: str) -> str | None:
     return None
 
 
-def _schema(dims: int, provenance: Mapping[str, Any]) -> pa.Schema:
+def _schema(dims: int, provenance: Mapping[str, Any], word_type: pa.DataType) -> pa.Schema:
     vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dims)
-    fields = {"word": pa.string(), "id": pa.int32(), "count": pa.int64(), "input": vector, "output": vector}
+    fields = {"word": word_type, "id": pa.int32(), "count": pa.int64(), "input": vector, "output": vector}
     return pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
         metadata={METADATA_KEY: canonical_json(provenance)},
@@ -193,7 +195,7 @@ def _to_parquet(block: Model, first: int, schema: pa.Schema) -> pa.Buffer:
         )
         for name, matrix in (("input", block.input), ("output", block.output))
     ]
-    table = pa.table([block.words, ids, block.counts, *lists], schema=schema)
+    table = pa.table([block.words.cast(schema.field("word").type), ids, block.counts, *lists], schema=schema)
     sink = pa.BufferOutputStream()
     pq.write_table(
         table, sink, compression="none", use_dictionary=False, write_statistics=["word", "id", "count"],
@@ -207,4 +209,4 @@ def _from_parquet(data: bytes, dims: int) -> tuple[Model, np.ndarray]:
     table = pq.read_table(pa.BufferReader(data)).combine_chunks()
     columns = {name: table[name].chunk(0) for name in table.column_names}
     matrices = [columns[name].flatten().to_numpy().reshape(-1, dims) for name in ("input", "output")]
-    return Model(columns["word"], columns["count"].to_numpy(), *matrices), columns["id"].to_numpy()
+    return Model(columns["word"].cast(pa.string()), columns["count"].to_numpy(), *matrices), columns["id"].to_numpy()

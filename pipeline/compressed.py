@@ -51,6 +51,8 @@ def compression_of(file: InputFile) -> str:
       InputError: it is compressed or packed in a way that cannot be read here.
     """
     name = compression_name(read_exactly(file.uri, 0, min(16, file.size)))
+    if name == "Parquet":
+        raise InputError(f"{file.uri} is a Parquet file: read it with --input_format=parquet --field=NAME")
     if name and not can_decompress(name):
         raise InputError(f"{file.uri} is {name} data, which cannot be read: unpack it first")
     return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,11 +12,9 @@ import pyarrow as pa
 from pipeline.dead_letters import DeadLetters, write_dead_letters
 from pipeline.errors import ArtifactError
 from pipeline.input_digests import STAGE as INPUTS_STAGE
-from pipeline.input_digests import RangeDigests
-from pipeline.lines import read_blocks, read_exactly
 from pipeline.parquet import from_parquet, to_parquet
+from pipeline.readers import Reader
 from pipeline.records import Record, Records
-from pipeline.tokenizers import Tokenizer
 from pipeline.word_table import WordTable, word_hashes
 from pipeline.work_units import WorkUnit
 
@@ -39,7 +36,7 @@ class UnitCounts:
     table: pa.Table
     """word: string, count: int64; in the order in which words first occur."""
     lines: int
-    """All lines, bad ones too."""
+    """All lines or rows, bad ones too."""
     bad_lines: int
     tokens: int
     bytes: int
@@ -52,7 +49,7 @@ class UnitCounts:
     """Read back from an earlier run's artefact."""
 
 
-def count_unit(unit: WorkUnit, tokenizer: Tokenizer, max_line_bytes: int) -> UnitCounts:
+def count_unit(unit: WorkUnit, reader: Reader) -> UnitCounts:
     """Reads and counts one unit of work.
 
     Memory: some blocks of 8 MiB and the unit's distinct words.
@@ -60,19 +57,15 @@ def count_unit(unit: WorkUnit, tokenizer: Tokenizer, max_line_bytes: int) -> Uni
     Raises:
       InputError: a file is not what it was when it was listed; the user's tokeniser failed.
     """
-    words, dead_letters, inputs = WordTable(), DeadLetters(), {}
+    words, dead_letters = WordTable(), DeadLetters()
+    inputs: dict[str, str] = {}
     lines = tokens = 0
     for part in unit.ranges:
-        digests = RangeDigests(part.start, part.end, part.size)
-        for block in read_blocks(part, max_line_bytes, dead_letters, digests):
-            lines += block.lines
-            for spans in tokenizer.split(block.data, block.locate):
+        for portion in reader.read(part, dead_letters, inputs):
+            lines += portion.lines
+            for spans in portion.spans:
                 words.count(spans)
                 tokens += len(spans.start)
-        if not part.origin:  # work text is ours, its artefacts have digests
-            found = digests.finish(functools.partial(read_exactly, part.uri))
-            if found:
-                inputs[part.uri] = found
     return UnitCounts(
         table=pa.table([words.words(), pa.array(words.values())], schema=SCHEMA),
         lines=lines + dead_letters.count,
@@ -86,11 +79,11 @@ def count_unit(unit: WorkUnit, tokenizer: Tokenizer, max_line_bytes: int) -> Uni
 
 
 def counted_unit(
-    records: Records, key: str, unit: WorkUnit, tokenizer: Tokenizer, max_line_bytes: int
+    records: Records, key: str, unit: WorkUnit, reader: Reader
 ) -> UnitCounts:
     """The unit's counts: from its artefact where that is whole, else counted and committed."""
     return load_unit_counts(records, key, unit) or commit_unit_counts(
-        records, key, unit, count_unit(unit, tokenizer, max_line_bytes)
+        records, key, unit, count_unit(unit, reader)
     )
 
 

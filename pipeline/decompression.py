@@ -169,4 +169,5 @@ _MAGIC = (
     (b"\x04\x22\x4d\x18", "lz4"),
     (b"PK\x03\x04", "zip"),
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"PAR1", "Parquet"),
 )

@@ -2,13 +2,15 @@
 
 A file is digested over fixed ranges of 8 MiB from its start, so that the digests
 do not depend on how the work was cut, and each worker makes those that begin in
-its own part.
+its own part. Of Parquet one column is read, so one digest a row group is made, of
+the stored bytes of that column.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipeline.errors import InputError, PipelineError
@@ -18,6 +20,7 @@ from pipeline.storage import open_storage, split_uri
 RANGE_BYTES = 8 << 20
 STAGE = "inputs"
 _DIGITS = 32
+_COLUMN = "column "
 
 
 class RangeDigests:
@@ -52,12 +55,20 @@ class RangeDigests:
         return f"{self.first}:{' '.join(self._digests)}" if self._digests else ""
 
 
+def column_entry(field: str, first: int, digests: Iterable[str]) -> str:
+    """What a record says of consecutive row groups, the first of which has the number `first`."""
+    return f"{_COLUMN}{json.dumps(field)} {first}:{' '.join(digests)}"
+
+
 def recorded_digests(records: Records) -> dict[str, dict[int, str]]:
-    """uri -> number of the fixed range -> digest, of all input that has been counted or unpacked."""
+    """uri -> number of the fixed range or row group -> digest, of all input that was counted or unpacked."""
     digests: dict[str, dict[int, str]] = {}
     for record in records.all(STAGE):
         for uri, text in record.numbers.items():
-            first, _, ranges = str(text).partition(":")
+            text = str(text)
+            if text.startswith(_COLUMN):
+                text = text[text.rindex(" ", 0, text.rindex(":")) + 1 :]
+            first, _, ranges = text.partition(":")
             for i, digest in enumerate(ranges.split()):
                 digests.setdefault(uri, {})[int(first) + i] = digest
     return digests
@@ -65,13 +76,29 @@ def recorded_digests(records: Records) -> dict[str, dict[int, str]]:
 
 def changed_inputs(records: Records) -> Iterator[str]:
     """Reads every input again; a line for each that is not what was counted, with the first difference."""
+    fields = _recorded_fields(records)
     for uri, digests in sorted(recorded_digests(records).items()):
         try:
-            problem = _first_change(uri, digests)
+            problem = _column_change(uri, fields[uri], digests) if uri in fields else _first_change(uri, digests)
         except PipelineError as error:
             problem = str(error)
         if problem:
             yield problem
+
+
+def _recorded_fields(records: Records) -> dict[str, str]:
+    """uri of a Parquet file -> the column that was read of it."""
+    entries = ((uri, str(text)) for record in records.all(STAGE) for uri, text in record.numbers.items())
+    decode = json.JSONDecoder().raw_decode
+    return {uri: decode(text, len(_COLUMN))[0] for uri, text in entries if text.startswith(_COLUMN)}
+
+
+def _column_change(uri: str, field: str, digests: dict[int, str]) -> str:
+    from pipeline.parquet_rows import column_digests
+
+    now = column_digests(uri, field)
+    different = sorted(group for group in now | digests if now.get(group) != digests.get(group))
+    return f"{uri} differs from what the run has read, in row group {different[0]}" if different else ""
 
 
 def _first_change(uri: str, digests: dict[int, str]) -> str:

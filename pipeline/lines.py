@@ -47,12 +47,15 @@ class Block:
     gaps: tuple[np.ndarray, np.ndarray] = field(default=(np.empty(0, np.int64), np.empty(0, np.int64)))
     """Where bad lines were taken out: positions in `data`, and bytes taken out up to there."""
 
-    def locate(self, position: int) -> str:
-        """How messages name the place of data[position]."""
+    def place(self, position: int) -> int:
+        """Where data[position] lies in the file as its owner knows it (unpacked), in bytes."""
         behind = int(np.searchsorted(self.gaps[0], position, side="right"))
         shift = int(self.gaps[1][behind - 1]) if behind else 0
-        offset = self.part.offset(self.offset + position + shift)
-        return f"byte {offset:,} of {self.part.name()}"
+        return self.part.offset(self.offset + position + shift)
+
+    def locate(self, position: int) -> str:
+        """How messages name the place of data[position]."""
+        return f"byte {self.place(position):,} of {self.part.name()}"
 
 
 def read_blocks(

@@ -23,6 +23,7 @@ MODELS = ("skipgram", "cbow")
 NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
 DEVICES = ("auto", "cpu", "gpu")
 BATCHES = ("stream", "stored")
+INPUT_FORMATS = ("text", "jsonl", "parquet")
 
 LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
 MAX_POSITION = 2**48
@@ -70,6 +71,11 @@ class Options:
     batch_size: int = _option(4096, "model", "token positions in a training step", stage="checkpoints",
                               low=1, high=2**22)
     seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
+    input_format: str = _option("text", "model", "what the input files are", stage="text", choices=INPUT_FORMATS)
+    field: str | None = _option(
+        None, "model",
+        "of JSON lines or Parquet: the field (a.b: b within a) that holds text, a list of strings or of integers",
+        stage="counts", optional=True)
     tokenizer: str = _option("whitespace", "model", "how lines become tokens: whitespace or module:function",
                              stage="counts")
     lowercase: bool = _option(False, "model", "lower-case the text first", stage="counts")

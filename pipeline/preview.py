@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.compressed import head
 from pipeline.inputs import InputFile
-from pipeline.kernels.text import first_invalid
-from pipeline.tokenizers import Tokenizer, as_array
-
-HEAD_BYTES = 64 << 10
+from pipeline.readers import Reader
 
 
-def first_sentences(files: Iterable[InputFile], tokenizer: Tokenizer, count: int = 3) -> list[list[str]]:
+def first_sentences(files: Iterable[InputFile], reader: Reader, count: int = 3) -> list[list[str]]:
     """The first sentences that have a token, `count` of them or fewer, from the first bytes of each file.
 
     Raises:
@@ -20,15 +16,7 @@ def first_sentences(files: Iterable[InputFile], tokenizer: Tokenizer, count: int
     """
     found: list[list[str]] = []
     for file in files:
-        if len(found) < count:
-            found += tokenizer.sentences(_good_lines(head(file, HEAD_BYTES)))[: count - len(found)]
+        if len(found) >= count:
+            break
+        found += reader.preview(file)[: count - len(found)]
     return found
-
-
-def _good_lines(text: bytes) -> bytes:
-    lines = text.split(b"\n")
-    if len(text) >= HEAD_BYTES and len(lines) > 1:
-        lines.pop()  # cut off by the end of what was read
-    return b"\n".join(
-        line for line in lines if line and first_invalid(as_array(line), 0, len(line)) == len(line)
-    )

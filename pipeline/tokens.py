@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import InputError
-from pipeline.lines import read_blocks
 from pipeline.parquet import from_parquet, to_parquet
+from pipeline.readers import Reader
 from pipeline.records import Artifact, Record, Records
-from pipeline.tokenizers import FunctionTokenizer, Spans, Tokenizer
+from pipeline.tokenizers import FunctionTokenizer, Spans
 from pipeline.vocabulary import Vocabulary
 from pipeline.word_table import fingerprint_text, new_state
 from pipeline.work_units import WorkUnit
@@ -49,8 +49,7 @@ class TokenShard:
 def encode_unit(
     unit: WorkUnit,
     vocabulary: Vocabulary,
-    tokenizer: Tokenizer,
-    max_line_bytes: int,
+    reader: Reader,
     fingerprint: str | None = None,
 ) -> EncodedUnit:
     """Reads a unit again and turns its words into ids.
@@ -64,12 +63,12 @@ def encode_unit(
     table, state = vocabulary.lookup_table(), new_state()
     sink = _Sink()
     for part in unit.ranges:
-        for block in read_blocks(part, max_line_bytes, DeadLetters()):
-            for spans in tokenizer.split(block.data, block.locate):
+        for portion in reader.read(part, DeadLetters()):
+            for spans in portion.spans:
                 sink.add(spans, table, state)
     found = fingerprint_text(state)
     if fingerprint is not None and found != fingerprint:
-        raise InputError(_not_the_same(unit, tokenizer))
+        raise InputError(_not_the_same(unit, reader))
     return EncodedUnit(sink.table(), sink.tokens, sink.sentences, found)
 
 
@@ -78,14 +77,13 @@ def encoded_unit(
     key: str,
     unit: WorkUnit,
     vocabulary: Vocabulary,
-    tokenizer: Tokenizer,
-    max_line_bytes: int,
+    reader: Reader,
     fingerprint: str | None = None,
 ) -> TokenShard:
     """The unit's token shard: as committed before where that is whole, else encoded and committed."""
     record = records.valid(STAGE, unit.name, key)
     if record is None:
-        encoded = encode_unit(unit, vocabulary, tokenizer, max_line_bytes, fingerprint)
+        encoded = encode_unit(unit, vocabulary, reader, fingerprint)
         artifact = records.write_artifact(f"tokens/{unit.name}.parquet", tokens_to_parquet(encoded.table))
         committed = Record(STAGE, unit.name, key, (artifact,), {n: getattr(encoded, n) for n in _NUMBERS})
         records.commit(committed)
@@ -161,12 +159,12 @@ def counted_fingerprint(records: Records, counts_key: str, unit: WorkUnit) -> st
     return record.numbers["fingerprint"] if record else None
 
 
-def _not_the_same(unit: WorkUnit, tokenizer: Tokenizer) -> str:
+def _not_the_same(unit: WorkUnit, reader: Reader) -> str:
     first, last = unit.ranges[0], unit.ranges[-1]
     where = f"{first.name()} from byte {first.offset(first.start):,}"
     if last.name() != first.name():
         where += f" to {last.name()}"
     changed = f"the input changed during the run: {where}; run again with --overwrite"
-    if isinstance(tokenizer, FunctionTokenizer):
-        return f"--tokenizer={tokenizer.name} is not deterministic, or {changed}"
+    if isinstance(reader.tokenizer, FunctionTokenizer):
+        return f"--tokenizer={reader.tokenizer.name} is not deterministic, or {changed}"
     return changed

@@ -17,6 +17,7 @@ from pipeline.word_table import WordTable
 
 MAX_WORDS = 2**31 - 1
 """Word ids are int32."""
+_INTEGER_SCHEMA = SCHEMA.set(0, pa.field("word", pa.int64(), nullable=False))
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Vocabulary:
     """string [V]."""
     counts: np.ndarray
     """int64 [V]."""
+    integers: bool = False
+    """Whether the words are integers, written as such; here they are their decimal text."""
 
     def __len__(self) -> int:
         return len(self.words)
@@ -50,21 +53,25 @@ class Vocabulary:
 
     def __getstate__(self) -> dict:
         """Without the lookup table, which workers make themselves."""
-        return {"words": self.words, "counts": self.counts}
+        return {"words": self.words, "counts": self.counts, "integers": self.integers}
 
     def to_table(self) -> pa.Table:
-        """word: string, count: int64."""
+        """word: string (int64 where the items are integers), count: int64."""
+        if self.integers:
+            return pa.table([self.words.cast(pa.int64()), pa.array(self.counts)], schema=_INTEGER_SCHEMA)
         return pa.table([self.words, pa.array(self.counts)], schema=SCHEMA)
 
     def to_parquet(self) -> pa.Buffer:
         return to_parquet(self.to_table())
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> Vocabulary:
+    def from_table(cls, table: pa.Table, integers: bool = False) -> Vocabulary:
+        """Of a table of `to_table`, or of counts: then `integers` says whether the words are."""
+        integers = integers or pa.types.is_integer(table["word"].type)
         words = table["word"].combine_chunks()
         if isinstance(words, pa.ChunkedArray):
             words = pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.string())
-        return cls(words, table["count"].to_numpy().astype(np.int64))
+        return cls(words.cast(pa.string()), table["count"].to_numpy().astype(np.int64), integers)
 
     @classmethod
     def from_parquet(cls, data: bytes | pa.Buffer) -> Vocabulary:

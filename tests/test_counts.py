@@ -25,6 +25,7 @@ from pipeline.counts import (
 from pipeline.dead_letters import read_dead_letters
 from pipeline.errors import ArtifactError, InputError
 from pipeline.input_digests import changed_inputs
+from pipeline.readers import TextReader
 from pipeline.records import Records
 from pipeline.storage import open_storage
 from pipeline.tokenizers import open_tokenizer
@@ -66,9 +67,9 @@ def text_of(sentences: list[list[str]]) -> bytes:
 @given(corpora, st.integers(1, 200), st.sampled_from([1, 3, 16]))
 @settings(deadline=None)
 def test_counts_and_sentences_whatever_the_blocks(sentences, block_bytes, buckets):
-    tokenizer = open_tokenizer("whitespace")
+    reader = TextReader(open_tokenizer("whitespace"), LINE)
     units = units_of(text_of(sentences), block_bytes)
-    counted = [count_unit(unit, tokenizer, LINE) for unit in units]
+    counted = [count_unit(unit, reader) for unit in units]
     assert sum(unit.lines for unit in counted) == len(sentences)
     assert sum(unit.tokens for unit in counted) == sum(map(len, sentences))
 
@@ -98,7 +99,7 @@ def test_counts_and_sentences_whatever_the_blocks(sentences, block_bytes, bucket
     wanted = [kept for s in sentences if (kept := [ids[word] for word in s if word in ids])]
     found = []
     for unit, count in zip(units, counted):
-        encoded = encode_unit(unit, vocabulary, tokenizer, LINE, count.fingerprint)
+        encoded = encode_unit(unit, vocabulary, reader, count.fingerprint)
         tokens, offset = read_tokens(tokens_to_parquet(encoded.table))
         assert (len(tokens), len(offset) - 1) == (encoded.tokens, encoded.sentences)
         found += [tokens[i:j].tolist() for i, j in itertools.pairwise(offset)]
@@ -109,12 +110,12 @@ def test_a_large_text_is_counted_and_encoded():
     draw = random.Random(5)
     known = [f"word{i}" * draw.randint(1, 4) for i in range(60_000)]
     sentences = [draw.choices(known, k=draw.randint(0, 2500)) for _ in range(150)]
-    tokenizer = open_tokenizer("whitespace", max_sentence=700)
+    reader = TextReader(open_tokenizer("whitespace", max_sentence=700), LINE)
     (unit,) = units_of(text_of(sentences), 1 << 30)
-    counted = count_unit(unit, tokenizer, LINE)
+    counted = count_unit(unit, reader)
     assert as_dict(counted.table) == counter(sentences)
     vocabulary = Vocabulary.from_table(build_vocabulary([counted.table], 3))
-    tokens, offset = read_tokens(encode_unit_bytes(unit, vocabulary, tokenizer))
+    tokens, offset = read_tokens(encode_unit_bytes(unit, vocabulary, reader))
     ids = {word: i for i, word in enumerate(vocabulary.words.to_pylist())}
     pieces = [s[i : i + 700] for s in sentences for i in range(0, len(s), 700)]
     wanted = [kept for s in pieces if (kept := [ids[word] for word in s if word in ids])]
@@ -122,8 +123,8 @@ def test_a_large_text_is_counted_and_encoded():
     assert tokens.tolist() == [token for sentence in wanted for token in sentence]
 
 
-def encode_unit_bytes(unit, vocabulary, tokenizer):
-    return tokens_to_parquet(encode_unit(unit, vocabulary, tokenizer, LINE).table)
+def encode_unit_bytes(unit, vocabulary, reader):
+    return tokens_to_parquet(encode_unit(unit, vocabulary, reader).table)
 
 
 def test_a_crowded_table_finds_every_word():
@@ -185,14 +186,14 @@ def test_counted_unit_is_written_once_and_read_back(tmp_path):
     corpus.write_bytes(b"a b a\nbad \xff line\nc\n")
     records = Records(open_storage(str(tmp_path / "run")))
     (unit,) = plan_work_units([(str(corpus), corpus.stat().st_size)], 1 << 20)
-    tokenizer = open_tokenizer("whitespace")
-    made = counted_unit(records, "key", unit, tokenizer, LINE)
+    reader = TextReader(open_tokenizer("whitespace"), LINE)
+    made = counted_unit(records, "key", unit, reader)
     assert (made.lines, made.bad_lines, made.tokens, made.reused) == (3, 1, 4, False)
-    again = counted_unit(records, "key", unit, tokenizer, LINE)
+    again = counted_unit(records, "key", unit, reader)
     assert again.reused
     assert again.table.equals(made.table)
     assert (again.lines, again.fingerprint, again.bytes) == (3, made.fingerprint, made.bytes)
-    assert not counted_unit(records, "other key", unit, tokenizer, LINE).reused
+    assert not counted_unit(records, "other key", unit, reader).reused
 
     record = records.load("counts", "unit-00000", "other key")
     dead = read_dead_letters(records.read(record.artifacts[1])).to_pylist()
@@ -200,12 +201,12 @@ def test_counted_unit_is_written_once_and_read_back(tmp_path):
     assert list(changed_inputs(records)) == []
 
     (tmp_path / "run" / record.artifacts[0].path).write_bytes(b"x" * record.artifacts[0].size)
-    assert not counted_unit(records, "other key", unit, tokenizer, LINE).reused
+    assert not counted_unit(records, "other key", unit, reader).reused
 
     vocabulary = Vocabulary.from_table(build_vocabulary([made.table], 1))
-    shard = encoded_unit(records, "key", unit, vocabulary, tokenizer, LINE, made.fingerprint)
+    shard = encoded_unit(records, "key", unit, vocabulary, reader, made.fingerprint)
     assert (shard.tokens, shard.sentences, shard.reused) == (4, 2, False)
-    assert encoded_unit(records, "key", unit, vocabulary, tokenizer, LINE, made.fingerprint).reused
+    assert encoded_unit(records, "key", unit, vocabulary, reader, made.fingerprint).reused
     tokens, offset = read_tokens(records.read(shard.artifact))
     assert (tokens.tolist(), offset.tolist()) == ([0, 1, 0, 2], [0, 3, 4])
 
@@ -213,14 +214,14 @@ def test_counted_unit_is_written_once_and_read_back(tmp_path):
 @pytest.mark.parametrize("changed", [b"a b c\nd\n", b"a b\nc e\n", b"b a\nc d\n", b"a b\nc d e\n"])
 def test_changed_text_is_noticed_while_encoding(changed):
     (unit,) = units_of(b"a b\nc d\n", 1 << 20)
-    tokenizer = open_tokenizer("whitespace")
-    counted = count_unit(unit, tokenizer, LINE)
+    reader = TextReader(open_tokenizer("whitespace"), LINE)
+    counted = count_unit(unit, reader)
     vocabulary = Vocabulary.from_table(build_vocabulary([counted.table], 1))
     (unit,) = units_of(changed, 1 << 20)
     with pytest.raises(
         InputError, match="the input changed during the run: memory://counts/text from byte 0"
     ):
-        encode_unit(unit, vocabulary, tokenizer, LINE, counted.fingerprint)
+        encode_unit(unit, vocabulary, reader, counted.fingerprint)
 
 
 def test_vocabulary_bytes_and_lookup():

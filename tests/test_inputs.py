@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.input_digests import changed_inputs
 from pipeline.inputs import InputFile, match_inputs
 from pipeline.preview import first_sentences
+from pipeline.readers import TextReader
 from pipeline.records import Records
 from pipeline.storage import open_storage
 from pipeline.tokenizers import open_tokenizer
@@ -189,7 +190,7 @@ def test_plain_parts_and_gzip_hold_the_same_tokens(tmp_path, records):
     lines = [f"word{i % 97} x{i % 7} 한국{i % 3}\n".encode() for i in range(5000)]
     lines[70], lines[900] = b"bad \xff\n", b"long " * 100 + b"\n"
     text = b"\xef\xbb\xbf" + b"".join(lines)
-    tokenizer = open_tokenizer("whitespace")
+    reader = TextReader(open_tokenizer("whitespace"), 400)
     packed = file_of(tmp_path / "a.gz", gzip.compress(text))
     whole = file_of(tmp_path / "a", text)
     cut = len(b"".join(lines[:901])) + 3
@@ -200,11 +201,11 @@ def test_plain_parts_and_gzip_hold_the_same_tokens(tmp_path, records):
     for sources in ([(whole.uri, whole.size)], [(file.uri, file.size) for file in parts], pieces.sources):
         for block_bytes in (1000, 1 << 20):
             units = plan_work_units(sources, block_bytes)
-            counted = [count_unit(unit, tokenizer, 400) for unit in units]
+            counted = [count_unit(unit, reader) for unit in units]
             assert sum(unit.bad_lines for unit in counted) == 2
             assert sum(unit.lines for unit in counted) == 5000
             words = build_vocabulary([merge_counts([unit.table for unit in counted])], 2)
-            shards = [encode_unit(unit, Vocabulary.from_table(words), tokenizer, 400).table for unit in units]
+            shards = [encode_unit(unit, Vocabulary.from_table(words), reader).table for unit in units]
             found.add((str(words.to_pylist()), str(pa.concat_tables(shards).to_pylist())))
             offsets = [row["offset"] for u in counted if u.dead_letters for row in u.dead_letters.to_pylist()]
             if sources is pieces.sources or len(sources) == 1:
@@ -245,10 +246,10 @@ def test_compression_is_told_by_content(tmp_path):
 
 
 def test_first_sentences_of_plain_and_compressed_files(tmp_path):
-    tokenizer = open_tokenizer("whitespace")
+    reader = TextReader(open_tokenizer("whitespace"), 400)
     text = b"\xef\xbb\xbf\n \na b\nbad \xff\nc\n" + b"d e\n" * 100_000
     plain, packed = file_of(tmp_path / "a", text), file_of(tmp_path / "b", gzip.compress(text))
     expected = [["a", "b"], ["c"], ["d", "e"]]
-    assert first_sentences([plain], tokenizer) == first_sentences([packed], tokenizer) == expected
+    assert first_sentences([plain], reader) == first_sentences([packed], reader) == expected
     short = file_of(tmp_path / "c", b"\nlast")
-    assert first_sentences([short, packed], tokenizer, 2) == [["last"], ["a", "b"]]
+    assert first_sentences([short, packed], reader, 2) == [["last"], ["a", "b"]]

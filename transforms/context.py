@@ -9,9 +9,9 @@ from apache_beam.metrics import Metrics
 
 from pipeline.lock import Lock
 from pipeline.options import Options
+from pipeline.readers import Reader
 from pipeline.records import Artifact, Record, Records
 from pipeline.storage import Data
-from pipeline.tokenizers import Tokenizer, open_tokenizer
 
 NAMESPACE = "beam2vec"
 
@@ -23,12 +23,9 @@ class Context:
     records: Records
     keys: Mapping[str, str]
     options: Options
+    reader: Reader
+    """How the input becomes sentences."""
     lock_token: str = ""
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        options = self.options
-        return open_tokenizer(options.tokenizer, options.lowercase, options.max_sentence)
 
     def renew_lock(self) -> None:
         """Before a commit: OutputInUseError when another run has taken the output over."""

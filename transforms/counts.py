@@ -61,9 +61,7 @@ class CountUnit(beam.DoFn):
     def process(self, unit: WorkUnit) -> Iterator[KeyedCounts | TaggedOutput]:
         context = self.context
         context.renew_lock()
-        counts = counted_unit(
-            context.records, context.keys["counts"], unit, context.tokenizer, context.options.max_line_bytes
-        )
+        counts = counted_unit(context.records, context.keys["counts"], unit, context.reader)
         summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens)
         for name, metric in self.counters.items():
             metric.inc(getattr(summary, name))

@@ -51,8 +51,7 @@ class EncodeUnit(beam.DoFn):
             context.keys["tokens"],
             unit,
             self.shared.acquire(lambda: _open(context, vocabulary), tag=vocabulary.artifact.digest),
-            context.tokenizer,
-            context.options.max_line_bytes,
+            context.reader,
             counted_fingerprint(context.records, context.keys["counts"], unit),
         )
         progress.stage("Encode tokens", None, "B").advance(unit.size)

@@ -11,6 +11,7 @@ from apache_beam.pvalue import AsList
 
 from pipeline.counts import table_from_bytes
 from pipeline.errors import InputError
+from pipeline.fields import INTEGERS
 from pipeline.inputs import InputFile
 from pipeline.options import bad_line_limit
 from pipeline.preview import first_sentences
@@ -56,13 +57,13 @@ class Order(beam.DoFn):
             table = build_vocabulary(
                 map(table_from_bytes, tables), options.min_count, options.max_vocabulary, self._first_tokens()
             )
-            vocabulary = Vocabulary.from_table(table)
+            vocabulary = Vocabulary.from_table(table, integers=context.reader.items == INTEGERS)
             numbers = {"words": len(vocabulary), "tokens": vocabulary.tokens}
             record = context.make(STAGE, STAGE, "vocabulary/vocabulary.parquet", vocabulary.to_parquet(), numbers)
         yield VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
 
     def _first_tokens(self) -> list[str]:
-        sentences = first_sentences(self.first_files, self.context.tokenizer, 1)
+        sentences = first_sentences(self.first_files, self.context.reader, 1)
         return sentences[0] if sentences else []
 
     def _check_bad_lines(self, summaries: Sequence[UnitSummary]) -> None:

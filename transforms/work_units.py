@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.compressed import compression_of, unpack
+from pipeline.compressed import unpack
 from pipeline.inputs import InputFile
 from pipeline.work_units import TextSource, WorkUnit, plan_work_units
 from transforms.context import Context, counter
@@ -55,10 +55,11 @@ class UnpackFile(beam.DoFn):
 
     def process(self, element: IndexedFile) -> Iterator[FileSources | TaggedOutput]:
         index, file = element
-        if not compression_of(file):
-            yield index, (TextSource(file.uri, file.size),)
-            return
         context = self.context
+        source = context.reader.source(file)
+        if source is not None:
+            yield index, (source,)
+            return
         context.renew_lock()
         text = unpack(
             file, index, context.records, context.keys["text"], context.options.max_line_bytes,

@@ -1,0 +1,109 @@
+"""Rows of structured input: what a field may hold, and items as tokens.
+
+A field is text (tokenised; each of its lines is a sentence), or a list of
+strings or of integers (a sentence of items, taken as they are). Integers are
+counted by their decimal text, so that the same items make the same model in any
+format; only the `word` columns of vocabulary and checkpoints hold integers again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.tokenizers import Locate, Spans, Tokenizer, as_array, split_long
+
+TEXT, STRINGS, INTEGERS = "text", "strings", "integers"
+EXPECTED = {TEXT: "text", STRINGS: "a list of strings", INTEGERS: "a list of integers"}
+NULL = "null"
+_LARGEST = 2**63 - 1
+_NAMES = {str: "text", bool: "true or false", int: "a number", float: "a number", dict: "an object"}
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Some consecutive lines or rows of the corpus as sentences."""
+
+    lines: int
+    """Good ones."""
+    spans: Iterator[Spans]
+
+
+def items_of(value: Any) -> str | None:
+    """TEXT, STRINGS or INTEGERS where a JSON value shows which; "" for an empty list, None for no such value."""
+    if type(value) is str:
+        return TEXT
+    if type(value) is not list:
+        return None
+    types = set(map(type, value))
+    if not types:
+        return ""
+    return {frozenset({str}): STRINGS, frozenset({int}): INTEGERS}.get(frozenset(types))
+
+
+def wrong(value: Any, items: str) -> str | None:
+    """Why a JSON value cannot be a row of a corpus of `items`; None where it can."""
+    if items == TEXT:
+        found = type(value) is str
+    else:
+        found = type(value) is list and set(map(type, value)) <= {str if items == STRINGS else int}
+        if found and items == INTEGERS and value and (max(value) > _LARGEST or min(value) < -_LARGEST - 1):
+            return "an integer beyond 64 bits"
+    return None if found else NULL if value is None else f"{describe(value)} where {EXPECTED[items]} belongs"
+
+
+def describe(value: Any) -> str:
+    """A JSON value's type in words."""
+    if value is None:
+        return NULL
+    if type(value) is not list:
+        return _NAMES[type(value)]
+    return EXPECTED.get(items_of(value) or "") or ("a list of other or mixed types" if value else "an empty list")
+
+
+def text_spans(texts: list[str], place: Callable[[int], str], tokenizer: Tokenizer) -> Iterator[Spans]:
+    """Sentences of some texts; `place` names text i in messages."""
+    encoded = [text.encode() + b"\n" for text in texts]
+    ends = np.cumsum([len(text) for text in encoded])
+    return tokenizer.split(as_array(b"".join(encoded)), locate_rows(ends, place))
+
+
+def locate_rows(ends: np.ndarray, place: Callable[[int], str]) -> Locate:
+    """Names the row of a byte position, from where the rows end (int64 [n])."""
+    return lambda position: place(int(np.searchsorted(ends, position, side="right")))
+
+
+def item_spans(words: pa.LargeStringArray, offset: np.ndarray, max_sentence: int) -> Iterator[Spans]:
+    """Sentences of items: row j is words[offset[j]:offset[j + 1]]; empty strings are left out.
+
+    Args:
+      words: without nulls; offset: int64 [rows + 1], from 0.
+    """
+    n = len(words)
+    if not n:
+        return
+    _, offsets, data = words.buffers()
+    bound = np.frombuffer(offsets, np.int64)[words.offset : words.offset + n + 1]
+    start, end = bound[:-1], bound[1:]
+    filled = end > start
+    if not filled.all():
+        offset = np.concatenate([[0], np.cumsum(filled)])[offset]
+        start, end = start[filled], end[filled]
+    offset = offset[np.concatenate([[True], offset[1:] > offset[:-1]])]
+    if len(start):
+        yield Spans(as_array(data), start, end, split_long(np.ascontiguousarray(offset), max_sentence))
+
+
+def list_spans(rows: list[list], items: str, max_sentence: int) -> Iterator[Spans]:
+    """Sentences of lists of strings, or of integers of 64 bits."""
+    flat = [item for row in rows for item in row]
+    offset = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    if items == INTEGERS:
+        words = pa.array(flat, pa.int64()).cast(pa.large_string())
+    else:
+        words = pa.array(flat, pa.large_string())
+    return item_spans(words, offset, max_sentence)

@@ -1,0 +1,138 @@
+"""JSON lines: an object a line, one field of it the text or the items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from pipeline.dead_letters import DeadLetters
+from pipeline.errors import InputError
+from pipeline.fields import EXPECTED, TEXT, Portion, describe, items_of, list_spans, text_spans, wrong
+from pipeline.inputs import InputFile
+from pipeline.lines import Block
+from pipeline.readers import HEAD_BYTES, Reader, head_lines, line_blocks
+from pipeline.tokenizers import Spans
+from pipeline.work_units import TextRange
+
+NOT_JSON = "not JSON"
+_NO_FIELD = object()
+_LOOKED_AT = (1 << 20, 64 << 20)
+"""Bytes of a file in which its first row is sought."""
+_FILES, _ROWS = 20, 1000
+"""Files and rows of each that are looked into to learn what the field holds."""
+
+
+@dataclass(frozen=True)
+class JsonReader(Reader):
+    """One field of JSON lines. Dead letters: no JSON, no such field, null, another type; blank lines are none."""
+
+    def read(
+        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+    ) -> Iterator[Portion]:
+        for block in line_blocks(part, self.max_line_bytes, dead_letters, digests):
+            values, places, bad = self._values(block, dead_letters)
+
+            def place(row: int, block: Block = block, places: list[int] = places) -> str:
+                return block.locate(places[min(row, len(places) - 1)])
+
+            yield Portion(block.lines - bad, self._spans(values, place))
+
+    def preview(self, file: InputFile) -> list[list[str]]:
+        found: list[list[str]] = []
+        pick = picker(self.field)
+        for line in head_lines(file, HEAD_BYTES) or head_lines(file, _LOOKED_AT[-1]):
+            value = _parsed(line, pick)
+            if wrong(value, self.items) is None:
+                for spans in self._spans([value], lambda row: file.uri):
+                    found += spans.sentences()
+        return found
+
+    def _values(self, block: Block, dead_letters: DeadLetters) -> tuple[list, list[int], int]:
+        """(the field's values, where in the block their lines begin, bad lines)."""
+        pick, items, before = picker(self.field), self.items, dead_letters.count
+        values: list[Any] = []
+        places: list[int] = []
+        position = 0
+        for line in bytes(block.data).split(b"\n"):
+            if line and not line.isspace():
+                try:
+                    value = pick(orjson.loads(line))
+                    why = wrong(value, items) if value is not _NO_FIELD else f"no field {self.field}"
+                except orjson.JSONDecodeError as error:
+                    value, why = None, f"{NOT_JSON}: {error.msg}"
+                if why is None:
+                    values.append(value)
+                    places.append(position)
+                else:
+                    dead_letters.add(block.part.name(), block.place(position), why, line)
+            position += len(line) + 1
+        return values, places, dead_letters.count - before
+
+    def _spans(self, values: list, place: Callable[[int], str]) -> Iterator[Spans]:
+        if not values:
+            return iter(())
+        if self.items == TEXT:
+            return text_spans(values, place, self.tokenizer)
+        return list_spans(values, self.items, self.max_sentence)
+
+
+def picker(field: str) -> Callable[[Any], Any]:
+    """A function that takes the field out of a JSON value: by its name as it stands, else down the dots."""
+    parts = field.split(".")
+
+    def pick(row: Any) -> Any:
+        if type(row) is not dict:
+            return _NO_FIELD
+        value = row.get(field, _NO_FIELD)
+        if value is _NO_FIELD and len(parts) > 1:
+            value = row
+            for part in parts:
+                value = value.get(part, _NO_FIELD) if type(value) is dict else _NO_FIELD
+        return value
+
+    return pick
+
+
+def json_items(files: Sequence[InputFile], field: str) -> str:
+    """What the field holds, by the first rows that tell.
+
+    Raises:
+      InputError: no row among the first has it, or as something that can be read; names what is there.
+    """
+    pick = picker(field)
+    trouble = ""
+    for file in [file for file in files if file.size][:_FILES]:
+        lines = next((lines for size in _LOOKED_AT if (lines := head_lines(file, size))), [])
+        for line in lines[:_ROWS]:
+            value = _parsed(line, pick)
+            if items := items_of(value):
+                return items
+            trouble = trouble or _trouble(file, field, line, value)
+    if trouble:
+        raise InputError(trouble)
+    return TEXT
+
+
+def _parsed(line: bytes, pick: Callable[[Any], Any]) -> Any:
+    try:
+        return pick(orjson.loads(line))
+    except orjson.JSONDecodeError:
+        return _NO_FIELD
+
+
+def _trouble(file: InputFile, field: str, line: bytes, value: Any) -> str:
+    """What is wrong with the first line, in words."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return f"{file.uri} holds no JSON lines: {error.msg} in its first line, {line[:60].decode(errors='replace')!r}"
+    if type(row) is not dict:
+        return f"{file.uri} holds no objects with a field {field}: the first line is {describe(row)}"
+    if value is _NO_FIELD:
+        names = ", ".join(list(row)[:20]) or "no field at all"
+        return f"--field={field}: the first rows of {file.uri} do not have it; there are {names}"
+    allowed = ", ".join(EXPECTED.values())
+    return f"--field={field} holds {describe(value)} in the first rows of {file.uri}; allowed are {allowed}"

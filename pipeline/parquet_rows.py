@@ -1,0 +1,314 @@
+"""Parquet: row group by row group, the one column that holds the text or the items.
+
+For cutting, a file is as many bytes long as its column is when decoded. A row
+group begins where those before it end, and belongs to the range in which it
+begins, as a line does; so it is never cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import dead_letters as reasons
+from pipeline.dead_letters import DeadLetters
+from pipeline.errors import InputError
+from pipeline.fields import EXPECTED, INTEGERS, NULL, STRINGS, TEXT, Portion, item_spans, locate_rows
+from pipeline.input_digests import column_entry
+from pipeline.inputs import InputFile
+from pipeline.lines import read_exactly
+from pipeline.readers import Reader
+from pipeline.storage import open_storage, split_uri
+from pipeline.tokenizers import Spans, as_array
+from pipeline.work_units import TextRange, TextSource
+
+_BATCH_BYTES = 4 << 20
+"""About how much of the column is decoded at once."""
+_BUFFER_BYTES = 4 << 20
+_PREVIEW_ROWS = 64
+
+
+class RowGroup(NamedTuple):
+    number: int
+    rows: int
+    first_row: int
+    start: int
+    """Bytes of the decoded column before it."""
+    size: int
+
+
+@dataclass(frozen=True)
+class ParquetReader(Reader):
+    """One column of Parquet files. Dead letters (null, too long, not UTF-8) have the row's number as offset.
+
+    Memory: some batches of 4 MiB of the column, plus the longest row.
+    """
+
+    def source(self, file: InputFile) -> TextSource:
+        if not file.size:
+            return TextSource(file.uri, 0)
+        with _opened(file.uri) as parquet:
+            found = _column_items(file.uri, parquet.schema_arrow, self.field)
+            if found != self.items:
+                raise InputError(
+                    f"{file.uri} differs from the files before it: --field={self.field} is {EXPECTED[found]} in it, not"
+                    f" {EXPECTED[self.items]}"
+                )
+            groups = _row_groups(parquet, self.field)
+        return TextSource(file.uri, groups[-1].start + groups[-1].size if groups else 0)
+
+    def read(
+        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+    ) -> Iterator[Portion]:
+        with _opened(part.uri) as parquet:
+            groups = _row_groups(parquet, self.field)
+            if not groups or groups[-1].start + groups[-1].size != part.size:
+                raise InputError(f"{part.uri} changed while it was read; run again with --overwrite")
+            mine = [group for group in groups if part.start <= group.start < part.end]
+            for group in mine:
+                row = group.first_row
+                for array in _batches(part.uri, parquet, group, self.field):
+                    yield self._portion(part, row, array, dead_letters)
+                    row += len(array)
+            if digests is not None and mine:
+                found = [group_digest(part.uri, parquet.metadata, group.number, self.field) for group in mine]
+                digests[part.uri] = column_entry(self.field, mine[0].number, found)
+
+    def preview(self, file: InputFile) -> list[list[str]]:
+        found: list[list[str]] = []
+        if file.size:
+            with _opened(file.uri) as parquet:
+                for group in _row_groups(parquet, self.field)[:1]:
+                    array = next(_batches(file.uri, parquet, group, self.field)).slice(0, _PREVIEW_ROWS)
+                    portion = self._portion(TextRange(file.uri, 0, 0, 0), 0, array, DeadLetters())
+                    for spans in portion.spans:
+                        found += spans.sentences()
+        return found
+
+    def _portion(self, part: TextRange, row: int, array: pa.Array, dead_letters: DeadLetters) -> Portion:
+        """`array` holds the rows from `row` on."""
+        before = dead_letters.count
+        array = _decoded(array)
+        good = np.asarray(array.is_valid())
+        for i in np.flatnonzero(~good).tolist():
+            dead_letters.add(part.name(), row + i, NULL, b"")
+        spans = self._text if self.items == TEXT else self._lists
+        found = spans(part, row, array, good, dead_letters)
+        return Portion(len(array) - (dead_letters.count - before), found)
+
+    def _text(
+        self, part: TextRange, row: int, array: pa.Array, good: np.ndarray, dead_letters: DeadLetters
+    ) -> Iterator[Spans]:
+        values = array.cast(pa.large_binary())
+        long = good & (np.asarray(pc.fill_null(pc.binary_length(values), 0)) > self.max_line_bytes)
+        bad = [(int(i), reasons.TOO_LONG) for i in np.flatnonzero(long)]
+        if not _is_text(values):
+            kept = np.flatnonzero(good & ~long).tolist()
+            bad += [(i, reasons.NOT_UTF8) for i in kept if not _is_text(values.slice(i, 1))]
+        for i, why in sorted(bad):
+            good[i] = False
+            dead_letters.add(part.name(), row + i, why, values[i].as_py()[: reasons.SAMPLE_BYTES])
+        rows = row + np.flatnonzero(good)
+        if not len(rows):
+            return iter(())
+        values = values.filter(pa.array(good))
+        lines = pc.binary_join_element_wise(
+            values, pa.scalar(b"", pa.large_binary()), pa.scalar(b"\n", pa.large_binary())
+        )
+        _, offsets, data = lines.buffers()
+        bound = np.frombuffer(offsets, np.int64)[lines.offset : lines.offset + len(lines) + 1]
+        text = as_array(data)[bound[0] : bound[-1]]
+        return self.tokenizer.split(text, locate_rows(bound[1:] - bound[0], lambda i: _place(part, rows, i)))
+
+    def _lists(
+        self, part: TextRange, row: int, array: pa.Array, good: np.ndarray, dead_letters: DeadLetters
+    ) -> Iterator[Spans]:
+        array = array.cast(pa.large_list(array.type.value_type)).filter(pa.array(good))
+        rows = np.flatnonzero(good)
+        words, why = _words(_items(array), self.items)
+        if words is None:  # a bad item: find the rows that have one
+            fine = np.ones(len(array), bool)
+            for i in range(len(array)):
+                found, why = _words(_items(array.slice(i, 1)), self.items)
+                if found is None:
+                    fine[i] = False
+                    dead_letters.add(part.name(), row + int(rows[i]), why, b"")
+            array = array.filter(pa.array(fine))
+            words, _ = _words(_items(array), self.items)
+        bound = array.offsets.to_numpy()
+        return item_spans(words, bound - bound[0], self.max_sentence)
+
+
+def parquet_items(files: Sequence[InputFile], field: str) -> str:
+    """What the field holds, by the schema of the first file.
+
+    Raises:
+      InputError: that is no Parquet file, has no such column, or one of another type; names what is there.
+    """
+    file = next((file for file in files if file.size), None)
+    if file is None:
+        return TEXT
+    with _opened(file.uri) as parquet:
+        return _column_items(file.uri, parquet.schema_arrow, field)
+
+
+def group_digest(uri: str, metadata: pq.FileMetaData, group: int, field: str) -> str:
+    """32 hex digits over the stored bytes of the column in a row group."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(metadata, group, field):
+        begin = chunk.data_page_offset
+        if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+            begin = min(begin, chunk.dictionary_page_offset)
+        for position in range(begin, begin + chunk.total_compressed_size, _BUFFER_BYTES):
+            length = min(_BUFFER_BYTES, begin + chunk.total_compressed_size - position)
+            digest.update(read_exactly(uri, position, length))
+    return digest.hexdigest()[:32]
+
+
+def column_digests(uri: str, field: str) -> dict[int, str]:
+    """Row group -> digest, of a file as it is now; row groups without rows have none."""
+    with _opened(uri) as parquet:
+        groups = _row_groups(parquet, field)
+        return {group.number: group_digest(uri, parquet.metadata, group.number, field) for group in groups}
+
+
+@contextlib.contextmanager
+def _opened(uri: str) -> Iterator[pq.ParquetFile]:
+    root, path = split_uri(uri)
+    with open_storage(root).open(path) as file, _told(uri):
+        yield pq.ParquetFile(file, buffer_size=_BUFFER_BYTES)
+
+
+@contextlib.contextmanager
+def _told(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{uri} is no sound Parquet file: {error}; get the file again") from error
+
+
+def _path(schema: pa.Schema, field: str) -> list[str] | None:
+    """The column's name, or the names from struct to struct; None where there is none."""
+    if field in schema.names:
+        return [field]
+    parts = field.split(".")
+    if parts[0] not in schema.names:
+        return None
+    kind = schema.field(parts[0]).type
+    for part in parts[1:]:
+        if not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
+            return None
+        kind = kind.field(part).type
+    return parts
+
+
+def _column_items(uri: str, schema: pa.Schema, field: str) -> str:
+    """TEXT, STRINGS or INTEGERS by the column's type."""
+    path = _path(schema, field)
+    if path is None:
+        names = ", ".join(schema.names[:20]) or "none"
+        raise InputError(f"--field={field}: {uri} has no such column; there are {names}")
+    kind = schema.field(path[0]).type
+    for part in path[1:]:
+        kind = kind.field(part).type
+    if _is_string(kind):
+        return TEXT
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        if _is_string(kind.value_type):
+            return STRINGS
+        if pa.types.is_integer(kind.value_type):
+            return INTEGERS
+    raise InputError(f"--field={field} is {kind} in {uri}; allowed are {', '.join(EXPECTED.values())}")
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return (
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    )  # fmt: skip
+
+
+def _chunks(metadata: pq.FileMetaData, group: int, field: str) -> Iterator[Any]:
+    """Column chunks of the field: one, or several where lists or structs lie below."""
+    info = metadata.row_group(group)
+    for i in range(info.num_columns):
+        chunk = info.column(i)
+        if chunk.path_in_schema == field or chunk.path_in_schema.startswith(field + "."):
+            yield chunk
+
+
+def _row_groups(parquet: pq.ParquetFile, field: str) -> list[RowGroup]:
+    """The row groups that have rows."""
+    groups, start, row = [], 0, 0
+    for index in range(parquet.metadata.num_row_groups):
+        rows = parquet.metadata.row_group(index).num_rows
+        if rows:
+            size = max(1, sum(chunk.total_uncompressed_size for chunk in _chunks(parquet.metadata, index, field)))
+            groups.append(RowGroup(index, rows, row, start, size))
+            start, row = start + size, row + rows
+    return groups
+
+
+def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> Iterator[pa.Array]:
+    """The column of a row group, some thousand rows at a time."""
+    path = _path(parquet.schema_arrow, field)
+    if path is None:
+        raise InputError(f"{uri} has no column {field} any more; run again with --overwrite")
+    size = min(max(16, _BATCH_BYTES * group.rows // group.size), 1 << 16)
+    batches = parquet.iter_batches(size, row_groups=[group.number], columns=[".".join(path)], use_threads=False)
+    while True:
+        with _told(uri):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        array = batch.column(0)
+        for part in path[1:]:
+            array = pc.struct_field(array, part)
+        yield array
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    """Without dictionaries."""
+    if pa.types.is_dictionary(array.type):
+        return array.dictionary_decode()
+    return array
+
+
+def _items(array: pa.LargeListArray) -> pa.Array:
+    """All items of some lists, none of which is null."""
+    return _decoded(array.flatten())
+
+
+def _words(items: pa.Array, kind: str) -> tuple[pa.LargeStringArray | None, str]:
+    """(the items as strings, ""), or (None, why not)."""
+    if items.null_count:
+        return None, f"null in {EXPECTED[kind]}"
+    try:
+        if kind == INTEGERS:
+            return items.cast(pa.int64()).cast(pa.large_string()), ""
+        return items.cast(pa.large_binary()).cast(pa.large_string()), ""
+    except pa.ArrowInvalid:
+        return None, "an integer beyond 64 bits" if kind == INTEGERS else reasons.NOT_UTF8
+
+
+def _is_text(values: pa.Array) -> bool:
+    """Whether all are valid UTF-8."""
+    try:
+        values.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _place(part: TextRange, rows: np.ndarray, i: int) -> str:
+    return f"row {int(rows[min(i, len(rows) - 1)]):,} of {part.name()}"
