@@ -99,7 +99,7 @@ def _open_run(command: CommandLine, files: Sequence[InputFile], reader: Reader) 
     run = open_or_create(command.output, identity, command.overwrite)
     for note in run.notes:
         progress.say(note)
-    run.storage.sweep()
+    run.storage.sweep(older_than=60.0)  # with the lock held, what a dead run left half written
     return run
 
 
