@@ -23,6 +23,7 @@ MODELS = ("skipgram", "cbow")
 NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
 DEVICES = ("auto", "cpu", "gpu")
 BATCHES = ("stream", "stored")
+NORMAL_FORMS = ("nfc", "nfkc")
 INPUT_FORMATS = ("text", "jsonl", "parquet")
 
 LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
@@ -76,9 +77,13 @@ class Options:
         None, "model",
         "of JSON lines or Parquet: the field (a.b: b within a) that holds text, a list of strings or of integers",
         stage="counts", optional=True)
-    tokenizer: str = _option("whitespace", "model", "how lines become tokens: whitespace or module:function",
-                             stage="counts")
+    tokenizer: str = _option("whitespace", "model", "how lines become tokens: whitespace, unicode_words, characters, "
+                             "korean, japanese, chinese, or module:function", stage="counts")
     lowercase: bool = _option(False, "model", "lower-case the text first", stage="counts")
+    normalize: str | None = _option(None, "model", "bring the text into Unicode's normal form first", stage="counts",
+                                    choices=NORMAL_FORMS, optional=True)
+    stopwords: str | None = _option(None, "model", "a file of words, one a line, that are left out", stage="counts",
+                                    optional=True)
     max_sentence: int = _option(1000, "model", "longer lines are split into sentences of this many tokens",
                                 stage="counts", low=1, high=2**30)
     max_line_bytes: int = _option(128 << 20, "model", "longer lines go to the dead letters", stage="text",

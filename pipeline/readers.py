@@ -111,7 +111,9 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
     from pipeline.json_lines import JsonReader, json_items
     from pipeline.parquet_rows import ParquetReader, parquet_items
 
-    tokenizer = open_tokenizer(options.tokenizer, options.lowercase, options.max_sentence)
+    tokenizer = open_tokenizer(
+        options.tokenizer, options.lowercase, options.max_sentence, options.normalize or "", options.stopwords or ""
+    )
     if options.input_format == "text":
         if options.field is not None:
             raise InputError(f"--field={options.field} needs --input_format=jsonl or parquet")
@@ -129,7 +131,7 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
 
 def _refuse_text_options(options: Options, items: str) -> None:
     """Items are taken as they are: an option that would change text has no meaning for them."""
-    for name in ("tokenizer", "lowercase"):
+    for name in ("tokenizer", "lowercase", "normalize", "stopwords"):
         if getattr(options, name) != getattr(Options, name):
             raise InputError(
                 f"--{name} is for text, and --field={options.field} is {EXPECTED[items]}, taken as they are:"
@@ -141,4 +143,6 @@ def reader_identity(reader: Reader, options: Options) -> dict[str, Any]:
     """What the tokens depend on beside the input and the options: for stage keys and run.json."""
     if reader.items != TEXT:
         return {"name": "items", "items": reader.items}
-    return dict(tokenizer_identity(options.tokenizer, options.lowercase))
+    return tokenizer_identity(
+        options.tokenizer, options.lowercase, options.normalize or "", options.stopwords or ""
+    )

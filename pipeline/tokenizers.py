@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.kernels import text as kernels
+from pipeline.text_forms import as_array, lower, normal, normalize
 
 WHITE_SPACE = (
     *(*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)),
@@ -62,8 +63,14 @@ class Spans:
         return [words[i:j] for i, j in zip(self.sentence[:-1], self.sentence[1:])]
 
 
+@dataclass(frozen=True)
 class Tokenizer(abc.ABC):
     """Turns text into sentences of tokens. Holds only names and numbers, so it can be sent to a worker."""
+
+    lowercase: bool = False
+    max_sentence: int = 1000
+    normal_form: str = ""
+    """"nfc" or "nfkc", which text is brought into first; "" leaves it as it is."""
 
     @abc.abstractmethod
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
@@ -80,38 +87,90 @@ class Tokenizer(abc.ABC):
           InputError: the tokeniser is the user's and failed; names the line and what it did.
         """
 
+    @property
+    def users_function(self) -> str:
+        """The user's own function, of which nobody knows whether it is deterministic; "" for none."""
+        return ""
+
+    def prepared(self, text: np.ndarray) -> np.ndarray:
+        """The text (uint8) normalised and in lower case, as wanted; its lines stay lines."""
+        if self.normal_form:
+            text = normalize(text, self.normal_form)
+        return lower(text) if self.lowercase else text
+
+    def prepared_line(self, line: str) -> str:
+        """The same for one string."""
+        if self.normal_form:
+            line = normal(line, self.normal_form)
+        return line.lower() if self.lowercase else line
+
     def sentences(self, text: bytes) -> list[list[str]]:
         """All sentences of some text as Python strings, for messages and tests."""
         return [sentence for spans in self.split(as_array(text)) for sentence in spans.sentences()]
 
 
-def open_tokenizer(name: str, lowercase: bool = False, max_sentence: int = 1000) -> Tokenizer:
-    """The tokeniser that --tokenizer, --lowercase and --max_sentence describe.
+def open_tokenizer(
+    name: str, lowercase: bool = False, max_sentence: int = 1000, normal_form: str = "", stopwords: str = ""
+) -> Tokenizer:
+    """The tokeniser that --tokenizer, --lowercase, --max_sentence, --normalize and --stopwords describe.
 
     Raises:
-      InputError: there is no such tokeniser; a module:function cannot be imported.
+      InputError: there is no such tokeniser; it, or a module:function, cannot be imported; the
+        file of stop words cannot be read.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name](lowercase, max_sentence)
-    load_function(name)
-    return FunctionTokenizer(name, lowercase, max_sentence)
+    form = (lowercase, max_sentence, normal_form)
+    made: Tokenizer
+    if name == "whitespace":
+        made = WhitespaceTokenizer(*form)
+    elif name in ("unicode_words", "characters"):
+        from pipeline.unicode_words import UnicodeTokenizer
+
+        made = UnicodeTokenizer(*form, name)
+    elif name in BUILT_IN:
+        from pipeline.languages import DictionaryTokenizer
+
+        made = DictionaryTokenizer.checked(*form, name)
+    else:
+        load_function(name)
+        made = FunctionTokenizer(*form, name)
+    if stopwords:
+        from pipeline.stopwords import StopwordsTokenizer, read_stopwords
+
+        made = StopwordsTokenizer(*form, made, read_stopwords(stopwords, made))
+    return made
 
 
-def tokenizer_identity(name: str, lowercase: bool = False) -> dict[str, str]:
+def tokenizer_identity(
+    name: str, lowercase: bool = False, normal_form: str = "", stopwords: str = ""
+) -> dict[str, Any]:
     """What the tokens depend on beside the text: goes into stage keys and run.json.
 
     Returns:
       "name"; for a user's function also the "version" of its package and the "digest" of its file;
-      with lowercase also the Unicode version ("unicode").
+      for words of a dictionary the "versions" of its packages; for words and characters by Unicode
+      the digest of its "table"; with lowercase or a normal form the Unicode version ("unicode"); the
+      digest of the "stopwords".
     """
-    identity = {"name": name}
-    if name not in _BUILT_IN:
+    identity: dict[str, Any] = {"name": name}
+    if name in ("unicode_words", "characters"):
+        from pipeline.unicode_words import table_digest
+
+        identity["table"] = table_digest()
+    elif name not in BUILT_IN:
         module = inspect.getmodule(load_function(name)) or importlib.import_module(name.partition(":")[0])
         package = importlib.import_module(module.__name__.partition(".")[0])
         identity["version"] = str(getattr(package, "__version__", ""))
         identity["digest"] = _file_digest(module)
-    if lowercase:
+    elif name != "whitespace":
+        from pipeline.languages import versions
+
+        identity["versions"] = versions(name)
+    if lowercase or normal_form:
         identity["unicode"] = unicodedata.unidata_version
+    if stopwords:
+        from pipeline.stopwords import stopwords_digest
+
+        identity["stopwords"] = stopwords_digest(stopwords)
     return identity
 
 
@@ -119,12 +178,8 @@ def tokenizer_identity(name: str, lowercase: bool = False) -> dict[str, str]:
 class WhitespaceTokenizer(Tokenizer):
     """Tokens are what stands between the characters of WHITE_SPACE."""
 
-    lowercase: bool = False
-    max_sentence: int = 1000
-
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
-        if self.lowercase:
-            text = lower(text)
+        text = self.prepared(text)
         room, position = min(_ROOM, len(text) // 2 + 64), 0
         while position < len(text):
             start, end = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
@@ -143,37 +198,31 @@ class WhitespaceTokenizer(Tokenizer):
 
 
 @dataclass(frozen=True)
-class FunctionTokenizer(Tokenizer):
-    """A user's function(line: str) -> list[str], named "module:function".
+class LineTokenizer(Tokenizer):
+    """Tokens of a Python function, line by line. Empty strings among them are no tokens."""
 
-    It is given each line without its line end. Empty strings among its tokens are no tokens.
-    """
+    name: str = ""
 
-    name: str
-    lowercase: bool = False
-    max_sentence: int = 1000
+    @abc.abstractmethod
+    def tokens_of(self, lines: list[str]) -> Iterator[Any]:
+        """The tokens of each line, given without its line end."""
 
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
-        function, position = load_function(self.name), 0
-        while position < len(text):
-            stop = min(position + _BATCH_BYTES, len(text))
-            newline = kernels.find_newline(text, stop - 1, len(text))
-            stop = len(text) if newline < 0 else newline + 1
-            tokens, sentence = self._tokens(function, text[position:stop], position, locate)
-            position = stop
+        for position, piece in pieces(text, _BATCH_BYTES):
+            tokens, sentence = self._tokens(piece, position, locate)
             if tokens:
                 yield self._spans(tokens, sentence)
 
-    def _tokens(
-        self, function: Callable, text: np.ndarray, position: int, locate: Locate
-    ) -> tuple[list[str], list[int]]:
+    def _tokens(self, text: np.ndarray, position: int, locate: Locate) -> tuple[list[str], list[int]]:
         tokens: list[str] = []
         sentence = [0]
         lines = bytes(text).split(b"\n")
-        for line in lines if lines[-1] else lines[:-1]:
-            content = line.removesuffix(b"\r").decode()
+        lines = lines if lines[-1] else lines[:-1]
+        prepared = [self.prepared_line(line.removesuffix(b"\r").decode()) for line in lines]
+        results = self.tokens_of(prepared)
+        for line in lines:
             try:
-                found = function(content.lower() if self.lowercase else content)
+                found = next(results)
             except Exception as error:
                 raise InputError(
                     f"--tokenizer={self.name} failed on the line at {locate(position)}: "
@@ -207,7 +256,30 @@ class FunctionTokenizer(Tokenizer):
         return Spans(as_array(data), offset[:-1], offset[1:], cut)
 
 
-_BUILT_IN: dict[str, Callable[[bool, int], Tokenizer]] = {"whitespace": WhitespaceTokenizer}
+@dataclass(frozen=True)
+class FunctionTokenizer(LineTokenizer):
+    """A user's function(line: str) -> list[str], named "module:function"."""
+
+    @property
+    def users_function(self) -> str:
+        return self.name
+
+    def tokens_of(self, lines: list[str]) -> Iterator[Any]:
+        return map(load_function(self.name), lines)
+
+
+def pieces(text: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, part) of a text: whole lines of about `size` bytes together, or one longer line."""
+    position = 0
+    while position < len(text):
+        stop = min(position + size, len(text))
+        newline = kernels.find_newline(text, stop - 1, len(text))
+        stop = len(text) if newline < 0 else newline + 1
+        yield position, text[position:stop]
+        position = stop
+
+
+BUILT_IN = ("whitespace", "unicode_words", "characters", "korean", "japanese", "chinese")
 
 
 @functools.lru_cache(maxsize=64)
@@ -216,7 +288,7 @@ def load_function(name: str) -> Callable[[str], list[str]]:
     module, colon, function = name.partition(":")
     if not colon:
         raise InputError(
-            f"--tokenizer={name}: there is no such tokenizer; known are {', '.join(_BUILT_IN)}, "
+            f"--tokenizer={name}: there is no such tokenizer; known are {', '.join(BUILT_IN)}, "
             "and functions of your own as module:function"
         )
     try:
@@ -245,49 +317,6 @@ def split_long(sentence: np.ndarray, max_sentence: int) -> np.ndarray:
         return sentence
     out = np.empty(int((-(-lengths // max_sentence)).sum()) + 1, dtype=np.int64)
     return out[: kernels.split_long(sentence, max_sentence, out) + 1]
-
-
-def lower(text: np.ndarray) -> np.ndarray:
-    """Valid UTF-8 text (uint8) in lower case: what Python's str.lower makes of it, line by line.
-
-    Characters go through a table; a line with one whose lower case depends on its
-    neighbours (the final sigma) or is two characters goes through str.lower itself.
-    """
-    out = np.empty(len(text) + len(text) // 2 + 64, dtype=np.uint8)
-    read = written = 0
-    while read < len(text):
-        more, made = kernels.lower_text(text[read:], _lower_table(), out[written:])
-        read, written = read + more, written + made
-        if read < len(text):
-            # Back to the start of this line: newlines are single bytes before and after.
-            newline = kernels.find_last_newline(text, read)
-            read = newline + 1
-            written = kernels.find_last_newline(out, written) + 1
-            newline = kernels.find_newline(text, read, len(text))
-            stop = len(text) if newline < 0 else newline + 1
-            line = bytes(text[read:stop]).decode().lower().encode()
-            out[written : written + len(line)] = np.frombuffer(line, dtype=np.uint8)
-            read, written = stop, written + len(line)
-    return as_array(out[:written])
-
-
-@functools.cache
-def _lower_table() -> np.ndarray:
-    """int32 [0x110000], see `kernels.lower_text`."""
-    table = np.arange(0x110000, dtype=np.int32)
-    for point in range(0x80, 0x110000):
-        small = chr(point).lower()
-        if small != chr(point):
-            table[point] = ord(small) if len(small) == 1 else -1
-    table[0x3A3] = -1  # sigma: its lower case depends on whether a word ends there
-    return table
-
-
-def as_array(data: Any) -> np.ndarray:
-    """Bytes, a buffer or an array as read-only uint8, not copied; kernels are compiled for read-only text."""
-    array = np.frombuffer(data, dtype=np.uint8)
-    array.flags.writeable = False
-    return array
 
 
 def _has_surrogate(token: str) -> bool:

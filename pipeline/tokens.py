@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.readers import Reader
 from pipeline.records import Artifact, Record, Records
-from pipeline.tokenizers import FunctionTokenizer, Spans
+from pipeline.tokenizers import Spans
 from pipeline.vocabulary import Vocabulary
 from pipeline.word_table import fingerprint_text, new_state
 from pipeline.work_units import WorkUnit
@@ -165,6 +165,6 @@ def _not_the_same(unit: WorkUnit, reader: Reader) -> str:
     if last.name() != first.name():
         where += f" to {last.name()}"
     changed = f"the input changed during the run: {where}; run again with --overwrite"
-    if isinstance(reader.tokenizer, FunctionTokenizer):
-        return f"--tokenizer={reader.tokenizer.name} is not deterministic, or {changed}"
+    if function := reader.tokenizer.users_function:
+        return f"--tokenizer={function} is not deterministic, or {changed}"
     return changed

@@ -69,6 +69,15 @@ class WordTable:
             self._slots, self._entries, self._arena, state, tokens, lengths,
         )  # fmt: skip
 
+    def without(
+        self, spans: Spans, start: np.ndarray, end: np.ndarray, sentence: np.ndarray
+    ) -> tuple[int, int]:
+        """The tokens that are not in the table; see `kernels.drop_words`."""
+        return kernels.drop_words(
+            spans.buffer, spans.start, spans.end, spans.sentence,
+            self._slots, self._entries, self._arena, start, end, sentence,
+        )  # fmt: skip
+
     def values(self) -> np.ndarray:
         """int64 [n], each word's number."""
         return self._entries[: len(self), 3].astype(np.int64)

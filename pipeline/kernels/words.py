@@ -220,6 +220,33 @@ def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state,
 
 
 @kernel
+def drop_words(buffer, start, end, sentence, slots, entries, arena, out_start, out_end, out_sentence):
+    """Sentences without the words of the table; sentences that lose all their words are left out.
+
+    Args:
+      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
+      out_start, out_end: int64 [n], out_sentence: int64 [s + 1], filled.
+
+    Returns:
+      (tokens written, sentences written).
+    """
+    n, sentences = 0, 0
+    out_sentence[0] = 0
+    for j in range(sentence.shape[0] - 1):
+        for t in range(sentence[j], sentence[j + 1]):
+            first, last = _ends(buffer, start[t], end[t])
+            h = _hash(buffer, start[t], end[t], first, last)
+            entry, _ = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
+            if entry < 0:
+                out_start[n], out_end[n] = start[t], end[t]
+                n += 1
+        if n > out_sentence[sentences]:
+            sentences += 1
+            out_sentence[sentences] = n
+    return n, sentences
+
+
+@kernel
 def fill_slots(hashes, slots):
     """Write the slots anew from the words' hashes, which are all different words."""
     mask = np.uint64(slots.shape[0] - 1)

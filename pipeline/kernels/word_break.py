@@ -1,0 +1,202 @@
+"""Kernels that cut UTF-8 text into words (Unicode's word boundaries, UAX #29) and characters.
+
+A property table (uint8 [0x110000], see `pipeline.unicode_words`) gives each code
+point its Word_Break class in the low 5 bits, and three flags.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.kernels.compile import kernel
+
+CLASSES = (
+    "Other", "CR", "LF", "Newline", "Extend", "ZWJ", "Format", "Regional_Indicator", "Katakana", "Hebrew_Letter",
+    "ALetter", "Single_Quote", "Double_Quote", "MidNumLet", "MidLetter", "MidNum", "Numeric", "ExtendNumLet",
+)  # fmt: skip
+"""Word_Break's values; a code point's class is its value's place here. WSegSpace is Other: no word holds it."""
+PICTOGRAPH, ALPHANUMERIC, WHITE = 32, 64, 128
+"""Flags: Extended_Pictographic; Alphabetic or a number; white space."""
+FULL = -1
+
+_CR, _LF, _NEWLINE, _EXTEND, _ZWJ, _FORMAT, _RI, _KATAKANA, _HEBREW = 1, 2, 3, 4, 5, 6, 7, 8, 9
+_LETTER, _SINGLE, _DOUBLE, _MID_NUM_LET, _MID_LETTER, _MID_NUM, _NUMERIC, _EXTEND_NUM = 10, 11, 12, 13, 14, 15, 16, 17
+_CLASS = 31
+
+
+@kernel(inline="always")
+def _length(byte):
+    """Bytes of the character that begins with `byte`."""
+    return 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+
+
+@kernel(inline="always")
+def _property(text, i, table):
+    byte = text[i]
+    if byte < 0x80:
+        return table[byte]
+    if byte < 0xE0:
+        return table[(np.int32(byte) & 0x1F) << 6 | (np.int32(text[i + 1]) & 0x3F)]
+    if byte < 0xF0:
+        return table[
+            (np.int32(byte) & 0x0F) << 12 | (np.int32(text[i + 1]) & 0x3F) << 6 | (np.int32(text[i + 2]) & 0x3F)
+        ]
+    return table[
+        (np.int32(byte) & 0x07) << 18
+        | (np.int32(text[i + 1]) & 0x3F) << 12
+        | (np.int32(text[i + 2]) & 0x3F) << 6
+        | (np.int32(text[i + 3]) & 0x3F)
+    ]
+
+
+@kernel(inline="always")
+def _is_attached(kind):
+    """WB4: characters that belong to the one before them."""
+    return kind == _EXTEND or kind == _FORMAT or kind == _ZWJ
+
+
+@kernel(inline="always")
+def _is_letter(kind):
+    return kind == _LETTER or kind == _HEBREW
+
+
+@kernel
+def _following(text, i, table):
+    """Class of the next character at or after i that is not attached to one before it."""
+    while i < text.shape[0]:
+        kind = _property(text, i, table) & _CLASS
+        if not _is_attached(kind):
+            return kind
+        i += _length(text[i])
+    return np.uint8(_LF)
+
+
+@kernel
+def _joined(before, last, kind, text, after, table):
+    """Whether no boundary lies between `last` and `kind`; `before` stands before last, `after` follows kind."""
+    if _is_letter(last):
+        if _is_letter(kind) or kind == _NUMERIC or kind == _EXTEND_NUM:  # WB5, WB9, WB13a
+            return True
+        if kind == _MID_LETTER or kind == _MID_NUM_LET or kind == _SINGLE:  # WB6, WB7a
+            if last == _HEBREW and kind == _SINGLE:
+                return True
+            return _is_letter(_following(text, after, table))
+        return last == _HEBREW and kind == _DOUBLE and _following(text, after, table) == _HEBREW  # WB7b
+    if last == _NUMERIC:
+        if kind == _NUMERIC or _is_letter(kind) or kind == _EXTEND_NUM:  # WB8, WB10, WB13a
+            return True
+        if kind == _MID_NUM or kind == _MID_NUM_LET or kind == _SINGLE:  # WB12
+            return _following(text, after, table) == _NUMERIC
+        return False
+    if _is_letter(kind):
+        if last == _EXTEND_NUM:  # WB13b
+            return True
+        if last == _MID_LETTER or last == _MID_NUM_LET or last == _SINGLE:  # WB7
+            return _is_letter(before)
+        return last == _DOUBLE and kind == _HEBREW and before == _HEBREW  # WB7c
+    if kind == _NUMERIC:
+        if last == _EXTEND_NUM:  # WB13b
+            return True
+        return before == _NUMERIC and (last == _MID_NUM or last == _MID_NUM_LET or last == _SINGLE)  # WB11
+    if kind == _KATAKANA:
+        return last == _KATAKANA or last == _EXTEND_NUM  # WB13, WB13b
+    return kind == _EXTEND_NUM and (last == _KATAKANA or last == _EXTEND_NUM)  # WB13a
+
+
+@kernel
+def split_words(text, table, start, end, sentence):
+    """Words: what lies between two boundaries and holds a letter or a number.
+
+    Args:
+      text: uint8 [n], valid UTF-8; a sentence ends with a newline.
+      start, end: int64 [room]; sentence: int64 [room + 1]; filled.
+
+    Returns:
+      (tokens, sentences); (FULL, 0) where there is no room for all.
+    """
+    size, room = text.shape[0], start.shape[0]
+    tokens, sentences = 0, 0
+    sentence[0] = 0
+    begin, has_word = 0, False
+    before, last, previous = np.uint8(_LF), np.uint8(_LF), np.uint8(_LF)
+    flags = 0  # consecutive regional indicators
+    i = 0
+    while i < size:
+        found = _property(text, i, table)
+        kind = found & _CLASS
+        if kind == _LETTER and last == _LETTER and previous == _LETTER:  # most of all text
+            before = last
+            i += _length(text[i])
+            continue
+        after = i + _length(text[i])
+        hard = last == _CR or last == _LF or last == _NEWLINE
+        if _is_attached(kind) and not hard:
+            previous = kind
+            i = after
+            continue
+        if kind == _CR or kind == _LF or kind == _NEWLINE or hard:
+            joined = False
+        elif previous == _ZWJ and found & PICTOGRAPH:
+            joined = True
+        elif kind == _RI and last == _RI:
+            joined = flags % 2 == 1
+        else:
+            joined = _joined(before, last, kind, text, after, table)
+        flags = flags + 1 if kind == _RI else 0
+        if not joined:
+            if has_word:
+                if tokens == room:
+                    return FULL, 0
+                start[tokens], end[tokens] = begin, i
+                tokens += 1
+            begin, has_word = i, False
+            if kind == _LF and tokens > sentence[sentences]:
+                sentences += 1
+                sentence[sentences] = tokens
+        has_word = has_word or (found & ALPHANUMERIC != 0 and not _is_attached(kind))
+        before, last, previous = last, kind, kind
+        i = after
+    if has_word:
+        if tokens == room:
+            return FULL, 0
+        start[tokens], end[tokens] = begin, size
+        tokens += 1
+    if tokens > sentence[sentences]:
+        sentences += 1
+        sentence[sentences] = tokens
+    return tokens, sentences
+
+
+@kernel
+def split_characters(text, table, start, end, sentence):
+    """Characters that are not white space, each with the marks that follow it; otherwise as `split_words`."""
+    size, room = text.shape[0], start.shape[0]
+    tokens, sentences = 0, 0
+    sentence[0] = 0
+    opened = False
+    previous = np.uint8(_LF)
+    i = 0
+    while i < size:
+        found = _property(text, i, table)
+        kind = found & _CLASS
+        if opened and (_is_attached(kind) or (previous == _ZWJ and found & PICTOGRAPH)):
+            i += _length(text[i])
+            end[tokens - 1] = i
+        else:
+            opened = found & WHITE == 0
+            if opened:
+                if tokens == room:
+                    return FULL, 0
+                start[tokens] = i
+                tokens += 1
+            elif text[i] == 10 and tokens > sentence[sentences]:
+                sentences += 1
+                sentence[sentences] = tokens
+            i += _length(text[i])
+            if opened:
+                end[tokens - 1] = i
+        previous = kind
+    if tokens > sentence[sentences]:
+        sentences += 1
+        sentence[sentences] = tokens
+    return tokens, sentences

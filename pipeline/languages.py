@@ -1,0 +1,107 @@
+"""Words of Korean, Japanese and Chinese, which are not set apart by spaces, by libraries with dictionaries.
+
+Each is an extra of this package. What holds no letter and no number is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.tokenizers import LineTokenizer
+
+PACKAGES = {
+    "korean": ("kiwipiepy", "kiwipiepy_model"),
+    "japanese": ("fugashi", "unidic-lite"),
+    "chinese": ("jieba",),
+}
+"""Tokeniser -> the packages that decide its words."""
+
+_local = threading.local()
+_loading = threading.Lock()
+
+Split = Callable[[list[str]], Iterable[list[str]]]
+
+
+@dataclass(frozen=True)
+class DictionaryTokenizer(LineTokenizer):
+    """`korean` (kiwipiepy: morphemes), `japanese` (fugashi, UniDic: short units) or `chinese` (jieba: words)."""
+
+    @classmethod
+    def checked(cls, *fields: Any) -> DictionaryTokenizer:
+        """The tokeniser; InputError names the extra to install where its library is missing."""
+        made = cls(*fields)
+        _LOADERS[made.name]()
+        return made
+
+    def tokens_of(self, lines: list[str]) -> Iterator[Any]:
+        for words in _LOADERS[self.name]()(lines):
+            yield [word for word in words if any(map(str.isalnum, word))]
+
+
+def versions(name: str) -> dict[str, str]:
+    """Package -> version."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES[name]}
+
+
+def _missing(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"--tokenizer={name} needs {' and '.join(PACKAGES[name])} ({error}): pip install 'beam2vec[{name}]'"
+    )
+
+
+@functools.cache
+def _load_korean() -> Split:
+    try:
+        from kiwipiepy import Kiwi
+    except ImportError as error:
+        raise _missing("korean", error) from error
+    kiwi = Kiwi(num_workers=1)
+
+    def split(lines: list[str]) -> Iterator[list[str]]:
+        for line in lines:
+            yield [token.form for token in kiwi.tokenize(line)]
+
+    return split
+
+
+def _load_japanese() -> Split:
+    """A tagger a thread: it holds the sentence at work."""
+    try:
+        import fugashi
+        import unidic_lite  # noqa: F401  fugashi takes its dictionary from there
+    except ImportError as error:
+        raise _missing("japanese", error) from error
+    tagger = getattr(_local, "tagger", None)
+    if tagger is None:
+        tagger = _local.tagger = fugashi.Tagger()
+
+    def split(lines: list[str]) -> Iterator[list[str]]:
+        for line in lines:
+            yield [word.surface for word in tagger(line.replace("\0", " "))]
+
+    return split
+
+
+@functools.cache
+def _load_chinese() -> Split:
+    try:
+        import jieba
+    except ImportError as error:
+        raise _missing("chinese", error) from error
+    jieba.setLogLevel("WARNING")
+    with _loading:
+        jieba.initialize()
+    return lambda lines: map(jieba.lcut, lines)
+
+
+_LOADERS: dict[str, Callable[[], Split]] = {
+    "korean": _load_korean,
+    "japanese": _load_japanese,
+    "chinese": _load_chinese,
+}

@@ -1,0 +1,73 @@
+"""Stop words: tokens that are left out before anything is counted."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import ArtifactError, InputError
+from pipeline.storage import open_storage, split_uri
+from pipeline.tokenizers import Locate, Spans, Tokenizer, WhitespaceTokenizer
+from pipeline.word_table import WordTable
+
+
+@dataclass(frozen=True)
+class StopwordsTokenizer(Tokenizer):
+    """Another tokeniser's tokens without some words. Sentences are what remains of them."""
+
+    inner: Tokenizer = field(default_factory=WhitespaceTokenizer)
+    words: tuple[str, ...] = ()
+
+    @property
+    def users_function(self) -> str:
+        return self.inner.users_function
+
+    def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
+        table = _table(self.words)
+        for spans in self.inner.split(text, locate):
+            n = len(spans.start)
+            start, end, sentence = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n + 1, np.int64)
+            tokens, sentences = table.without(spans, start, end, sentence)
+            if tokens:
+                yield Spans(spans.buffer, start[:tokens], end[:tokens], sentence[: sentences + 1])
+
+
+@functools.lru_cache(maxsize=4)
+def _table(words: tuple[str, ...]) -> WordTable:
+    table = WordTable()
+    table.add(pa.array(words, pa.string()), np.ones(len(words), np.int64))
+    return table
+
+
+def read_stopwords(uri: str, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The words of a file, one a line, in the form into which the tokeniser brings its text; each once.
+
+    Raises:
+      InputError: the file cannot be read, is not UTF-8, or holds no word.
+    """
+    try:
+        text = _read(uri).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"--stopwords={uri} is not UTF-8 text at byte {error.start:,}") from None
+    words = dict.fromkeys(tokenizer.prepared_line(line.strip()) for line in text.split("\n"))
+    found = tuple(word for word in words if word)
+    if not found:
+        raise InputError(f"--stopwords={uri} holds no word: it should have one a line")
+    return found
+
+
+def stopwords_digest(uri: str) -> str:
+    return hashlib.sha256(_read(uri)).hexdigest()[:32]
+
+
+def _read(uri: str) -> bytes:
+    root, path = split_uri(uri)
+    try:
+        return open_storage(root).read(path)
+    except ArtifactError as error:
+        raise InputError(f"--stopwords={uri} cannot be read: {error}") from error

@@ -1,0 +1,72 @@
+"""Words and characters of any script, by Unicode's own tables, without a dictionary.
+
+The tables are those of the `regex` library; the rules are kernels, because a
+call for each word would be fifty times as slow.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import regex
+
+from pipeline.kernels import word_break as kernels
+from pipeline.tokenizers import WHITE_SPACE, Locate, Spans, Tokenizer, pieces, split_long
+
+_PIECE_BYTES = 1 << 17
+
+
+@dataclass(frozen=True)
+class UnicodeTokenizer(Tokenizer):
+    """`unicode_words`: Unicode's default word boundaries (UAX #29); a word holds a letter or a number.
+
+    Ideographs and Hiragana come one by one: for words of Chinese and Japanese there are tokenisers
+    with dictionaries. `characters`: all that is not white space, each with the marks that follow it.
+    """
+
+    name: str = "unicode_words"
+
+    def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
+        kernel: Callable = kernels.split_words if self.name == "unicode_words" else kernels.split_characters
+        table, room = property_table(), 1 << 15
+        for _, piece in pieces(self.prepared(text), _PIECE_BYTES):
+            while True:
+                start, end = np.empty(room, np.int64), np.empty(room, np.int64)
+                sentence = np.empty(room + 1, np.int64)
+                tokens, sentences = kernel(piece, table, start, end, sentence)
+                if tokens != kernels.FULL:
+                    break
+                room *= 2
+            if tokens:
+                cut = split_long(sentence[: sentences + 1], self.max_sentence)
+                yield Spans(piece, start[:tokens], end[:tokens], cut)
+
+
+@functools.cache
+def property_table() -> np.ndarray:
+    """uint8 [0x110000]: class and flags of each code point, see `kernels.word_break`; read-only."""
+    points = np.concatenate([np.arange(0xD800), np.arange(0xE000, 0x110000)])
+    everything = "".join(map(chr, points))
+
+    def having(pattern: str) -> np.ndarray:
+        found = [np.arange(*match.span()) for match in regex.finditer(f"[{pattern}]+", everything)]
+        return points[np.concatenate(found)]
+
+    table = np.zeros(0x110000, np.uint8)
+    for number, name in enumerate(kernels.CLASSES):
+        if number:
+            table[having(rf"\p{{Word_Break={name}}}")] = number
+    table[having(r"\p{Extended_Pictographic}")] |= kernels.PICTOGRAPH
+    table[having(r"\p{Alphabetic}\p{N}")] |= kernels.ALPHANUMERIC
+    table[list(WHITE_SPACE)] |= kernels.WHITE
+    table.flags.writeable = False
+    return table
+
+
+def table_digest() -> str:
+    """Changes when Unicode changes a character's properties, and not with every version of the library."""
+    return hashlib.sha256(property_table().tobytes()).hexdigest()[:16]
