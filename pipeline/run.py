@@ -114,6 +114,10 @@ class Run:
         record = self._record("vocabulary", "vocabulary")
         return Vocabulary.from_parquet(self.records.read(record.artifacts[0])).to_table()
 
+    def vocabulary_tokens(self) -> int:
+        """How many tokens of the corpus are words of the vocabulary."""
+        return self._record("vocabulary", "vocabulary").numbers["tokens"]
+
     def unigram(self) -> UnigramDistribution:
         """What negatives are drawn from, and how subsampling thins words."""
         data = self.records.read(self._record("unigram", "unigram").artifacts[0])
@@ -126,7 +130,7 @@ class Run:
     def shards(self) -> list[batches.BatchShard]:
         """The corpus as token ids, by reference; InputError unless all of it has been encoded."""
         unigram = self._record("unigram", "unigram").artifacts[0]
-        wanted = self._record("vocabulary", "vocabulary").numbers["tokens"]
+        wanted = self.vocabulary_tokens()
         sampling = batches.Sampling.of(self.options)
         stored = self._stored()
         shards: list[batches.BatchShard] = []

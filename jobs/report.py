@@ -1,0 +1,53 @@
+"""Write a report about a run: one HTML file that opens anywhere, without a network.
+
+    python -m jobs.report --run=runs/first
+    python -m jobs.report --run=runs/first --against=runs/second --to=compared.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs.arguments import add_judged, listed, reading_parser
+from jobs.running import run_command
+from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.report.data import Judged
+from pipeline.report.page import report
+from pipeline.run import Run
+from pipeline.storage import open_storage, split_uri
+
+PATH = "report.html"
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(list(arguments))
+    judged = Judged(
+        [read_pairs(uri) for uri in listed(options.pairs)],
+        [read_analogies(uri) for uri in listed(options.analogies)],
+        options.most_frequent, not options.match_case,
+    )  # fmt: skip
+    first = Run.open(options.run)
+    runs = [(first, first.checkpoint(options.step))]
+    if options.against:
+        second = Run.open(options.against)
+        runs.append((second, second.checkpoint()))
+    page = report(runs, judged)
+    root, path = split_uri(options.to) if options.to else (options.run, PATH)
+    open_storage(root).put(path, page)
+    print(open_storage(root).uri(path))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser, group = reading_parser("jobs.report", __doc__ or "")
+    group.add_argument("--against", metavar="DIR", help="a second run to set beside it")
+    add_judged(parser.add_argument_group("evaluation (as in jobs.evaluate)"), MOST_FREQUENT)
+    output = parser.add_argument_group("output")
+    output.add_argument("--to", metavar="FILE", help=f"where to write (default: {PATH} in the run's folder)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("jobs.report", main))

@@ -1,0 +1,80 @@
+"""Two runs set against each other: what was asked of them, and whether they learned the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import average_ranks
+from pipeline.quality import Vectors
+from pipeline.report.data import rounded
+from pipeline.run import Run
+
+WORDS = 1000
+"""Frequent words of both runs whose neighbourhoods are compared."""
+NEAREST = 10
+_SHOWN = 10
+
+
+def compare(runs: tuple[Run, Run], digests: tuple[str, str], known: tuple[Vectors, Vectors]) -> dict[str, Any]:
+    """Differences in configuration and input, agreement of digests, and of neighbourhoods."""
+    first, second = (run.identity for run in runs)
+    return {
+        "same_digest": digests[0] == digests[1],
+        "same_input": first["inputs"] == second["inputs"],
+        "config": _differences(*({**one["options"]["model"], **one["options"]["layout"]} for one in (first, second))),
+        "versions": _differences(first.get("versions", {}), second.get("versions", {})),
+        "neighborhoods": neighborhoods(*known),
+    }
+
+
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[list[Any]]:
+    names = [*first, *(name for name in second if name not in first)]
+    return [[name, first.get(name), second.get(name)] for name in names if first.get(name) != second.get(name)]
+
+
+def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
+    """How alike two models see the words they share; None where those are too few.
+
+    For each of the most frequent shared words: Spearman's correlation of its cosines
+    to all the others, and the share of its nearest words that are nearest in both.
+    """
+    rows = _shared(first, second)
+    if len(rows) < NEAREST + 2:
+        return None
+    cosines = [_cosines(known.vectors[rows[:, side]]) for side, known in enumerate((first, second))]
+    own = np.arange(len(rows))
+    correlation, overlap = np.empty(len(rows)), np.empty(len(rows))
+    for i in own:
+        others = own != i
+        a, b = (cosine[i, others] for cosine in cosines)
+        correlation[i] = np.corrcoef(average_ranks(a), average_ranks(b))[0, 1]
+        nearest = [set(np.argsort(-values, kind="stable")[:NEAREST].tolist()) for values in (a, b)]
+        overlap[i] = len(nearest[0] & nearest[1]) / NEAREST
+    words = first.words
+    order = np.argsort(correlation, kind="stable")
+    named = [[words[int(rows[i, 0])].as_py(), round(float(correlation[i]), 3)] for i in order]
+    return {
+        "words": len(rows),
+        "correlation": rounded([np.nanmean(correlation)], 4)[0],
+        "overlap": rounded([overlap.mean()], 4)[0],
+        "quartiles": rounded(np.nanquantile(correlation, [0.25, 0.5, 0.75]), 4),
+        "least": named[:_SHOWN],
+        "most": named[::-1][:_SHOWN],
+    }
+
+
+def _shared(first: Vectors, second: Vectors) -> np.ndarray:
+    """int64 [n, 2]: rows of the shared words among the most frequent of both, in the first one's order."""
+    there = {word: row for row, word in enumerate(second.words[: 4 * WORDS].to_pylist())}
+    words = first.words[: 4 * WORDS].to_pylist()
+    found = [(row, there[word]) for row, word in enumerate(words) if word in there]
+    return np.array(found[:WORDS], np.int64).reshape(-1, 2)
+
+
+def _cosines(vectors: np.ndarray) -> np.ndarray:
+    length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
+    unit = vectors / np.where(length == 0, 1, length)
+    return unit @ unit.T

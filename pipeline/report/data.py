@@ -1,0 +1,240 @@
+"""What a report shows of one run, as JSON values: each section by itself, small enough for a page."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.checkpoints import CheckpointRef
+from pipeline.dead_letters import read_dead_letters
+from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
+from pipeline.parquet import from_parquet
+from pipeline.projection import project
+from pipeline.quality import Vectors, evaluation_of
+from pipeline.run import Run
+from pipeline.schedule import Schedule
+from pipeline.timings import read_timings
+
+MAP_WORDS = 2000
+CURVE_POINTS = 240
+"""Points of a plot over ranks, at equal distances on a logarithmic axis."""
+SHOWN_WORDS = 8
+NEIGHBORS = 6
+_MAP_NEIGHBORS = 5
+_MAP_NEIGHBOR_WORDS = 20_000
+_COUNTED_BYTES = 16 << 20
+"""Word counts up to this size are added up again, for the words below the cut-off."""
+_DEAD_LETTERS = 50
+_INPUTS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What the vectors are evaluated on."""
+
+    pairs: Sequence[WordPairs] = ()
+    analogies: Sequence[Analogies] = ()
+    most_frequent: int = MOST_FREQUENT
+    ignore_case: bool = True
+
+
+def collect(run: Run, ref: CheckpointRef, known: Vectors, judged: Judged | None = None) -> dict[str, Any]:
+    """Everything a report shows of a run.
+
+    Args:
+      known: the vectors of this checkpoint.
+    """
+    counts = run.vocabulary()["count"].to_numpy()
+    judged = judged or Judged()
+    return {
+        "uri": run.uri,
+        "facts": facts(run, ref, counts),
+        "config": {**run.identity["options"]["model"], **run.identity["options"]["layout"]},
+        "versions": run.identity.get("versions", {}),
+        "inputs": inputs(run),
+        "curve": curve(run),
+        "speed": speed(run),
+        "zipf": zipf(run, counts),
+        "unigram": unigram(run, counts),
+        "neighbors": neighbors(known, counts),
+        "map": word_map(known, counts),
+        "evaluation": evaluation_of(
+            known, judged.pairs, judged.analogies, judged.most_frequent, judged.ignore_case
+        ),
+        "stages": stages(run),
+        "dead": dead_letters(run),
+    }  # fmt: skip
+
+
+def facts(run: Run, ref: CheckpointRef, counts: np.ndarray) -> dict[str, Any]:
+    """The few numbers at the top."""
+    options, tokens = run.options, int(counts.sum())
+    schedule = Schedule(
+        tokens, options.batch_size, options.epochs, options.initial_learning_rate, options.damping
+    )  # fmt: skip
+    metrics = run.metrics()
+    loss = float(metrics["loss"][-1].as_py()) if metrics.num_rows else None
+    return {
+        "digest": ref.digest, "step": ref.step, "steps": schedule.steps, "words": ref.words, "dims": ref.dims,
+        "tokens": tokens, "corpus_tokens": _sum_of(run, "counts", "tokens"), "loss": loss,
+        "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model], "epochs": options.epochs,
+    }  # fmt: skip
+
+
+def inputs(run: Run) -> dict[str, Any]:
+    files = run.identity["inputs"]
+    first = [{"uri": file["uri"], "size": file["size"]} for file in files[:_INPUTS]]
+    return {"files": len(files), "bytes": sum(file["size"] for file in files), "first": first}
+
+
+def curve(run: Run) -> dict[str, list[float | None]]:
+    """Loss and learning rate by the number of tokens passed over."""
+    table = run.metrics()
+    names = {"tokens": _passed(run, table), "loss": table["loss"], "rate": table["learning_rate"]}
+    if "holdout_loss" in table.column_names:
+        names["holdout"] = table["holdout_loss"]
+    return {name: rounded(values) for name, values in names.items()}
+
+
+def speed(run: Run) -> dict[str, list[float | None]]:
+    """Words per second by the number of tokens passed over, between the moments that were clocked.
+
+    Steps are trained in blocks, whose points share a time; a resumed run begins at 0 again.
+    """
+    table = run.metrics()
+    passed, clock = _passed(run, table), table["seconds"].to_numpy()
+    last = np.flatnonzero(np.diff(clock, append=-1.0) != 0)
+    passed, clock = passed[last], clock[last]
+    took = np.diff(clock, prepend=0.0)
+    took = np.where(took < 0, clock, took)
+    good = took > 0
+    words = np.diff(passed, prepend=0.0)[good] / took[good]
+    return {"tokens": rounded(passed[good]), "words": rounded(words)}
+
+
+def _passed(run: Run, table: pa.Table) -> np.ndarray:
+    """float64 [n]: token positions of all epochs up to each point of the loss curve."""
+    tokens = run.vocabulary_tokens()
+    return table["epoch"].to_numpy() * float(tokens) + table["position"].to_numpy()
+
+
+def stages(run: Run) -> list[dict[str, Any]]:
+    """Seconds of each stage, in order; [] where they were not kept."""
+    timings = read_timings(run.records, run.key("checkpoints"))
+    return [{"name": name, "seconds": seconds} for name, seconds in timings.items()]
+
+
+def zipf(run: Run, counts: np.ndarray) -> dict[str, Any]:
+    """Occurrences by rank, and where the vocabulary was cut off."""
+    options = run.options
+    everything = _all_counts(run)
+    whole = everything is not None and len(everything) >= len(counts)
+    values = everything if everything is not None and whole else counts
+    ranks = log_spaced(len(values))
+    return {
+        "rank": (ranks + 1).tolist(), "count": values[ranks].tolist(), "whole": whole, "words": len(values),
+        "kept": len(counts), "min_count": options.min_count, "max_vocabulary": options.max_vocabulary,
+    }  # fmt: skip
+
+
+def _all_counts(run: Run) -> np.ndarray | None:
+    """Counts of all words, falling, those below --min_count too; None where they are too many to add up again."""
+    artifacts = [r.artifacts[0] for r in run.records.all("counts") if r.key == run.key("counts") and r.artifacts]
+    if not artifacts or sum(artifact.size for artifact in artifacts) > _COUNTED_BYTES:
+        return None
+    table = pa.concat_tables([from_parquet(run.records.read(a)).replace_schema_metadata(None) for a in artifacts])
+    if len(artifacts) > 1:
+        table = table.group_by("word").aggregate([("count", "sum")]).rename_columns(["word", "count"])
+    return np.sort(table["count"].to_numpy())[::-1]
+
+
+def unigram(run: Run, counts: np.ndarray) -> dict[str, Any]:
+    """Probability of each rank in the text and among negatives, and how many of its tokens are kept."""
+    made = run.unigram()
+    ranks = log_spaced(len(counts))
+    share = counts / counts.sum()
+    kept = (made.keep.astype(np.float64) + 1) / 2**32
+    return {
+        "rank": (ranks + 1).tolist(), "before": rounded(share[ranks]), "after": rounded(made.probability[ranks]),
+        "keep": rounded(kept[ranks]), "kept_tokens": rounded([float((share * kept).sum())])[0],
+        "power": run.options.power, "subsample": run.options.subsample,
+    }  # fmt: skip
+
+
+def neighbors(known: Vectors, counts: np.ndarray) -> dict[str, list[Any]]:
+    """Nearest words of some frequent words and of some rare ones."""
+    shown = {"frequent": frequent_rows(known.words), "rare": rare_rows(known.words)}
+    return {
+        name: [
+            {"word": known.words[row].as_py(), "count": int(counts[row]), "near": [[w, round(c, 3)] for w, c in near]}
+            for row, near in zip(rows, known.neighbors(rows, NEIGHBORS))
+        ]
+        for name, rows in shown.items()
+    }
+
+
+def frequent_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
+    """Frequent words that are not grammar: letters only, some length, after the most frequent, some way apart."""
+    first = min(100, len(words) // 4)
+    texts = words[first : first + 50 * count].to_pylist()
+    good = [first + i for i, word in enumerate(texts) if len(word) > 3 and word.isalpha()]
+    return good[:: max(1, len(good) // count)][:count]
+
+
+def rare_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
+    """Words from the last tenth of the vocabulary, letters only where there are such, evenly apart."""
+    first = len(words) - max(min(len(words), count), len(words) // 10)
+    last = words[first : first + 5000].to_pylist()
+    good = [first + i for i, word in enumerate(last) if len(word) > 3 and word.isalpha()]
+    rows = good or list(range(first, first + len(last)))
+    return rows[:: max(1, len(rows) // count)][:count]
+
+
+def word_map(known: Vectors, counts: np.ndarray) -> dict[str, Any]:
+    """The most frequent words in the plane, with a few neighbours of each."""
+    size = min(MAP_WORDS, len(known.words))
+    points = project(known.vectors[:size])
+    among = Vectors(known.words[:_MAP_NEIGHBOR_WORDS], known.vectors[:_MAP_NEIGHBOR_WORDS])
+    near = among.neighbors(range(size), _MAP_NEIGHBORS) if size else []
+    return {
+        "words": known.words[:size].to_pylist(), "counts": counts[:size].tolist(),
+        "x": rounded(points[:, 0], 4), "y": rounded(points[:, 1], 4), "near": [[w for w, _ in one] for one in near],
+    }  # fmt: skip
+
+
+def dead_letters(run: Run) -> dict[str, Any]:
+    """How many lines could not be read, and the first of them."""
+    tables = []
+    for stage in ("text", "counts"):
+        for record in run.records.all(stage):
+            if record.key == run.key(stage):
+                tables += [a for a in record.artifacts if a.path.startswith("dead_letters/")]
+    rows: list[dict[str, Any]] = []
+    for artifact in tables:
+        if len(rows) < _DEAD_LETTERS:
+            rows += read_dead_letters(run.records.read(artifact)).slice(0, _DEAD_LETTERS - len(rows)).to_pylist()
+    for row in rows:
+        row["sample"] = row["sample"][:80].decode("utf-8", "backslashreplace")
+    bad = _sum_of(run, "counts", "bad_lines") + _sum_of(run, "text", "bad_lines")
+    return {"bad_lines": bad, "lines": _sum_of(run, "counts", "lines"), "rows": rows}
+
+
+def _sum_of(run: Run, stage: str, number: str) -> int:
+    return sum(record.numbers.get(number, 0) for record in run.records.all(stage) if record.key == run.key(stage))
+
+
+def log_spaced(size: int, points: int = CURVE_POINTS) -> np.ndarray:
+    """int64: rows from 0 to size - 1, at about equal distances on a logarithmic axis."""
+    if size <= points:
+        return np.arange(size)
+    return np.unique(np.rint(np.logspace(0, math.log10(size), points)).astype(np.int64) - 1)
+
+
+def rounded(values: Any, digits: int = 5) -> list[float | None]:
+    """Numbers of so many digits, as JSON knows them: None where one is not finite."""
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in np.asarray(values).tolist()]

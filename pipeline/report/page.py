@@ -1,0 +1,39 @@
+"""The page: collected values put into HTML with its own style and script, in one file."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.checkpoints import CheckpointRef
+from pipeline.quality import Vectors
+from pipeline.report.comparison import compare
+from pipeline.report.data import Judged, collect
+from pipeline.run import Run
+
+_PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
+
+
+def report(runs: Sequence[tuple[Run, CheckpointRef]], judged: Judged | None = None) -> bytes:
+    """The HTML of a report on one run, or on two."""
+    known = [Vectors.read(run, ref) for run, ref in runs]
+    data: dict[str, Any] = {
+        "runs": [collect(run, ref, vectors, judged) for (run, ref), vectors in zip(runs, known)],
+        "comparison": None,
+    }
+    if len(runs) == 2:
+        (a, first), (b, second) = runs
+        data["comparison"] = compare((a, b), (first.digest, second.digest), (known[0], known[1]))
+    return render(data)
+
+
+def render(data: dict[str, Any]) -> bytes:
+    """The page around its data; nothing in the data can end the script element that holds it."""
+    files = importlib.resources.files("pipeline.report")
+    page = (files / "page.html").read_text("utf-8")
+    for place, name in _PARTS.items():
+        page = page.replace(place, (files / name).read_text("utf-8"))
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return page.replace("/*DATA*/", text.replace("<", "\\u003c")).encode("utf-8", "backslashreplace")

@@ -1,0 +1,48 @@
+"""A headless Chromium for tests of pages, driven by Selenium; skipped with a reason where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_SWITCHES = (
+    "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+    "disable-component-update", "disable-sync", "disable-dev-shm-usage",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Any]:
+    """A browser of its own profile that keeps what pages write to the console."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no Chromium with chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for switch in (*_SWITCHES, f"user-data-dir={profile}"):
+            options.add_argument(f"--{switch}")
+        opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        try:
+            yield opened
+        finally:
+            opened.quit()
+
+
+def open_page(opened: Any, path: pathlib.Path, width: int, height: int, dark: bool) -> None:
+    """Show a local file on a screen of this size and theme."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+    opened.get(path.as_uri())

@@ -1,0 +1,176 @@
+"""jobs.report: the page opens in a real browser, with nothing from the network, and shows what the run has."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+
+from pipeline import Run
+from pipeline.quality import Vectors
+from pipeline.report.comparison import neighborhoods
+from pipeline.report.data import log_spaced, rounded
+from pipeline.report.page import render
+from pipeline.timings import add_timings, read_timings
+from tests.browser import browser, open_page
+from tests.commands import TINY, run, train, write_corpus
+
+ODD_WORD = "</script><b>&\"'ünïcode"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two runs, `a` and `b`, on a text with a bad line and with a word that looks like HTML."""
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = write_corpus(folder / "corpus.txt")
+    with corpus.open("ab") as file:
+        file.write(f"{ODD_WORD} again {ODD_WORD} again\n".encode() * 20 + b"bad \xff line\n")
+    for name, more in [("a", []), ("b", ["--dims=8", "--window=2", "--batches=stored"])]:
+        outcome = train(f"--input={corpus}", f"--output={folder / name}", *TINY, *more)
+        assert outcome.status == 0, outcome.stderr
+    words = Run.open(str(folder / "a")).words()
+    (folder / "pairs.tsv").write_text("".join(f"{words[i]}\t{words[2 * i + 1]}\t{i}\n" for i in range(12)), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(folder):
+    outcome = run("jobs.report", f"--run={folder / 'a'}", f"--pairs={folder / 'pairs.tsv'}")
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.stdout.strip() == str(folder / "a" / "report.html")
+    return folder / "a" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def both(folder):
+    to = folder / "pages" / "both.html"
+    outcome = run("jobs.report", f"--run={folder / 'a'}", f"--against={folder / 'b'}", f"--to={to}")
+    assert outcome.status == 0, outcome.stderr
+    return to
+
+
+def data_of(page):
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)[1])
+
+
+def test_page_names_nothing_outside_itself(one, both):
+    for page in (one, both):
+        text = page.read_text("utf-8")
+        assert not re.search(r"(src|href)\s*=|@import|url\(|fetch\(|XMLHttpRequest", text)
+        assert page.stat().st_size < 6e6
+
+
+def test_data_is_that_of_the_run(folder, one):
+    made = Run.open(str(folder / "a"))
+    shown = data_of(one)["runs"][0]
+    assert shown["facts"]["digest"] == made.checkpoint().digest
+    assert shown["facts"]["words"] == len(made.words())
+    assert shown["map"]["words"] == made.words()
+    assert shown["config"]["dims"] == 12
+    assert shown["evaluation"]["pairs"][0]["pairs"] == 12
+    assert shown["dead"]["bad_lines"] == 1
+    assert shown["dead"]["rows"][0]["sample"].startswith("bad \\xff")
+    assert shown["zipf"]["whole"]
+    assert shown["unigram"]["after"][0] == pytest.approx(made.unigram().probability[0], rel=1e-4)
+    assert len(shown["curve"]["loss"]) == made.metrics().num_rows
+
+
+def test_comparison_tells_differences(both):
+    found = data_of(both)["comparison"]
+    assert {name for name, *_ in found["config"]} == {"dims", "window", "batches"}
+    assert not found["same_digest"]
+    assert found["same_input"]
+    assert -1 <= found["neighborhoods"]["correlation"] <= 1
+
+
+def test_a_run_is_like_itself(folder):
+    made = Run.open(str(folder / "a"))
+    known = Vectors.read(made, made.checkpoint())
+    found = neighborhoods(known, known)
+    assert found["correlation"] == pytest.approx(1)
+    assert found["overlap"] == 1
+    few = Vectors(known.words[:5], known.vectors[:5])
+    assert neighborhoods(few, known) is None
+
+
+def test_words_cannot_end_the_script():
+    page = render({"runs": [{"words": ["</script>", "\ud800"[:0] + "<!--"]}], "comparison": None}).decode()
+    assert page.count("</script>") == 2
+    assert '"\\u003c/script>"' in page
+
+
+def test_timings_add_up_over_resumed_runs(folder):
+    records = Run.open(str(folder / "b")).records
+    add_timings(records, "key", {"Count words": 1.5, "Train": 2})
+    add_timings(records, "key", {"Train": 3.25})
+    assert read_timings(records, "key") == {"Count words": 1.5, "Train": 5.25}
+    assert read_timings(records, "other") == {}
+
+
+def test_log_spaced_and_rounded():
+    assert log_spaced(3).tolist() == [0, 1, 2]
+    rows = log_spaced(1_000_000)
+    assert (rows[0], rows[-1]) == (0, 999_999)
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) <= 240
+    assert rounded([1 / 3, float("nan"), float("inf")], 3) == [0.333, None, None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--step=1"], "has no such checkpoint"), (["--against=/nowhere"], "is not the output of a run")],
+)
+def test_mistakes_are_one_line_and_exit_2(folder, arguments, message):
+    outcome = run("jobs.report", f"--run={folder / 'a'}", *arguments)
+    assert outcome.status == 2
+    assert message in outcome.error
+
+
+def test_opens_in_a_browser_and_finds_a_word(one, both, folder):
+    words = Run.open(str(folder / "a")).words()
+    folded = [word.lower() for word in words]
+    alone = next(word for word in words[4:] if folded.count(word.lower()) == 1)  # without a variant of case
+    with browser() as opened:
+        for page, width, height, dark in [
+            (one, 1280, 900, False), (one, 390, 844, True), (both, 1280, 900, True), (both, 390, 844, False)
+        ]:  # fmt: skip
+            open_page(opened, page, width, height, dark)
+            sections = [heading.text for heading in opened.find_elements("css selector", "h2")]
+            assert {"Training", "Map of the most frequent words", "Nearest words", "What was run"} <= set(sections)
+            assert ("Same or not" in sections) == (page is both)
+            maps = 2 if page is both else 1
+            assert shown(opened) == (0, [])
+            for word in (alone, ODD_WORD):
+                search_for(opened, word)
+                wait_until(shown, opened, (maps, [word] * maps))
+            search_for(opened, "zzzz")
+            wait_until(shown, opened, (0, []))
+            assert opened.find_element("id", "matches").text == "not on the map"
+            sideways = opened.execute_script("return document.documentElement.scrollWidth > innerWidth")
+            assert not sideways
+            ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == dark
+            assert opened.get_log("browser") == []
+
+
+def search_for(opened, word):
+    search = opened.find_element("id", "search")
+    search.clear()
+    search.send_keys(word)
+
+
+def shown(opened):
+    """(how many dots are marked as found, the words written beside them)"""
+    dots = opened.find_elements("css selector", "circle.found")
+    labels = opened.find_elements("css selector", "svg text.found")
+    return len(dots), [label.get_attribute("textContent") for label in labels]
+
+
+def wait_until(ask, opened, wanted, seconds=10):
+    end = time.monotonic() + seconds
+    while (found := ask(opened)) != wanted:
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
