@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +19,11 @@ KINDS = {
     "layout": "layout options (fixed when a run is resumed; no effect on the model)",
     "execution": "execution options (free to change when a run is resumed; no effect on the model)",
 }
+
+LOCAL_RUNNER = "FnApiRunner"
+"""Threads of this process; the runner where none is named."""
+_ALIKE = 0.7
+"""Share of two names' letters that are common and in order, from which one may be meant for the other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +85,7 @@ def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine
         beam = theirs + beam
     # To Beam it is an option with a value, and any value means yes.
     beam = ["--dry_run=True" if argument == "--dry_run" else argument for argument in beam]
-    _refuse_misspelt(beam)
+    _refuse_unknown(beam)
     for name in ("input", "output"):
         if not given.get(name):
             raise InputError(f"--{name} is missing: see --help")
@@ -125,28 +131,25 @@ def _our_names() -> set[str]:
     return {field.name for field in dataclasses.fields(Options)} | {"input", "output", "overwrite"}
 
 
-def _refuse_misspelt(arguments: Sequence[str]) -> None:
-    """An option that Beam does not know either, and that is nearly one of ours, is a mistake."""
+def _refuse_unknown(arguments: Sequence[str]) -> None:
+    """An option that neither we nor Beam know is a mistake where nobody else could know it: in this process.
+
+    Other runners have options that Beam's Python has not heard of; there, only what
+    looks like one of ours is refused.
+    """
     beam = _Parser(add_help=False, allow_abbrev=False)
     for cls in PipelineOptions.__subclasses__():
         cls._add_argparse_args(beam)
-    _, unknown = beam.parse_known_args(list(arguments))
+    known, unknown = beam.parse_known_args(list(arguments))
+    local = known.runner in (None, LOCAL_RUNNER)
     names = sorted(_our_names() | {"config", "help"})
     for argument in unknown:
         if not argument.startswith("--"):
             previous = "; put = between an option and its value" if "=" not in argument else ""
             raise InputError(f"{argument!r} belongs to no option{previous}")
         name = argument[2:].partition("=")[0].replace("-", "_")
-        near = min(names, key=lambda ours: _distance(name, ours))
-        if _distance(name, near) <= 2:
-            raise InputError(f"--{name} is no option: did you mean --{near}?")
-
-
-def _distance(a: str, b: str) -> int:
-    """Letters to insert, delete or replace to get from a to b (Levenshtein)."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
+        near = difflib.get_close_matches(name, names, 1, _ALIKE)
+        if near:
+            raise InputError(f"--{name} is no option: did you mean --{near[0]}?")
+        if local:
+            raise InputError(f"--{name} is no option, here or in Beam: see --help")

@@ -17,7 +17,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, TestOptions
 
 from jobs import summary
-from jobs.command_line import CommandLine, parser, read
+from jobs.command_line import LOCAL_RUNNER, CommandLine, parser, read
 from jobs.running import run_command, stopping_on_signals
 from pipeline import progress
 from pipeline.errors import InputError
@@ -54,13 +54,21 @@ def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     options = PipelineOptions(list(arguments))
     standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
     if not standard.runner:  # DirectRunner by name would look for another runner to download
-        standard.runner = "FnApiRunner"
+        standard.runner = LOCAL_RUNNER
     named = any(argument.startswith("--direct_num_workers") for argument in arguments)
-    if standard.runner == "FnApiRunner" and not named:
+    if standard.runner == LOCAL_RUNNER and not named:
         direct.direct_num_workers = threads
     if direct.direct_num_workers != 1 and not any(a.startswith("--direct_running_mode") for a in arguments):
         direct.direct_running_mode = "multi_threading"
     return options
+
+
+def new_graph(options: PipelineOptions) -> beam.Pipeline:
+    """An empty graph; InputError where there is no such runner, or it refuses its options."""
+    try:
+        return beam.Pipeline(options=options)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"--runner={options.view_as(StandardOptions).runner}: {error}") from error
 
 
 def check_device(device: str) -> str:
@@ -80,12 +88,12 @@ def main(arguments: Sequence[str]) -> int:
         summary.print_plan(command, files, runner_options.view_as(StandardOptions).runner)
         return 0
     reader = open_reader(command.options, files)
+    graph = new_graph(runner_options)
     storage = open_storage(command.output)
     lock = Lock(storage)
     with stopping_on_signals(lock.release), lock, lock.kept_alive():
         run = _open_run(command, files, reader)
         context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token)
-        graph = beam.Pipeline(options=runner_options)
         build(graph, files, context, _provenance(run, reader))
         graph.run().wait_until_finish()
         progress.close_all()

@@ -46,9 +46,8 @@ def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
         if not found:
             raise InputError(f"--input={pattern} matches no file; check the path and the pattern's * and ?")
     if not any(file.size for file in files.values()):
-        shown = next(iter(files))
-        more = f" and the {len(files) - 1:,} others" if len(files) > 1 else ""
-        raise InputError(f"--input={','.join(patterns)} holds no text: {shown}{more} have no bytes")
+        what = f"all {len(files):,} files are empty" if len(files) > 1 else f"{next(iter(files))} is empty"
+        raise InputError(f"--input={','.join(patterns)} holds no text: {what}")
     return sorted(files.values(), key=lambda file: uri_order(file.uri))
 
 

@@ -123,9 +123,10 @@ def _nothing_left(words: int, largest: int, min_count: int, first_sentence: Sequ
         return "--input holds no words: every line is empty, white space, or bad (see dead_letters/)"
     shown = ", ".join(f'"{word}"' for word in first_sentence[:6])
     became = f" (the first line became [{shown}{', …' if len(first_sentence) > 6 else ''}])" if shown else ""
-    often = f"the most frequent of {words:,} words occurs {largest:,} times"
+    times = "once" if largest == 1 else f"{largest:,} times"
+    often = f"the most frequent of {words:,} words occurs {times}"
     if words == 1:
-        often = f"the only word occurs {largest:,} times"
+        often = f"the only word occurs {times}"
     return (
         f"--min_count={min_count} leaves no word: {often}. Lower --min_count, or check --tokenizer{became}."
     )

@@ -78,7 +78,7 @@ def test_what_matches_nothing_is_named(corpus):
     with pytest.raises(InputError, match="link is a link to nothing"):
         match_inputs([str(corpus / "li*")])
     (corpus / "empty").touch()
-    with pytest.raises(InputError, match="empty have no bytes"):
+    with pytest.raises(InputError, match="empty is empty"):
         match_inputs([str(corpus / "empty")])
     assert len(match_inputs([str(corpus / "empty"), str(corpus / "a.txt")])) == 2
 
