@@ -60,7 +60,7 @@ def _ours(text: str, folder: str, epochs: int, threads: int) -> Process:
 
 
 def _gensim(text: str, folder: str, epochs: int, threads: int) -> Process:
-    rate = Options().initial_learning_rate
+    rate = Options().learning_rate
     return run_process([sys.executable, "-c", PEER, text, folder, str(epochs), str(threads), str(rate)])
 
 

@@ -31,7 +31,7 @@ from pipeline.evaluation import (
     read_analogies,
     read_pairs,
 )
-from pipeline.options import LEARNING_RATES, MODELS, Options
+from pipeline.options import MODELS, Options
 from pipeline.schedule import FINAL_SHARE
 
 Result = dict[str, Any]
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--most_frequent", type=int, default=30_000, help="analogies: words that take part (default: 30000)")
     add("--models", type=_several(str, MODELS), default=list(MODELS))
     add("--epochs", type=_several(int), default=[1])
-    add("--learning_rate", type=_several(float), default=[], help="default: ours, for each model")
+    add("--learning_rate", type=_several(float), default=[Options().learning_rate])
     add("--batch_size", type=_several(int), default=[Options().batch_size])
     add("--damping", type=_several(float), default=[Options().damping])
     add("--seeds", type=_several(int), default=[1])
@@ -107,7 +107,7 @@ def _models(
 ) -> Iterator[tuple[Result, Result, Words, np.ndarray]]:
     """(setting, measures, words, vectors) of every model, as soon as it is trained."""
     for model, epochs in itertools.product(chosen.models, chosen.epochs):
-        for rate, seed in itertools.product(chosen.learning_rate or [LEARNING_RATES[model]], chosen.seeds):
+        for rate, seed in itertools.product(chosen.learning_rate, chosen.seeds):
             common = {"model": model, "epochs": epochs, "learning_rate": rate, "seed": seed}
             for peer in chosen.peers:
                 began = time.process_time()

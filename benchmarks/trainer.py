@@ -52,7 +52,7 @@ def _gensim(text: str, options: Options):
     """A function that trains one epoch; its fastest way: the file read by compiled code."""
     from gensim.models.word2vec import Word2Vec
 
-    rate = options.initial_learning_rate
+    rate = options.learning_rate
     model = Word2Vec(
         vector_size=options.dims, window=options.window, negative=options.negatives, sample=options.subsample,
         min_count=options.min_count, workers=1, sg=int(options.model == "skipgram"), alpha=rate, min_alpha=rate * 1e-4,

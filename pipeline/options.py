@@ -26,7 +26,6 @@ BATCHES = ("stream", "stored")
 NORMAL_FORMS = ("nfc", "nfkc")
 INPUT_FORMATS = ("text", "jsonl", "parquet")
 
-LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
 MAX_POSITION = 2**48
 """Positions and epochs share a 64-bit random counter: 48 bits and 16."""
 
@@ -64,12 +63,11 @@ class Options:
     max_vocabulary: int | None = _option(None, "model", "keep only this many of the most frequent words",
                                          stage="vocabulary", low=1, optional=True)
     epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=65535)
-    learning_rate: float | None = _option(
-        None, "model", "first learning rate, falls to 1e-4 of it (default: 0.025, CBOW 0.05)",
-        stage="checkpoints", low=0, high=10, over=True, optional=True)
+    learning_rate: float = _option(0.05, "model", "first learning rate; falls in a line to 1e-4 of it",
+                                   stage="checkpoints", low=0, high=10, over=True)
     damping: float = _option(6.4, "model", "furthest a row may move in one step, in mean gradients",
                              stage="checkpoints", low=0, high=1e6, over=True)
-    batch_size: int = _option(4096, "model", "token positions in a training step", stage="checkpoints",
+    batch_size: int = _option(2048, "model", "token positions in a training step", stage="checkpoints",
                               low=1, high=2**22)
     seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
     input_format: str = _option("text", "model", "what the input files are", stage="text", choices=INPUT_FORMATS)
@@ -123,20 +121,13 @@ class Options:
         return options
 
     @property
-    def initial_learning_rate(self) -> float:
-        return LEARNING_RATES[self.model] if self.learning_rate is None else self.learning_rate
-
-    @property
     def thread_count(self) -> int:
         return self.threads or available_cpus()
 
     def of_kind(self, kind: str) -> dict[str, Any]:
-        """Name -> value of the options of one kind; the learning rate's default is filled in."""
+        """Name -> value of the options of one kind."""
         fields = [field for field in dataclasses.fields(self) if field.metadata["kind"] == kind]
-        values = {field.name: getattr(self, field.name) for field in fields}
-        if "learning_rate" in values:
-            values["learning_rate"] = self.initial_learning_rate
-        return values
+        return {field.name: getattr(self, field.name) for field in fields}
 
     def of_stage(self, stage: str) -> dict[str, Any]:
         """Name -> value of the model and layout options whose first effect is on `stage`."""

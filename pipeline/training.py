@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.backends import Backend
+from pipeline.backends import Backend, StepLoss
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches import BatchShard, Sampling
 from pipeline.checkpoints import CheckpointRef, latest_checkpoint, prune_checkpoints, read_checkpoint, write_checkpoint
@@ -25,6 +25,8 @@ from pipeline.schedule import Schedule
 from pipeline.steps import blocks_of_steps
 
 CHECKPOINT_SECONDS = 60.0
+ABSURD_LOSS = 100.0
+"""Mean cross-entropy per pair of a step: chance is 0.69, and what is being learned seldom costs above 5."""
 FEW_STEPS = 400
 """A run of fewer steps than this learns little from each: the user is told."""
 
@@ -80,7 +82,7 @@ class Trainer:
         shards = _in_order(shards)
         schedule = Schedule(
             sum(shard.positions for shard in shards), options.batch_size, options.epochs,
-            options.initial_learning_rate, options.damping,
+            options.learning_rate, options.damping,
         )  # fmt: skip
         self._check(schedule, len(words))
         done = latest_checkpoint(self.records, self.key)
@@ -146,7 +148,7 @@ class _Session:
                 loss = self.backend.train(block.batch, block.bounds[begin : begin + count + 1], rates)
                 self.rows += int(block.bounds[begin + count] - block.bounds[begin])
                 self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
-                self._check_loss(loss.total, rates)
+                self._check_loss(loss, rates)
                 self.step += count
                 begin += count
                 self._after_steps()
@@ -197,8 +199,9 @@ class _Session:
         self.checkpoint_clock = time.monotonic()
         return self.committed
 
-    def _check_loss(self, total: np.ndarray, rates: np.ndarray) -> None:
-        bad = np.flatnonzero(~np.isfinite(total))
+    def _check_loss(self, loss: StepLoss, rates: np.ndarray) -> None:
+        """A loss that is not finite, or so large that the vectors can only be running away."""
+        bad = np.flatnonzero(~(loss.total <= ABSURD_LOSS * loss.pairs))
         if len(bad):
             self._fail("the loss", self.step + int(bad[0]), float(rates[bad[0]]))
 
@@ -209,7 +212,7 @@ class _Session:
     def _fail(self, what: str, step: int, rate: float) -> None:
         options = self.trainer.options
         raise NonFiniteError(
-            f"{what} is not finite at step {step} of {self.schedule.steps} (learning rate {rate:.4g}, damping"
+            f"{what} is not finite, or absurdly large, at step {step} of {self.schedule.steps} (learning rate {rate:.4g}, damping"
             f" {options.damping:g}): lower --damping or --learning_rate; the last checkpoint is from before"
         )
 

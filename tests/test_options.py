@@ -187,13 +187,6 @@ def test_equal_options_are_equal_however_they_are_written(name, values):
     assert len(set(written)) == 1
 
 
-def test_learning_rate_follows_the_model_unless_given():
-    assert Options().initial_learning_rate == 0.025
-    assert Options(model="cbow").initial_learning_rate == 0.05
-    assert Options(model="cbow", learning_rate=0.1).initial_learning_rate == 0.1
-    assert Options().of_stage("checkpoints")["learning_rate"] == 0.025
-    assert Options(learning_rate=0.025).of_kind("model") == Options().of_kind("model")
-
 
 def test_threads_are_those_of_the_process_unless_given(monkeypatch):
     monkeypatch.setattr(options, "available_cpus", lambda: 7)

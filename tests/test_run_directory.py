@@ -110,10 +110,6 @@ def test_a_folder_of_other_files_is_never_touched(output, overwrite):
     assert [info.path for info in open_storage(output).list()] == ["my/thesis.tex"]
 
 
-def test_the_default_learning_rate_is_the_same_as_naming_it(output):
-    open_or_create(output, identity())
-    open_or_create(output, identity(learning_rate=0.025))
-
 
 @pytest.mark.parametrize(
     "damage", [lambda t: b"", lambda t: t[:50], lambda t: t.replace(b'"dims": 100', b'"dims": 101')]

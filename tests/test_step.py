@@ -71,6 +71,25 @@ def test_fast_step_is_the_definition_bit_for_bit(model, shape, zero_hits):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_damped_rows_move_by_one_at_most(model):
+    """A rate of 30 would move them much further; so would rows that only one entry of the step touches."""
+    batch, (w_in, w_out) = random_batch(400, 300, 5, 5, 9), random_weights(400, 40, 9)
+    settings = {"model": model, "zero_hits": True}
+    moved = {}
+    for tau in (0.5, 1e9):
+        backends = [make(w_in, w_out, tau=tau, **settings) for make in (PlainBackend, CpuBackend, ReferenceBackend)]
+        for backend in backends:
+            backend.train(batch, np.array([0, 300]), np.array([30], np.float32))
+        plain, fast, readable = ([new - old for new, old in zip(b.weights(), (w_in, w_out))] for b in backends)
+        for i in range(2):
+            assert plain[i].tobytes() == fast[i].tobytes()
+            np.testing.assert_allclose(readable[i], plain[i], rtol=1e-4, atol=1e-3)
+        moved[tau] = max(float(np.linalg.norm(side, axis=1).max()) for side in plain)
+    assert moved[0.5] == pytest.approx(1, abs=1e-5)
+    assert moved[1e9] > 100
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_rows_without_context_take_no_part(model):
     batch = random_batch(60, 400, 5, 2, 1, fewest=0)
     weights, settings = random_weights(60, 24, 1), {"model": model, "tau": 30.0, "zero_hits": True}

@@ -104,7 +104,7 @@ def test_loss_curve_covers_the_run_once_and_falls():
 def test_runaway_numbers_stop_the_run_and_commit_nothing():
     records = new_records()
     options = options_of(learning_rate=10, damping=1e6, epochs=5)
-    with pytest.raises(NonFiniteError, match=r"not finite at step \d+ of 120 .*lower --damping or --learning_rate"):
+    with pytest.raises(NonFiniteError, match=r"at step \d+ of 120 .*lower --damping or --learning_rate"):
         train(options, records)
     assert not checkpoints(records, KEY)
 
@@ -175,8 +175,8 @@ def test_initial_vectors_depend_on_word_and_seed_alone():
     np.testing.assert_array_equal(initial_vectors(["the"], 7, 1)[0], vectors[1])
     assert not np.array_equal(initial_vectors(["the"], 7, 2)[0], vectors[1])
     many = initial_vectors([f"w{i}" for i in range(2000)], 10, 1)
-    assert np.abs(many).max() <= 0.05
+    assert 0.0999 < np.abs(many).max() <= 0.1
     assert abs(many.mean()) < 1e-3
-    assert many.var() == pytest.approx(0.01 / 12, rel=0.02)
+    assert many.var() == pytest.approx(0.01 / 3, rel=0.02)
     short = initial_vectors(["the"], 3, 1)[0]  # dims only scale what is drawn
     np.testing.assert_allclose(short * 3, vectors[1][:3] * 7, rtol=1e-6)

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.arrays import add_rows, array_module, to_host
 from pipeline.backends import LOSS_TILES, TILE, Batch, StepLoss
+from pipeline.kernels.arithmetic import MOST_MOVE
 from pipeline.layers import Array, Embedding, NegativeSamplingLoss
 
 
@@ -126,7 +127,7 @@ class ReferenceBackend:
         return float(model.loss.loss.losses[sampled].sum()), int(model.loss.counted[sampled].sum())
 
     def _update(self, layer: Embedding | NegativeSamplingLoss, touched: Array, learning_rate: float) -> None:
-        """Move the rows of the layer's table, those touched more than tau times as if by tau.
+        """Move the rows of the layer's table, those touched more than tau times as if by tau and by 1 at most.
 
         Args:
           touched: int, the row of each (context, output) pair that has a part in a gradient,
@@ -139,4 +140,6 @@ class ReferenceBackend:
         pairs = pairs[rows].astype(W.dtype)
         lr, tau = number(learning_rate), number(self._tau)
         scale = xp.where(pairs <= tau, lr, lr * tau / pairs)
+        move = scale * xp.sqrt((dW[rows] * dW[rows]).sum(axis=1))
+        scale /= xp.where((pairs > tau) & (move > MOST_MOVE), move, number(1))
         W[rows] -= scale[:, None] * dW[rows]

@@ -14,6 +14,9 @@ f32 = np.float32
 HALF, ONE, ZERO = f32(0.5), f32(1), f32(0)
 CLIP = f32(7.9)
 """tanh is 1 to the last float32 bit but one from here on."""
+MOST_MOVE = ONE
+"""A damped row moves at most this far in one step (Euclidean length). Good runs never come near it; with a
+vocabulary of a few dozen words, whose rows are all touched thousands of times a step, it keeps them from diverging."""
 # tanh(h) ~ h (A0 + A1 u + ... ) / (B0 + B1 u + ...), u = h*h: the minimax quotient that Eigen made widely used.
 A = tuple(
     f32(x)
@@ -59,6 +62,17 @@ def step_scale(pairs, lr, tau):
     """lr * min(1, tau / pairs): how far a row moves that `pairs` pairs touched in the step."""
     c = f32(pairs)
     return lr if c <= tau else (lr * tau) / c
+
+
+@kernel(allocates=False)
+def bounded(scale, squares):
+    """The scale of a damped row, less where it would move the row further than MOST_MOVE.
+
+    Args:
+      squares: float32, the row's summed gradient times itself.
+    """
+    move = scale * np.sqrt(squares)
+    return scale / move if move > MOST_MOVE else scale
 
 
 @kernel(allocates=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.kernels import lanes
-from pipeline.kernels.arithmetic import ONE, ZERO, cross_entropy, minus_sigmoid, step_scale
+from pipeline.kernels.arithmetic import ONE, ZERO, bounded, cross_entropy, minus_sigmoid, step_scale
 from pipeline.kernels.compile import kernel
 
 f32 = np.float32
@@ -53,7 +53,7 @@ def step(target, offset, context, negatives, w_in, w_out, dims, lr, tau, cbow, z
     outputs = count + 1
     v = len(w_in) // dims
     tile_sum, chunk_in, chunk_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32), np.zeros(v * dims, f32)
-    new_in, new_out = w_in.copy(), w_out.copy()
+    sum_in, sum_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32)
     pairs_in, pairs_out = count_pairs(target, offset, context, negatives, cbow, v)
     e, h = np.zeros(dims, f32), np.zeros(dims, f32)
     out = np.zeros(outputs, np.int64)
@@ -126,14 +126,26 @@ def step(target, offset, context, negatives, w_in, w_out, dims, lr, tau, cbow, z
             pairs += tile_pairs
         for r in range(v):
             if in_chunk[r]:
-                add_scaled(new_in, r, step_scale(pairs_in[r], lr, tau), chunk_in, r, dims)
+                add_scaled(sum_in, r, ONE, chunk_in, r, dims)
                 clear(chunk_in, r, dims)
             if out_chunk[r]:
-                add_scaled(new_out, r, step_scale(pairs_out[r], lr, tau), chunk_out, r, dims)
+                add_scaled(sum_out, r, ONE, chunk_out, r, dims)
                 clear(chunk_out, r, dims)
-    w_in[:] = new_in
-    w_out[:] = new_out
+    for r in range(v):
+        update(w_in, r, sum_in, pairs_in[r], lr, tau, dims)
+        update(w_out, r, sum_out, pairs_out[r], lr, tau, dims)
     return loss, pairs
+
+
+@kernel
+def update(weights, r, sums, pairs, lr, tau, dims):
+    """Move a weight row by its summed gradient; rows that the step does not touch stay."""
+    if pairs == 0:
+        return
+    scale = step_scale(pairs, lr, tau)
+    if f32(pairs) > tau:
+        scale = bounded(scale, dot(sums, r, sums, r, dims))
+    add_scaled(weights, r, scale, sums, r, dims)
 
 
 @kernel

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.kernels import lanes, team
-from pipeline.kernels.arithmetic import ONE, ZERO, cross_entropy, minus_sigmoid_lanes, step_scale
+from pipeline.kernels.arithmetic import ONE, ZERO, bounded, cross_entropy, minus_sigmoid_lanes, step_scale
 from pipeline.kernels.compile import kernel
 from pipeline.kernels.plan import FIELDS, plan_step
 
@@ -49,7 +49,7 @@ class Scratch(NamedTuple):
     tile: np.ndarray
     """float32 [distinct contexts of a tile, dims]: tile sums"""
     h: np.ndarray
-    """float32 [dims]: mean context vector (CBOW)"""
+    """float32 [dims]: mean context vector (CBOW); the summed gradient of a row when updating"""
     one: np.ndarray
     """float32 [9, 16]: row b has 1 in lanes 0 and b, what the target's gradient adds to -sigmoid"""
     table: np.ndarray
@@ -138,15 +138,15 @@ def _mean_of_contexts(m, own, w_in, contexts_at, dims):
 @kernel(inline="always", allocates=False)
 def _place_output_rows(t, outputs, own, out_place, w_out, sums_out, pairs, dims, lr, tau):
     """Hand the gradient rows in own.s on: to the weights when alone in the step, else to their chunk sums."""
-    scale = lanes.splat(step_scale(pairs, lr, tau))
-    nothing = lanes.zero()
+    scale, nothing = step_scale(pairs, lr, tau), lanes.zero()
     for k in range(outputs):
         place = i64(out_place[t * outputs + k])
         if place < 0:  # nobody else reads or writes this row in the step
             at = own.y_at[k]
+            factor = lanes.splat(bounded(scale, _squares(own.s, k * dims, dims)) if f32(pairs) > tau else scale)
             for q in range(0, dims, LINE):
                 gradient = lanes.add(nothing, lanes.load(own.s, k * dims + q))
-                lanes.store(w_out, at + q, lanes.fma(scale, gradient, lanes.load(w_out, at + q)))
+                lanes.store(w_out, at + q, lanes.fma(factor, gradient, lanes.load(w_out, at + q)))
         elif place & 1:
             at = (place >> 1) * dims
             for q in range(0, dims, LINE):
@@ -155,6 +155,16 @@ def _place_output_rows(t, outputs, own, out_place, w_out, sums_out, pairs, dims,
             at = (place >> 1) * dims
             for q in range(0, dims, LINE):
                 lanes.store(sums_out, at + q, lanes.add(lanes.load(sums_out, at + q), lanes.load(own.s, k * dims + q)))
+
+
+@kernel(allocates=False)
+def _squares(rows, at, dims):
+    """The row at rows[at:] times itself."""
+    sums = lanes.zero()
+    for q in range(0, dims, LINE):
+        value = lanes.load(rows, at + q)
+        sums = lanes.fma(value, value, sums)
+    return lanes.total(sums)
 
 
 @kernel(inline="always", allocates=False)
@@ -276,8 +286,8 @@ def _form_gradients_cbow(m, parts, outputs, own, w_out, dims):
 
 
 @kernel(allocates=False)
-def _update(side, begin, end, last, weights, sums, dims, lr, tau):
-    """Add the chunk sums of weight rows side.row[begin:end], in chunk order."""
+def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
+    """Move weight rows side.row[begin:end] by the sums of their chunk sums, added in chunk order into `row_sum`."""
     for i in range(begin, end):
         if i + UPDATES_AHEAD < last:
             ahead = i64(side.row[i + UPDATES_AHEAD]) * dims
@@ -286,13 +296,20 @@ def _update(side, begin, end, last, weights, sums, dims, lr, tau):
         count = side.places[i]
         if count == 0:
             continue
-        scale = lanes.splat(step_scale(side.pairs[i], lr, tau))
         at, first = i64(side.row[i]) * dims, i64(side.first[i]) * dims
+        squares = lanes.zero()
         for q in range(0, dims, LINE):
-            value = lanes.load(weights, at + q)
-            for j in range(count):
-                value = lanes.fma(scale, lanes.load(sums, first + j * dims + q), value)
-            lanes.store(weights, at + q, value)
+            value = lanes.add(lanes.zero(), lanes.load(sums, first + q))
+            for j in range(1, count):
+                value = lanes.add(value, lanes.load(sums, first + j * dims + q))
+            lanes.store(row_sum, q, value)
+            squares = lanes.fma(value, value, squares)
+        scale = step_scale(side.pairs[i], lr, tau)
+        if f32(side.pairs[i]) > tau:
+            scale = bounded(scale, lanes.total(squares))
+        factor = lanes.splat(scale)
+        for q in range(0, dims, LINE):
+            lanes.store(weights, at + q, lanes.fma(factor, lanes.load(row_sum, q), lanes.load(weights, at + q)))
 
 
 @kernel(allocates=False)
@@ -344,10 +361,10 @@ def train(
             if number < tasks_in:
                 first = at_in + number * UPDATES
                 last = at_in + ins
-                _update(plan.inputs, first, min(first + UPDATES, last), last, w_in, sums_in, dims, lr, tau)
+                _update(plan.inputs, first, min(first + UPDATES, last), last, w_in, sums_in, own.h, dims, lr, tau)
             else:
                 first = at_out + (number - tasks_in) * UPDATES
                 last = at_out + outs
-                _update(plan.outputs, first, min(first + UPDATES, last), last, w_out, sums_out, dims, lr, tau)
+                _update(plan.outputs, first, min(first + UPDATES, last), last, w_out, sums_out, own.h, dims, lr, tau)
             number = team.fetch_add(counters, 4 + 2 * step, 1)
     lanes.set_float_mode(mode)
