@@ -212,8 +212,9 @@ class _Session:
     def _fail(self, what: str, step: int, rate: float) -> None:
         options = self.trainer.options
         raise NonFiniteError(
-            f"{what} is not finite, or absurdly large, at step {step} of {self.schedule.steps} (learning rate {rate:.4g}, damping"
-            f" {options.damping:g}): lower --damping or --learning_rate; the last checkpoint is from before"
+            f"{what} is not finite, or absurdly large, at step {step} of {self.schedule.steps} (learning rate"
+            f" {rate:.4g}, damping {options.damping:g}): lower --damping or --learning_rate; the last checkpoint is"
+            f" from before"
         )
 
 
