@@ -53,12 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     add_vectors(group)
     group.add_argument("--top", type=whole(1), metavar="N", help="only the N most frequent words (default: all)")
     output = parser.add_argument_group("what is written")
-    formats = "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items())
-    output.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help=formats)
+    output.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help="one of those below")
     output.add_argument(
         "--to", required=True, metavar="PATH", help="file, or folder where the format is one; replaced if it is there"
     )
     output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
+    width = max(map(len, FORMATS))
+    parser.epilog = "formats:\n" + "\n".join(f"  {name:{width}}  {one.help}" for name, one in FORMATS.items())
     return parser
 
 

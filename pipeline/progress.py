@@ -22,7 +22,7 @@ class Stage:
     def __init__(self, name: str, total: int | None, unit: str):
         self._name, self._total, self._unit = name, total, unit
         self._done, self._began = 0, time.monotonic()
-        self._said = self._began
+        self._said = self.ended = self._began
         self._lock = threading.Lock()
         self._bar = None
         if sys.stderr.isatty() and not _quiet:
@@ -35,6 +35,7 @@ class Stage:
         """`amount` more is done; `note` is shown behind the rate."""
         with self._lock:
             self._done += amount
+            self.ended = time.monotonic()
             if self._bar is not None:
                 if note:
                     self._bar.set_postfix_str(note, refresh=False)
@@ -66,6 +67,17 @@ def stage(name: str, total: int | None, unit: str) -> Stage:
         if name not in _stages:
             _stages[name] = Stage(name, total, unit)
         return _stages[name]
+
+
+def timeline(began: float) -> dict[str, float]:
+    """Stage -> seconds, of the stages that this process worked on, in the order in which they ended.
+
+    A stage takes from the end of the one before it, the first from `began` (as
+    time.monotonic() gives it), to its own: what goes on between two counts for the second.
+    """
+    with _guard:
+        ends = sorted((one.ended, name) for name, one in _stages.items())
+    return {name: end - before for (end, name), before in zip(ends, [began, *(end for end, _ in ends)])}
 
 
 def close_all() -> None:

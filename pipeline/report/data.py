@@ -75,7 +75,7 @@ def facts(run: Run, ref: CheckpointRef, counts: np.ndarray) -> dict[str, Any]:
     """The few numbers at the top."""
     options, tokens = run.options, int(counts.sum())
     schedule = Schedule(
-        tokens, options.batch_size, options.epochs, options.initial_learning_rate, options.damping
+        tokens, options.batch_size, options.epochs, options.learning_rate, options.damping
     )  # fmt: skip
     metrics = run.metrics()
     loss = float(metrics["loss"][-1].as_py()) if metrics.num_rows else None
@@ -112,7 +112,7 @@ def speed(run: Run) -> dict[str, list[float | None]]:
     passed, clock = passed[last], clock[last]
     took = np.diff(clock, prepend=0.0)
     took = np.where(took < 0, clock, took)
-    good = took > 0
+    good = took > 0.1 * np.median(took) if len(took) else took > 0  # the last block may be too short to tell
     words = np.diff(passed, prepend=0.0)[good] / took[good]
     return {"tokens": rounded(passed[good]), "words": rounded(words)}
 

@@ -183,8 +183,8 @@ function wordMap(data) {
       if (dot.getAttribute("class") !== style) dot.setAttribute("class", style);
       dot.setAttribute("r", found.has(i) ? 6 : near.has(i) ? 4.5 : Math.min(5, 2 + 0.5 * view.k));
     });
-    near.forEach((i) => { if (!found.has(i)) put(i, "near", true); });
     [...found].slice(0, 40).forEach((i) => put(i, "found", true));
+    near.forEach((i) => { if (!found.has(i)) put(i, "near", false); });
     const room = (width * height) / 9000 * Math.min(3, view.k);
     for (let i = 0; i < size && words.length < room; i++) if (!found.has(i) && !near.has(i)) put(i, "", false);
     const last = words.filter((word) => word.getAttribute("class") === "found");
