@@ -52,7 +52,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     )
     files = made.add_argument_group("files")
     files.add_argument(
-        "--input", metavar="PATTERN[,PATTERN...]", help="files, folders or patterns; plain or compressed"
+        "--input", metavar="PATTERN[,PATTERN...]", help="files, folders, patterns, or @FILE that lists them"
     )
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")

@@ -20,8 +20,8 @@ Made from `pipeline/options.py` by `make docs`; edit there.
     python -m jobs.train --input=PATTERN[,PATTERN...] --output=DIR [options]
 
 - `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
-  folder, `**` does not. Plain, gzip, bzip2, xz or zstd, told by content. Local paths, `s3://`, `gs://`,
-  `az://`.
+  folder, `**` does not; `@FILE` stands for the patterns in a file, one a line. Plain, gzip,
+  bzip2, xz or zstd, told by content. Local paths, `s3://`, `gs://`, `az://`.
 - `--output`: where the run goes, a folder or a prefix in a bucket.
 - `--config`: a YAML file with the same names (`dims: 200`); the command line wins.
 - `--overwrite`: replace a run that differs. Only what its records name is removed, and what the new run
@@ -106,7 +106,8 @@ def _allowed(field: dataclasses.Field[Any]) -> str:
     if meta["low"] is None:
         return "text"
     low = ("above " if meta["over"] else "") + _number(meta["low"])
-    return f"{low} to {_number(meta['high'])}" if meta["high"] is not None else f"{low} or more"
+    bounds = f"{low} to {_number(meta['high'])}" if meta["high"] is not None else f"{low} or more"
+    return bounds + "".join(f", or `{name}`" for name in meta["named"])
 
 
 def _number(value: float) -> str:

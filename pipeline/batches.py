@@ -18,7 +18,7 @@ from pipeline.backends import Batch
 from pipeline.errors import InputError
 from pipeline.kernels import generate as kernels
 from pipeline.kernels import philox
-from pipeline.options import Options
+from pipeline.options import ALL, Options
 from pipeline.records import Artifact, Records
 from pipeline.tokens import read_tokens
 from pipeline.unigram import UnigramDistribution
@@ -96,8 +96,12 @@ def generate_rows(
     k = sampling.negatives
     position, target = np.empty(n + 1, np.int64), np.empty(n + 1, np.int32)
     offset, negatives = np.empty(n + 1, np.int32), np.empty((n, k), np.int32)
-    longest = int(np.max(np.diff(sentences), initial=1))
-    context = np.empty(n * min(2 * sampling.window, longest) + 1, np.int32)
+    lengths = np.diff(sentences)
+    if sampling.window == ALL:
+        room = int((lengths * (lengths - 1)).sum())
+    else:
+        room = n * min(2 * sampling.window, int(np.max(lengths, initial=1)))
+    context = np.empty(room + 1, np.int32)
     rows = kernels.generate(
         tokens, sentences, first_position, tables.keep, tables.packed, tables.weights, sampling.window,
         POLICIES[sampling.policy], epoch, *philox.key_of(sampling.seed), position, target, offset, context, negatives,
@@ -163,7 +167,8 @@ def _piece(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa
 
 def piece_bounds(sentences: np.ndarray, window: int) -> list[tuple[int, int]]:
     """Cut sentences into pieces of about `PIECE_POSITIONS` positions, at least a sentence each."""
-    positions = max(1, min(PIECE_POSITIONS, _PIECE_CONTEXTS // (2 * window)))
+    contexts = 2 * window if window != ALL else int(np.max(np.diff(sentences), initial=1))
+    positions = max(1, min(PIECE_POSITIONS, _PIECE_CONTEXTS // contexts))
     bounds, begin, last = [], 0, len(sentences) - 1
     while begin < last:
         end = int(np.searchsorted(sentences, sentences[begin] + positions, side="right")) - 1

@@ -13,7 +13,7 @@ from pipeline.decompression import BrokenOffError, can_decompress, compression_n
 from pipeline.errors import InputError
 from pipeline.input_digests import STAGE as INPUTS_STAGE
 from pipeline.input_digests import RangeDigests
-from pipeline.inputs import InputFile
+from pipeline.inputs import InputFile, check_unchanged
 from pipeline.lines import read_exactly
 from pipeline.records import Artifact, Record, Records
 from pipeline.work_units import TextSource
@@ -102,6 +102,7 @@ def unpack(
         _log.warning("%s %s: what comes before is used (--allow_truncated)", file.uri, error)
         pieces.break_off()
     pieces.finish()
+    check_unchanged(file.uri, file.version)
     artifacts = list(pieces.artifacts)
     if pieces.dead_letters.count:
         dead = write_dead_letters(pieces.dead_letters.table())

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.dead_letters import DeadLetters, write_dead_letters
 from pipeline.errors import ArtifactError
 from pipeline.input_digests import STAGE as INPUTS_STAGE
+from pipeline.inputs import check_unchanged
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.readers import Reader
 from pipeline.records import Record, Records
@@ -66,6 +67,8 @@ def count_unit(unit: WorkUnit, reader: Reader) -> UnitCounts:
             for spans in portion.spans:
                 words.count(spans)
                 tokens += len(spans.start)
+        if part.version:
+            check_unchanged(part.uri, part.version)
     return UnitCounts(
         table=pa.table([words.words(), pa.array(words.values())], schema=SCHEMA),
         lines=lines + dead_letters.count,

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.storage import open_storage, split_uri
 
 _MAGIC = re.compile(r"[*?[]")
@@ -28,8 +28,8 @@ class InputFile:
 def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
     """The files that the patterns name, ordered by the bytes of their uri, each once.
 
-    A pattern is a file, a folder (its files at any depth, without those whose name
-    or folder begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a
+    "@FILE" stands for the patterns in that file, one a line. A pattern is a file, a
+    folder (its files at any depth, without those whose name or folder begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a
     folder, `**` does not. Local paths become absolute; s3://, gs://, az:// are taken too.
 
     Raises:
@@ -38,7 +38,7 @@ def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
     files: dict[str, InputFile] = {}
     if not patterns:
         raise InputError("--input names no file")
-    for pattern in patterns:
+    for pattern in _listed(patterns):
         found = False
         for file in _match_remote(pattern) if _REMOTE.match(pattern) else _match_local(pattern):
             files[file.uri] = file
@@ -49,6 +49,31 @@ def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
         what = f"all {len(files):,} files are empty" if len(files) > 1 else f"{next(iter(files))} is empty"
         raise InputError(f"--input={','.join(patterns)} holds no text: {what}")
     return sorted(files.values(), key=lambda file: uri_order(file.uri))
+
+
+def check_unchanged(uri: str, version: str) -> None:
+    """InputError unless the file is the one that was listed with this version."""
+    root, path = split_uri(uri)
+    info = open_storage(root).info(path)
+    if info is None or info.version != version:
+        raise InputError(f"{uri} changed while it was read; run again with --overwrite")
+
+
+def _listed(patterns: Sequence[str]) -> Iterator[str]:
+    """The patterns, with those of list files in their place."""
+    for pattern in patterns:
+        if not pattern.startswith("@"):
+            yield pattern
+            continue
+        root, path = split_uri(pattern[1:])
+        try:
+            lines = open_storage(root).read(path).decode("utf-8-sig", "surrogateescape").split("\n")
+        except ArtifactError as error:
+            raise InputError(f"--input={pattern} cannot be read: {error}") from error
+        named = [line.rstrip("\r") for line in lines if line.strip()]
+        if not named:
+            raise InputError(f"--input={pattern} lists no file: it should have one a line")
+        yield from named
 
 
 def uri_order(uri: str) -> bytes:

@@ -26,17 +26,23 @@ BATCHES = ("stream", "stored")
 NORMAL_FORMS = ("nfc", "nfkc")
 INPUT_FORMATS = ("text", "jsonl", "parquet")
 
+ALL = 0
+"""The value of --window=all."""
+MAX_ALL = 4096
+"""Longest sentence with --window=all: its pairs grow with the square of its length."""
 MAX_POSITION = 2**48
 """Positions and epochs share a 64-bit random counter: 48 bits and 16."""
 
 
 def _option(default: Any, kind: str, help: str, *, stage: str = "", low: float | None = None,
             high: float | None = None, choices: Sequence[str] = (), optional: bool = False,
-            over: bool = False) -> Any:
-    """One option: `low` is exclusive when `over`; `stage` is the first stage whose content it decides."""
+            over: bool = False, named: Mapping[str, Any] | None = None) -> Any:
+    """One option: `low` is exclusive when `over`; `stage` is the first stage whose content it decides; `named`
+    values may be given by name, whatever the bounds are."""
     return dataclasses.field(default=default, metadata={
         "kind": kind, "help": help, "stage": stage, "low": low, "high": high,
         "choices": tuple(choices), "optional": optional, "over": over,
+        "named": dict(named or {}),
     })
 
 
@@ -46,8 +52,9 @@ class Options:
 
     model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS)
     dims: int = _option(100, "model", "numbers in a vector", stage="checkpoints", low=1, high=4096)
-    window: int = _option(5, "model", "largest distance of a context word from its target",
-                          stage="batches", low=1, high=1000)
+    window: int = _option(
+        5, "model", "largest distance of a context word from its target; all: every other word of the sentence",
+        stage="batches", low=1, high=1000, named={"all": ALL})
     negatives: int = _option(5, "model", "negative samples for each target",
                              stage="batches", low=1, high=1000)
     power: float = _option(0.75, "model", "exponent of the unigram distribution negatives are drawn from",
@@ -118,6 +125,11 @@ class Options:
                 raise InputError(f"--{name} is no option; there are {', '.join(fields)}")
         options = cls(**{name: _checked(fields[name], value) for name, value in values.items()})
         bad_line_limit(options.max_bad_lines, 0)
+        if options.window == ALL and options.max_sentence > MAX_ALL:
+            raise InputError(
+                f"--window=all pairs all words of a sentence with each other: with it, --max_sentence is at most"
+                f" {MAX_ALL:,}, not {options.max_sentence:,}"
+            )
         return options
 
     @property
@@ -140,6 +152,8 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     """The value in the option's type; InputError when it is not allowed."""
     if value is None and field.metadata["optional"]:
         return None
+    if isinstance(value, str) and value in field.metadata["named"]:
+        return field.metadata["named"][value]
     typed = None if value is None else _typed(_type_name(field), value)
     if typed is None or not _is_allowed(field, typed):
         raise InputError(f"--{field.name}={'' if value is None else value}: allowed {_allowed(field)}")
@@ -186,6 +200,8 @@ def _allowed(field: dataclasses.Field) -> str:
     if wanted == "str":
         return "is any text"
     text = "is a whole number" if wanted == "int" else "is a number"
+    if meta["named"]:
+        text += f" (or {', '.join(meta['named'])})"
     if meta["low"] is not None:
         text += (" above " if meta["over"] else " of at least ") + _number(meta["low"])
     if meta["high"] is not None:

@@ -63,7 +63,8 @@ class ParquetReader(Reader):
                     f" {EXPECTED[self.items]}"
                 )
             groups = _row_groups(parquet, self.field)
-        return TextSource(file.uri, groups[-1].start + groups[-1].size if groups else 0)
+        size = groups[-1].start + groups[-1].size if groups else 0
+        return TextSource(file.uri, size, version=file.version)
 
     def read(
         self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None

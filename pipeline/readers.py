@@ -62,7 +62,7 @@ class Reader(abc.ABC):
 
     def source(self, file: InputFile) -> TextSource | None:
         """The file as something to cut into ranges; None where it has to be unpacked first."""
-        return None if compression_of(file) else TextSource(file.uri, file.size)
+        return None if compression_of(file) else TextSource(file.uri, file.size, version=file.version)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class TextSource(NamedTuple):
     """The compressed file that the text was unpacked from, "" for an input file itself."""
     origin_offset: int = 0
     """Where in that file's unpacked text the piece begins."""
+    version: str = ""
+    """Of an input file, as it was listed."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class TextRange:
     size: int
     origin: str = ""
     origin_offset: int = 0
+    version: str = ""
 
     def name(self) -> str:
         """The file as its owner knows it."""
@@ -88,7 +91,7 @@ def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) 
             end = min(start + block_bytes, source.size)
             if filled + end - start > block_bytes or len(ranges) == MAX_RANGES:
                 close()
-            ranges.append(TextRange(source.uri, start, end, source.size, source.origin, source.origin_offset))
+            ranges.append(TextRange(source.uri, start, end, source.size, *source[2:]))
             filled += end - start
             start = end
     close()

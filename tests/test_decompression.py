@@ -15,7 +15,7 @@ from pipeline.compressed import compression_of, head, unpack
 from pipeline.dead_letters import BROKEN_OFF, read_dead_letters
 from pipeline.decompression import OUT_BYTES, BrokenOffError, compression_name, decompress
 from pipeline.errors import InputError
-from pipeline.inputs import InputFile
+from pipeline.inputs import match_inputs
 from pipeline.records import Records
 from pipeline.storage import open_storage
 
@@ -83,7 +83,7 @@ def test_what_is_left_of_a_truncated_file_is_used_only_when_allowed(name, tmp_pa
     data = PACKERS[name](lines)
     path = tmp_path / "cut"
     path.write_bytes(data[: len(data) * 3 // 4])
-    file = InputFile(str(path), len(data) * 3 // 4, "1")
+    (file,) = match_inputs([str(path)])
     records = Records(open_storage(str(tmp_path / "run")))
     with pytest.raises(InputError, match=r"cut is truncated: .*; get the file again, or .* --allow_truncated"):
         unpack(file, 0, records, "key", 1000)
@@ -112,6 +112,6 @@ def test_the_source_of_a_zstd_stream_fails_as_itself():
 def test_an_empty_stream_is_no_text(tmp_path):
     for name, pack in PACKERS.items():
         (tmp_path / name).write_bytes(pack(b""))
-        file = InputFile(str(tmp_path / name), len(pack(b"")), "1")
+        (file,) = match_inputs([str(tmp_path / name)])
         assert compression_of(file) == name
         assert unpack(file, 0, Records(open_storage(str(tmp_path / f"run-{name}"))), "key", 1000).sources == ()

@@ -291,3 +291,14 @@ def test_dry_run_shows_items(tmp_path):
     outcome = train(f"--input={file}", f"--output={tmp_path / 'o'}", "--input_format=jsonl", "--field=x", "--dry_run")
     assert outcome.status == 0
     assert "  3 | 4\n" in outcome.stdout
+
+
+def test_window_all_and_its_bound(tmp_path):
+    file = jsonl(tmp_path / "a", [{"x": [1, 2, 3]}, {"x": [3, 2, 1]}] * 50)
+    arguments = [f"--input={file}", f"--output={tmp_path / 'o'}", "--input_format=jsonl", "--field=x", *TINY]
+    assert train(*arguments, "--window=all").status == 0
+    assert train(*arguments, "--window=all").status == 0
+    assert "--window is 2, the run has 0" in train(*arguments, "--window=2").error
+    refused = train(*arguments, "--window=all", "--max_sentence=5000")
+    assert "--max_sentence is at most 4,096, not 5,000" in refused.error
+    assert "is a whole number (or all) of at least 1 and at most 1000" in train(*arguments, "--window=some").error

@@ -52,7 +52,7 @@ def plain_rows(tokens, sentences, first_position, tables, sampling, epoch):
             position = first_position + i - sentences[0]
             keep, reach, _, _ = words(position, epoch, philox.KEEP_AND_RADIUS, 0, sampling.seed)
             if keep <= tables.keep[tokens[i]]:
-                kept.append((position, int(tokens[i]), (reach * sampling.window >> 32) + 1))
+                kept.append((position, int(tokens[i]), (reach * sampling.window >> 32) + 1 if sampling.window else 99))
         for i, (position, target, radius) in enumerate(kept):
             context = [word for _, word, _ in kept[max(0, i - radius) : i] + kept[i + 1 : i + 1 + radius]]
             if context:
@@ -85,7 +85,7 @@ def as_list(batch):
 @settings(max_examples=60)
 @given(
     st.lists(st.integers(1, 12), min_size=1, max_size=8),
-    st.integers(1, 7),
+    st.integers(0, 7),  # 0: all
     st.integers(1, 6),
     st.sampled_from(sorted(POLICIES)),
     st.sampled_from([0, 5, 2**32 - 7, 2**32, 2**48 - 200]),
@@ -130,6 +130,16 @@ def test_pieces_cover_the_sentences_and_stay_small(monkeypatch):
     monkeypatch.setattr(batches, "PIECE_POSITIONS", 10)
     sentences = np.array([0, 4, 8, 12, 40, 41, 42])
     assert piece_bounds(sentences, 5) == [(0, 2), (2, 3), (3, 4), (4, 6)]
+
+
+def test_window_all_takes_every_other_word_of_the_sentence():
+    tables, sampling = tables_of([5, 4, 3], 0), Sampling(0, 1, "any", 1)
+    tokens, sentences = np.array([0, 1, 2, 1, 0, 0, 2], np.int32), np.array([0, 4, 5, 7])
+    found = as_list(generate_rows(tokens, sentences, 0, tables, sampling, 0))
+    assert [(context, target) for _, context, target, _ in found] == [
+        ([1, 2, 1], 0), ([0, 2, 1], 1), ([0, 1, 1], 2), ([0, 1, 2], 1), ([2], 0), ([0], 2),
+    ]  # fmt: skip
+    assert piece_bounds(np.arange(0, 4096 * 9, 4096), 0) == [(i, i + 1) for i in range(0, 8)]
 
 
 def test_long_sentences_are_one_window_each():

@@ -67,6 +67,37 @@ def test_patterns(corpus, monkeypatch):
     assert match_inputs([(corpus / "a.txt").as_uri()]) == [file]
 
 
+def test_list_files(corpus):
+    listed = corpus / "sub" / "paths"
+    listed.write_text(f"\ufeff{corpus}/b.txt\r\n\n{corpus}/a*.txt\n{corpus}/b.txt\n", encoding="utf-8")
+    assert names(match_inputs([f"@{listed}", str(corpus / "sub" / "c.txt")]), corpus) == [
+        "a.txt", "a[1].txt", "b.txt", "sub/c.txt"
+    ]  # fmt: skip
+    listed.write_text("\n")
+    with pytest.raises(InputError, match=r"--input=@.*paths lists no file"):
+        match_inputs([f"@{listed}"])
+    with pytest.raises(InputError, match=r"--input=@nowhere cannot be read"):
+        match_inputs(["@nowhere"])
+
+
+def unit_of(source):
+    return plan_work_units([source], 1000)[0]
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path, records):
+    for data in (b"a b\n" * 100, gzip.compress(b"a b\n" * 100)):
+        file = file_of(tmp_path / "a", data)
+        reader = TextReader(open_tokenizer("whitespace"), 400)
+        source = reader.source(file)
+        os.utime(tmp_path / "a", ns=(1, 1))
+
+        def read(file=file, source=source, reader=reader):
+            return unpack(file, 0, records, "key", 400) if source is None else count_unit(unit_of(source), reader)
+
+        with pytest.raises(InputError, match=r"a changed while it was read; run again with --overwrite"):
+            read()
+
+
 def test_what_matches_nothing_is_named(corpus):
     for pattern in ("no.txt", "no*.txt", "sub/deep/d.txt/x"):
         with pytest.raises(InputError, match=r"--input=.* matches no file|cannot be looked at"):
@@ -109,7 +140,7 @@ def test_patterns_in_an_object_store():
 
 def file_of(path, data: bytes) -> InputFile:
     path.write_bytes(data)
-    return InputFile(str(path), len(data), "1")
+    return InputFile(str(path), len(data), str(os.stat(path).st_mtime_ns))
 
 
 @pytest.fixture

@@ -132,8 +132,9 @@ def generate(
       tokens: int32 [n]; sentences: int64 [s+1] offsets into it.
       first_position: position of tokens[sentences[0]] in the corpus.
       keep: uint32 [V]; table: uint64 [V], alias << 32 | threshold; weights: int64 [V].
-      window, policy, epoch, k0, k1: integers.
-      position, target: int64, int32 [n]; offset: int32 [n+1]; context: int32 [>= 2 window n];
+      window, policy, epoch, k0, k1: integers; window 0 takes all other kept tokens of the sentence.
+      position, target: int64, int32 [n]; offset: int32 [n+1]; context: int32 [>= 2 window n, or with
+        window 0 the sum of length * (length - 1) over the sentences];
       negatives: int32 [n, K]. All written in place. n >= the positions of the sentences.
     """
     longest = i64(MICRO_BLOCK)
@@ -169,10 +170,18 @@ def generate(
                 radius[m] = drawn[1, i]
                 m += i64(drawn[0, i] <= keep[word])
         first = rows
+        low, high = i64(0), i64(0)
         for i in range(m):
-            reach = below(radius[i], window) + 1
             before = contexts
-            for j in range(max(i - reach, 0), min(i + reach + 1, m)):
+            if window == 0:
+                if i == high:
+                    low = i64(i)
+                    while high < m and kept_sentence[high] == kept_sentence[low]:
+                        high += 1
+            else:
+                reach = below(radius[i], window) + 1
+                low, high = i64(max(i - reach, 0)), i64(min(i + reach + 1, m))
+            for j in range(low, high):
                 context[contexts] = kept[j]
                 contexts += i64((kept_sentence[j] == kept_sentence[i]) & (j != i))
             position[rows] = places[i]
