@@ -28,9 +28,10 @@ class InputFile:
 def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
     """The files that the patterns name, ordered by the bytes of their uri, each once.
 
-    "@FILE" stands for the patterns in that file, one a line. A pattern is a file, a
-    folder (its files at any depth, without those whose name or folder begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a
-    folder, `**` does not. Local paths become absolute; s3://, gs://, az:// are taken too.
+    "@FILE" stands for the patterns in that file, one a line. A pattern is a file, a folder
+    (its files at any depth, without those whose name or folder begins with "." or "_"), or
+    a glob: `*`, `?` and `[...]` stay within a folder, `**` does not. Local paths become
+    absolute; s3://, gs://, az:// are taken too.
 
     Raises:
       InputError: a pattern matches no file; a file cannot be looked at; all files are empty.
