@@ -33,6 +33,8 @@ class CommandLine:
     inputs: tuple[str, ...]
     output: str
     overwrite: bool
+    report: bool
+    """Whether to end with a report."""
     options: Options
     beam: tuple[str, ...]
     """Arguments for Beam."""
@@ -48,8 +50,9 @@ class _Parser(argparse.ArgumentParser):
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser of all options of `Options`, with help grouped by kind."""
     made = _Parser(
-        prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
-    )
+        prog, usage=f"{prog} --input=PATTERN[,PATTERN...] --output=DIR [options]", description=description,
+        allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     files = made.add_argument_group("files")
     files.add_argument(
         "--input", metavar="PATTERN[,PATTERN...]", help="files, folders, patterns, or @FILE that lists them"
@@ -57,6 +60,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")
     files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
+    files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
     groups = {kind: made.add_argument_group(title) for kind, title in KINDS.items()}
     for field in dataclasses.fields(Options):
         text = field.metadata["help"]
@@ -91,12 +95,14 @@ def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine
             raise InputError(f"--{name} is missing: see --help")
     inputs = given.pop("input")
     patterns = inputs if isinstance(inputs, list) else str(inputs).split(",")
-    output, overwrite = str(given.pop("output")), given.pop("overwrite", False)
-    if not isinstance(overwrite, bool):
-        raise InputError(f"--overwrite={overwrite}: allowed are true, false")
+    output = str(given.pop("output"))
+    switches = {name: given.pop(name, False) for name in ("overwrite", "no_report")}
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise InputError(f"--{name}={value}: allowed are true, false")
     return CommandLine(
-        tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()), output, overwrite,
-        Options.checked(given), tuple(beam),
+        tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()), output,
+        switches["overwrite"], not switches["no_report"], Options.checked(given), tuple(beam),
     )  # fmt: skip
 
 
@@ -128,7 +134,7 @@ def _as_arguments(name: str, value: Any) -> list[str]:
 
 
 def _our_names() -> set[str]:
-    return {field.name for field in dataclasses.fields(Options)} | {"input", "output", "overwrite"}
+    return {field.name for field in dataclasses.fields(Options)} | {"input", "output", "overwrite", "no_report"}
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:

@@ -14,11 +14,9 @@ from jobs.arguments import add_judged, listed, reading_parser
 from jobs.running import run_command
 from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.report.data import Judged
-from pipeline.report.page import report
+from pipeline.report.page import PATH, report
 from pipeline.run import Run
 from pipeline.storage import open_storage, split_uri
-
-PATH = "report.html"
 
 
 def main(arguments: Sequence[str]) -> int:

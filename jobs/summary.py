@@ -43,7 +43,7 @@ def print_plan(command: CommandLine, files: Sequence[InputFile], runner: str) ->
     print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
 
 
-def print_result(context: Context, seconds: float) -> None:
+def print_result(context: Context, seconds: float, report: str = "") -> None:
     """Where things are, how training went, what the vectors know, and the digest."""
     ref = latest_checkpoint(context.records, context.keys["checkpoints"])
     if ref is None:
@@ -54,6 +54,8 @@ def print_result(context: Context, seconds: float) -> None:
     loss = f"{metrics['loss'][-1].as_py():.4f}" if metrics.num_rows else "unknown"
     print(f"vectors     {uri(ref.folder)}")
     print(f"loss curve  {uri('metrics')}")
+    if report:
+        print(f"report      {report}")
     print(f"vocabulary  {ref.words:,} words, {tokens:,} tokens, {ref.dims} dims")
     print(f"trained     {ref.step:,} steps in all, mean loss at the end {loss}; this run took {seconds:,.1f} s")
     for line in neighbor_lines(words, vectors):

@@ -8,6 +8,7 @@ UnigramDistribution (a side input), EncodeTokens, GenerateBatches, Train.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,12 @@ from pipeline.errors import InputError
 from pipeline.inputs import InputFile, match_inputs
 from pipeline.lock import Lock
 from pipeline.readers import Reader, open_reader, reader_identity
+from pipeline.report.page import PATH as REPORT
+from pipeline.report.page import report
+from pipeline.run import Run
 from pipeline.run_directory import RunDirectory, make_identity, open_or_create
 from pipeline.storage import open_storage
+from pipeline.timings import add_timings
 from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.counts import CountWords
@@ -34,6 +39,8 @@ from transforms.train import Train
 from transforms.unigram import UnigramDistribution
 from transforms.vocabulary import BuildVocabulary
 from transforms.work_units import PlanWorkUnits
+
+_log = logging.getLogger(__name__)
 
 
 def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context, provenance: Mapping[str, Any]) -> None:
@@ -96,9 +103,24 @@ def main(arguments: Sequence[str]) -> int:
         context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token)
         build(graph, files, context, _provenance(run, reader))
         graph.run().wait_until_finish()
+        seconds = time.monotonic() - began
+        if timings := progress.timeline(began):  # none where the work was done elsewhere
+            add_timings(run.records, run.keys["checkpoints"], timings)
         progress.close_all()
-        summary.print_result(context, time.monotonic() - began)
+        page = _report(command.output, run) if command.report else ""
+        summary.print_result(context, seconds, page)
     return 0
+
+
+def _report(output: str, run: RunDirectory) -> str:
+    """Writes the report and returns its uri; "" and a note where that fails: the model is there, whatever happens."""
+    try:
+        made = Run(output, run)
+        run.storage.put(REPORT, report([(made, made.checkpoint())]))
+        return run.storage.uri(REPORT)
+    except Exception as error:
+        _log.warning("the report is left out (%s): python -m jobs.report --run=%s", error, output)
+        return ""
 
 
 def _open_run(command: CommandLine, files: Sequence[InputFile], reader: Reader) -> RunDirectory:

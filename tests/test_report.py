@@ -20,6 +20,8 @@ from tests.commands import TINY, run, train, write_corpus
 
 ODD_WORD = "</script><b>&\"'ünïcode"
 
+B_OPTIONS = ("--dims=8", "--window=2", "--batches=stored")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -28,7 +30,7 @@ def folder(tmp_path_factory):
     corpus = write_corpus(folder / "corpus.txt")
     with corpus.open("ab") as file:
         file.write(f"{ODD_WORD} again {ODD_WORD} again\n".encode() * 20 + b"bad \xff line\n")
-    for name, more in [("a", []), ("b", ["--dims=8", "--window=2", "--batches=stored"])]:
+    for name, more in [("a", []), ("b", B_OPTIONS)]:
         outcome = train(f"--input={corpus}", f"--output={folder / name}", *TINY, *more)
         assert outcome.status == 0, outcome.stderr
     words = Run.open(str(folder / "a")).words()
@@ -76,6 +78,28 @@ def test_data_is_that_of_the_run(folder, one):
     assert shown["zipf"]["whole"]
     assert shown["unigram"]["after"][0] == pytest.approx(made.unigram().probability[0], rel=1e-4)
     assert len(shown["curve"]["loss"]) == made.metrics().num_rows
+
+
+def test_training_ends_with_a_report_unless_told_not_to(folder):
+    page = folder / "b" / "report.html"
+    stages = data_of(page)["runs"][0]["stages"]
+    assert [stage["name"] for stage in stages] == ["Count words", "Encode tokens", "Store batches", "Train"]
+    assert all(0 <= stage["seconds"] < 300 for stage in stages)
+    page.unlink()
+    again = [f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS]
+    assert "report.html" not in train(*again, "--no_report").stdout
+    assert not page.exists()
+    outcome = train(*again)
+    assert f"report      {page}" in outcome.stdout
+    assert page.exists()
+
+
+def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
+    monkeypatch.setattr("jobs.train.report", lambda runs: 1 / 0)
+    outcome = train(f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS)
+    assert outcome.status == 0
+    assert "the report is left out (division by zero): python -m jobs.report" in outcome.stderr
+    assert outcome.digest
 
 
 def test_comparison_tells_differences(both):

@@ -13,6 +13,8 @@ from pipeline.report.comparison import compare
 from pipeline.report.data import Judged, collect
 from pipeline.run import Run
 
+PATH = "report.html"
+"""Where a run keeps its report, unless told otherwise."""
 _PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
 
 
