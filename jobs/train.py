@@ -31,6 +31,7 @@ from pipeline.run import Run
 from pipeline.run_directory import RunDirectory, make_identity, open_or_create
 from pipeline.storage import open_storage
 from pipeline.timings import add_timings
+from pipeline.word_lists import WordListRef, word_list
 from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.counts import CountWords
@@ -95,12 +96,14 @@ def main(arguments: Sequence[str]) -> int:
         summary.print_plan(command, files, runner_options.view_as(StandardOptions).runner)
         return 0
     reader = open_reader(command.options, files)
+    vocabulary = command.options.vocabulary
+    listed = word_list(vocabulary, reader.items) if vocabulary else None
     graph = new_graph(runner_options)
     storage = open_storage(command.output)
     lock = Lock(storage)
     with stopping_on_signals(lock.release), lock, lock.kept_alive():
-        run = _open_run(command, files, reader)
-        context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token)
+        run = _open_run(command, files, reader, listed)
+        context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token, listed)
         build(graph, files, context, _provenance(run, reader))
         graph.run().wait_until_finish()
         seconds = time.monotonic() - began
@@ -123,9 +126,11 @@ def _report(output: str, run: RunDirectory) -> str:
         return ""
 
 
-def _open_run(command: CommandLine, files: Sequence[InputFile], reader: Reader) -> RunDirectory:
+def _open_run(
+    command: CommandLine, files: Sequence[InputFile], reader: Reader, listed: WordListRef | None
+) -> RunDirectory:
     options = command.options
-    identity = make_identity(options, files, reader_identity(reader, options))
+    identity = make_identity(options, files, reader_identity(reader, options), listed.digest if listed else "")
     run = open_or_create(command.output, identity, command.overwrite)
     for note in run.notes:
         progress.say(note)

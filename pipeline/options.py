@@ -69,6 +69,9 @@ class Options:
                              stage="vocabulary", low=1)
     max_vocabulary: int | None = _option(None, "model", "keep only this many of the most frequent words",
                                          stage="vocabulary", low=1, optional=True)
+    vocabulary: str | None = _option(
+        None, "model", "a file of words, perhaps with counts: only these, in this order, however often they occur",
+        stage="vocabulary", optional=True)
     epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=65535)
     learning_rate: float = _option(0.05, "model", "first learning rate; falls in a line to 1e-4 of it",
                                    stage="checkpoints", low=0, high=10, over=True)

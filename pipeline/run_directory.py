@@ -32,14 +32,15 @@ Identity = Mapping[str, Any]
 
 
 def make_identity(
-    options: Options, inputs: Iterable[Any], tokenizer_identity: Mapping[str, Any]
+    options: Options, inputs: Iterable[Any], tokenizer_identity: Mapping[str, Any], vocabulary: str = ""
 ) -> dict[str, Any]:
     """What decides the bytes of a run, and what is worth knowing about how they were made.
 
     Args:
       options: its model and layout options are kept; execution options decide nothing.
       inputs: objects with uri, size (bytes) and version (mtime in ns, or ETag), in corpus order.
-      tokenizer_identity: of `tokenizers.tokenizer_identity`.
+      tokenizer_identity: of `readers.reader_identity`.
+      vocabulary: digest of the file of --vocabulary.
 
     Returns:
       JSON values: format_version, options (model, layout), versions, inputs, tokenizer.
@@ -50,6 +51,7 @@ def make_identity(
         "versions": package_versions(),
         "inputs": [{"uri": file.uri, "size": file.size, "version": file.version} for file in inputs],
         "tokenizer": dict(tokenizer_identity),
+        **({"vocabulary": vocabulary} if vocabulary else {}),
     }
     return json.loads(canonical_json(identity))
 
@@ -180,6 +182,9 @@ def differences(saved: Identity, ours: Identity) -> list[str]:
     for name, theirs, mine in _unequal(saved["tokenizer"], ours["tokenizer"]):
         if name not in ours["options"]["model"]:
             found.append(f"the tokenizer's {name} is {_shown(mine)}, the run has {_shown(theirs)}")
+    listed = [(identity["options"]["model"].get("vocabulary"), identity.get("vocabulary")) for identity in (saved, ours)]
+    if listed[0][0] == listed[1][0] and listed[0][1] != listed[1][1]:
+        found.append(f"the words of --vocabulary={listed[1][0]} have changed")
     inputs = _input_differences(saved["inputs"], ours["inputs"])
     more = [f"and {len(inputs) - _MANY} more inputs"] if len(inputs) > _MANY else []
     return found + inputs[:_MANY] + more

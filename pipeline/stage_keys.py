@@ -34,10 +34,15 @@ def stage_keys(identity: Mapping[str, Any], options: Options) -> dict[str, str]:
 
     Args:
       identity: what `run_directory.make_identity` gives; its "inputs" decide the
-        text and its "tokenizer" the counts. Versions of packages decide nothing.
+        text, its "tokenizer" the counts, and the digest of a "vocabulary" given the
+        vocabulary. Versions of packages decide nothing.
       options: model and layout options decide, each from its own stage on.
     """
-    own: dict[str, Any] = {"text": identity["inputs"], "counts": identity["tokenizer"]}
+    own: dict[str, Any] = {
+        "text": identity["inputs"],
+        "counts": identity["tokenizer"],
+        "vocabulary": identity.get("vocabulary"),
+    }
     keys: dict[str, str] = {}
     for stage, upstream in UPSTREAM.items():
         content = {

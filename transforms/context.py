@@ -12,6 +12,7 @@ from pipeline.options import Options
 from pipeline.readers import Reader
 from pipeline.records import Artifact, Record, Records
 from pipeline.storage import Data
+from pipeline.word_lists import WordListRef
 
 NAMESPACE = "beam2vec"
 
@@ -26,6 +27,8 @@ class Context:
     reader: Reader
     """How the input becomes sentences."""
     lock_token: str = ""
+    listed: WordListRef | None = None
+    """The words of --vocabulary."""
 
     def renew_lock(self) -> None:
         """Before a commit: OutputInUseError when another run has taken the output over."""

@@ -13,6 +13,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import progress
 from pipeline.counts import MergedCounts, counted_unit, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.word_lists import WordListRef, listed_counts
 from pipeline.work_units import WorkUnit
 from transforms.context import Context, counter
 from transforms.refs import UnitSummary
@@ -42,7 +43,7 @@ class CountWords(beam.PTransform):
         merged = (
             counted["counts"]
             | "GatherBucket" >> beam.GroupByKey()
-            | "MergeBucket" >> beam.Map(_merge, self.context.options.min_count)
+            | "MergeBucket" >> beam.Map(_merge, self.context.options.min_count, self.context.listed)
         )
         return merged, counted[SUMMARIES]
 
@@ -82,6 +83,8 @@ class CountUnit(beam.DoFn):
         self.merged = MergedCounts()
 
 
-def _merge(element: tuple[int, Iterable[bytes]], min_count: int) -> bytes:
-    """A bucket's counts over all units, rare words left out."""
+def _merge(element: tuple[int, Iterable[bytes]], min_count: int, listed: WordListRef | None) -> bytes:
+    """A bucket's counts over all units, rare words left out; or only listed ones."""
+    if listed is not None:
+        return table_bytes(listed_counts([merge_counts(element[1])], listed.load()))
     return table_bytes(prune(merge_counts(element[1]), min_count))

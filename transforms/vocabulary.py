@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsList
 
@@ -16,6 +17,7 @@ from pipeline.inputs import InputFile
 from pipeline.options import bad_line_limit
 from pipeline.preview import first_sentences
 from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.word_lists import listed_vocabulary
 from transforms.context import Context
 from transforms.refs import UnitSummary, VocabularyRef
 
@@ -50,17 +52,23 @@ class Order(beam.DoFn):
         self.first_files = first_files
 
     def process(self, tables: list[bytes], summaries: Sequence[UnitSummary]) -> Iterator[VocabularyRef]:
-        context, options = self.context, self.context.options
+        context = self.context
         self._check_bad_lines(summaries)
         record = context.made(STAGE, STAGE)
         if record is None:
-            table = build_vocabulary(
-                map(table_from_bytes, tables), options.min_count, options.max_vocabulary, self._first_tokens()
-            )
-            vocabulary = Vocabulary.from_table(table, integers=context.reader.items == INTEGERS)
-            numbers = {"words": len(vocabulary), "tokens": vocabulary.tokens}
+            vocabulary, in_vocabulary = self._build(list(map(table_from_bytes, tables)))
+            numbers = {"words": len(vocabulary), "tokens": in_vocabulary}
             record = context.make(STAGE, STAGE, "vocabulary/vocabulary.parquet", vocabulary.to_parquet(), numbers)
         yield VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
+
+    def _build(self, tables: list[pa.Table]) -> tuple[Vocabulary, int]:
+        """(the vocabulary, tokens of the corpus that are in it)."""
+        options, integers = self.context.options, self.context.reader.items == INTEGERS
+        if self.context.listed is not None:
+            return listed_vocabulary(tables, self.context.listed.load(), integers)
+        table = build_vocabulary(tables, options.min_count, options.max_vocabulary, self._first_tokens())
+        vocabulary = Vocabulary.from_table(table, integers)
+        return vocabulary, vocabulary.tokens
 
     def _first_tokens(self) -> list[str]:
         sentences = first_sentences(self.first_files, self.context.reader, 1)

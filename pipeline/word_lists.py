@@ -1,0 +1,189 @@
+"""A vocabulary of the user's: the words of a file, only these and in this order.
+
+The file is text, a word a line, or a word and its count with a tab between them
+(or one blank, where every line has a count); or Parquet with a column `word` and
+perhaps `count`, as vocabulary/ and checkpoints have them. Counts decide which
+negatives are drawn and what subsampling thins out; without them those of the
+corpus do, a word that does not occur counting as once.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.counts import SCHEMA
+from pipeline.errors import ArtifactError, InputError
+from pipeline.fields import INTEGERS
+from pipeline.storage import open_storage, split_uri
+from pipeline.vocabulary import Vocabulary, plain
+
+_LARGEST = 2**63 - 1
+_BLANK = re.compile(rb"[^ \t]+ [0-9]+")
+
+
+@dataclass(frozen=True)
+class WordList:
+    """Words with or without counts."""
+
+    words: pa.StringArray
+    counts: np.ndarray | None
+    """int64 [V]."""
+
+
+@dataclass(frozen=True)
+class WordListRef:
+    """The file as it was when the run began: what travels to workers."""
+
+    uri: str
+    digest: str
+    items: str
+
+    def load(self) -> WordList:
+        """Read once a process; InputError where the file has changed since."""
+        return _load(self.uri, self.digest, self.items)
+
+
+def word_list(uri: str, items: str) -> WordListRef:
+    """A reference to the file of --vocabulary, which is read and checked.
+
+    Args:
+      items: what the corpus holds (see `fields`); INTEGERS wants integers here too.
+
+    Raises:
+      InputError: the file cannot be read, or is no list of different words.
+    """
+    ref = WordListRef(uri, hashlib.sha256(_read(uri)).hexdigest()[:32], items)
+    ref.load()
+    return ref
+
+
+@functools.lru_cache(maxsize=2)
+def _load(uri: str, digest: str, items: str) -> WordList:
+    data = _read(uri)
+    if hashlib.sha256(data).hexdigest()[:32] != digest:
+        raise InputError(f"--vocabulary={uri} changed during the run; run again with --overwrite")
+    words, counts = _from_parquet(uri, data) if data.startswith(b"PAR1") else _from_text(uri, data)
+    if items == INTEGERS:
+        words = _integers(uri, words)
+    _check(uri, words, counts)
+    return WordList(words, counts)
+
+
+def listed_counts(tables: Iterable[pa.Table], listed: WordList) -> pa.Table:
+    """The rows of some tables of counts whose words are listed."""
+    table = pa.concat_tables([SCHEMA.empty_table(), *map(plain, tables)])
+    return table.filter(pc.is_in(table["word"], value_set=listed.words))
+
+
+def listed_vocabulary(tables: Iterable[pa.Table], listed: WordList, integers: bool) -> tuple[Vocabulary, int]:
+    """(the vocabulary in the list's order, tokens of the corpus that are in it).
+
+    Args:
+      tables: word, count; no word in two of them.
+
+    Raises:
+      InputError: no word of the list occurs.
+    """
+    found = listed_counts(tables, listed)
+    counts = np.zeros(len(listed.words), np.int64)
+    counts[pc.index_in(found["word"], value_set=listed.words).to_numpy()] = found["count"].to_numpy()
+    tokens = int(counts.sum())
+    if not tokens:
+        raise InputError(
+            f"none of the {len(listed.words):,} words of --vocabulary occurs in --input (its first word is"
+            f" {listed.words[0].as_py()!r}): check --tokenizer, --lowercase and --normalize"
+        )
+    return Vocabulary(listed.words, np.maximum(counts, 1) if listed.counts is None else listed.counts, integers), tokens
+
+
+def _from_text(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None]:
+    lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    if not lines[-1]:
+        lines.pop()
+    separator = b"\t" if any(b"\t" in line for line in lines) else None
+    if separator is None and lines and all(map(_BLANK.fullmatch, lines)):
+        separator = b" "
+    words, counts = [], []
+    for number, line in enumerate(lines, 1):
+        word, found, count = line.rpartition(separator) if separator else (line, b"", b"")
+        if not word or (separator and not (found and count.isdigit())):
+            wanted = "a word, a tab and its count" if separator else "a word a line"
+            raise InputError(f"--vocabulary={uri}: line {number:,} is {_shown(line)}, where {wanted} belongs")
+        words.append(word)
+        if separator:
+            counts.append(int(count))
+    try:
+        made = pa.array(words, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        bad = next(i for i, word in enumerate(words, 1) if not _is_utf8(word))
+        raise InputError(f"--vocabulary={uri} is not UTF-8 text in line {bad:,}") from None
+    if separator and (max(counts) > _LARGEST or sum(counts) > _LARGEST):
+        raise InputError(f"--vocabulary={uri}: the counts are beyond 64 bits")
+    return made, np.array(counts, np.int64) if separator else None
+
+
+def _from_parquet(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None]:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        names = file.schema_arrow.names
+        if "word" not in names:
+            raise InputError(f"--vocabulary={uri} has no column word; there are {', '.join(names[:20])}")
+        table = file.read([name for name in ("word", "count") if name in names])
+        words = table["word"].cast(pa.string()).combine_chunks()
+        counts = table["count"].cast(pa.int64()).combine_chunks() if "count" in names else None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"--vocabulary={uri} cannot be read: {error}") from error
+    if words.null_count or (counts is not None and counts.null_count):
+        raise InputError(f"--vocabulary={uri} holds nulls")
+    return words, None if counts is None else counts.to_numpy()
+
+
+def _integers(uri: str, words: pa.StringArray) -> pa.StringArray:
+    """In the form in which integers are counted."""
+    try:
+        return words.cast(pa.int64()).cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise InputError(f"--vocabulary={uri} should hold integers, as --field does: {error}") from error
+
+
+def _check(uri: str, words: pa.StringArray, counts: np.ndarray | None) -> None:
+    if not len(words):
+        raise InputError(f"--vocabulary={uri} holds no word: it should have one a line")
+    seen = words.value_counts()
+    twice = seen.filter(pc.greater(seen.field("counts"), 1))
+    if len(twice):
+        raise InputError(f"--vocabulary={uri} has {twice[0]['values'].as_py()!r} {twice[0]['counts'].as_py()} times")
+    if pc.min(pc.binary_length(words)).as_py() == 0:
+        raise InputError(f"--vocabulary={uri} has an empty word")
+    if counts is not None and counts.min() < 1:
+        row = int(np.argmin(counts))
+        raise InputError(f"--vocabulary={uri}: the count of {words[row].as_py()!r} is {counts[row]}, not 1 or more")
+
+
+def _read(uri: str) -> bytes:
+    root, path = split_uri(uri)
+    try:
+        return open_storage(root).read(path)
+    except ArtifactError as error:
+        raise InputError(f"--vocabulary={uri} cannot be read: {error}") from error
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:60].decode(errors="replace"))
