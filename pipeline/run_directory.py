@@ -182,7 +182,7 @@ def differences(saved: Identity, ours: Identity) -> list[str]:
     for name, theirs, mine in _unequal(saved["tokenizer"], ours["tokenizer"]):
         if name not in ours["options"]["model"]:
             found.append(f"the tokenizer's {name} is {_shown(mine)}, the run has {_shown(theirs)}")
-    listed = [(identity["options"]["model"].get("vocabulary"), identity.get("vocabulary")) for identity in (saved, ours)]
+    listed = [(one["options"]["model"].get("vocabulary"), one.get("vocabulary")) for one in (saved, ours)]
     if listed[0][0] == listed[1][0] and listed[0][1] != listed[1][1]:
         found.append(f"the words of --vocabulary={listed[1][0]} have changed")
     inputs = _input_differences(saved["inputs"], ours["inputs"])
