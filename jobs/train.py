@@ -50,7 +50,7 @@ def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context,
     units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context)
     counts, counted = units | "CountWords" >> CountWords(context)
     summaries = (left_out, counted) | "Summaries" >> beam.Flatten()
-    vocabulary = (counts, summaries) | "BuildVocabulary" >> BuildVocabulary(context, files[:3])
+    vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, files[:3])
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
     shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary)
     batches = shards | "GenerateBatches" >> GenerateBatches(context, unigram)

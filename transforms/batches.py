@@ -1,7 +1,5 @@
 """Token shards and the unigram distribution -> batches of (context, target, negatives)."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator
 

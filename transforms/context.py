@@ -1,7 +1,5 @@
 """What every stage of a run is handed: where artefacts go, under which keys, by which options."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

@@ -1,9 +1,8 @@
 """Units of work -> word counts."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import apache_beam as beam
 from apache_beam import PCollection
@@ -38,7 +37,7 @@ class CountWords(beam.PTransform):
 
     context: Context
 
-    def expand(self, units: PCollection[WorkUnit]) -> tuple[PCollection[bytes], PCollection[UnitSummary]]:
+    def expand(self, units: PCollection[WorkUnit]) -> "tuple[PCollection[bytes], PCollection[UnitSummary]]":
         counted = units | "CountUnit" >> beam.ParDo(CountUnit(self.context)).with_outputs(SUMMARIES, main="counts")
         merged = (
             counted["counts"]
@@ -59,7 +58,7 @@ class CountUnit(beam.DoFn):
         self.merged = MergedCounts()
         self.wanted = not self.context.made("vocabulary", "vocabulary")  # else nobody asks for the words
 
-    def process(self, unit: WorkUnit) -> Iterator[KeyedCounts | TaggedOutput]:
+    def process(self, unit: WorkUnit) -> Iterator[KeyedCounts | TaggedOutput[Literal["summaries"], UnitSummary]]:
         context = self.context
         context.renew_lock()
         counts = counted_unit(context.records, context.keys["counts"], unit, context.reader)

@@ -1,7 +1,5 @@
 """References that travel on the graph's edges in place of tables."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from pipeline.records import Artifact

@@ -1,7 +1,5 @@
 """Units of work and the vocabulary -> token shards."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Batch shards -> a trained model, as checkpoints."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,5 @@
 """The vocabulary -> the unigram distribution that negatives are drawn from: a side input."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import apache_beam as beam

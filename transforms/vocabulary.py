@@ -1,7 +1,5 @@
 """Word counts -> the vocabulary."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 
@@ -26,21 +24,22 @@ STAGE = "vocabulary"
 
 @dataclasses.dataclass
 class BuildVocabulary(beam.PTransform):
-    """(merged counts, unit summaries) -> one VocabularyRef.
+    """Merged counts, as Arrow IPC bytes -> one VocabularyRef.
 
-    The vocabulary is one Parquet, ordered by (-count, bytes of the word).
+    The vocabulary is one Parquet, ordered by (-count, bytes of the word). Before it is
+    made, the bad lines in the `summaries` of all units are held against their limit.
     `first_files` are looked into only for the message that no word is left.
     """
 
     context: Context
+    summaries: PCollection[UnitSummary]
     first_files: Sequence[InputFile] = ()
 
-    def expand(self, inputs: tuple[PCollection[bytes], PCollection[UnitSummary]]) -> PCollection[VocabularyRef]:
-        counts, summaries = inputs
+    def expand(self, counts: PCollection[bytes]) -> PCollection[VocabularyRef]:
         return (
             counts
             | "AllBuckets" >> beam.combiners.ToList()
-            | "Order" >> beam.ParDo(Order(self.context, self.first_files), AsList(summaries))
+            | "Order" >> beam.ParDo(Order(self.context, self.first_files), AsList(self.summaries))
         )
 
 

@@ -1,9 +1,8 @@
 """Input files -> units of work."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import apache_beam as beam
 from apache_beam import PCollection
@@ -31,7 +30,7 @@ class PlanWorkUnits(beam.PTransform):
 
     context: Context
 
-    def expand(self, files: PCollection[IndexedFile]) -> tuple[PCollection[WorkUnit], PCollection[UnitSummary]]:
+    def expand(self, files: PCollection[IndexedFile]) -> "tuple[PCollection[WorkUnit], PCollection[UnitSummary]]":
         unpacked = (
             files
             | "SpreadFiles" >> beam.Reshuffle()
@@ -53,7 +52,7 @@ class UnpackFile(beam.DoFn):
         self.context = context
         self.unpacked = counter("unpacked_bytes")
 
-    def process(self, element: IndexedFile) -> Iterator[FileSources | TaggedOutput]:
+    def process(self, element: IndexedFile) -> Iterator[FileSources | TaggedOutput[Literal["summaries"], UnitSummary]]:
         index, file = element
         context = self.context
         source = context.reader.source(file)
