@@ -39,14 +39,14 @@ from transforms.tokens import EncodeTokens
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
 from transforms.vocabulary import BuildVocabulary
-from transforms.work_units import PlanWorkUnits
+from transforms.work_units import PlanWorkUnits, indexed
 
 _log = logging.getLogger(__name__)
 
 
 def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context, provenance: Mapping[str, Any]) -> None:
     """The whole job as one Beam graph."""
-    inputs = pipeline | "Inputs" >> beam.Create(list(enumerate(files)))
+    inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
     units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context)
     counts, counted = units | "CountWords" >> CountWords(context)
     summaries = (left_out, counted) | "Summaries" >> beam.Flatten()

@@ -19,6 +19,8 @@ from apache_beam.testing.util import assert_that
 from apache_beam.typehints import TypeCheckError
 from apache_beam.typehints.typehints import AnyTypeConstraint
 from commands import write_corpus
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.train import build
 from pipeline import unigram
@@ -33,7 +35,7 @@ from pipeline.run_directory import make_identity, open_or_create
 from pipeline.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.training import Trainer
 from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.work_units import TextRange, WorkUnit, plan_work_units
+from pipeline.work_units import TextRange, TextSource, WorkUnit, plan_work_units
 from transforms import counts as counts_module
 from transforms.batches import GenerateBatches
 from transforms.context import NAMESPACE, Context
@@ -43,7 +45,7 @@ from transforms.tokens import EncodeTokens
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
 from transforms.vocabulary import BuildVocabulary
-from transforms.work_units import PlanWorkUnits
+from transforms.work_units import PlanWorkUnits, indexed
 
 OPTIONS = Options(
     dims=8, epochs=2, min_count=2, block_bytes=4000, batch_size=128, window=3, seed=5, subsample=0.01, threads=2
@@ -114,7 +116,8 @@ def world(tmp_path) -> World:
     counted = collections.Counter(word for sentence in sentences for word in sentence)
     kept = sorted((-n, word.encode(), word) for word, n in counted.items() if n >= OPTIONS.min_count)
     vocabulary = Vocabulary(pa.array([word for _, _, word in kept]), np.array([-n for n, _, _ in kept]))
-    units = plan_work_units([(file.uri, file.size) for file in files], OPTIONS.block_bytes)
+    sources = [TextSource(file.uri, file.size, version=file.version) for file in files]
+    units = plan_work_units(sources, OPTIONS.block_bytes)
     assert len(units) > 3
     return World(corpus, files, make_context(files, tmp_path / "run"), units, sentences, vocabulary)
 
@@ -133,7 +136,7 @@ def test_work_units_are_those_of_the_plan(world):
     def expect(units):
         assert sorted(units, key=lambda unit: unit.index) == world.units
 
-    check(enumerate(world.files), lambda files: (files | PlanWorkUnits(world.context))[0], expect)
+    check(indexed(world.files), lambda files: (files | PlanWorkUnits(world.context))[0], expect)
 
 
 def test_work_units_of_compressed_files_hold_their_text_in_order(world, tmp_path):
@@ -151,7 +154,7 @@ def test_work_units_of_compressed_files_hold_their_text_in_order(world, tmp_path
         assert b"".join(content(part) for part in parts) == world.corpus.read_bytes()
         assert {part.name() for part in parts} == {file.uri for file in files}
 
-    check(enumerate(files), lambda elements: (elements | PlanWorkUnits(context))[0], expect)
+    check(indexed(files), lambda elements: (elements | PlanWorkUnits(context))[0], expect)
 
 
 def content(part: TextRange) -> bytes:
@@ -340,3 +343,12 @@ def test_beam_metrics_count_the_work(world):
     assert 0 < counters["targets"] <= OPTIONS.epochs * world.vocabulary.tokens
     (times,) = (one for one in found["distributions"] if one.key.metric.name == "step_microseconds")
     assert times.committed.count > 0
+
+
+@given(st.lists(st.integers(0, 2 << 20), max_size=600))
+def test_files_come_together_in_order_and_large_ones_alone(sizes):
+    files = [InputFile(f"f{i:05d}", size, "1") for i, size in enumerate(sizes)]
+    elements = list(indexed(files))
+    assert [file for _, together in elements for file in together] == files
+    assert all(files[first] == together[0] for first, together in elements)
+    assert all(len(t) == 1 or (len(t) <= 256 and sum(f.size for f in t) <= 1 << 20) for _, t in elements)

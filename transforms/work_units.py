@@ -1,28 +1,31 @@
 """Input files -> units of work."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.compressed import unpack
+from pipeline.compressed import UnpackedText, unpack
 from pipeline.inputs import InputFile
 from pipeline.work_units import TextSource, WorkUnit, plan_work_units
 from transforms.context import Context, counter
 from transforms.refs import UnitSummary
 
-IndexedFile = tuple[int, InputFile]
+IndexedFiles = tuple[int, tuple[InputFile, ...]]
+"""(index of the first file, consecutive files)"""
 FileSources = tuple[int, tuple[TextSource, ...]]
-"""(index of the file, its plain text)"""
+"""(index of the first file, the plain text of some consecutive files)"""
 SUMMARIES = "summaries"
+_TOGETHER, _TOGETHER_BYTES = 256, 1 << 20
+"""Files, and bytes of files, in one element."""
 
 
 @dataclasses.dataclass
 class PlanWorkUnits(beam.PTransform):
-    """(index, InputFile) -> (WorkUnit; UnitSummary of the lines left out while unpacking).
+    """IndexedFiles -> (WorkUnit; UnitSummary of the lines left out while unpacking).
 
     Compressed files are unpacked, small files packed together, big ones cut. Only
     references travel; `Reshuffle` spreads the units over the workers.
@@ -30,7 +33,7 @@ class PlanWorkUnits(beam.PTransform):
 
     context: Context
 
-    def expand(self, files: PCollection[IndexedFile]) -> "tuple[PCollection[WorkUnit], PCollection[UnitSummary]]":
+    def expand(self, files: PCollection[IndexedFiles]) -> "tuple[PCollection[WorkUnit], PCollection[UnitSummary]]":
         unpacked = (
             files
             | "SpreadFiles" >> beam.Reshuffle()
@@ -46,28 +49,47 @@ class PlanWorkUnits(beam.PTransform):
 
 
 class UnpackFile(beam.DoFn):
-    """A plain file as it is; a compressed one as the pieces of work text made from it."""
+    """Plain files as they are; a compressed one as the pieces of work text made from it."""
 
     def __init__(self, context: Context):
         self.context = context
         self.unpacked = counter("unpacked_bytes")
 
-    def process(self, element: IndexedFile) -> Iterator[FileSources | TaggedOutput[Literal["summaries"], UnitSummary]]:
-        index, file = element
+    def process(self, element: IndexedFiles) -> Iterator[FileSources | TaggedOutput[Literal["summaries"], UnitSummary]]:
+        first, files = element
+        sources: list[TextSource] = []
+        for index, file in enumerate(files, first):
+            source = self.context.reader.source(file)
+            if source is not None:
+                sources.append(source)
+            else:
+                text = self._unpacked(index, file)
+                if text.bad_lines:
+                    yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, text.bad_lines, text.bad_lines, 0))
+                sources += text.sources
+        yield first, tuple(sources)
+
+    def _unpacked(self, index: int, file: InputFile) -> UnpackedText:
         context = self.context
-        source = context.reader.source(file)
-        if source is not None:
-            yield index, (source,)
-            return
         context.renew_lock()
         text = unpack(
             file, index, context.records, context.keys["text"], context.options.max_line_bytes,
             allow_truncated=context.options.allow_truncated,
         )  # fmt: skip
         self.unpacked.inc(text.bytes)
-        if text.bad_lines:
-            yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, text.bad_lines, text.bad_lines, 0))
-        yield index, text.sources
+        return text
+
+
+def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:
+    """Consecutive files as elements: a large one alone, tiny ones together, which runners then handle as one."""
+    first = size = 0
+    for index, file in enumerate(files):
+        if index > first and (size + file.size > _TOGETHER_BYTES or index - first == _TOGETHER):
+            yield first, tuple(files[first:index])
+            first, size = index, 0
+        size += file.size
+    if files:
+        yield first, tuple(files[first:])
 
 
 def _plan(files: Iterable[FileSources], block_bytes: int) -> Iterator[WorkUnit]:
