@@ -1,67 +1,39 @@
-"""The examples run as their first lines say, and the planted structure is found."""
+"""The examples run, on a small run, as a user would start them."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import shlex
+import os
+import subprocess
+import sys
 
-import numpy as np
 import pytest
-from commands import train
 
-from examples import baskets, json_articles, korean_text
-from pipeline import Run
-from pipeline.neighbors import nearest
+from tests.commands import ROOT, TINY, train, write_corpus
 
 
-def command_of(example, tmp_path, *more):
-    """The jobs.train command in an example's docstring, with its files in tmp_path."""
-    text = example.__doc__.replace("\\\n", " ")
-    (line,) = re.findall(r"python -m jobs\.train (.*)", text)
-    arguments = [re.sub(r"^(--(?:input|output)=)", rf"\1{tmp_path}/", argument) for argument in shlex.split(line)]
-    return train(*arguments, *more)
-
-
-def near(run, word, k=4):
-    words = run.words()
-    ids, _ = nearest(run.vectors(), np.array([words.index(word)]), k)
-    return [words[i] for i in ids[0]]
-
-
-def test_items_of_a_kind_are_neighbors(tmp_path, capsys):
-    baskets.main([str(tmp_path / "baskets.parquet")])
-    outcome = command_of(baskets, tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    corpus = write_corpus(folder / "corpus.txt")
+    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *TINY, "--no_report")
     assert outcome.status == 0, outcome.stderr
-    run = Run.open(str(tmp_path / "runs" / "baskets"))
-    items = [int(word) for word in run.words()]
-    assert len(items) == len(baskets.KINDS) * baskets.ITEMS
-    ids, _ = nearest(run.vectors(), np.arange(len(items)), baskets.ITEMS - 1)
-    same = [[items[i] // 1000 == items[row] // 1000 for i in found] for row, found in enumerate(ids)]
-    assert np.mean(same) > 0.95
-    baskets.main([str(tmp_path / "baskets.parquet"), str(tmp_path / "runs" / "baskets")])
-    shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == len(baskets.KINDS)
-    assert shown[1].count("fish") == 6
+    return str(folder / "run")
 
 
-def test_words_of_json_lines(tmp_path):
-    json_articles.main(str(tmp_path / "topics.jsonl"))
-    outcome = command_of(json_articles, tmp_path, "--epochs=2")
-    assert outcome.status == 0, outcome.stderr
-    assert "string" in Run.open(str(tmp_path / "runs" / "articles")).words()
+def example(name, *arguments):
+    command = [sys.executable, str(ROOT / "examples" / name), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-@pytest.mark.parametrize("tokenizer", ["korean", "unicode_words"])
-def test_korean_words(tokenizer, tmp_path):
-    if tokenizer == "korean" and importlib.util.find_spec("kiwipiepy") is None:
-        pytest.skip("kiwipiepy is not installed")
-    korean_text.main(str(tmp_path / "korean.txt"))
-    outcome = command_of(korean_text, tmp_path, f"--tokenizer={tokenizer}")
-    assert outcome.status == 0, outcome.stderr
-    run = Run.open(str(tmp_path / "runs" / "korean"))
-    if tokenizer == "korean":
-        fruit = {"사과", "포도", "수박", "딸기", "복숭아", "과일", "가게", "시장", "부엌", "먹", "씻", "깎"}
-        assert len(fruit & set(near(run, "사과"))) >= 3
-    else:
-        assert {"사과를", "사과하고"} <= set(run.words())
+def test_look_at_a_run(trained):
+    said = example("look_at_a_run.py", trained)
+    for wanted in ("words, 12 dims", "half of all tokens", "loss", "near '", "target '", "gensim"):
+        assert wanted in said
+
+
+def test_torch_learns_from_the_batches(trained):
+    pytest.importorskip("torch")
+    assert "loss: 0.69" in example("torch_training.py", trained)
