@@ -142,13 +142,18 @@ def test_a_second_signal_does_not_wait(corpus, digest, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "act", "status"),
-    [("counting", interrupt, 130), ("unpacking", terminate, 143), ("encoding", terminate, 143)],
+    ("name", "act", "status", "next_stage"),
+    [
+        ("unpacking", terminate, 143, "counts"),
+        ("counting", interrupt, 130, "vocabulary"),
+        ("encoding", terminate, 143, "batches"),
+    ],
 )
-def test_a_signal_before_training_is_obeyed_at_once(corpus, digest, tmp_path, name, act, status):
+def test_a_signal_before_training_is_obeyed_at_once(corpus, digest, tmp_path, name, act, status, next_stage):
     output = tmp_path / "run"
     assert run_until(MOMENTS[name], act, command(corpus, output), tmp_path / "log") == status
     assert "run the same command again to go on" in (tmp_path / "log").read_text()
+    assert not (output / next_stage).exists()
     assert not (output / "lock.json").exists()
     check_sound(output)
     check_resumes(corpus, output, digest)
