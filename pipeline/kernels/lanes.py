@@ -280,13 +280,17 @@ dots_of_one, dots_of_two = _dots(1), _dots(2)
 """dots_of_two(width, x, x_at, a, y, y_at, k, dims): the dot products of the rows that begin at
 x[x_at[a + i]], i = 0, 1, with those at y[y_at[k + j]], j = 0..width-1, in lane i * width + j."""
 
-WHOLE, FIRST, MIDDLE, LAST = 0, 16, 32, 48
-"""Which part of a target's outputs a call of `gradients` deals with."""
+WHOLE, PART = 0, 16
+"""Whether a call of `gradients` deals with all outputs of a target, or with a part of them."""
+FIRST, LAST = 1, 2
+"""Flags of a part: none are before it; none are behind it."""
 
 
 @intrinsic
-def gradients(typing_context, part, width, x, x_at, m, y, y_at, k, g, g_at, e, tile, tile_at, s, dims):
+def gradients(typing_context, kind, flags, width, x, x_at, m, y, y_at, k, g, g_at, e, tile, tile_at, s, dims):
     """Gradient rows of one target, for `width` of its outputs from k on and all its m contexts.
+
+    `kind` is WHOLE, or PART with `flags`.
 
     s[(k + j) dims:]  = sum over contexts c of g[g_at + c width + j] * x row c, from +0, in order
     e_c               = sum over j of g[...] * y row k + j, in order, from +0 in the first part,
@@ -295,10 +299,14 @@ def gradients(typing_context, part, width, x, x_at, m, y, y_at, k, g, g_at, e, t
     """
 
     def generate(context, builder, signature, args):
-        part, width, x, x_at, m, y, y_at, k, g, g_at, e, tile, tile_at, s, dims = args
-        t = signature.args
+        kind, flags, width, x, x_at, m, y, y_at, k, g, g_at, e, tile, tile_at, s, dims = args
+        t = signature.args[1:]
 
-        def emit(outputs, first, last):
+        def is_set(flag):
+            return builder.icmp_signed("!=", builder.and_(flags, ir.Constant(_I64, flag)), ir.Constant(_I64, 0))
+
+        def emit(outputs, whole):
+            first, last = is_set(FIRST), is_set(LAST)
             rows_y = [_offset(context, builder, t[6], y_at, k, j) for j in range(outputs)]
 
             def at(position, array, index):
@@ -312,19 +320,22 @@ def gradients(typing_context, part, width, x, x_at, m, y, y_at, k, g, g_at, e, t
             row_x = _offset(context, builder, t[3], x_at, c, 0)
             value = _load(builder, at(2, x, builder.add(row_x, q)))
             place = builder.add(builder.mul(c, dims), q)
-            gradient = _zero() if first else _load(builder, at(10, e, place))
+            gradient = _zero()
+            if not whole:
+                gradient = builder.select(first, gradient, _load(builder, at(10, e, place)))
             weights_at = builder.add(g_at, builder.mul(c, ir.Constant(_I64, outputs)))
             sums = []
             for j in range(outputs):
                 weight = _broadcast(builder, _offset(context, builder, t[8], g, weights_at, j))
                 sums.append(_fma(builder, weight, value, over_contexts.values[j]))
                 gradient = _fma(builder, weight, ys[j], gradient)
-            if last:
-                row = _offset(context, builder, t[12], tile_at, c, 0)
-                to = at(11, tile, builder.add(row, q))
-                _store(builder, builder.fadd(_load(builder, to), gradient), to)
-            else:
-                _store(builder, gradient, at(10, e, place))
+            row = _offset(context, builder, t[12], tile_at, c, 0)
+            to = at(11, tile, builder.add(row, q))
+            added = builder.fadd(_load(builder, to), gradient)
+            if not whole:
+                added = builder.select(last, added, gradient)
+                to = builder.select(last, to, at(10, e, place))
+            _store(builder, added, to)
             sums = over_contexts.close(sums)
             for j in range(outputs):
                 row = builder.mul(builder.add(k, ir.Constant(_I64, j)), dims)
@@ -332,16 +343,13 @@ def gradients(typing_context, part, width, x, x_at, m, y, y_at, k, g, g_at, e, t
             over_dims.close([])
             return []
 
-        cases = {WHOLE + n: functools.partial(emit, n, True, True) for n in range(2, MOST_OUTPUTS + 1)}
-        for n in range(FEWEST_OF_MANY, MOST_OUTPUTS + 1):
-            cases[FIRST + n] = functools.partial(emit, n, True, False)
-            cases[MIDDLE + n] = functools.partial(emit, n, False, False)
-            cases[LAST + n] = functools.partial(emit, n, False, True)
-        _switch(builder, builder.add(part, width), cases)
+        cases = {WHOLE + n: functools.partial(emit, n, True) for n in range(2, MOST_OUTPUTS + 1)}
+        cases |= {PART + n: functools.partial(emit, n, False) for n in range(FEWEST_OF_MANY, MOST_OUTPUTS + 1)}
+        _switch(builder, builder.add(kind, width), cases)
         return context.get_dummy_value()
 
     i64 = types.intp
-    return types.void(i64, i64, x, x_at, i64, y, y_at, i64, g, i64, e, tile, tile_at, s, i64), generate
+    return types.void(i64, i64, i64, x, x_at, i64, y, y_at, i64, g, i64, e, tile, tile_at, s, i64), generate
 
 
 @intrinsic

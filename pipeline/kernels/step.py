@@ -255,11 +255,10 @@ def _form_gradients(m, parts, outputs, own, w_in, w_out, dims):
     k = 0
     for part in range(parts):
         width = _part_width(outputs, parts, part)
-        kind = lanes.WHOLE
-        if parts > 1:
-            kind = lanes.FIRST if part == 0 else (lanes.LAST if part == parts - 1 else lanes.MIDDLE)
+        kind = lanes.WHOLE if parts == 1 else lanes.PART
+        flags = (lanes.FIRST if part == 0 else 0) + (lanes.LAST if part == parts - 1 else 0)
         lanes.gradients(
-            kind, width, w_in, own.x_at, m, w_out, own.y_at, k, own.g, k * (m + 1), own.e, own.tile, own.tile_at,
+            kind, flags, width, w_in, own.x_at, m, w_out, own.y_at, k, own.g, k * (m + 1), own.e, own.tile, own.tile_at,
             own.s, dims,
         )  # fmt: skip
         k += width
