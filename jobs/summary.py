@@ -58,6 +58,8 @@ def print_result(context: Context, seconds: float, report: str = "") -> None:
         print(f"report      {report}")
     print(f"vocabulary  {ref.words:,} words, {tokens:,} tokens, {ref.dims} dims")
     print(f"trained     {ref.step:,} steps in all, mean loss at the end {loss}; this run took {seconds:,.1f} s")
+    if "holdout_loss" in metrics.column_names and (known := metrics["holdout_loss"].drop_null()):
+        print(f"kept back   mean loss {known[-1].as_py():.4f} on text that was not trained on")
     for line in neighbor_lines(words, vectors):
         print(line)
     print(f"digest: {ref.digest}")

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.backends import Batch
 from pipeline.errors import InputError
+from pipeline.holdout import without_kept_back
 from pipeline.kernels import generate as kernels
 from pipeline.kernels import philox
 from pipeline.options import ALL, Options
@@ -38,10 +39,11 @@ class Sampling:
     negatives: int
     policy: str
     seed: int
+    holdout: float = 0.0
 
     @classmethod
     def of(cls, options: Options) -> Sampling:
-        return cls(options.window, options.negatives, options.negative_policy, options.seed)
+        return cls(options.window, options.negatives, options.negative_policy, options.seed, options.holdout)
 
     def check(self, vocabulary: int) -> None:
         """InputError when the vocabulary is too small for the negatives that the policy wants."""
@@ -162,7 +164,13 @@ class BatchShard:
 
 
 def _piece(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.RecordBatch]:
-    return lambda: generate_rows(tokens, sentences, first + int(sentences[0]), tables, sampling, epoch)
+    position = first + int(sentences[0])
+
+    def make() -> pa.RecordBatch:
+        rows = generate_rows(tokens, sentences, position, tables, sampling, epoch)
+        return without_kept_back(rows, sentences, position, sampling.holdout) if sampling.holdout else rows
+
+    return make
 
 
 def piece_bounds(sentences: np.ndarray, window: int) -> list[tuple[int, int]]:

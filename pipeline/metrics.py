@@ -2,7 +2,8 @@
 
     metrics/step=00012345.parquet
       step, epoch, position int64; loss float64 (mean cross-entropy per pair);
-      learning_rate float32; seconds float64 (of the process that wrote it)
+      learning_rate float32; seconds float64 (of the process that wrote it);
+      with --holdout also holdout_loss float64, null where it was not taken
 """
 
 from __future__ import annotations
@@ -36,15 +37,17 @@ class _Point:
     seconds: float
     total: float = 0.0
     pairs: int = 0
+    holdout_loss: float | None = None
 
 
 class MetricsLog:
     """Collects the loss of steps into points, and writes those since the last checkpoint."""
 
-    def __init__(self, schedule: Schedule):
+    def __init__(self, schedule: Schedule, holdout: bool = False):
         self._schedule = schedule
         self._every = max(1, schedule.steps // POINTS)
         self._points: list[_Point] = []
+        self._schema = SCHEMA.append(pa.field("holdout_loss", pa.float64())) if holdout else SCHEMA
         self.recent_loss = float("nan")
 
     def add(self, first: int, rates: np.ndarray, loss: StepLoss, seconds: float) -> None:
@@ -60,6 +63,11 @@ class MetricsLog:
         pairs = int(loss.pairs.sum())
         if pairs:
             self.recent_loss = float(loss.total.sum()) / pairs
+
+    def add_holdout(self, loss: float) -> None:
+        """The loss on text kept back, after the steps that were added last."""
+        if self._points:
+            self._points[-1].holdout_loss = loss
 
     def write(self, records: Records, key: str, step: int) -> None:
         """Commit the points so far as those before `step`, and begin anew."""
@@ -77,9 +85,11 @@ class MetricsLog:
             "loss": [p.total / p.pairs for p in points],
             "learning_rate": [p.rate for p in points],
             "seconds": [p.seconds for p in points],
+            "holdout_loss": [p.holdout_loss for p in points],
         }  # fmt: skip
+        columns = {name: columns[name] for name in self._schema.names}
         name = f"step={step:08d}"
-        artifact = records.write_artifact(f"{STAGE}/{name}.parquet", to_parquet(pa.table(columns, schema=SCHEMA)))
+        artifact = records.write_artifact(f"{STAGE}/{name}.parquet", to_parquet(pa.table(columns, schema=self._schema)))
         records.commit(Record(STAGE, name, key, (artifact,), {"step": step}))
 
 

@@ -80,6 +80,9 @@ class Options:
     batch_size: int = _option(2048, "model", "token positions in a training step", stage="checkpoints",
                               low=1, high=2**22)
     seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
+    holdout: float = _option(
+        0.0, "model", "part of the sentences kept back from training, to take a loss on; 0.01 is plenty",
+        stage="batches", low=0, high=0.5)
     input_format: str = _option("text", "model", "what the input files are", stage="text", choices=INPUT_FORMATS)
     field: str | None = _option(
         None, "model",

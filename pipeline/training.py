@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.backends import Backend, StepLoss
+from pipeline.backends import Backend, Batch, StepLoss
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches import BatchShard, Sampling
 from pipeline.checkpoints import CheckpointRef, latest_checkpoint, prune_checkpoints, read_checkpoint, write_checkpoint
 from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
+from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import MetricsLog
 from pipeline.model_digest import Model
@@ -96,7 +97,8 @@ class Trainer:
             threads=threads,
         )  # fmt: skip
         del w_in, w_out
-        session = _Session(self, backend, schedule, words, counts, step)
+        kept_back = kept_back_rows(shards, self.records) if options.holdout else None
+        session = _Session(self, backend, schedule, words, counts, step, kept_back)
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
             for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
@@ -124,13 +126,15 @@ class _Session:
     """One process's share of a training run."""
 
     def __init__(
-        self, trainer: Trainer, backend: Backend, schedule: Schedule, words: pa.Array, counts: np.ndarray, step: int
+        self, trainer: Trainer, backend: Backend, schedule: Schedule, words: pa.Array, counts: np.ndarray, step: int,
+        kept_back: Batch | None = None,
     ):
         self.trainer, self.backend, self.schedule = trainer, backend, schedule
         self.words, self.counts = words, counts
         self.step = self.began = step
         self.committed: CheckpointRef | None = None
-        self.metrics = MetricsLog(schedule)
+        self.metrics = MetricsLog(schedule, holdout=bool(trainer.options.holdout))
+        self.kept_back, self.next_holdout = kept_back, step
         self.clock = self.checkpoint_clock = time.monotonic()
         self.rows = 0
 
@@ -165,6 +169,9 @@ class _Session:
         return every - self.step % every if every else self.schedule.steps
 
     def _after_steps(self) -> None:
+        if self.kept_back is not None and (self.step >= self.next_holdout or self.step == self.schedule.steps):
+            self.metrics.add_holdout(mean_loss(self.kept_back, *self.backend.weights(), self.trainer.options.model))
+            self.next_holdout = self.step + max(1, self.schedule.steps // POINTS)
         now = time.monotonic()
         positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
         self.trainer.report(

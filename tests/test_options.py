@@ -29,6 +29,7 @@ RANGES = {  # written out once more: (lowest, highest, just too low, just too hi
     "damping": (1e-9, 1e6, 0, 1e6 + 1),
     "batch_size": (1, 2**22, 0, 2**22 + 1),
     "seed": (0, 2**64 - 1, -1, 2**64),
+    "holdout": (0, 0.5, -1e-9, 0.51),
     "max_sentence": (1, 2**30, 0, 2**30 + 1),
     "max_line_bytes": (1, 2**30, 0, 2**30 + 1),
     "block_bytes": (1, 2**30, 0, 2**30 + 1),
@@ -73,7 +74,7 @@ def test_a_number_beyond_its_range_is_refused(name):
         wanted = f" above {bound}" if FIELDS[name].metadata["over"] else f" at least {bound}"
         assert wanted in message
         if highest is not None:
-            assert message.endswith(f" and at most {int(highest)}")
+            assert message.endswith(f" and at most {highest if highest % 1 else int(highest)}")
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -174,7 +175,9 @@ def test_kinds_share_out_all_options():
 
 
 def test_options_of_a_stage():
-    assert Options(min_count=3).of_stage("vocabulary") == {"min_count": 3, "max_vocabulary": None}
+    assert Options(min_count=3).of_stage("vocabulary") == {
+        "min_count": 3, "max_vocabulary": None, "vocabulary": None
+    }  # fmt: skip
     assert "block_bytes" in Options().of_stage("counts")
 
 

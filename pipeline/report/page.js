@@ -302,10 +302,10 @@ if (comparison) {
 }
 section("Training",
   el("div", { class: "columns" },
-    card("Loss per pair", runsKey(), runs.some((run) => run.curve.holdout) ? key([["training", "s0"], ["text kept back", "s0", true]]) : null, chart({
+    card("Loss per pair", runsKey(), runs.some((run) => run.curve.holdout) ? key(two ? [["dashed: text kept back", "s0", true]] : [["training", "s0"], ["text kept back", "s1"]]) : null, chart({
       label: "loss by tokens", xlabel: "tokens passed over", ylabel: "loss",
-      series: overlay((run) => ({ x: run.curve.tokens, y: run.curve.loss })).concat(runs.flatMap((run, i) => run.curve.holdout
-        ? [{ name: "kept back", style: "s" + i, dashed: true, x: run.curve.tokens, y: run.curve.holdout }] : [])),
+      series: runs.map((run, i) => ({ name: two ? names[i] : "training", style: "s" + i, x: run.curve.tokens, y: run.curve.loss })).concat(runs.flatMap((run, i) => run.curve.holdout
+        ? [{ name: two ? `${names[i]}, kept back` : "kept back", style: two ? "s" + i : "s1", dashed: two, x: run.curve.tokens, y: run.curve.holdout }] : [])),
     })),
     card("Learning rate", runsKey(), chart({ label: "learning rate by tokens", xlabel: "tokens passed over", ylabel: "rate", zero: true,
       series: overlay((run) => ({ x: run.curve.tokens, y: run.curve.rate })) })),
