@@ -61,7 +61,7 @@ def describe(value: Any) -> str:
     if value is None:
         return NULL
     if type(value) is not list:
-        return _NAMES[type(value)]
+        return _NAMES.get(type(value), "nothing")
     return EXPECTED.get(items_of(value) or "") or ("a list of other or mixed types" if value else "an empty list")
 
 

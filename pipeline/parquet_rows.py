@@ -88,10 +88,11 @@ class ParquetReader(Reader):
         if file.size:
             with _opened(file.uri) as parquet:
                 for group in _row_groups(parquet, self.field)[:1]:
-                    array = next(_batches(file.uri, parquet, group, self.field)).slice(0, _PREVIEW_ROWS)
-                    portion = self._portion(TextRange(file.uri, 0, 0, 0), 0, array, DeadLetters())
-                    for spans in portion.spans:
-                        found += spans.sentences()
+                    for array in _batches(file.uri, parquet, group, self.field):
+                        rows = array.slice(0, _PREVIEW_ROWS)
+                        portion = self._portion(TextRange(file.uri, 0, 0, 0), 0, rows, DeadLetters())
+                        found += [sentence for spans in portion.spans for sentence in spans.sentences()]
+                        break
         return found
 
     def _portion(self, part: TextRange, row: int, array: pa.Array, dead_letters: DeadLetters) -> Portion:
@@ -267,15 +268,22 @@ def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> 
         raise InputError(f"{uri} has no column {field} any more; run again with --overwrite")
     size = min(max(16, _BATCH_BYTES * group.rows // group.size), 1 << 16)
     batches = parquet.iter_batches(size, row_groups=[group.number], columns=[".".join(path)], use_threads=False)
+    read = 0
     while True:
         with _told(uri):
             batch = next(batches, None)
         if batch is None:
-            return
+            break
+        read += batch.num_rows
         array = batch.column(0)
         for part in path[1:]:
             array = pc.struct_field(array, part)
         yield array
+    if read != group.rows:  # Arrow passes over what it cannot make sense of
+        raise InputError(
+            f"{uri} is damaged: row group {group.number} holds {read:,} rows where its footer says {group.rows:,};"
+            " get the file again"
+        )
 
 
 def _decoded(array: pa.Array) -> pa.Array:

@@ -166,6 +166,12 @@ def test_bad_json_lines_are_dead_letters(tmp_path):
     assert reasons[6] == "not UTF-8"
 
 
+def test_a_field_that_the_first_rows_lack(tmp_path):
+    jsonl(tmp_path / "x", [{"y": 1}, 5, {"text": "here"}])
+    (file,) = match_inputs([str(tmp_path)])
+    assert open_reader(options("jsonl"), [file]).preview(file) == [["here"]]
+
+
 def test_bad_items_are_dead_letters(tmp_path):
     rows = [[1, 2], [1.5], [True], ["a"], [2**63], [-(2**63)], [], [None], {"a": 1}, [1, "a"]]
     jsonl(tmp_path / "x", [{"text": row} for row in rows])
