@@ -26,6 +26,7 @@ Made from `pipeline/options.py` by `make docs`; edit there.
 - `--config`: a YAML file with the same names (`dims: 200`); the command line wins.
 - `--overwrite`: replace a run that differs. Only what its records name is removed, and what the new run
   would make alike is kept.
+- `--no_report`: end without writing `report.html` into the output.
 
 An option is written `--name=value`. All values are checked before anything runs. What is not listed
 here goes to Beam (`--runner`, `--direct_num_workers`, ...); Beam's `--dry_run` prints the plan, shows what
