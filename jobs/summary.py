@@ -11,7 +11,7 @@ from pipeline.checkpoints import CheckpointRef, latest_checkpoint, read_blocks
 from pipeline.compressed import compressions_of
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
-from pipeline.metrics import read_metrics
+from pipeline.metrics import read_metrics, training_rate
 from pipeline.neighbors import nearest
 from pipeline.preview import first_sentences
 from pipeline.progress import scaled
@@ -57,7 +57,10 @@ def print_result(context: Context, seconds: float, report: str = "") -> None:
     if report:
         print(f"report      {report}")
     print(f"vocabulary  {ref.words:,} words, {tokens:,} tokens, {ref.dims} dims")
-    print(f"trained     {ref.step:,} steps in all, mean loss at the end {loss}; this run took {seconds:,.1f} s")
+    rate = training_rate(metrics, context.options.batch_size)
+    speed = f", {rate:,.0f} tokens/s" if rate else ""
+    print(f"trained     {ref.step:,} steps in all, mean loss at the end {loss}{speed}")
+    print(f"this run    {seconds:,.1f} s")
     if "holdout_loss" in metrics.column_names and (known := metrics["holdout_loss"].drop_null()):
         print(f"kept back   mean loss {known[-1].as_py():.4f} on text that was not trained on")
     for line in neighbor_lines(words, vectors):

@@ -101,3 +101,15 @@ def read_metrics(records: Records, key: str) -> pa.Table:
     steps = table["step"].to_numpy()
     last = {step: row for row, step in enumerate(steps.tolist())}
     return table.take(pa.array(sorted(last.values()), pa.int64())).sort_by("step")
+
+
+def training_rate(curve: pa.Table, batch_size: int) -> float | None:
+    """Token positions a second, of the process that trained last; None where there are too few points to tell."""
+    steps, seconds = curve["step"].to_numpy(), curve["seconds"].to_numpy()
+    restarts = np.flatnonzero(np.diff(seconds) < 0)
+    if len(restarts):
+        steps, seconds = steps[restarts[-1] + 1 :], seconds[restarts[-1] + 1 :]
+    if not len(steps) or seconds[-1] <= seconds[0]:
+        return None
+    first = int(np.flatnonzero(seconds == seconds[0])[-1])  # the points of a block share a time: its end
+    return float((steps[-1] - steps[first]) * batch_size / (seconds[-1] - seconds[first]))

@@ -11,7 +11,7 @@ from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, to_num
 from pipeline.checkpoints import checkpoints
 from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
 from pipeline.initial_vectors import initial_vectors
-from pipeline.metrics import read_metrics
+from pipeline.metrics import read_metrics, training_rate
 from pipeline.options import Options
 from pipeline.parquet import to_parquet
 from pipeline.records import Records
@@ -99,6 +99,13 @@ def test_loss_curve_covers_the_run_once_and_falls():
     assert loss[0] == pytest.approx(np.log(2), abs=1e-3)
     assert loss[-20:].mean() < loss[:20].mean() - 0.05
     assert curve["learning_rate"][0].as_py() == pytest.approx(0.1)
+
+
+def test_training_rate_is_that_of_the_last_process():
+    curve = pa.table({"step": [10, 20, 25, 30, 40, 60], "seconds": [1.0, 2.0, 0.5, 0.5, 1.0, 2.5]})
+    assert training_rate(curve, 100) == 1500
+    assert training_rate(curve.slice(2, 2), 100) is None
+    assert training_rate(curve.slice(0, 0), 100) is None
 
 
 def test_runaway_numbers_stop_the_run_and_commit_nothing():
