@@ -27,8 +27,8 @@ def files(trained, tmp_path_factory):
     pick = lambda: draw.choice([*words[:60], "unknown"])  # noqa: E731
     pairs, analogies = folder / "pairs.csv", folder / "analogies.txt"
     pairs.write_text("\ufeffone,two,score\n" + "".join(f"{pick()},{pick()},{draw.random():.2f}\n" for _ in range(80)))
-    lines = [" ".join(pick() for _ in range(4)) for _ in range(200)]
-    analogies.write_text(": first\n" + "\n".join(lines[:120]) + "\n: second\n" + "\n".join(lines[120:]) + "\n")
+    lines = [" ".join(draw.sample([*words[:60], "unknown"], 4)) for _ in range(400)]
+    analogies.write_text(": first\n" + "\n".join(lines[:250]) + "\n: second\n" + "\n".join(lines[250:]) + "\n")
     return pairs, analogies
 
 
