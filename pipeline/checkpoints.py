@@ -144,6 +144,13 @@ def provenance_of(data: bytes) -> dict[str, Any]:
     return json.loads(pq.read_schema(pa.BufferReader(data)).metadata[METADATA_KEY])
 
 
+def remove_newer(records: Records, key: str, step: int) -> None:
+    """Removes checkpoints above `step`, which are damaged: else pruning would keep them before those made anew."""
+    for ref in checkpoints(records, key):
+        if ref.step > step:
+            records.remove(Record(STAGE, ref.folder.rpartition("/")[2], key, ref.parts))
+
+
 def prune_checkpoints(records: Records, key: str, keep: int) -> list[int]:
     """Removes all but the newest `keep` (at least one) undamaged checkpoints; returns the steps removed.
 

@@ -1,6 +1,6 @@
 """The loss curve: a few hundred points of a run, in Parquet beside its checkpoints.
 
-    metrics/step=00012345.parquet
+    metrics/step=00012345-89abcdef.parquet
       step, epoch, position int64; loss float64 (mean cross-entropy per pair);
       learning_rate float32; seconds float64 (of the process that wrote it);
       with --holdout also holdout_loss float64, null where it was not taken
@@ -9,14 +9,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import logging
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.backends import StepLoss
+from pipeline.errors import ArtifactError
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.records import Record, Records
 from pipeline.schedule import Schedule
+
+_log = logging.getLogger(__name__)
 
 STAGE = "metrics"
 POINTS = 500
@@ -88,15 +93,33 @@ class MetricsLog:
             "holdout_loss": [p.holdout_loss for p in points],
         }  # fmt: skip
         columns = {name: columns[name] for name in self._schema.names}
-        name = f"step={step:08d}"
-        artifact = records.write_artifact(f"{STAGE}/{name}.parquet", to_parquet(pa.table(columns, schema=self._schema)))
+        name, data = f"step={step:08d}", to_parquet(pa.table(columns, schema=self._schema))
+        # Seconds differ from run to run: a name of their own keeps points and record together at any kill.
+        path = f"{STAGE}/{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet"
+        before = records.load(STAGE, name, key)
+        artifact = records.write_artifact(path, data)
         records.commit(Record(STAGE, name, key, (artifact,), {"step": step}))
+        for old in before.artifacts if before else ():
+            if old.path != path:
+                records.storage.delete(old.path)
+
+
+def forget_points_after(records: Records, key: str, step: int) -> None:
+    """Remove what a lost process noted about steps that are trained again."""
+    for record in records.all(STAGE):
+        if record.key == key and record.numbers["step"] > step:
+            records.remove(record)
 
 
 def read_metrics(records: Records, key: str) -> pa.Table:
     """The loss curve of a run, by step; what a lost process wrote beyond its checkpoint is overwritten."""
     found = sorted((r for r in records.all(STAGE) if r.key == key), key=lambda record: record.numbers["step"])
-    tables = [from_parquet(records.read(record.artifacts[0])) for record in found]
+    tables = []
+    for record in found:
+        try:
+            tables.append(from_parquet(records.read(record.artifacts[0])))
+        except ArtifactError as error:
+            _log.warning("%s: these points are left out of the loss curve", error)
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     steps = table["step"].to_numpy()
     last = {step: row for row, step in enumerate(steps.tolist())}

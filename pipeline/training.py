@@ -14,11 +14,18 @@ import pyarrow as pa
 from pipeline.backends import Backend, Batch, StepLoss
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches import BatchShard, Sampling
-from pipeline.checkpoints import CheckpointRef, latest_checkpoint, prune_checkpoints, read_checkpoint, write_checkpoint
+from pipeline.checkpoints import (
+    CheckpointRef,
+    latest_checkpoint,
+    prune_checkpoints,
+    read_checkpoint,
+    remove_newer,
+    write_checkpoint,
+)
 from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
 from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss
 from pipeline.initial_vectors import initial_vectors
-from pipeline.metrics import MetricsLog
+from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model_digest import Model
 from pipeline.options import Options
 from pipeline.records import Records
@@ -90,6 +97,8 @@ class Trainer:
         if done and done.step >= schedule.steps:
             return done
         step = done.step if done else 0
+        remove_newer(self.records, self.key, step)
+        forget_points_after(self.records, self.key, step)
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
         backend = CpuBackend(

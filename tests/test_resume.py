@@ -109,8 +109,10 @@ def test_a_resumed_run_makes_nothing_twice(corpus, tmp_path):
     assert train(*command(corpus, output)).status == 0
     after = times(output)
     made = {path for path in after if before.get(path) != after[path]}
-    assert {path.partition("/")[0] for path in made} <= {"checkpoints", "metrics", "records"}
-    assert {path.split("/")[1] for path in made if path.startswith("records/")} == {"checkpoints", "metrics"}
+    assert {path.partition("/")[0] for path in made} <= {"checkpoints", "metrics", "records", "report.html", "timings"}
+    assert {path.split("/")[1] for path in made if path.startswith("records/")} == {
+        "checkpoints", "metrics", "timings"
+    }
 
 
 def times(output: pathlib.Path) -> dict[str, int]:

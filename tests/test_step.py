@@ -70,6 +70,20 @@ def test_fast_step_is_the_definition_bit_for_bit(model, shape, zero_hits):
         np.testing.assert_allclose(loss.total, wanted_loss.total, rtol=1e-12)
 
 
+def test_more_pairs_than_32_bits_count_are_damped_all_the_same():
+    """10,000 rows of 300 contexts, all one word, with 1,001 outputs: 3e9 pairs, negative in 32 bits."""
+    rows, contexts, negatives = 10_000, 300, 1000
+    offset = np.arange(rows + 1, dtype=np.int32) * contexts
+    batch = Batch(
+        np.zeros(rows, np.int32), offset, np.zeros(rows * contexts, np.int32), np.ones((rows, negatives), np.int32)
+    )
+    backend = CpuBackend(*random_weights(2, 4, 1), model="cbow", tau=128.0, zero_hits=True, threads=2)
+    before = backend.weights()
+    backend.train(batch, np.array([0, rows]), np.array([0.05], np.float32))
+    for old, new in zip(before, backend.weights()):
+        assert np.linalg.norm(new - old, axis=1).max() <= 1 + 1e-5
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_damped_rows_move_by_one_at_most(model):
     """A rate of 30 would move them much further; so would rows that only one entry of the step touches."""

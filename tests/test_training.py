@@ -1,5 +1,7 @@
 """The trainer without Beam: whole steps from any cut, resume, stop, and numbers that run away."""
 
+import threading
+
 import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from pipeline import unigram
+from pipeline.backends.cpu import CpuBackend
 from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, to_numpy
 from pipeline.checkpoints import checkpoints
 from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
@@ -14,7 +17,7 @@ from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import read_metrics, training_rate
 from pipeline.options import Options
 from pipeline.parquet import to_parquet
-from pipeline.records import Records
+from pipeline.records import Record, Records
 from pipeline.schedule import Schedule
 from pipeline.steps import blocks_of_steps
 from pipeline.storage import open_storage
@@ -99,6 +102,50 @@ def test_loss_curve_covers_the_run_once_and_falls():
     assert loss[0] == pytest.approx(np.log(2), abs=1e-3)
     assert loss[-20:].mean() < loss[:20].mean() - 0.05
     assert curve["learning_rate"][0].as_py() == pytest.approx(0.1)
+
+
+def test_damaged_newest_checkpoints_are_made_anew_and_not_kept_before_those():
+    records, options = new_records(), options_of(checkpoint_every=5, keep_checkpoints=2)
+    wanted = train(options, records)
+    for ref in checkpoints(records, KEY):
+        path = ref.parts[0].path
+        data = bytearray(records.storage.read(path))
+        data[len(data) // 2] ^= 1
+        records.storage.put(path, bytes(data))
+    stops = iter([False, False, False, True])
+    with pytest.raises(InterruptedRunError):
+        train(options, records, stop=lambda: next(stops))
+    assert checkpoints(records, KEY)[-1].step < wanted.step
+    assert train(options, records).digest == wanted.digest
+
+
+def test_points_of_steps_that_are_trained_again_are_forgotten():
+    records, options = new_records(), options_of(checkpoint_every=7)
+    train(options, records)
+    for ref in checkpoints(records, KEY)[1:]:
+        records.remove(Record("checkpoints", ref.folder.rpartition("/")[2], KEY, ref.parts))
+    train(options_of(checkpoint_every=11), records)
+    steps = read_metrics(records, KEY)["step"].to_pylist()
+    assert steps == sorted(set(steps))
+    kept = [record.name for record in records.all("metrics")]
+    assert len(kept) == len(set(kept))
+    on_disk = {info.path for info in records.storage.list("metrics")}
+    assert on_disk == {artifact.path for record in records.all("metrics") for artifact in record.artifacts}
+
+
+def test_threads_that_cannot_start_are_an_error_and_no_hang(monkeypatch):
+    started = threading.Thread.start
+    left = iter(range(2))
+
+    def start(thread):
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    weights = np.zeros((3, 8), np.float32)
+    with pytest.raises(InputError, match="--threads=6: the system starts no more threads"):
+        CpuBackend(weights, weights, model="cbow", tau=1.0, zero_hits=True, threads=6)
 
 
 def test_training_rate_is_that_of_the_last_process():

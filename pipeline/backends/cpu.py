@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss
+from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
 from pipeline.kernels.plan import new_plan
 
 _HUGE_PAGE = 2 << 20
+_MOST_ENTRIES = 1 << 30
+"""A plan keeps a place and a flag in 32 bits."""
 
 
 def aligned_zeros(numbers: int) -> np.ndarray:
@@ -46,7 +50,7 @@ class CpuBackend:
         self._in, self._out = self._load(w_in), self._load(w_out)
         self._tau, self._cbow, self._zero_hits = np.float32(tau), model == "cbow", zero_hits
         self._threads = threads
-        self._pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="train")
+        self._pool = self._started_pool()
         self._room = (0, 0)
         self._sums_in = self._sums_out = np.zeros(0, np.float32)
         self._plan = new_plan(0, 0, 0, 0)
@@ -57,6 +61,20 @@ class CpuBackend:
         flat = aligned_zeros(self._rows * self._width)
         flat.reshape(self._rows, self._width)[:, : self._dims] = weights
         return flat
+
+    def _started_pool(self) -> ThreadPoolExecutor:
+        """All threads of the team but the caller's, running: one that failed to start later would be waited for."""
+        pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="train")
+        everyone = threading.Barrier(self._threads)
+        try:
+            for _ in range(self._threads - 1):
+                pool.submit(everyone.wait)
+            everyone.wait()
+        except RuntimeError as error:
+            everyone.abort()
+            pool.shutdown(wait=False)
+            raise InputError(f"--threads={self._threads}: the system starts no more threads, ask for fewer") from error
+        return pool
 
     def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
@@ -82,14 +100,20 @@ class CpuBackend:
 
     def _make_room(self, batch: Batch, bounds: np.ndarray, outputs: int) -> None:
         """Buffers for the largest block, step and row seen so far."""
+        contexts = int(np.max(np.diff(batch.offset[bounds]), initial=1))
+        rows = int(np.max(np.diff(bounds), initial=1))
+        entries = max(contexts, rows * outputs)
+        if entries >= _MOST_ENTRIES:
+            raise InputError(
+                f"a training step has {entries:,} entries, {_MOST_ENTRIES:,} are too many:"
+                " lower --batch_size, --window or --negatives"
+            )
         room = self._plan
         if batch.rows > len(room.slots) or len(batch.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
             self._plan = new_plan(
                 max(batch.rows, len(room.slots)), max(len(batch.context), len(room.in_slot)), outputs,
                 max(len(bounds), len(room.sizes)),
             )  # fmt: skip
-        contexts = int(np.max(np.diff(batch.offset[bounds]), initial=1))
-        rows = int(np.max(np.diff(bounds), initial=1))
         if contexts > self._room[0] or rows > self._room[1]:
             self._room = max(contexts, self._room[0]), max(rows, self._room[1])
             self._sums_in = aligned_zeros(self._room[0] * self._width)

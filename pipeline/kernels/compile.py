@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 from numba.core import config
 
@@ -32,10 +33,16 @@ def sources_digest(folder: pathlib.Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _cpu_digest() -> str:
+    """The CPU that code is made for: hosts that share a home do not share machine code."""
+    names = (config.CPU_NAME, config.CPU_FEATURES, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    return hashlib.sha256("\0".join(map(str, names)).encode()).hexdigest()[:8]
+
+
 @functools.cache
 def _cache_folder() -> str:
     """A writable folder for this version of the kernels; "" when there is none."""
-    name = f"kernels-{sources_digest(pathlib.Path(__file__).parent)}"
+    name = f"kernels-{sources_digest(pathlib.Path(__file__).parent)}-{_cpu_digest()}"
     bases = [
         config.CACHE_DIR,
         os.environ.get("XDG_CACHE_HOME", ""),

@@ -33,7 +33,7 @@ class Side(NamedTuple):
     places: np.ndarray
     """int32: how many places, one a chunk"""
     pairs: np.ndarray
-    """int32: (context, output) pairs that touch it in the step"""
+    """int64: (context, output) pairs that touch it in the step"""
 
 
 class Plan(NamedTuple):
@@ -59,7 +59,7 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
     """Room for a block."""
 
     def side(n: int) -> Side:
-        return Side(*(np.empty(n, i32) for _ in range(4)))
+        return Side(np.empty(n, i32), np.empty(n, i32), np.empty(n, i32), np.empty(n, i64))
 
     return Plan(
         np.empty(rows * outputs, i32), np.empty(contexts, i32), np.empty(contexts, i32), np.empty(rows, i32),
@@ -100,7 +100,7 @@ def _give_places(table, side, begin, end, pairs_an_entry, single):
         places = table[word + PLACES] * i32(1 - (single & (entries == 1)))
         side.first[i] = place
         side.places[i] = places
-        side.pairs[i] = table[word + PAIRS] if pairs_an_entry == 0 else entries * i32(pairs_an_entry)
+        side.pairs[i] = table[word + PAIRS] if pairs_an_entry == 0 else i64(entries) * i64(pairs_an_entry)
         table[word + PLACES] = place - i32(1)
         table[word + LAST_SEEN] = 0
         place += places
