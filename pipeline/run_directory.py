@@ -177,11 +177,15 @@ def differences(saved: Identity, ours: Identity) -> list[str]:
     """What keeps two runs from making the same model, each in words; [] where nothing does."""
     found = []
     options = saved["options"]["model"], ours["options"]["model"]
-    for name, theirs, mine in _unequal(*options):
+    unequal = _unequal(*options)
+    for name, theirs, mine in unequal:
         found.append(f"--{name} is {_shown(mine)}, the run has {_shown(theirs)}")
+    told = {name for name, _, _ in unequal}
     for name, theirs, mine in _unequal(saved["tokenizer"], ours["tokenizer"]):
-        if name not in ours["options"]["model"]:
+        if name not in options[1]:
             found.append(f"the tokenizer's {name} is {_shown(mine)}, the run has {_shown(theirs)}")
+        elif name not in told:  # the digest of a file that the option names
+            found.append(f"the words of --{name}={options[1][name]} have changed")
     listed = [(one["options"]["model"].get("vocabulary"), one.get("vocabulary")) for one in (saved, ours)]
     if listed[0][0] == listed[1][0] and listed[0][1] != listed[1][1]:
         found.append(f"the words of --vocabulary={listed[1][0]} have changed")

@@ -13,6 +13,7 @@ from pipeline.records import Record, Records
 from pipeline.run_directory import make_identity, open_or_create, open_run
 from pipeline.stage_keys import UPSTREAM, stage_keys
 from pipeline.storage import ObjectInfo, open_storage
+from pipeline.tokenizers import tokenizer_identity
 
 
 class File:
@@ -81,6 +82,20 @@ def test_another_tokenizer_is_refused(output):
     open_or_create(output, identity())
     with pytest.raises(InputError, match=r"the tokenizer's unicode is 15\.0\.0, the run has 14\.0\.0"):
         open_or_create(output, identity(tokenizer=TOKENIZER | {"unicode": "15.0.0"}))
+
+
+def test_an_edited_file_of_stop_words_is_refused(output, tmp_path):
+    def edited(name: str, words: str) -> dict:
+        (tmp_path / name).write_text(words)
+        tokenizer = tokenizer_identity("whitespace", stopwords=str(tmp_path / name))
+        return identity(tokenizer=tokenizer, stopwords=str(tmp_path / name))
+
+    open_or_create(output, edited("stop", "the\n"))
+    open_or_create(output, edited("stop", "the\n"))
+    with pytest.raises(InputError, match=r"differs: the words of --stopwords=.*stop have changed\. "):
+        open_or_create(output, edited("stop", "a\n"))
+    with pytest.raises(InputError, match=r"differs: --stopwords is .*other, the run has .*stop\. "):
+        open_or_create(output, edited("other", "a\n"))
 
 
 def test_layout_is_pinned_and_execution_is_free(output):
