@@ -97,12 +97,14 @@ def _match_local(pattern: str) -> Iterator[InputFile]:
         except FileNotFoundError:
             if os.path.lexists(match):
                 raise InputError(f"{match} is a link to nothing") from None
-            return
+            continue  # gone since it was listed, or never there: that no file was found is told by the caller
         except OSError as error:
             raise InputError(f"{match} cannot be looked at: {error.strerror}") from error
         if not stat.S_ISREG(info.st_mode):
             raise InputError(f"{match} is not a regular file; save the text in one, since it is read twice")
         if not os.access(match, os.R_OK):
+            if not os.path.lexists(match):
+                continue
             raise InputError(f"{match} cannot be read: permission denied")
         yield InputFile(os.path.abspath(match), info.st_size, str(info.st_mtime_ns))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pathlib
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import compressed, decompression
+from pipeline import compressed, decompression, inputs
 from pipeline.compressed import compression_of, compressions_of, unpack
 from pipeline.counts import count_unit, merge_counts
 from pipeline.dead_letters import read_dead_letters
@@ -114,6 +115,17 @@ def test_what_matches_nothing_is_named(corpus):
     assert len(match_inputs([str(corpus / "empty"), str(corpus / "a.txt")])) == 2
 
 
+def test_a_file_that_vanishes_while_it_is_listed_hides_no_other(corpus, monkeypatch):
+    (corpus / "a.txt").unlink()
+    listed = [str(corpus / name) for name in ("a.txt", "b.txt")]
+    monkeypatch.setattr(inputs, "_walk", lambda folder: iter(listed))
+    monkeypatch.setattr(inputs.glob, "iglob", lambda path, recursive: iter(listed))
+    for pattern in (corpus, corpus / "*.txt"):
+        assert names(match_inputs([str(pattern)]), corpus) == ["b.txt"]
+    with pytest.raises(InputError, match="matches no file"):
+        match_inputs(listed)
+
+
 def test_patterns_in_an_object_store():
     storage = open_storage("memory://inputs")
     for name in ("x/a.txt", "x/b.gz", "x/y/c.txt", "x/_SUCCESS", "xx/d.txt"):
@@ -166,6 +178,15 @@ def test_members_and_padding(tmp_path, records):
     assert again.reused
     assert again.sources == unpacked.sources
     assert list(changed_inputs(records)) == []
+
+
+def test_damaged_work_text_is_unpacked_anew(tmp_path, records):
+    file = file_of(tmp_path / "a.gz", gzip.compress(b"one\ntwo\n"))
+    (source,) = unpack(file, 0, records, "key", 1000).sources
+    pathlib.Path(source.uri).write_bytes(b"one\ntwO\n")
+    again = unpack(file, 0, records, "key", 1000)
+    assert not again.reused
+    assert unpacked_text(records, again) == b"one\ntwo\n"
 
 
 @given(
