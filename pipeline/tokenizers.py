@@ -14,8 +14,10 @@ import importlib
 import inspect
 import operator
 import unicodedata
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -145,6 +147,9 @@ def tokenizer_identity(
 ) -> dict[str, Any]:
     """What the tokens depend on beside the text: goes into stage keys and run.json.
 
+    Raises:
+      InputError: the file of a user's function is no longer the one that was imported.
+
     Returns:
       "name"; for a user's function also the "version" of its package and the "digest" of its file;
       for words of a dictionary the "versions" of its packages; for words and characters by Unicode
@@ -157,10 +162,14 @@ def tokenizer_identity(
 
         identity["table"] = table_digest()
     elif name not in BUILT_IN:
-        module = inspect.getmodule(load_function(name)) or importlib.import_module(name.partition(":")[0])
+        module = _load(name)[1]
         package = importlib.import_module(module.__name__.partition(".")[0])
         identity["version"] = str(getattr(package, "__version__", ""))
-        identity["digest"] = _file_digest(module)
+        identity["digest"] = _digests[module]
+        if _file_digest(module) != identity["digest"]:
+            raise InputError(
+                f"--tokenizer={name}: {module.__file__} changed since it was imported: start a new process"
+            )
     elif name != "whitespace":
         from pipeline.languages import versions
 
@@ -282,9 +291,19 @@ def pieces(text: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
 BUILT_IN = ("whitespace", "unicode_words", "characters", "korean", "japanese", "chinese")
 
 
-@functools.lru_cache(maxsize=64)
+_digests: weakref.WeakKeyDictionary[ModuleType, str] = weakref.WeakKeyDictionary()
+"""Modules of users' functions -> the digests of their files when they were first asked for: a file may be
+edited later, the code at work stays."""
+
+
 def load_function(name: str) -> Callable[[str], list[str]]:
     """The function that "module:function" names; InputError where there is none."""
+    return _load(name)[0]
+
+
+@functools.cache
+def _load(name: str) -> tuple[Callable[[str], list[str]], ModuleType]:
+    """The function and the module that defines it, whose digest is remembered."""
     module, colon, function = name.partition(":")
     if not colon:
         raise InputError(
@@ -300,7 +319,10 @@ def load_function(name: str) -> Callable[[str], list[str]]:
         ) from error
     if not callable(found):
         raise InputError(f"--tokenizer={name} is a {type(found).__name__}, not a function")
-    return found
+    defined = inspect.getmodule(found) or importlib.import_module(module)
+    if defined not in _digests:
+        _digests[defined] = _file_digest(defined)
+    return found, defined
 
 
 def split_long(sentence: np.ndarray, max_sentence: int) -> np.ndarray:

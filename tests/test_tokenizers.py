@@ -133,7 +133,7 @@ def functions(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     sys.modules.pop("my_words", None)
-    tokenizers.load_function.cache_clear()
+    tokenizers._load.cache_clear()
 
 
 def test_function_of_the_user(functions):
@@ -180,4 +180,10 @@ def test_identity_names_what_tokens_depend_on(functions, tmp_path):
     assert len(identity["digest"]) == 64
     path = tmp_path / "my_words.py"
     path.write_text(path.read_text() + "# edited\n")
+    open_tokenizer("my_words:raises")  # of the module that is there already
+    for name in ("my_words:split", "my_words:raises"):  # the code at work is not what the file says now
+        with pytest.raises(InputError, match=r"my_words\.py changed since it was imported: start a new process"):
+            tokenizer_identity(name)
+    del sys.modules["my_words"]
+    tokenizers._load.cache_clear()
     assert tokenizer_identity("my_words:split")["digest"] != identity["digest"]
