@@ -166,15 +166,19 @@ def prune_checkpoints(records: Records, key: str, keep: int) -> list[int]:
             records.remove(Record(STAGE, name, key, ref.parts))
             removed.append(ref.step)
     if kept:
-        _remove_unrecorded(records, kept[0].step)
+        remove_unrecorded(records, kept[0].step)
     return sorted(removed)
 
 
-def _remove_unrecorded(records: Records, newest: int) -> None:
+def remove_unrecorded(records: Records, below: int | None = None) -> None:
+    """Removes parts that no record names, below a step or all: who reads the highest folder would take them.
+
+    Call it with the lock held; without `below` only while no checkpoint is being written.
+    """
     recorded = {artifact.path for record in records.all(STAGE) for artifact in record.artifacts}
     for info in records.storage.list(STAGE):
         match = _PART.fullmatch(info.path)
-        if match and int(match[1]) < newest and info.path not in recorded:
+        if match and (below is None or int(match[1]) < below) and info.path not in recorded:
             records.storage.delete(info.path)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline import lock
+from pipeline.checkpoints import remove_unrecorded
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
 from pipeline.options import Options
@@ -152,7 +153,7 @@ def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
 
 
 def _overwrite(storage: Storage, data: bytes, ours: dict[str, Any]) -> RunDirectory:
-    """Removes what records of other stage keys name, then puts the new run.json in place.
+    """Removes what records of other stage keys name, and checkpoints without a record; then puts run.json in place.
 
     In this order: a crash between them leaves the old run with less made, never
     an output that nothing describes.
@@ -168,6 +169,7 @@ def _overwrite(storage: Storage, data: bytes, ours: dict[str, Any]) -> RunDirect
         elif record.key not in keep:
             rest = tuple(artifact for artifact in record.artifacts if artifact.path not in kept_paths)
             run.records.remove(dataclasses.replace(record, artifacts=rest))
+    remove_unrecorded(run.records)
     if unsealed_json(data) != ours:
         storage.put(PATH, sealed_json(ours))
     return run

@@ -20,6 +20,7 @@ from pipeline.checkpoints import (
     prune_checkpoints,
     read_checkpoint,
     remove_newer,
+    remove_unrecorded,
     write_checkpoint,
 )
 from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
@@ -94,6 +95,8 @@ class Trainer:
         )  # fmt: skip
         self._check(schedule, len(words))
         done = latest_checkpoint(self.records, self.key)
+        self.renew_lock()
+        remove_unrecorded(self.records)
         if done and done.step >= schedule.steps:
             return done
         step = done.step if done else 0

@@ -164,6 +164,7 @@ def test_overwrite_keeps_what_would_be_made_alike_and_what_is_not_ours(output):
     fill(output, run.keys)
     storage = open_storage(output)
     storage.put("checkpoints/notes.txt", b"mine")
+    storage.put("checkpoints/step=00000090/part-00000-of-00001.parquet", b"its writer was killed before the record")
     storage.put("records/counts/torn.json", b"{")
     again = open_or_create(output, identity(min_count=5, window=6), overwrite=True)
     kept = {record.stage for record in again.records.all()}

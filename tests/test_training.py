@@ -91,6 +91,17 @@ def test_keeps_the_newest_checkpoints():
     assert [ref.step for ref in checkpoints(records, KEY)] == [44, last.step]
 
 
+def test_parts_of_a_killed_writer_do_not_outlive_the_training_that_goes_on():
+    records = new_records()
+    last = train(options_of(), records)
+    paths = {info.path for info in records.storage.list("checkpoints")}
+    for _ in range(2):  # with nothing left to do, and begun anew
+        records.storage.put("checkpoints/step=00000090/part-00000-of-00001.parquet", b"old vectors")
+        assert train(options_of(), records).digest == last.digest
+        assert {info.path for info in records.storage.list("checkpoints")} == paths
+        records.remove(*records.all("checkpoints"))
+
+
 def test_loss_curve_covers_the_run_once_and_falls():
     records = new_records()
     train(options_of(epochs=8, learning_rate=0.1, checkpoint_every=7), records)
