@@ -1,7 +1,7 @@
-"""Writes shopping baskets with a planted structure: items of one kind are bought together.
+r"""Writes shopping baskets with a planted structure: items of one kind are bought together.
 
     python -m examples.baskets baskets.parquet
-    python -m jobs.train --input=baskets.parquet --input_format=parquet --field=items --window=all \\
+    python -m jobs.train --input=baskets.parquet --input_format=parquet --field=items --window=all \
         --output=runs/baskets --dims=16 --batch_size=256 --learning_rate=0.05 --subsample=0
     python -m examples.baskets baskets.parquet runs/baskets
 
@@ -71,4 +71,6 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["--help"], ["-h"]):
+        sys.exit(print(__doc__))
     main(sys.argv[1:])

@@ -1,8 +1,8 @@
-"""Writes Python's own help topics as JSON lines, a topic an object, text nested in it.
+r"""Writes Python's own help topics as JSON lines, a topic an object, text nested in it.
 
     python -m examples.json_articles topics.jsonl
-    python -m jobs.train --input=topics.jsonl --input_format=jsonl --field=body.text --tokenizer=unicode_words \\
-        --lowercase --output=runs/articles --dims=50 --epochs=30 --batch_size=256 --learning_rate=0.05
+    python -m jobs.train --input=topics.jsonl --input_format=jsonl --field=body.text --tokenizer=unicode_words \
+        --lowercase --output=runs/json_articles --dims=50 --epochs=30 --batch_size=256 --learning_rate=0.05
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["--help"], ["-h"]):
+        sys.exit(print(__doc__))
     if len(sys.argv) != 2:
         sys.exit("usage: python -m examples.json_articles FILE.jsonl")
     main(sys.argv[1])

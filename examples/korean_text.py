@@ -1,7 +1,7 @@
-"""Writes a small Korean text of everyday sentences, made from patterns.
+r"""Writes a small Korean text of everyday sentences, made from patterns.
 
     python -m examples.korean_text korean.txt
-    python -m jobs.train --input=korean.txt --tokenizer=korean --normalize=nfc --output=runs/korean \\
+    python -m jobs.train --input=korean.txt --tokenizer=korean --normalize=nfc --output=runs/korean \
         --dims=20 --batch_size=256 --learning_rate=0.05
 
 `--tokenizer=korean` cuts words into morphemes, so that 사과를, 사과가 and 사과는 are all
@@ -46,6 +46,8 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["--help"], ["-h"]):
+        sys.exit(print(__doc__))
     if len(sys.argv) != 2:
         sys.exit("usage: python -m examples.korean_text FILE")
     main(sys.argv[1])

@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from pipeline import Run
 from pipeline.batches import to_numpy
 
+if sys.argv[1:2] in (["--help"], ["-h"]):
+    sys.exit(print(__doc__))
 run = Run.open(sys.argv[1] if len(sys.argv) > 1 else "runs/topics")
 checkpoint = run.checkpoint()
 print(f"{checkpoint.words:,} words, {checkpoint.dims} dims, step {checkpoint.step:,}, digest {checkpoint.digest[:16]}…")

@@ -35,6 +35,8 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["--help"], ["-h"]):
+        sys.exit(print(__doc__))
     if len(sys.argv) != 2:
         sys.exit("usage: python -m examples.python_topics FILE")
     main(sys.argv[1])
