@@ -80,7 +80,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine:
     """Parse and check everything; InputError names the option, the value and what is allowed."""
-    known, others = made.parse_known_args(list(arguments))
+    known, others = made.parse_known_args([_with_underscores(argument) for argument in arguments])
     given = vars(known)
     beam = list(others)
     if "config" in given:
@@ -104,6 +104,14 @@ def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine
         tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()), output,
         switches["overwrite"], not switches["no_report"], Options.checked(given), tuple(beam),
     )  # fmt: skip
+
+
+def _with_underscores(argument: str) -> str:
+    """--min-count=3 as --min_count=3, where that is an option of ours; the value stays as it is."""
+    name, equals, value = argument.partition("=")
+    ours = name[2:].replace("-", "_")
+    known = {*_our_names(), "config", "no_report", "no_lowercase"}
+    return f"--{ours}{equals}{value}" if name.startswith("--") and ours in known else argument
 
 
 def _read_config(path: str) -> tuple[dict[str, Any], list[str]]:

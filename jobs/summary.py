@@ -11,7 +11,7 @@ from pipeline.checkpoints import CheckpointRef, latest_checkpoint, read_blocks
 from pipeline.compressed import compressions_of
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
-from pipeline.metrics import read_metrics, training_rate
+from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.neighbors import nearest
 from pipeline.preview import first_sentences
 from pipeline.progress import scaled
@@ -51,7 +51,8 @@ def print_result(context: Context, seconds: float, report: str = "") -> None:
     words, tokens, vectors = _input_side(context.records, ref)
     uri = context.records.storage.uri
     metrics = read_metrics(context.records, context.keys["checkpoints"])
-    loss = f"{metrics['loss'][-1].as_py():.4f}" if metrics.num_rows else "unknown"
+    last_loss = final_loss(metrics)
+    loss = "unknown" if last_loss is None else f"{last_loss:.4f}"
     print(f"vectors     {uri(ref.folder)}")
     print(f"loss curve  {uri('metrics')}")
     if report:

@@ -126,6 +126,12 @@ def read_metrics(records: Records, key: str) -> pa.Table:
     return table.take(pa.array(sorted(last.values()), pa.int64())).sort_by("step")
 
 
+def final_loss(curve: pa.Table) -> float | None:
+    """Mean loss of the last twentieth of the points: one point alone is a small sample. None without points."""
+    losses = curve["loss"].to_numpy()
+    return float(losses[-max(1, len(losses) // 20) :].mean()) if len(losses) else None
+
+
 def training_rate(curve: pa.Table, batch_size: int) -> float | None:
     """Token positions a second, of the process that trained last; None where there are too few points to tell."""
     steps, seconds = curve["step"].to_numpy(), curve["seconds"].to_numpy()

@@ -39,3 +39,8 @@ def test_tracebacks_of_our_errors_are_left_out_and_others_shown():
     print("Traceback (most recent call last):\n...\nKeyError: 3", file=stream)
     print("as it was", file=stream)
     assert shown.getvalue() == "Traceback (most recent call last):\n...\nKeyError: 3\nas it was\n"
+
+
+def test_hyphens_in_our_options_are_as_good_as_underscores():
+    made = command("--min-count=3", "--no-lowercase", "--learning-rate=1e-2")
+    assert (made.options.min_count, made.options.lowercase, made.options.learning_rate) == (3, False, 0.01)

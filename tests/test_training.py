@@ -14,7 +14,7 @@ from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, to_num
 from pipeline.checkpoints import checkpoints
 from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
 from pipeline.initial_vectors import initial_vectors
-from pipeline.metrics import read_metrics, training_rate
+from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.options import Options
 from pipeline.parquet import to_parquet
 from pipeline.records import Record, Records
@@ -112,6 +112,8 @@ def test_loss_curve_covers_the_run_once_and_falls():
     loss = curve["loss"].to_numpy()
     assert loss[0] == pytest.approx(np.log(2), abs=1e-3)
     assert loss[-20:].mean() < loss[:20].mean() - 0.05
+    assert final_loss(curve) == pytest.approx(loss[-len(loss) // 20 + 1 :].mean(), abs=0.02)
+    assert final_loss(curve.slice(0, 0)) is None
     assert curve["learning_rate"][0].as_py() == pytest.approx(0.1)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipeline.checkpoints import CheckpointRef
 from pipeline.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
+from pipeline.metrics import final_loss
 from pipeline.parquet import from_parquet
 from pipeline.projection import project
 from pipeline.quality import Vectors, evaluation_of
@@ -78,7 +79,7 @@ def facts(run: Run, ref: CheckpointRef, counts: np.ndarray) -> dict[str, Any]:
         tokens, options.batch_size, options.epochs, options.learning_rate, options.damping
     )  # fmt: skip
     metrics = run.metrics()
-    loss = float(metrics["loss"][-1].as_py()) if metrics.num_rows else None
+    loss = final_loss(metrics)
     return {
         "digest": ref.digest, "step": ref.step, "steps": schedule.steps, "words": ref.words, "dims": ref.dims,
         "tokens": tokens, "corpus_tokens": _sum_of(run, "counts", "tokens"), "loss": loss,
