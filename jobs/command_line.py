@@ -25,6 +25,13 @@ LOCAL_RUNNER = "FnApiRunner"
 _ALIKE = 0.7
 """Share of two names' letters that are common and in order, from which one may be meant for the other."""
 
+_ELSEWHERE = {
+    "vector_size": "dims", "size": "dims", "workers": "threads", "iter": "epochs", "epoch": "epochs",
+    "alpha": "learning_rate", "sample": "subsample", "negative": "negatives", "sg": "model", "cbow": "model",
+    "corpus_file": "input", "train": "input", "ns_exponent": "power", "max_final_vocab": "max_vocabulary",
+}  # fmt: skip
+"""Options by the names that gensim and word2vec.c give them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CommandLine:
@@ -110,7 +117,7 @@ def _with_underscores(argument: str) -> str:
     """--min-count=3 as --min_count=3, where that is an option of ours; the value stays as it is."""
     name, equals, value = argument.partition("=")
     ours = name[2:].replace("-", "_")
-    known = {*_our_names(), "config", "no_report", "no_lowercase"}
+    known = {*_our_names(), "config", "no_report"}
     return f"--{ours}{equals}{value}" if name.startswith("--") and ours in known else argument
 
 
@@ -158,9 +165,14 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
     local = known.runner in (None, LOCAL_RUNNER)
     names = sorted(_our_names() | {"config", "help"})
     for argument in unknown:
+        elsewhere = argument.lstrip("-").partition("=")[0].replace("-", "_")  # word2vec.c has one dash
+        if argument.startswith("-") and elsewhere in _ELSEWHERE:
+            raise InputError(f"--{elsewhere} is no option: it is called --{_ELSEWHERE[elsewhere]} here")
         if not argument.startswith("--"):
-            previous = "; put = between an option and its value" if "=" not in argument else ""
-            raise InputError(f"{argument!r} belongs to no option{previous}")
+            raise InputError(
+                f"{argument!r} belongs to no option: quote the pattern (--input='texts/*') or separate files by"
+                " commas, and put = between an option and its value"
+            )
         name = argument[2:].partition("=")[0].replace("-", "_")
         near = difflib.get_close_matches(name, names, 1, _ALIKE)
         if near:
