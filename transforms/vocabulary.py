@@ -9,13 +9,15 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsList
 
 from pipeline.counts import table_from_bytes
-from pipeline.errors import InputError
+from pipeline.dead_letters import NOT_UTF8, read_dead_letters
+from pipeline.errors import ArtifactError, InputError
 from pipeline.fields import INTEGERS
 from pipeline.inputs import InputFile
 from pipeline.options import bad_line_limit
 from pipeline.preview import first_sentences
 from pipeline.vocabulary import Vocabulary, build_vocabulary
 from pipeline.word_lists import listed_vocabulary
+from pipeline.work_units import WorkUnit
 from transforms.context import Context
 from transforms.refs import UnitSummary, VocabularyRef
 
@@ -78,7 +80,22 @@ class Order(beam.DoFn):
         lines = sum(unit.lines for unit in summaries)
         allowed = self.context.options.max_bad_lines
         if bad > bad_line_limit(allowed, lines):
+            first, advice = self._first_bad_line(summaries)
             raise InputError(
-                f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={allowed}: see"
-                f" {self.context.records.storage.uri('dead_letters')} for where and why, or allow more"
+                f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={allowed}{first}: see"
+                f" {self.context.records.storage.uri('dead_letters')} for where and why{advice}, or allow more"
             )
+
+    def _first_bad_line(self, summaries: Sequence[UnitSummary]) -> tuple[str, str]:
+        """(reason and place of the first bad line, what helps); empty where that cannot be told."""
+        first = min((unit.index for unit in summaries if unit.bad_lines), default=0)
+        record = self.context.made("counts", WorkUnit(first, ()).name)
+        if record is None or len(record.artifacts) < 2:
+            return "", ""
+        try:
+            row = read_dead_letters(self.context.records.read(record.artifacts[1])).slice(0, 1).to_pylist()[0]
+        except ArtifactError:
+            return "", ""
+        unit = "row" if self.context.options.input_format == "parquet" else "byte"
+        what = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
+        return what, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
