@@ -45,6 +45,8 @@ def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
             files[file.uri] = file
             found = True
         if not found:
+            if not _REMOTE.match(pattern) and os.path.isdir(os.path.join(*split_uri(pattern))):
+                raise InputError(f"--input={pattern} is a folder without files (names with . or _ first do not count)")
             raise InputError(f"--input={pattern} matches no file; check the path and the pattern's * and ?")
     if not any(file.size for file in files.values()):
         what = f"all {len(files):,} files are empty" if len(files) > 1 else f"{next(iter(files))} is empty"

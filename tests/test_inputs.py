@@ -109,6 +109,9 @@ def test_what_matches_nothing_is_named(corpus):
     (corpus / "link").symlink_to("nowhere")
     with pytest.raises(InputError, match="link is a link to nothing"):
         match_inputs([str(corpus / "li*")])
+    (corpus / "folder").mkdir()
+    with pytest.raises(InputError, match="folder is a folder without files"):
+        match_inputs([str(corpus / "folder")])
     (corpus / "empty").touch()
     with pytest.raises(InputError, match="empty is empty"):
         match_inputs([str(corpus / "empty")])
