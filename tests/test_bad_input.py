@@ -41,7 +41,9 @@ def files_of(folder: pathlib.Path) -> list[str]:
         (["--subsample=-1"], ["--subsample=-1", "at least 0"]),
         (["--max_bad_lines=many"], ["--max_bad_lines=many"]),
         (["--wholly_unknown=5"], ["--wholly_unknown is no option"]),
-        (["more.txt"], ["'more.txt' belongs to no option"]),
+        (["more.txt"], ["'more.txt' belongs to no option", "quote the pattern", "put = between"]),
+        (["--vector_size", "100"], ["--vector_size is no option: it is called --dims here"]),
+        (["-sample=0"], ["it is called --subsample here"]),
         (["--device=gpu"], ["--device=gpu"]),
         (["--runner=NoSuchRunner"], ["--runner=NoSuchRunner"]),
         (["--direct_num_workers=x"], ["--direct_num_workers"]),
@@ -101,7 +103,8 @@ def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, 
     path.write_bytes(b"".join(line for part in bad for line in part))
     arguments = [f"--input={path}", f"--output={output}", *TINY, "--block_bytes=1500"]
     fails(train(*arguments, "--max_bad_lines=1"), "2 of 62 lines", "--max_bad_lines=1", "dead_letters")
-    fails(train(*arguments, "--max_bad_lines=1%"), "2 of 62 lines")
+    place = f"(the first: not UTF-8, text.txt byte {sum(map(len, lines[:20])):,})"
+    fails(train(*arguments, "--max_bad_lines=1%"), "2 of 62 lines", place, "iconv -f latin1 -t utf8")
     tolerated = train(*arguments, "--max_bad_lines=2")
     assert tolerated.digest == digest_of(corpus, tmp_path / "plain")
     letters = [row for file in sorted(output.glob("dead_letters/*")) for row in pq.read_table(file).to_pylist()]
