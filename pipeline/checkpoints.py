@@ -117,16 +117,21 @@ def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
 
 def read_blocks(records: Records, ref: CheckpointRef) -> Iterator[Model]:
     """The parts one by one, each checked against its recorded digest, and for the words that belong there."""
-    for index, part in enumerate(ref.parts):
-        first, stop = index * BLOCK_ROWS, min(ref.words, (index + 1) * BLOCK_ROWS)
-        data, uri = records.read(part), records.storage.uri(part.path)
-        try:
-            block, ids = _from_parquet(data, ref.dims)
-        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{uri} is no part of a checkpoint: {error}") from error
-        if not np.array_equal(ids, np.arange(first, stop)):
-            raise ArtifactError(f"{uri} does not hold the ids {first} to {stop - 1}")
-        yield block
+    for index in range(len(ref.parts)):
+        yield _read_part(records, ref, index)
+
+
+def _read_part(records: Records, ref: CheckpointRef, index: int) -> Model:
+    first, stop = index * BLOCK_ROWS, min(ref.words, (index + 1) * BLOCK_ROWS)
+    part = ref.parts[index]
+    data, uri = records.read(part), records.storage.uri(part.path)
+    try:
+        block, ids = _from_parquet(data, ref.dims)
+    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{uri} is no part of a checkpoint: {error}") from error
+    if not np.array_equal(ids, np.arange(first, stop)):
+        raise ArtifactError(f"{uri} does not hold the ids {first} to {stop - 1}")
+    return block
 
 
 def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> None:
@@ -216,8 +221,10 @@ def _to_parquet(block: Model, first: int, schema: pa.Schema) -> pa.Buffer:
 
 
 def _from_parquet(data: bytes, dims: int) -> tuple[Model, np.ndarray]:
-    """A part's words with count and vectors, and their ids."""
-    table = pq.read_table(pa.BufferReader(data)).combine_chunks()
-    columns = {name: table[name].chunk(0) for name in table.column_names}
+    """A part's words with count and vectors, and their ids; column by column, which needs half the memory."""
+    file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    columns = {
+        name: file.read([name], use_threads=False).combine_chunks()[name].chunk(0) for name in file.schema_arrow.names
+    }
     matrices = [columns[name].flatten().to_numpy().reshape(-1, dims) for name in ("input", "output")]
     return Model(columns["word"].cast(pa.string()), columns["count"].to_numpy(), *matrices), columns["id"].to_numpy()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.checkpoints import CheckpointRef
+from pipeline.counts import merge_counts
 from pipeline.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.metrics import final_loss
@@ -148,10 +149,8 @@ def _all_counts(run: Run) -> np.ndarray | None:
     artifacts = [r.artifacts[0] for r in run.records.all("counts") if r.key == run.key("counts") and r.artifacts]
     if not artifacts or sum(artifact.size for artifact in artifacts) > _COUNTED_BYTES:
         return None
-    table = pa.concat_tables([from_parquet(run.records.read(a)).replace_schema_metadata(None) for a in artifacts])
-    if len(artifacts) > 1:
-        table = table.group_by("word").aggregate([("count", "sum")]).rename_columns(["word", "count"])
-    return np.sort(table["count"].to_numpy())[::-1]
+    merged = merge_counts(from_parquet(run.records.read(artifact)) for artifact in artifacts)
+    return np.sort(merged["count"].to_numpy())[::-1]
 
 
 def unigram(run: Run, counts: np.ndarray) -> dict[str, Any]:
