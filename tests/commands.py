@@ -72,7 +72,7 @@ def train(*arguments: str) -> Outcome:
 
 def digest_of(text: pathlib.Path | str, output: pathlib.Path, *arguments: str) -> str:
     """Digest of a tiny model trained on `text`; `arguments` add to TINY and override it."""
-    outcome = train(f"--input={text}", f"--output={output}", *TINY, *arguments)
+    outcome = train(f"--input={text}", f"--output={output}", "--no_report", *TINY, *arguments)
     assert outcome.status == 0, outcome.stderr
     return outcome.digest
 
