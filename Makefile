@@ -26,7 +26,7 @@ train: $(VENV)/installed
 endif
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def test_words_of_json_lines(tmp_path):
     json_articles.main(str(tmp_path / "topics.jsonl"))
     outcome = command_of(json_articles, tmp_path, "--epochs=2")
     assert outcome.status == 0, outcome.stderr
-    assert "string" in Run.open(str(tmp_path / "runs" / "articles")).words()
+    assert "string" in Run.open(str(tmp_path / "runs" / "json_articles")).words()
 
 
 @pytest.mark.parametrize("tokenizer", ["korean", "unicode_words"])
