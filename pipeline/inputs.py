@@ -79,6 +79,15 @@ def _listed(patterns: Sequence[str]) -> Iterator[str]:
         yield from named
 
 
+def read_option_file(option: str, uri: str) -> bytes:
+    """The file that an option names; InputError names both when it cannot be read."""
+    root, path = split_uri(uri)
+    try:
+        return open_storage(root).read(path)
+    except ArtifactError as error:
+        raise InputError(f"--{option}={uri} cannot be read: {error}") from error
+
+
 def uri_order(uri: str) -> bytes:
     """What the corpus is ordered by: the bytes of the uri (local file names may be any bytes)."""
     return uri.encode("utf-8", "surrogateescape")

@@ -13,7 +13,6 @@ _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 _guard = threading.Lock()
 _stages: dict[str, Stage] = {}
-_quiet = False
 
 
 class Stage:
@@ -25,7 +24,7 @@ class Stage:
         self._said = self.ended = self._began
         self._lock = threading.Lock()
         self._bar = None
-        if sys.stderr.isatty() and not _quiet:
+        if sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, desc=f"{name:14s}", unit=unit, unit_scale=True, leave=True, dynamic_ncols=True,
                 smoothing=0.05,
@@ -40,7 +39,7 @@ class Stage:
                 if note:
                     self._bar.set_postfix_str(note, refresh=False)
                 self._bar.update(amount)
-            elif not _quiet and time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+            elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
                 self._said = time.monotonic()
                 _log.info("%s", self._line(note))
 
@@ -90,16 +89,10 @@ def close_all() -> None:
 
 def say(message: str) -> None:
     """A line for the user that leaves the bars in place."""
-    if sys.stderr.isatty() and not _quiet:
+    if sys.stderr.isatty():
         tqdm.write(message, file=sys.stderr)
     else:
         _log.warning("%s", message)
-
-
-def be_quiet(quiet: bool = True) -> None:
-    """Show nothing: for tests and for use as a library."""
-    global _quiet
-    _quiet = quiet
 
 
 def scaled(number: float) -> str:

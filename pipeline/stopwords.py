@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import ArtifactError, InputError
-from pipeline.storage import open_storage, split_uri
+from pipeline.errors import InputError
+from pipeline.inputs import read_option_file
 from pipeline.tokenizers import Locate, Spans, Tokenizer, WhitespaceTokenizer
 from pipeline.word_table import WordTable
 
@@ -51,7 +51,7 @@ def read_stopwords(uri: str, tokenizer: Tokenizer) -> tuple[str, ...]:
       InputError: the file cannot be read, is not UTF-8, or holds no word.
     """
     try:
-        text = _read(uri).decode("utf-8-sig")
+        text = read_option_file("stopwords", uri).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"--stopwords={uri} is not UTF-8 text at byte {error.start:,}") from None
     words = dict.fromkeys(tokenizer.prepared_line(line.strip()) for line in text.split("\n"))
@@ -62,12 +62,4 @@ def read_stopwords(uri: str, tokenizer: Tokenizer) -> tuple[str, ...]:
 
 
 def stopwords_digest(uri: str) -> str:
-    return hashlib.sha256(_read(uri)).hexdigest()[:32]
-
-
-def _read(uri: str) -> bytes:
-    root, path = split_uri(uri)
-    try:
-        return open_storage(root).read(path)
-    except ArtifactError as error:
-        raise InputError(f"--stopwords={uri} cannot be read: {error}") from error
+    return hashlib.sha256(read_option_file("stopwords", uri)).hexdigest()[:32]

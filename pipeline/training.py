@@ -28,7 +28,7 @@ from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model_digest import Model
-from pipeline.options import Options
+from pipeline.options import MAX_POSITION, Options
 from pipeline.records import Records
 from pipeline.schedule import Schedule
 from pipeline.steps import blocks_of_steps
@@ -120,6 +120,8 @@ class Trainer:
         Sampling.of(self.options).check(vocabulary)
         if not schedule.positions:
             raise InputError("no token is left to train on: the vocabulary's words are in no sentence")
+        if schedule.positions > MAX_POSITION:
+            raise InputError(f"{schedule.positions:,} token positions are more than {MAX_POSITION:,}: train on a part")
         if schedule.steps < FEW_STEPS:
             self.warn(
                 f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"

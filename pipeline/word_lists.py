@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.counts import SCHEMA
-from pipeline.errors import ArtifactError, InputError
+from pipeline.errors import InputError
 from pipeline.fields import INTEGERS
-from pipeline.storage import open_storage, split_uri
+from pipeline.inputs import read_option_file
 from pipeline.vocabulary import Vocabulary, plain
 
 _LARGEST = 2**63 - 1
@@ -61,14 +61,14 @@ def word_list(uri: str, items: str) -> WordListRef:
     Raises:
       InputError: the file cannot be read, or is no list of different words.
     """
-    ref = WordListRef(uri, hashlib.sha256(_read(uri)).hexdigest()[:32], items)
+    ref = WordListRef(uri, hashlib.sha256(read_option_file("vocabulary", uri)).hexdigest()[:32], items)
     ref.load()
     return ref
 
 
 @functools.lru_cache(maxsize=2)
 def _load(uri: str, digest: str, items: str) -> WordList:
-    data = _read(uri)
+    data = read_option_file("vocabulary", uri)
     if hashlib.sha256(data).hexdigest()[:32] != digest:
         raise InputError(f"--vocabulary={uri} changed during the run; run again with --overwrite")
     words, counts = _from_parquet(uri, data) if data.startswith(b"PAR1") else _from_text(uri, data)
@@ -167,14 +167,6 @@ def _check(uri: str, words: pa.StringArray, counts: np.ndarray | None) -> None:
     if counts is not None and counts.min() < 1:
         row = int(np.argmin(counts))
         raise InputError(f"--vocabulary={uri}: the count of {words[row].as_py()!r} is {counts[row]}, not 1 or more")
-
-
-def _read(uri: str) -> bytes:
-    root, path = split_uri(uri)
-    try:
-        return open_storage(root).read(path)
-    except ArtifactError as error:
-        raise InputError(f"--vocabulary={uri} cannot be read: {error}") from error
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -87,7 +87,7 @@ class CpuBackend:
 
         def run(thread: int) -> None:
             kernels.train(
-                thread, self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
+                self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
                 self._zero_hits, TILE, CHUNK, LOSS_TILES, self._in, self._out, self._width, self._plan,
                 self._sums_in, self._sums_out, self._scratch[thread], loss, pairs,
             )  # fmt: skip

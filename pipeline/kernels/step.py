@@ -313,7 +313,7 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
 
 @kernel(allocates=False)
 def train(
-    thread, threads, counters, rows, bounds, learning_rates, tau, cbow, zero_hits, tile, chunk, loss_tiles,
+    threads, counters, rows, bounds, learning_rates, tau, cbow, zero_hits, tile, chunk, loss_tiles,
     w_in, w_out, dims, plan, sums_in, sums_out, own, loss, pairs_of_loss,
 ):  # fmt: skip
     """One thread's part of a block of steps; all `threads` of the team must call it.
