@@ -193,7 +193,7 @@ def shown(opened):
     return len(dots), [label.get_attribute("textContent") for label in labels]
 
 
-def wait_until(ask, opened, wanted, seconds=10):
+def wait_until(ask, opened, wanted, seconds=60):
     end = time.monotonic() + seconds
     while (found := ask(opened)) != wanted:
         assert time.monotonic() < end, found
