@@ -188,9 +188,14 @@ def search_for(opened, word):
 
 def shown(opened):
     """(how many dots are marked as found, the words written beside them)"""
-    dots = opened.find_elements("css selector", "circle.found")
-    labels = opened.find_elements("css selector", "svg text.found")
-    return len(dots), [label.get_attribute("textContent") for label in labels]
+    dots, labels = opened.execute_script(  # in one go: the page may draw itself anew between two questions
+        """
+        const dots = document.querySelectorAll("circle.found");
+        const labels = document.querySelectorAll("svg text.found");
+        return [dots.length, Array.from(labels, label => label.textContent)];
+        """
+    )
+    return dots, labels
 
 
 def wait_until(ask, opened, wanted, seconds=60):
