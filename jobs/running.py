@@ -13,6 +13,9 @@ from typing import Any, TextIO
 
 from pipeline import interruption, memory, progress
 from pipeline.errors import InterruptedRunError, find, find_in_text
+from pipeline.lock import Lock
+from pipeline.run_directory import Identity, RunDirectory, open_or_create
+from pipeline.storage import open_storage
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""
@@ -66,6 +69,23 @@ class _WithoutTracebacks:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def holding(output: str) -> Iterator[Lock]:
+    """The lock of an output, kept alive while open, and released whichever way the run ends."""
+    lock = Lock(open_storage(output))
+    with stopping_on_signals(lock.release), lock, lock.kept_alive():
+        yield lock
+
+
+def open_output(output: str, identity: Identity, overwrite: bool) -> RunDirectory:
+    """Begins the run or goes on with it, and tells the user what there is to tell. Call it with the lock held."""
+    run = open_or_create(output, identity, overwrite)
+    for note in run.notes:
+        progress.say(note)
+    run.storage.sweep(older_than=60.0)  # what a dead run left half written
+    return run
 
 
 @contextlib.contextmanager

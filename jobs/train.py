@@ -11,72 +11,28 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, TestOptions
+from apache_beam.options.pipeline_options import StandardOptions, TestOptions
 
 from jobs import summary
-from jobs.command_line import LOCAL_RUNNER, CommandLine, parser, read
-from jobs.running import run_command, stopping_on_signals
+from jobs.command_line import CommandLine, parser, read
+from jobs.graph import beam_options, build, new_graph
+from jobs.running import holding, open_output, run_command
 from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile, match_inputs
-from pipeline.lock import Lock
 from pipeline.readers import Reader, open_reader, reader_identity
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run
-from pipeline.run_directory import RunDirectory, make_identity, open_or_create
-from pipeline.storage import open_storage
+from pipeline.run_directory import RunDirectory, make_identity
 from pipeline.timings import add_timings
 from pipeline.word_lists import WordListRef, word_list
-from transforms.batches import GenerateBatches
 from transforms.context import Context
-from transforms.counts import CountWords
-from transforms.tokens import EncodeTokens
-from transforms.train import Train
-from transforms.unigram import UnigramDistribution
-from transforms.vocabulary import BuildVocabulary
-from transforms.work_units import PlanWorkUnits, indexed
 
 _log = logging.getLogger(__name__)
-
-
-def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context, provenance: Mapping[str, Any]) -> None:
-    """The whole job as one Beam graph."""
-    inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
-    units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context)
-    counts, counted = units | "CountWords" >> CountWords(context)
-    summaries = (left_out, counted) | "Summaries" >> beam.Flatten()
-    vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, files[:3])
-    unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
-    shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary)
-    batches = shards | "GenerateBatches" >> GenerateBatches(context, unigram)
-    batches | "Train" >> Train(context, vocabulary, dict(provenance))
-
-
-def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
-    """Beam's options, with FnApiRunner in threads of this process unless a runner is named."""
-    options = PipelineOptions(list(arguments))
-    standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
-    if not standard.runner:  # DirectRunner by name would look for another runner to download
-        standard.runner = LOCAL_RUNNER
-    named = any(argument.startswith("--direct_num_workers") for argument in arguments)
-    if standard.runner == LOCAL_RUNNER and not named:
-        direct.direct_num_workers = threads
-    if direct.direct_num_workers != 1 and not any(a.startswith("--direct_running_mode") for a in arguments):
-        direct.direct_running_mode = "multi_threading"
-    return options
-
-
-def new_graph(options: PipelineOptions) -> beam.Pipeline:
-    """An empty graph; InputError where there is no such runner, or it refuses its options."""
-    try:
-        return beam.Pipeline(options=options)
-    except (ValueError, ImportError) as error:
-        raise InputError(f"--runner={options.view_as(StandardOptions).runner}: {error}") from error
 
 
 def check_device(device: str) -> str:
@@ -99,10 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     vocabulary = command.options.vocabulary
     listed = word_list(vocabulary, reader.items) if vocabulary else None
     graph = new_graph(runner_options)
-    storage = open_storage(command.output)
-    lock = Lock(storage)
-    with stopping_on_signals(lock.release), lock, lock.kept_alive():
-        run = _open_run(command, files, reader, listed)
+    with holding(command.output) as lock:
+        run = open_output(command.output, _identity(command, files, reader, listed), command.overwrite)
         context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token, listed)
         build(graph, files, context, _provenance(run, reader))
         graph.run().wait_until_finish()
@@ -126,16 +80,11 @@ def _report(output: str, run: RunDirectory) -> str:
         return ""
 
 
-def _open_run(
+def _identity(
     command: CommandLine, files: Sequence[InputFile], reader: Reader, listed: WordListRef | None
-) -> RunDirectory:
+) -> dict[str, Any]:
     options = command.options
-    identity = make_identity(options, files, reader_identity(reader, options), listed.digest if listed else "")
-    run = open_or_create(command.output, identity, command.overwrite)
-    for note in run.notes:
-        progress.say(note)
-    run.storage.sweep(older_than=60.0)  # with the lock held, what a dead run left half written
-    return run
+    return make_identity(options, files, reader_identity(reader, options), listed.digest if listed else "")
 
 
 def _provenance(run: RunDirectory, reader: Reader) -> dict[str, Any]:

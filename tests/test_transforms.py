@@ -22,7 +22,7 @@ from commands import write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.train import build
+from jobs.graph import build
 from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, schema
 from pipeline.counts import count_unit, table_from_bytes, to_parquet

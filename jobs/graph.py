@@ -1,0 +1,81 @@
+"""The graph that the commands run, one named stage each, and the runner that it goes to.
+
+    corpus_side    work units, CountWords, BuildVocabulary, UnigramDistribution, EncodeTokens, GenerateBatches
+    training_side  Train
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+
+from jobs.command_line import LOCAL_RUNNER
+from pipeline.batches import BatchShard
+from pipeline.errors import InputError
+from pipeline.inputs import InputFile
+from transforms.batches import GenerateBatches
+from transforms.context import Context
+from transforms.counts import CountWords
+from transforms.refs import VocabularyRef
+from transforms.tokens import EncodeTokens
+from transforms.train import Train
+from transforms.unigram import UnigramDistribution
+from transforms.vocabulary import BuildVocabulary
+from transforms.work_units import PlanWorkUnits, indexed
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """What the corpus side of a graph gives: all by reference."""
+
+    vocabulary: PCollection[VocabularyRef]
+    batches: PCollection[BatchShard]
+
+
+def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context) -> Corpus:
+    """Input files -> vocabulary and batches."""
+    inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
+    units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context)
+    counts, counted = units | "CountWords" >> CountWords(context)
+    summaries = (left_out, counted) | "Summaries" >> beam.Flatten()
+    vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, files[:3])
+    unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
+    shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary)
+    return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram))
+
+
+def training_side(corpus: Corpus, context: Context, provenance: Mapping[str, Any]) -> None:
+    """Vocabulary and batches -> checkpoints."""
+    corpus.batches | "Train" >> Train(context, corpus.vocabulary, dict(provenance))
+
+
+def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context, provenance: Mapping[str, Any]) -> None:
+    """The whole job as one graph: text to checkpoints."""
+    training_side(corpus_side(pipeline, files, context), context, provenance)
+
+
+def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
+    """Beam's options, with FnApiRunner in threads of this process unless a runner is named."""
+    options = PipelineOptions(list(arguments))
+    standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
+    if not standard.runner:  # DirectRunner by name would look for another runner to download
+        standard.runner = LOCAL_RUNNER
+    named = any(argument.startswith("--direct_num_workers") for argument in arguments)
+    if standard.runner == LOCAL_RUNNER and not named:
+        direct.direct_num_workers = threads
+    if direct.direct_num_workers != 1 and not any(a.startswith("--direct_running_mode") for a in arguments):
+        direct.direct_running_mode = "multi_threading"
+    return options
+
+
+def new_graph(options: PipelineOptions) -> beam.Pipeline:
+    """An empty graph; InputError where there is no such runner, or it refuses its options."""
+    try:
+        return beam.Pipeline(options=options)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"--runner={options.view_as(StandardOptions).runner}: {error}") from error
