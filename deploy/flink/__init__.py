@@ -1,0 +1,1 @@
+"""A Flink cluster from Java libraries alone: no distribution, no containers."""
