@@ -38,6 +38,8 @@ def main(folder: str, queries: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["--help"], ["-h"]):
+        sys.exit(print(__doc__))
     if len(sys.argv) < 3:
         sys.exit("usage: python examples/neighbors.py FOLDER WORD...")
     sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -14,11 +14,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pipeline import Run
 from pipeline.batches import to_numpy
+
+try:
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+except ImportError:
+    sys.exit("this example needs torch: pip install torch")
 
 BATCH = 8192
 MOST_BATCHES = 200
@@ -91,6 +95,8 @@ def main(uri: str) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["--help"], ["-h"]):
+        sys.exit(print(__doc__))
     if len(sys.argv) != 2:
         sys.exit("usage: python examples/torch_training.py RUN")
     sys.exit(main(sys.argv[1]))

@@ -121,11 +121,21 @@ def _with_underscores(argument: str) -> str:
     return f"--{ours}{equals}{value}" if name.startswith("--") and ours in known else argument
 
 
+class _AsWritten(yaml.SafeLoader):
+    """YAML whose whole numbers and dates stay text, as on the command line: to YAML 010 is 8, and 1:30 is 90."""
+
+
+_AsWritten.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("int", "timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _read_config(path: str) -> tuple[dict[str, Any], list[str]]:
     """(our options, arguments for Beam) of a YAML file."""
     try:
         with open(path, encoding="utf-8") as file:
-            values = yaml.safe_load(file) or {}
+            values = yaml.load(file, _AsWritten) or {}
     except OSError as error:
         raise InputError(f"--config={path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

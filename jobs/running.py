@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
+import numba
+
 from pipeline import interruption, memory, progress
-from pipeline.errors import InterruptedRunError, find, find_in_text
+from pipeline.errors import InputError, InterruptedRunError, find, find_in_text
 from pipeline.lock import Lock
 from pipeline.run_directory import Identity, RunDirectory, open_or_create
 from pipeline.storage import open_storage
@@ -32,6 +34,8 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     _received.clear()
     interruption.clear()
     try:
+        if numba.config.DISABLE_JIT:
+            raise InputError("NUMBA_DISABLE_JIT is set, and the kernels do not run uncompiled: unset it")
         with contextlib.redirect_stderr(_WithoutTracebacks(sys.stderr)):
             return main(sys.argv[1:] if arguments is None else arguments) or 0
     except KeyboardInterrupt:

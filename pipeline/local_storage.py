@@ -143,7 +143,7 @@ def _temporary(file: str, data: Data) -> Iterator[str]:
                 break
             except FileNotFoundError:  # a delete beside us removed the folder while it was empty
                 if attempt + 1 == _ATTEMPTS:
-                    raise
+                    raise InputError(f"{folder} cannot be made") from None
         with writer:
             writer.write(data)
             writer.flush()
@@ -207,6 +207,13 @@ def _folder_lock(folder: str) -> Iterator[None]:
         os.close(handle)
 
 
+def _in_the_way(file: str) -> str:
+    """The first part of the path that is there and no folder."""
+    while file != os.path.dirname(file) and not os.path.lexists(file):
+        file = os.path.dirname(file)
+    return file
+
+
 @contextlib.contextmanager
 def _local_errors(file: str) -> Iterator[None]:
     """OSError -> one line that names the file."""
@@ -216,5 +223,7 @@ def _local_errors(file: str) -> Iterator[None]:
         raise ArtifactError(f"{file} does not exist") from None
     except OSError as error:
         why = error.strerror or str(error)
+        if error.errno == errno.ENOTDIR:
+            raise InputError(f"{_in_the_way(file)} is a file where a folder is wanted") from error
         users = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
         raise (InputError if error.errno in users else ArtifactError)(f"{file}: {why}") from error

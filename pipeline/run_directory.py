@@ -1,8 +1,8 @@
 """The output of a run: what it is made from (run.json), and whether this run may go on in it.
 
-run.json is written once, when a run begins. A later run in the same place goes
-on with it if it would make the same model, and is refused with a list of what
-differs if it would not.
+run.json is written when a run begins. A later run in the same place goes on with
+it if it would make the same model, or if all that is made is what it would make
+too; else it is refused with a list of what differs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline import lock
+from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import remove_unrecorded
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
@@ -105,6 +106,9 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> 
       identity: what this run would be, from make_identity.
       overwrite: replace a run that differs; artefacts that this one would make alike stay.
 
+    A run that differs is also gone on with where nothing that is recorded would be lost: one that
+    failed for want of words, say, has counts alone, and those hold for another --min_count.
+
     Raises:
       InputError: there is a run that differs (every difference is listed), run.json
         is damaged, or there are other files and no run.json: those are never touched.
@@ -121,10 +125,26 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> 
         return _overwrite(storage, data, ours)
     remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
     saved = _parsed(storage, data, remedy)
+    run, notes = RunDirectory(storage, Records(storage), saved), tuple(_notes(saved, ours))
     if found := differences(saved, ours):
-        listed = "; ".join(found)
-        raise InputError(f"the run in {storage.root} differs: {listed}. Repeat what it has, {remedy}")
-    return RunDirectory(storage, Records(storage), saved, tuple(_notes(saved, ours)))
+        run, changes = _with_other_options(run, data, ours, "; ".join(found), remedy)
+        notes = changes, *notes
+    return dataclasses.replace(run, notes=notes)
+
+
+def _with_other_options(
+    run: RunDirectory, data: bytes, ours: dict[str, Any], listed: str, remedy: str
+) -> tuple[RunDirectory, str]:
+    """(the run with our options and its own layout, a note), where every record holds for them; else InputError."""
+    options = {**ours["options"], "layout": run.identity["options"]["layout"]}
+    changed = dataclasses.replace(run, identity={**ours, "options": options})
+    made = [record for _, record in run.records.scan()]
+    if {record.key if record else None for record in made} <= set(changed.keys.values()):
+        note = f"nothing was trained yet, and all that is made holds for what has changed: {listed}"
+        return _overwrite(run.storage, data, changed.identity), note
+    if not any(record is None or record.stage == CHECKPOINTS for record in made):
+        remedy += " (no model is lost by it: none is there yet)"
+    raise InputError(f"the run in {run.storage.root} differs: {listed}. Repeat what it has, {remedy}")
 
 
 def _refuse_foreign(storage: Storage) -> None:

@@ -23,7 +23,7 @@ from pipeline.checkpoints import (
     remove_unrecorded,
     write_checkpoint,
 )
-from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
+from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
 from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import MetricsLog, forget_points_after
@@ -80,15 +80,21 @@ class Trainer:
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda message: None
 
-    def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
+    def train(
+        self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard], tokens: int | None = None
+    ) -> CheckpointRef:
         """Train to the end and return the last checkpoint.
 
         Args:
           words: string [V]; counts: int64 [V], in the order of ids.
           shards: in any order; together they hold every position once.
+          tokens: how many positions the vocabulary promises, where that is known.
+
+        Raises:
+          ArtifactError: a shard is missing, or there twice.
         """
         options = self.options
-        shards = _in_order(shards)
+        shards = _in_order(shards, tokens)
         schedule = Schedule(
             sum(shard.positions for shard in shards), options.batch_size, options.epochs,
             options.learning_rate, options.damping,
@@ -239,12 +245,20 @@ class _Session:
         )
 
 
-def _in_order(shards: Sequence[BatchShard]) -> list[BatchShard]:
+def _in_order(shards: Sequence[BatchShard], tokens: int | None) -> list[BatchShard]:
     """Sorted by index, which Beam does not promise; every position must be there once."""
     ordered = sorted(shards, key=lambda shard: shard.index)
     position = 0
     for shard in ordered:
         if shard.first_position != position:
-            raise ValueError(f"shard {shard.index} begins at position {shard.first_position}, not at {position}")
+            raise ArtifactError(
+                f"token shard {shard.index} begins at position {shard.first_position:,}, not at {position:,}: a shard"
+                " was lost or came twice; run the same command again"
+            )
         position += shard.positions
+    if tokens is not None and position != tokens:
+        raise ArtifactError(
+            f"the token shards hold {position:,} of the {tokens:,} tokens that were counted: a shard was lost; run the"
+            " same command again"
+        )
     return ordered

@@ -91,7 +91,9 @@ def test_truncated_and_damaged_gzip_are_named_with_the_place(corpus, tmp_path):
     path.write_bytes(damaged)
     fails(train(*arguments, f"--output={tmp_path / 'two'}"), str(path), "damaged")
     path.write_bytes(packed)  # the same command goes on once the file is whole: nothing of it was kept
-    fails(train(*arguments, f"--output={tmp_path / 'two'}"), "input changed", "--overwrite")
+    outcome = train(*arguments, f"--output={tmp_path / 'two'}")
+    assert "input changed" in outcome.stderr
+    assert outcome.digest == digest_of(corpus, tmp_path / "plain")
     repaired = train(*arguments, f"--output={tmp_path / 'two'}", "--overwrite")
     assert repaired.digest == digest_of(corpus, tmp_path / "plain")
 
@@ -118,8 +120,20 @@ def test_a_vocabulary_too_small_for_the_policy(tmp_path):
     path.write_text("one two three\n" * 50)
     arguments = [f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--negative_policy=distinct"]
     fails(train(*arguments, "--negatives=3"), "--negative_policy=distinct", "at least 4 words", "there are 3")
-    fails(train(*arguments, "--negatives=2"), "--negatives is 2, the run has 3", "--overwrite")
-    assert train(*arguments, "--negatives=2", "--overwrite").status == 0
+    outcome = train(*arguments, "--negatives=2")
+    assert outcome.status == 0, outcome.stderr
+    assert "holds for what has changed: --negatives is 2, the run has 3" in outcome.stderr
+
+
+def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_again(corpus, tmp_path):
+    output = tmp_path / "run"
+    arguments = [f"--input={corpus}", f"--output={output}", *TINY]
+    fails(train(*arguments, "--min_count=5000"), "--min_count=5000 leaves no word")
+    counts = (output / "counts/unit-00000.parquet").stat().st_mtime_ns
+    fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "no model is lost by it")
+    assert train(*arguments).digest == digest_of(corpus, tmp_path / "fresh")
+    assert (output / "counts/unit-00000.parquet").stat().st_mtime_ns == counts
+    assert run("jobs.verify", f"--run={output}", "--input").status == 0
 
 
 def test_another_model_or_input_in_the_same_output_is_refused_with_what_differs(tmp_path):
@@ -165,7 +179,7 @@ def test_an_output_that_is_no_run_is_never_touched(corpus, tmp_path):
     for more in ([], ["--overwrite"]):
         fails(train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *more), "not empty", "thesis.tex")
     assert files_of(tmp_path / "run") == ["thesis.tex"]
-    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), "Not a directory")
+    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file where a folder is wanted")
     fails(run("jobs.verify", f"--run={tmp_path / 'run'}"), "is not the output of a run")
 
 
@@ -187,6 +201,10 @@ def test_a_config_file_holds_the_same_names_and_the_command_line_wins(corpus, tm
     config.write_text("".join(f"{name}: {value}\n" for name, value in given.items()))
     outcome = train(f"--config={config}", "--dims=12")
     assert outcome.digest == digest_of(corpus, tmp_path / "plain")
+    config.write_text("seed: 010\n")
+    assert "--seed=10" in train(f"--config={config}", f"--input={corpus}", "--output=x", "--dry_run").stdout
+    config.write_text("epochs: 1:30\n")
+    fails(train(f"--config={config}", f"--input={corpus}", "--output=x"), "--epochs=1:30")
     config.write_text("dimz: 3\n")
     fails(train(f"--config={config}", f"--input={corpus}", "--output=x"), "did you mean --dims?")
     wrong = {"- dims\n": "must hold names and values", "dims: [\n": "is not YAML", "dims: [1]\n": "--dims"}
@@ -218,3 +236,8 @@ def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
     assert outcome.stdout == ""
     assert outcome.stderr == f"jobs.train: {outcome.error}\n"
     assert "matches no file" in outcome.error
+
+
+def test_a_compiler_switched_off_is_one_line():
+    outcome = finish(start("jobs.train", "--input=x", "--output=y", environment={"NUMBA_DISABLE_JIT": "1"}))
+    fails(outcome, "NUMBA_DISABLE_JIT is set", "unset it")

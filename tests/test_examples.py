@@ -34,6 +34,13 @@ def test_look_at_a_run(trained):
         assert wanted in said
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("[a-z]*.py")))
+def test_help_is_shown(name):
+    if name.startswith("torch"):
+        pytest.importorskip("torch")
+    assert f"examples/{name}" in (said := example(name, "--help")) or f"examples.{name[:-3]}" in said
+
+
 def test_torch_learns_from_the_batches(trained):
     pytest.importorskip("torch")
     assert "loss: 0.69" in example("torch_training.py", trained)

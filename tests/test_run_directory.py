@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 from pipeline.lock import Lock
 from pipeline.options import Options
 from pipeline.records import Record, Records
-from pipeline.run_directory import make_identity, open_or_create, open_run
+from pipeline.run_directory import RunDirectory, make_identity, open_or_create, open_run
 from pipeline.stage_keys import UPSTREAM, stage_keys
 from pipeline.storage import ObjectInfo, open_storage
 from pipeline.tokenizers import tokenizer_identity
@@ -36,6 +36,20 @@ def output(request: pytest.FixtureRequest, tmp_path) -> str:
     return str(tmp_path / "a run") if request.param == "folder" else f"memory://{secrets.token_hex(8)}/run"
 
 
+def fill(output: str, keys: dict[str, str]) -> None:
+    records = Records(open_storage(output))
+    for stage, key in keys.items():
+        artifact = records.write_artifact(f"{stage}/part.bin", stage.encode())
+        records.commit(Record(stage, "part", key, (artifact,)))
+
+
+def made(output: str, identity: dict, *stages: str) -> RunDirectory:
+    """A run that has something of every stage, or of those named."""
+    run = open_or_create(output, identity)
+    fill(output, {stage: run.keys[stage] for stage in stages or run.keys})
+    return run
+
+
 def test_a_new_run_is_found_again(output):
     run = open_or_create(output, identity(dims=50))
     assert run.notes == ()
@@ -51,7 +65,7 @@ def test_a_lock_is_no_foreign_file(output):
 
 
 def test_other_model_options_are_refused_one_by_one(output):
-    open_or_create(output, identity(dims=100, max_vocabulary=1000))
+    made(output, identity(dims=100, max_vocabulary=1000))
     with pytest.raises(InputError) as raised:
         open_or_create(output, identity(dims=50, lowercase=True))
     message = str(raised.value)
@@ -63,7 +77,7 @@ def test_other_model_options_are_refused_one_by_one(output):
 
 
 def test_other_input_is_refused_file_by_file(output):
-    open_or_create(output, identity([File("a"), File("b"), File("c"), File("e")]))
+    made(output, identity([File("a"), File("b"), File("c"), File("e")]))
     with pytest.raises(InputError) as raised:
         open_or_create(output, identity([File("a", size=12), File("b", version="2"), File("d"), File("e")]))
     assert (
@@ -73,13 +87,13 @@ def test_other_input_is_refused_file_by_file(output):
 
 
 def test_a_long_list_of_inputs_is_cut(output):
-    open_or_create(output, identity([]))
+    made(output, identity([]))
     with pytest.raises(InputError, match="input added: f9; and 90 more inputs"):
         open_or_create(output, identity([File(f"f{i}") for i in range(100)]))
 
 
 def test_another_tokenizer_is_refused(output):
-    open_or_create(output, identity())
+    made(output, identity())
     with pytest.raises(InputError, match=r"the tokenizer's unicode is 15\.0\.0, the run has 14\.0\.0"):
         open_or_create(output, identity(tokenizer=TOKENIZER | {"unicode": "15.0.0"}))
 
@@ -90,12 +104,36 @@ def test_an_edited_file_of_stop_words_is_refused(output, tmp_path):
         tokenizer = tokenizer_identity("whitespace", stopwords=str(tmp_path / name))
         return identity(tokenizer=tokenizer, stopwords=str(tmp_path / name))
 
-    open_or_create(output, edited("stop", "the\n"))
+    made(output, edited("stop", "the\n"))
     open_or_create(output, edited("stop", "the\n"))
     with pytest.raises(InputError, match=r"differs: the words of --stopwords=.*stop have changed\. "):
         open_or_create(output, edited("stop", "a\n"))
     with pytest.raises(InputError, match=r"differs: --stopwords is .*other, the run has .*stop\. "):
         open_or_create(output, edited("other", "a\n"))
+
+
+def test_other_options_go_on_where_all_that_is_made_holds_for_them(output):
+    run = made(output, identity(min_count=500, block_bytes=4096), "text", "counts")
+    before = run.records.all()
+    again = open_or_create(output, identity(min_count=5, dims=7, block_bytes=8192))
+    assert "holds for what has changed: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
+    assert "--block_bytes=8192 is ignored" in again.notes[1]
+    assert again.records.all() == before
+    options = open_run(output).pinned(Options())
+    assert (options.min_count, options.dims, options.block_bytes) == (5, 7, 4096)
+    assert open_run(output).identity == again.identity
+    assert again.keys == stage_keys(again.identity, options)
+
+
+@pytest.mark.parametrize(
+    ("stages", "no_model"), [(("text", "counts", "tokens"), True), (("text", "counts", "checkpoints"), False)]
+)
+def test_other_options_are_refused_where_something_would_be_lost(output, stages, no_model):
+    made(output, identity(min_count=500), *stages)
+    with pytest.raises(InputError) as raised:
+        open_or_create(output, identity(min_count=5))
+    assert ("(no model is lost by it: none is there yet)" in str(raised.value)) == no_model
+    assert open_run(output).pinned(Options()).min_count == 500
 
 
 def test_layout_is_pinned_and_execution_is_free(output):
@@ -150,13 +188,6 @@ def test_another_format_is_named(output, monkeypatch):
 def test_no_run_to_open(output):
     with pytest.raises(InputError, match="is not the output of a run"):
         open_run(output)
-
-
-def fill(output: str, keys: dict[str, str]) -> None:
-    records = Records(open_storage(output))
-    for stage, key in keys.items():
-        artifact = records.write_artifact(f"{stage}/part.bin", stage.encode())
-        records.commit(Record(stage, "part", key, (artifact,)))
 
 
 def test_overwrite_keeps_what_would_be_made_alike_and_what_is_not_ours(output):

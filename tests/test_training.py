@@ -12,7 +12,7 @@ from pipeline import unigram
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, to_numpy
 from pipeline.checkpoints import checkpoints
-from pipeline.errors import InputError, InterruptedRunError, NonFiniteError
+from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.options import Options
@@ -185,8 +185,10 @@ def test_few_steps_are_worth_a_word():
 def test_shards_must_hold_every_position_once():
     records, options = new_records(), options_of()
     shards = shards_of(records, options, [0, 1200, 2400, POSITIONS])
-    with pytest.raises(ValueError, match="shard 2 begins at position 2400, not at 1200"):
+    with pytest.raises(ArtifactError, match="shard 2 begins at position 2,400, not at 1,200"):
         Trainer(options, records, KEY).train(WORDS, COUNTS, [shards[0], shards[2]])
+    with pytest.raises(ArtifactError, match="the token shards hold 2,400 of the 6,000 tokens that were counted"):
+        Trainer(options, records, KEY).train(WORDS, COUNTS, shards[:2], POSITIONS)
 
 
 def test_vocabulary_too_small_for_distinct_negatives():

@@ -26,7 +26,7 @@ from jobs.graph import build
 from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, schema
 from pipeline.counts import count_unit, table_from_bytes, to_parquet
-from pipeline.errors import InputError, find
+from pipeline.errors import ArtifactError, InputError, find
 from pipeline.inputs import InputFile, match_inputs
 from pipeline.options import Options
 from pipeline.readers import open_reader, reader_identity
@@ -289,6 +289,17 @@ def test_training_is_that_of_the_plain_trainer(world, tmp_path):
         assert (found.step, found.digest, found.words) == (wanted.step, wanted.digest, wanted.words)
 
     check(shards[::-1], apply, expect)
+
+
+def test_training_without_the_last_shard_is_refused(world):
+    ref, shards = world.vocabulary_ref(), world.batch_shards()
+    with pytest.raises(Exception, match=r"of the .* tokens that were counted: a shard was lost") as raised:
+        check(
+            shards[:-1],
+            lambda elements: elements | Train(world.context, elements.pipeline | "V" >> beam.Create([ref]), {}),
+            lambda refs: None,
+        )
+    assert isinstance(find(raised.value), ArtifactError)
 
 
 def graph(world: World, options: Options = OPTIONS) -> beam.Pipeline:

@@ -74,4 +74,4 @@ class TrainModel(beam.DoFn):
             renew_lock=context.renew_lock, report=report, stop=interruption.requested, warn=progress.say,
         )  # fmt: skip
         with interruption.listening():
-            yield trainer.train(words.words, words.counts, list(element[1]))
+            yield trainer.train(words.words, words.counts, list(element[1]), vocabulary.tokens)
