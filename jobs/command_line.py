@@ -162,16 +162,21 @@ def _our_names() -> set[str]:
     return {field.name for field in dataclasses.fields(Options)} | {"input", "output", "overwrite", "no_report"}
 
 
+def beam_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """(Beam's options, arguments that Beam does not know)"""
+    beam = _Parser(add_help=False, allow_abbrev=False)
+    for cls in PipelineOptions.__subclasses__():
+        cls._add_argparse_args(beam)
+    return beam.parse_known_args(list(arguments))
+
+
 def _refuse_unknown(arguments: Sequence[str]) -> None:
     """An option that neither we nor Beam know is a mistake where nobody else could know it: in this process.
 
     Other runners have options that Beam's Python has not heard of; there, only what
     looks like one of ours is refused.
     """
-    beam = _Parser(add_help=False, allow_abbrev=False)
-    for cls in PipelineOptions.__subclasses__():
-        cls._add_argparse_args(beam)
-    known, unknown = beam.parse_known_args(list(arguments))
+    known, unknown = beam_options(arguments)
     local = known.runner in (None, LOCAL_RUNNER)
     names = sorted(_our_names() | {"config", "help"})
     for argument in unknown:

@@ -22,7 +22,8 @@ _FOLDERS = ("projector", "safetensors")
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = _parser().parse_args(list(arguments))
+    options, beam = _parser().parse_known_args(list(arguments))
+    _pass_to_beam(beam)
     _check_target(options.format, options.to)
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
@@ -37,6 +38,18 @@ def main(arguments: Sequence[str]) -> int:
     if options.format == "safetensors" and run.options.tokenizer != "whitespace":
         print(f"tokenizer.json splits at white space alone: text has to go through {run.options.tokenizer} first")
     return 0
+
+
+def _pass_to_beam(arguments: Sequence[str]) -> None:
+    """Options of Beam's file systems, such as --hdfs_host; InputError where Beam does not know them either."""
+    if arguments:
+        from jobs.command_line import beam_options  # Beam takes a second to import
+        from transforms.file_systems import set_beam_options
+
+        _, unknown = beam_options(arguments)
+        if unknown:
+            raise InputError(f"unrecognized arguments: {' '.join(unknown)}: see --help")
+        set_beam_options(list(arguments))
 
 
 def _check_target(format: str, to: str) -> None:
@@ -59,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
     width = max(map(len, FORMATS))
-    parser.epilog = "formats:\n" + "\n".join(f"  {name:{width}}  {one.help}" for name, one in FORMATS.items())
+    parser.epilog = "Beam's options are passed on to its file systems: --to=hdfs://... wants --hdfs_host and so on.\n\n"
+    parser.epilog += "formats:\n" + "\n".join(f"  {name:{width}}  {one.help}" for name, one in FORMATS.items())
     return parser
 
 

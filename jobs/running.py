@@ -17,7 +17,7 @@ from pipeline import interruption, memory, progress
 from pipeline.errors import InputError, InterruptedRunError, find, find_in_text
 from pipeline.lock import Lock
 from pipeline.run_directory import Identity, RunDirectory, open_or_create
-from pipeline.storage import open_storage
+from pipeline.storage import Storage, add_storage, open_storage
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""
@@ -31,6 +31,7 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_news)
     memory.return_early()
+    add_storage(_beam_storage)
     _received.clear()
     interruption.clear()
     try:
@@ -51,6 +52,12 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
         return ours.exit_status
     finally:
         progress.close_all()
+
+
+def _beam_storage(root: str) -> Storage | None:
+    from transforms.file_systems import open_beam_storage  # Beam takes a second to import
+
+    return open_beam_storage(root)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -14,7 +14,7 @@ import dataclasses
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
@@ -110,10 +110,18 @@ class Storage:
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
 
 
+_others: dict[Callable[[str], Storage | None], None] = {}
+
+
+def add_storage(opened: Callable[[str], Storage | None]) -> None:
+    """From now on `open_storage` asks `opened` for roots of a scheme unknown here; it returns None for its own."""
+    _others[opened] = None
+
+
 def open_storage(root: str) -> Storage:
     """The storage of a folder (plain path or file://) or of a prefix in a bucket (s3://, gs://, az://).
 
-    memory://NAME/… lives in this process alone, for tests.
+    memory://NAME/… lives in this process alone, for tests. Other schemes are those of `add_storage`.
     """
     from pipeline.local_storage import LocalStorage
     from pipeline.object_storage import ObjectStorage  # slow to import: only where storage is used
@@ -121,6 +129,8 @@ def open_storage(root: str) -> Storage:
     scheme, rest = _split_scheme(root)
     if not scheme:
         return LocalStorage(rest)
+    if scheme not in OBJECT_SCHEMES:
+        return _open_other(root, scheme)
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise InputError(f"{root}: no bucket is named; write {scheme}://BUCKET/FOLDER")
@@ -134,6 +144,9 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not scheme:
         folder, name = os.path.split(rest)
         return folder, name
+    if scheme not in OBJECT_SCHEMES:
+        folder, _, name = rest.rpartition("/")
+        return f"{scheme}://{folder}", name
     bucket, _, path = rest.partition("/")
     return f"{scheme}://{bucket}", path
 
@@ -151,10 +164,15 @@ def _split_scheme(uri: str) -> tuple[str, str]:
         if host not in ("", "localhost") or not slash:
             raise InputError(f"{uri}: a file uri names no host; write file:///FOLDER or a plain path")
         return "", os.path.abspath(urllib.parse.unquote("/" + path))
-    if scheme not in OBJECT_SCHEMES:
-        known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
-        raise InputError(f"{uri}: {scheme}:// is not known here; a plain path, file://, {known} are")
     return scheme, rest
+
+
+def _open_other(root: str, scheme: str) -> Storage:
+    for opened in _others:
+        if storage := opened(root):
+            return storage
+    known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
+    raise InputError(f"{root}: {scheme}:// is not known here; a plain path, file://, {known} are")
 
 
 def checked_path(path: str) -> str:

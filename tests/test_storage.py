@@ -221,7 +221,7 @@ def test_uris_and_paths_name_the_same_storage(tmp_path, monkeypatch):
     ("root", "message"),
     [
         ("", "empty path"),
-        ("hdfs://name/x", "hdfs:// is not known"),
+        ("nosuch://name/x", "nosuch:// is not known"),
         ("s3://", "no bucket"),
         ("s3:///folder", "no bucket"),
         ("file://host/x", "names no host"),
