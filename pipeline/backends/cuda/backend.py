@@ -1,0 +1,296 @@
+"""The training step on a GPU: plans one step ahead, trains, and takes the loss on the CPU.
+
+Two streams and two slots. While the train stream works on the step in one slot, the
+plan stream copies the next step into the other and plans it. Three events a slot
+keep the order: `copied`, the host may fill its buffer again; `planned`, training may
+begin; `trained`, the slot may be overwritten.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
+from pipeline.backends.cuda.buffers import HEADER, Room, Shape, Sizes, allocate, shown
+from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
+from pipeline.errors import InputError
+from pipeline.kernels.loss import loss_of_tiles
+
+_ROWS_AT_A_TIME = 1 << 16
+"""Of the weights, when they go up: the padded copy stays small."""
+_MOST_SCORES = 1 << 24
+"""Scores that wait for their loss: so many steps are trained in one go."""
+_ENTRIES_OF_A_WARP = 8
+"""Sorted entries a warp looks after when summing chunks and updating (update.cu)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Slot:
+    """A step on its way: the buffer of the host, the arrays of the device, the events that guard both."""
+
+    host: np.ndarray
+    arrays: dict[str, Any]
+    copied: Any
+    planned: Any
+    trained: Any
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arrays[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Samples:
+    """The tiles of consecutive steps whose loss is taken; tile i is the rows begin[i]:end[i]."""
+
+    step: np.ndarray
+    number: np.ndarray
+    """which of the step's sampled tiles"""
+    begin: np.ndarray
+    end: np.ndarray
+    sizes: np.ndarray
+    """scores of each"""
+
+
+class CudaBackend:
+    """See `Backend`; the bits of the CPU's, on the current device of CuPy."""
+
+    def __init__(
+        self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, block: int = THREADS
+    ):
+        """`block` is the threads of a block; any number of warps gives the same bits."""
+        import cupy
+        import cupyx
+
+        self._cupy, self._pinned = cupy, cupyx.empty_pinned
+        self._vocabulary, self._dims = w_in.shape
+        self._width = -(-self._dims // 16) * 16
+        self._model, self._tau, self._zero_hits = model, np.float32(tau), zero_hits
+        self._multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
+        self._plan_stream = cupy.cuda.Stream(non_blocking=True)
+        self._train_stream = cupy.cuda.Stream(non_blocking=True)
+        self._check_memory(2 * 4 * self._vocabulary * self._width, f"the vectors of {self._vocabulary:,} words")
+        self._in, self._out = self._load(w_in), self._load(w_out)
+        self._host_weights: tuple[np.ndarray, np.ndarray] | None = None
+        self._shape = Shape(self._width, 0, model == "cbow", block)
+        self._room = Room()
+        self._slots: list[_Slot] = []
+        self._sorting: dict[str, Any] = {}
+        self._sums: dict[str, Any] = {}
+        self._scores, self._host_scores = cupy.empty(1, "float32"), self._pinned(1, "float32")
+        self._next_slot = 0
+
+    # ---- memory
+
+    def _load(self, weights: np.ndarray) -> Any:
+        loaded = self._cupy.empty((self._vocabulary, self._width), "float32")
+        for begin in range(0, self._vocabulary, _ROWS_AT_A_TIME):
+            part = weights[begin : begin + _ROWS_AT_A_TIME]
+            loaded[begin : begin + len(part)].set(padded(part))
+        return loaded
+
+    def _check_memory(self, needed: int, what: str) -> None:
+        free, total = self._free_memory()
+        if needed > free:
+            raise InputError(
+                f"the GPU has {shown(free)} of {shown(total)} free, {what} of {self._dims} dims need {shown(needed)}:"
+                " lower --batch_size, --window, --negatives, --dims or --max_vocabulary, or train with --device=cpu"
+            )
+
+    def _free_memory(self) -> tuple[int, int]:
+        self._cupy.get_default_memory_pool().free_all_blocks()
+        return self._cupy.cuda.runtime.memGetInfo()
+
+    def _make_room(self, needed: Room) -> None:
+        """Buffers for steps of this size. Nothing is on its way when this is called."""
+        if self._room.covers(needed):
+            return
+        self._shape.check(needed)
+        self._slots, self._sorting, self._sums = [], {}, {}
+        room = needed.with_headroom(self._room)
+        if self._shape.entries(room) * 4 >= 2**31 or self._shape.bytes(room) > self._free_memory()[0]:
+            room = needed
+        self._check_memory(
+            self._shape.bytes(room), f"steps of {room.rows:,} rows with {room.contexts:,} contexts, vectors"
+        )
+        self._slots = [self._new_slot(self._shape.slot(room)) for _ in range(2)]
+        self._sorting = allocate(self._cupy, self._shape.sorting(room), "int32")
+        self._sums = allocate(self._cupy, self._shape.sums(room), "float32")
+        self._room = room
+
+    def _new_slot(self, sizes: Sizes) -> _Slot:
+        events = [self._cupy.cuda.Event(disable_timing=True) for _ in range(3)]
+        return _Slot(self._pinned(sizes["packed"], "int32"), allocate(self._cupy, sizes, "int32"), *events)
+
+    # ---- training
+
+    def _compile(self, negatives: int) -> None:
+        """Kernels for batches of so many negatives; they come with the first."""
+        if self._shape.negatives == negatives:
+            return
+        self._shape, self._room = dataclasses.replace(self._shape, negatives=negatives), Room()
+        constants = {
+            "DIMS": self._width, "NEGATIVES": negatives, "CBOW": int(self._shape.cbow), "TILE": TILE, "CHUNK": CHUNK,
+            "LOSS_TILES": LOSS_TILES,
+        }  # fmt: skip
+        self._launch = Launcher(self._cupy, sources(self._model), constants)
+
+    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        self._compile(batch.negatives.shape[1])
+        steps, rows = len(learning_rates), np.diff(bounds)
+        contexts = np.diff(batch.offset[bounds])
+        self._make_room(Room(int(np.max(rows, initial=0)), int(np.max(contexts, initial=0))))
+        loss = np.zeros((steps, -(-int(np.max(rows, initial=0)) // (TILE * LOSS_TILES))))
+        pairs = np.zeros(loss.shape, np.int64)
+        samples = self._samples(batch, bounds)
+        for first, last in _groups(samples, steps):
+            self._run(batch, bounds, learning_rates, samples, first, last, loss, pairs)
+        return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
+
+    def _samples(self, batch: Batch, bounds: np.ndarray) -> _Samples:
+        begins = [np.arange(begin, end, TILE * LOSS_TILES) for begin, end in zip(bounds[:-1], bounds[1:])]
+        step = np.repeat(np.arange(len(begins)), [len(tiles) for tiles in begins])
+        begin = np.concatenate([np.empty(0, np.int64), *begins])
+        end = np.minimum(begin + TILE, bounds[step + 1])
+        number = (begin - bounds[step]) // (TILE * LOSS_TILES)
+        terms = end - begin if self._shape.cbow else batch.offset[end] - batch.offset[begin]
+        return _Samples(step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
+
+    def _run(
+        self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray, samples: _Samples, first: int, last: int,
+        loss: np.ndarray, pairs: np.ndarray,
+    ) -> None:
+        """Steps first..last-1, and their loss."""
+        low, high = np.searchsorted(samples.step, [first, last])
+        ends = np.cumsum(samples.sizes[low:high])
+        at, scores = ends - samples.sizes[low:high], int(ends[-1]) if len(ends) else 0
+        self._make_room_for_scores(scores)
+        for step in range(first, last):
+            begin, end = int(bounds[step]), int(bounds[step + 1])
+            if begin < end:
+                mine = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
+                self._start_step(batch, begin, end, learning_rates[step], at[mine])
+        with self._train_stream:
+            self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
+        self._train_stream.synchronize()
+        tile_loss, tile_pairs = np.zeros(high - low), np.zeros(high - low, np.int64)
+        loss_of_tiles(
+            self._host_scores, at, samples.begin[low:high], samples.end[low:high], batch.target, batch.offset,
+            batch.negatives, self._shape.cbow, self._zero_hits, tile_loss, tile_pairs,
+        )  # fmt: skip
+        where = samples.step[low:high], samples.number[low:high]
+        loss[where], pairs[where] = tile_loss, tile_pairs
+
+    def _make_room_for_scores(self, scores: int) -> None:
+        if scores > self._scores.size:
+            self._check_memory(4 * scores, f"{scores:,} scores of vectors")
+            self._scores, self._host_scores = self._cupy.empty(scores, "float32"), self._pinned(scores, "float32")
+
+    def _start_step(self, batch: Batch, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> None:
+        """Hand the device a step, without waiting for it."""
+        slot = self._slots[self._next_slot]
+        self._next_slot = 1 - self._next_slot
+        slot.copied.synchronize()
+        size = _pack(slot.host, batch, begin, end, learning_rate, scores_at)
+        with self._plan_stream as stream:
+            stream.wait_event(slot.trained)
+            slot["packed"][:size].set(slot.host[:size], stream=stream)
+            slot.copied.record(stream)
+            self._plan(slot)
+            slot.planned.record(stream)
+        with self._train_stream as stream:
+            stream.wait_event(slot.planned)
+            self._train(slot)
+            slot.trained.record(stream)
+
+    def _plan(self, slot: _Slot) -> None:
+        """Sort the step's entries by the weight row that they touch (plan.cu)."""
+        launch, block, buffers, vocabulary = self._launch, self._shape.block, self._sorting, self._vocabulary
+        entries = self._shape.entries(self._room)
+        launch(
+            "list_entries", self._grid(self._room.rows, block // 32), block, slot["packed"], buffers["unsorted"],
+            slot["owner"], slot["output"], buffers["entries"], vocabulary,
+        )  # fmt: skip
+        blocks = self._shape.sort_blocks(entries)
+        passes = -(-(2 * vocabulary - 1).bit_length() // 8)
+        count, key, entry = buffers["entries"], buffers["unsorted"], buffers["entry_1"]
+        for number in range(passes):
+            last, turn, shift = number == passes - 1, number % 2, 8 * number
+            key_out = slot["key"] if last else buffers[f"key_{turn}"]
+            entry_out = slot["entry"] if last else buffers[f"entry_{turn}"]
+            launch("count_digits", blocks, block, count, key, buffers["histogram"], shift)
+            launch("scan_digits", 32, block, buffers["histogram"], buffers["total"], blocks)
+            launch(
+                "scatter_pairs", blocks, block, count, key, entry, key_out, entry_out, buffers["histogram"],
+                buffers["total"], slot["count"], shift, number == 0,
+            )  # fmt: skip
+            count, key, entry = slot["count"], key_out, entry_out
+        launch(
+            "find_levels", self._grid(entries, block), block, slot["packed"], slot["count"], slot["key"],
+            slot["entry"], slot["owner"], slot["level"], slot["place"], self._tau, vocabulary,
+        )  # fmt: skip
+
+    def _train(self, slot: _Slot) -> None:
+        """Gradient rows of all tiles, then their sums, then the weights (skipgram.cu or cbow.cu, update.cu)."""
+        launch, block, sums = self._launch, self._shape.block, self._sums
+        means = (sums["mean"], sums["mean_gradient"]) if self._shape.cbow else ()
+        launch(
+            "sum_cbow_tiles" if self._shape.cbow else "sum_skipgram_tiles", -(-self._room.rows // TILE), block,
+            slot["packed"], slot["owner"], slot["output"], slot["count"], slot["entry"], slot["level"], slot["place"],
+            self._in, self._out, *means, sums["weight"], sums["gradient"], self._scores, self._zero_hits,
+        )  # fmt: skip
+        grid = self._grid(self._shape.entries(self._room), _ENTRIES_OF_A_WARP * (block // 32))
+        launch("sum_chunks", grid, block, slot["count"], slot["level"], sums["gradient"])
+        launch(
+            "update_weights", grid, block, slot["packed"], slot["count"], slot["key"], slot["entry"], slot["level"],
+            sums["gradient"], self._in, self._out, self._tau, self._vocabulary,
+        )  # fmt: skip
+
+    def _grid(self, items: int, items_of_a_block: int) -> int:
+        """Blocks for kernels that go round until all is done."""
+        return max(1, min(-(-items // items_of_a_block), 32 * self._multiprocessors))
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Backend`: views of buffers on the host, read-only."""
+        if self._host_weights is None:
+            shape = self._in.shape
+            self._host_weights = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        for array, host in zip((self._in, self._out), self._host_weights):
+            array.get(out=host)
+        w_in, w_out = (host[:, : self._dims] for host in self._host_weights)
+        w_in.flags.writeable = w_out.flags.writeable = False
+        return w_in, w_out
+
+
+def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
+    """Cut the steps where too many scores would wait: (first, last + 1) each."""
+    waiting = np.bincount(samples.step, samples.sizes, steps)
+    first, total = 0, 0.0
+    for step in range(steps):
+        if step > first and total + waiting[step] > _MOST_SCORES:
+            yield first, step
+            first, total = step, 0.0
+        total += waiting[step]
+    if first < steps:
+        yield first, steps
+
+
+def _pack(
+    into: np.ndarray, batch: Batch, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+) -> int:
+    """Rows begin..end-1 of the batch as one array of int32; see `unpack` in common.cu. Returns its length."""
+    offset = batch.offset[begin : end + 1]
+    context = batch.context[offset[0] : offset[-1]]
+    arrays = (batch.target[begin:end], offset, context, batch.negatives[begin:end].reshape(-1), scores_at)
+    at = HEADER
+    into[:3] = end - begin, len(context), np.float32(learning_rate).view(np.int32)
+    for i, array in enumerate(arrays):
+        into[3 + i] = at
+        into[at : at + len(array)] = array
+        at += len(array)
+    first = into[4]
+    into[first : first + len(offset)] -= offset[0]
+    return at

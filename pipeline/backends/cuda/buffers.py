@@ -1,0 +1,126 @@
+"""What a training step needs in the memory of the GPU: sizes first, then arrays.
+
+The sizes are known before anything is allocated, so that a step that cannot fit is
+refused with numbers and not in the middle of a run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.backends import LOSS_TILES, TILE
+from pipeline.backends.cuda.launcher import THREADS
+from pipeline.errors import InputError
+
+HEADER = 8
+"""Numbers before the arrays of a packed step: rows, contexts, learning rate, five beginnings (see common.cu)."""
+DIGITS = 256
+SORTED_BY_A_THREAD = 8
+"""Entries that each thread of the sort looks after (plan.cu)."""
+MOST_ENTRIES = 1 << 29
+"""Entries of a step, counted in 32 bits with room for padding."""
+
+Sizes = Mapping[str, int]
+"""Array -> how many numbers of four bytes it has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+    """The largest step that fits: rows, and contexts of all of them together."""
+
+    rows: int = 0
+    contexts: int = 0
+
+    def covers(self, other: Room) -> bool:
+        return self.rows >= other.rows and self.contexts >= other.contexts
+
+    def with_headroom(self, earlier: Room) -> Room:
+        """For steps a little larger than those seen: growing costs a stop."""
+        return Room(
+            max(self.rows + self.rows // 8, earlier.rows), max(self.contexts + self.contexts // 8, earlier.contexts)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What decides the sizes besides the rows."""
+
+    dims: int
+    """of a row in memory: a multiple of 16"""
+    negatives: int
+    cbow: bool
+    block: int = THREADS
+    """threads of a block"""
+
+    @property
+    def outputs(self) -> int:
+        return self.negatives + 1
+
+    @property
+    def padded_outputs(self) -> int:
+        return -(-self.outputs // 4) * 4
+
+    def entries(self, room: Room) -> int:
+        """(row, context) and (row, output) of a step: what the plan sorts, and gradient rows at most."""
+        return room.contexts + room.rows * self.outputs
+
+    def packed(self, room: Room) -> int:
+        """Numbers of a packed step."""
+        sampled = -(-room.rows // (TILE * LOSS_TILES))
+        return HEADER + 2 * room.rows + 1 + room.contexts + room.rows * self.negatives + sampled
+
+    def sort_blocks(self, entries: int) -> int:
+        return max(1, -(-entries // (SORTED_BY_A_THREAD * self.block)))
+
+    def slot(self, room: Room) -> Sizes:
+        """A step and its plan. There are two slots: one is trained while the other is filled."""
+        entries = self.entries(room)
+        return {
+            "packed": self.packed(room), "owner": room.contexts, "output": room.rows * self.padded_outputs,
+            "key": entries, "entry": entries, "level": entries, "place": entries, "count": 1,
+        }  # fmt: skip
+
+    def sorting(self, room: Room) -> Sizes:
+        """For the sort of a plan."""
+        entries = self.entries(room)
+        return {
+            "unsorted": entries, "key_0": entries, "entry_0": entries, "key_1": entries, "entry_1": entries,
+            "histogram": DIGITS * self.sort_blocks(entries), "total": DIGITS, "entries": 1,
+        }  # fmt: skip
+
+    def sums(self, room: Room) -> Sizes:
+        """For the gradients of a step, float32."""
+        gradient = self.entries(room) * self.dims
+        if self.cbow:
+            mean = room.rows * self.dims
+            weight = room.rows * self.padded_outputs
+            return {"weight": weight, "mean": mean, "mean_gradient": mean, "gradient": gradient}
+        return {"weight": room.contexts * self.padded_outputs, "gradient": gradient}
+
+    def bytes(self, room: Room) -> int:
+        """All of the above."""
+        parts = (self.slot(room), self.slot(room), self.sorting(room), self.sums(room))
+        return 4 * sum(sum(map(_at_least_one, part.values())) for part in parts)
+
+    def check(self, room: Room) -> None:
+        if self.entries(room) > MOST_ENTRIES:
+            raise InputError(
+                f"a training step has {self.entries(room):,} entries, a GPU takes {MOST_ENTRIES:,} at most:"
+                " lower --batch_size, --window or --negatives, or train with --device=cpu"
+            )
+
+
+def _at_least_one(size: int) -> int:
+    return max(size, 1)
+
+
+def allocate(cupy: Any, sizes: Sizes, dtype: str) -> dict[str, Any]:
+    """The arrays, not initialised."""
+    return {name: cupy.empty(_at_least_one(size), dtype) for name, size in sizes.items()}
+
+
+def shown(size: int) -> str:
+    """Bytes in words."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,124 @@
+"""Compiled kernels, called by name with arguments that are checked against the CUDA source.
+
+CuPy checks nothing: it passes a Python int as 64 bits and a float as a double, and
+takes an array of any type for a pointer. Here a parameter list is written once, in
+the source, and every argument has to fit it.
+
+To add a kernel: write it in a `.cu` file of this folder as `KERNEL name(...)`, name
+the file in `sources`, and launch it with `launcher(name, grid, block, *arguments)`.
+It may use what the files before it define (`common.cu` first). Its parameters are of
+the types in `SCALARS` or pointers to them; a pointer that is only read is `const`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FOLDER = pathlib.Path(__file__).parent
+THREADS = 256
+"""Of the largest block."""
+SCALARS: dict[str, type[np.generic]] = {
+    "int": np.int32, "unsigned": np.uint32, "float": np.float32, "long long": np.int64,
+    "unsigned long long": np.uint64,
+}  # fmt: skip
+OPTIONS = ("-ftz=false", "-fmad=false", "-prec-div=true", "-prec-sqrt=true")
+"""Of NVRTC: correctly rounded float32, nothing contracted. The source says so too, by its intrinsics."""
+
+_KERNEL = re.compile(r"^(?:BUSY_)?KERNEL\s+(\w+)\(([^)]*)\)", re.MULTILINE)
+_PARAMETER = re.compile(r"(const )?(\w[\w ]*?) ?(\*)? ?(\w+)")
+
+
+class Parameter(NamedTuple):
+    """Of a kernel: `const int *key` is ("key", int32, pointer, const)."""
+
+    name: str
+    dtype: np.dtype
+    pointer: bool
+    const: bool
+
+
+def sources(model: str) -> tuple[str, ...]:
+    """The files of the training step of a model, in the order in which they build on each other."""
+    return ("common.cu", "plan.cu", "update.cu", f"{model}.cu")
+
+
+def read_sources(names: Sequence[str]) -> str:
+    """The files as one text; compilers' messages still name file and line."""
+    return "".join(f'#line 1 "{name}"\n{(FOLDER / name).read_text()}' for name in names)
+
+
+def signatures(code: str) -> dict[str, list[Parameter]]:
+    """Kernel -> parameters, read from the source."""
+    return {name: [_parameter(text) for text in listed.split(",")] for name, listed in _KERNEL.findall(code)}
+
+
+def _parameter(text: str) -> Parameter:
+    found = _PARAMETER.fullmatch(" ".join(text.split()))
+    if not found or found[2] not in SCALARS:
+        raise ValueError(f"a kernel's parameter is of a type that is not known here: {text.strip()}")
+    return Parameter(found[4], np.dtype(SCALARS[found[2]]), bool(found[3]), bool(found[1]))
+
+
+def options(constants: Mapping[str, int]) -> tuple[str, ...]:
+    """What NVRTC is told, besides the architecture."""
+    return (*OPTIONS, *(f"-D{name}={value}" for name, value in constants.items()))
+
+
+class Launcher:
+    """The kernels of some source files, compiled for one set of constants."""
+
+    def __init__(self, cupy: Any, names: Sequence[str], constants: Mapping[str, int]):
+        """Args:
+          cupy: the module.
+          names: of source files, as from `sources`.
+          constants: what the files want to have defined; THREADS is given.
+        """
+        code = read_sources(names)
+        self.signatures = signatures(code)
+        module = cupy.RawModule(code=code, backend="nvrtc", options=options({"THREADS": THREADS, **constants}))
+        module.compile()  # or an error would come with the first launch
+        self._functions = {name: module.get_function(name) for name in self.signatures}
+
+    def __call__(self, name: str, grid: int, block: int, *arguments: Any) -> None:
+        """Launch a kernel on the current stream: `grid` blocks of `block` threads.
+
+        Raises:
+          TypeError: an argument is not what the source says.
+        """
+        parameters = self.signatures[name]
+        if len(arguments) != len(parameters):
+            raise TypeError(f"{name} takes {len(parameters)} arguments, not {len(arguments)}")
+        if block % 32 or not 0 < block <= THREADS or grid < 1:
+            raise TypeError(f"{name}: {grid} blocks of {block} threads cannot be launched")
+        checked = tuple(_checked(name, *pair) for pair in zip(parameters, arguments))
+        self._functions[name]((grid,), (block,), checked)
+
+
+def _checked(kernel: str, parameter: Parameter, value: Any) -> Any:
+    if parameter.pointer:
+        if getattr(value, "dtype", None) != parameter.dtype or not hasattr(value, "data"):
+            raise TypeError(f"{kernel}: {parameter.name} is an array of {parameter.dtype}, not {_shown(value)}")
+        if isinstance(value, np.ndarray):
+            raise TypeError(f"{kernel}: {parameter.name} is an array of the device, not one of the host")
+        if not value.flags.c_contiguous:
+            raise TypeError(f"{kernel}: {parameter.name} is not contiguous")
+        return value
+    whole = isinstance(value, (bool, int, np.integer))
+    if not whole and not (isinstance(value, (float, np.floating)) and parameter.dtype.kind == "f"):
+        raise TypeError(f"{kernel}: {parameter.name} is {parameter.dtype}, not {_shown(value)}")
+    try:
+        typed = parameter.dtype.type(value)
+    except OverflowError:
+        typed = None
+    if typed is None or typed != value:
+        raise TypeError(f"{kernel}: {parameter.name} is {parameter.dtype}, which cannot hold {value}")
+    return typed
+
+
+def _shown(value: Any) -> str:
+    return str(getattr(value, "dtype", type(value).__name__))

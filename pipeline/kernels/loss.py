@@ -1,0 +1,33 @@
+"""The loss of sampled tiles from scores that another device wrote out: in float64, as the CPU's step takes it."""
+
+from __future__ import annotations
+
+from pipeline.kernels.arithmetic import cross_entropy
+from pipeline.kernels.compile import kernel
+
+
+@kernel(allocates=False)
+def loss_of_tiles(scores, at, begin, end, target, offset, negatives, cbow, zero_hits, loss, pairs):
+    """Cross-entropy of each tile, and how many pairs it is of.
+
+    Args:
+      scores: float32; those of tile i from at[i] on: [contexts, K + 1], or with CBOW [rows, K + 1].
+      at, begin, end: int64 [tiles]; tile i is the rows begin[i]:end[i].
+      target, offset, negatives: as in `Batch`.
+      loss, pairs: float64, int64 [tiles], written.
+    """
+    outputs = negatives.shape[1] + 1
+    for i in range(len(begin)):
+        total, number = 0.0, 0
+        for t in range(begin[i], end[i]):
+            m = offset[t + 1] - offset[t]
+            if m == 0:
+                continue
+            terms = 1 if cbow else m
+            term = t - begin[i] if cbow else offset[t] - offset[begin[i]]
+            row_loss, row_pairs = cross_entropy(
+                scores, at[i] + term * outputs, terms, outputs, target[t], negatives[t], zero_hits
+            )
+            total += row_loss
+            number += row_pairs
+        loss[i], pairs[i] = total, number

@@ -1,0 +1,95 @@
+"""Training steps that the CUDA kernels have to compute as the CPU does, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from training_rows import RATES, quarters, random_batch, random_weights, run
+
+from pipeline.backends import Batch
+from pipeline.backends.cpu import CpuBackend
+from pipeline.backends.cuda.backend import CudaBackend
+
+MODELS = ("skipgram", "cbow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Four steps: one without rows, and the last short."""
+
+    vocabulary: int = 300
+    dims: int = 40
+    rows: int = 500
+    negatives: int = 5
+    window: int = 5
+    fewest: int = 1
+    """contexts of a row at least"""
+    tau: float = 64.0
+    zero_hits: bool = True
+    rate: float = 1.0
+    """factor of the learning rates"""
+    scale: float = 0.5
+    """of the weights"""
+
+    def batch(self) -> Batch:
+        return random_batch(self.vocabulary, self.rows, self.negatives, self.window, self.rows, self.fewest)
+
+    def weights(self) -> list[np.ndarray]:
+        return random_weights(self.vocabulary, self.dims, 3, self.scale)
+
+    def settings(self, model: str) -> dict[str, Any]:
+        return {"model": model, "tau": self.tau, "zero_hits": self.zero_hits}
+
+
+CASES = {
+    "dims that are no multiple of 16": Case(dims=100, rows=700),
+    "hits count under both labels": Case(vocabulary=40, zero_hits=False),
+    "distinct rows and in-place updates": Case(vocabulary=5000, dims=16, tau=1e9),
+    "rows without context": Case(vocabulary=60, window=2, fewest=0),
+    "no row has a context": Case(rows=40, window=0, fewest=0),
+    "full windows": Case(vocabulary=900, fewest=10),
+    "wide windows": Case(rows=150, negatives=3, window=60, dims=20),
+    "damped rows": Case(tau=2.0),
+    "rows that would move too far": Case(tau=0.5, rate=1000),
+    "some rows would move too far": Case(tau=20.0, rate=40),
+    "one word": Case(vocabulary=1, rows=90, negatives=3),
+    "one word, hits kept": Case(vocabulary=1, rows=90, negatives=3, zero_hits=False),
+    "two words": Case(vocabulary=2, rows=300, dims=16),
+    "one row": Case(rows=1),
+    "seventeen rows": Case(rows=17),
+    "denormal weights and rates": Case(scale=1e-38, rate=10),
+    "denormal updates": Case(rate=1e-37),
+    "two outputs": Case(negatives=1, dims=17),
+    "eight outputs": Case(negatives=7),
+    "nine outputs": Case(negatives=8, dims=33),
+    "sixteen outputs": Case(vocabulary=3000, negatives=15),
+    "seventeen outputs": Case(negatives=16, rows=300),
+    "many outputs": Case(negatives=40, dims=8, rows=200),
+    "long vectors": Case(dims=304, rows=200),
+    "large vocabulary": Case(vocabulary=200_000, dims=16, rows=300),
+    "several sampled tiles": Case(rows=5000, dims=16, vocabulary=2000),
+}
+
+
+def on_the_cpu(case: Case, model: str) -> tuple[list[bytes], Any]:
+    return run(CpuBackend(*case.weights(), **case.settings(model)), case.batch(), quarters(case.rows), _rates(case))
+
+
+def on_the_device(case: Case, model: str, block: int = 256) -> tuple[list[bytes], Any]:
+    """On whatever CuPy is."""
+    backend = CudaBackend(*case.weights(), **case.settings(model), block=block)
+    return run(backend, case.batch(), quarters(case.rows), _rates(case))
+
+
+def assert_equal(case: Case, model: str, block: int = 256) -> None:
+    wanted, wanted_loss = on_the_cpu(case, model)
+    found, loss = on_the_device(case, model, block)
+    assert found == wanted
+    np.testing.assert_array_equal(loss.pairs, wanted_loss.pairs)
+    np.testing.assert_array_equal(loss.total, wanted_loss.total)
+
+
+def _rates(case: Case) -> list[float]:
+    return [rate * case.rate for rate in RATES]

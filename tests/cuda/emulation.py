@@ -1,0 +1,139 @@
+"""Compiles CUDA sources for the CPU, on top of emulator.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.backends.cuda.launcher import Parameter, signatures
+
+HERE = pathlib.Path(__file__).parent
+CACHE = HERE.parent.parent / ".pytest_cache" / "emulated"
+COMPILER = shutil.which("g++")
+# -ffp-contract=off: no multiplication and addition becomes one operation that was not written as one
+FLAGS = ["-O1", "-std=c++17", "-fPIC", "-w", "-ffp-contract=off", f"-I{HERE}"]
+if platform.machine() == "x86_64":
+    FLAGS.append("-mfma")
+C_TYPES = {
+    "int32": ctypes.c_int, "uint32": ctypes.c_uint, "float32": ctypes.c_float, "int64": ctypes.c_longlong,
+    "uint64": ctypes.c_ulonglong,
+}  # fmt: skip
+C_NAMES = {
+    "int32": "int", "uint32": "unsigned", "float32": "float", "int64": "long long", "uint64": "unsigned long long",
+}  # fmt: skip
+
+
+class EmulationError(AssertionError):
+    """A kernel did what a device would not forgive."""
+
+
+class Library:
+    """Kernels as functions (grid, block, schedule, seed, arguments)."""
+
+    def __init__(self, code: str, flags: Sequence[str], watched: bool):
+        self._library = ctypes.CDLL(_library(code, tuple(flags), watched))
+        self.kernels = {name: functools.partial(self._run, name, given) for name, given in signatures(code).items()}
+        _libraries.append(self._library)
+        for begin, size in _memory.items():
+            self._library.emulator_allocate(ctypes.c_size_t(begin), ctypes.c_long(size))
+
+    def _run(self, name: str, parameters: Sequence[Parameter], grid: int, block: int, schedule: int, seed: int,
+             arguments: Sequence[Any]) -> None:
+        launch = getattr(self._library, f"launch_{name}")
+        launch.restype = ctypes.c_char_p
+        given = [
+            ctypes.c_void_p(value.data.ptr) if parameter.pointer else C_TYPES[parameter.dtype.name](value.item())
+            for parameter, value in zip(parameters, arguments)
+        ]
+        failed = launch(grid, block, schedule, ctypes.c_ulong(seed), *given)
+        if failed:
+            raise EmulationError(failed.decode())
+
+
+_libraries: list[ctypes.CDLL] = []
+_memory: dict[int, int] = {}
+"""Arrays of the device: begin -> bytes."""
+
+
+def note_memory(begin: int, size: int, there: bool) -> None:
+    """Arrays come and go; kernels that are watched may touch no others."""
+    if there:
+        _memory[begin] = size
+    else:
+        _memory.pop(begin, None)
+    for library in _libraries:
+        if there:
+            library.emulator_allocate(ctypes.c_size_t(begin), ctypes.c_long(size))
+        else:
+            library.emulator_free(ctypes.c_size_t(begin))
+
+
+@functools.cache
+def _compiled(code: str, defines: tuple[str, ...], watched: bool) -> Library:
+    return Library(code, [*FLAGS, *defines, *(["-fsanitize=thread"] if watched else [])], watched)
+
+
+def compiled(code: str, defines: Sequence[str], watched: bool) -> Library:
+    """Compile a source, once.
+
+    Args:
+      defines: -DNAME=value.
+      watched: notice races and accesses outside of arrays; slower.
+    """
+    return _compiled(code, tuple(defines), watched)
+
+
+def _launcher(kernel: str, parameters: Sequence[Parameter]) -> str:
+    declared = ", ".join(f"{C_NAMES[p.dtype.name]} {'*' if p.pointer else ''}{p.name}" for p in parameters)
+    names = ", ".join(p.name for p in parameters)
+    return f"""
+extern "C" const char *launch_{kernel}(int grid_, int block_, int schedule_, unsigned long seed_, {declared}) {{
+  auto body_ = [&]() UNWATCHED {{ {kernel}({names}); }};
+  auto call_ = [](void *p) UNWATCHED {{ (*(decltype(body_) *)p)(); }};
+  return emulator::run("{kernel}", grid_, block_, schedule_, seed_, call_, &body_);
+}}"""
+
+
+def _library(code: str, flags: tuple[str, ...], watched: bool) -> str:
+    """The path of the shared library; made once, for all processes."""
+    launchers = "\n".join(_launcher(name, parameters) for name, parameters in signatures(code).items())
+    text = f'#include "emulator.h"\n{code}\n#line 1 "launchers"\n{launchers}\n'
+    emulator = (HERE / "emulator.cpp").read_text()
+    digest = hashlib.sha256("\0".join([text, emulator, (HERE / "emulator.h").read_text(), *flags]).encode()).hexdigest()
+    path = CACHE / f"{digest[:24]}.so"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            source, kernels, made = (os.path.join(folder, name) for name in ("kernels.cpp", "kernels.o", "made.so"))
+            pathlib.Path(source).write_text(text)
+            _run([*flags, "-c", source, "-o", kernels])
+            # linking with -fsanitize=thread would bring a library along that has the functions of ours
+            _run(["-shared", kernels, _emulator(emulator), "-o", made])
+            os.replace(made, path)
+    return str(path)
+
+
+def _emulator(text: str) -> str:
+    digest = hashlib.sha256((text + (HERE / "emulator.h").read_text()).encode()).hexdigest()
+    path = CACHE / f"{digest[:24]}.o"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile(dir=CACHE, suffix=".o", delete=False) as made:
+            _run([*FLAGS, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", made.name])
+        os.replace(made.name, path)
+    return str(path)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    assert COMPILER
+    done = subprocess.run([COMPILER, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"g++ failed:\n{done.stderr[:2000]}")
