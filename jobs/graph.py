@@ -15,6 +15,7 @@ from apache_beam import PCollection
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from jobs.command_line import LOCAL_RUNNER
+from jobs.runners import check_runner
 from pipeline.batches import BatchShard
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
@@ -74,7 +75,8 @@ def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
 
 
 def new_graph(options: PipelineOptions) -> beam.Pipeline:
-    """An empty graph; InputError where there is no such runner, or it refuses its options."""
+    """An empty graph; InputError where there is no such runner, it refuses its options, or its cluster is not there."""
+    check_runner(options)
     try:
         return beam.Pipeline(options=options)
     except (ValueError, ImportError) as error:

@@ -137,6 +137,38 @@ def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def unwinding_on_signals() -> Iterator[Callable[[], None]]:
+    """While open, SIGINT and SIGTERM leave by an exception: for jobs on a cluster, which are cancelled on the way.
+
+    Training in this process commits a checkpoint first. Gives a function that sets the
+    handlers once more, for after a library has set its own.
+    """
+
+    def handle(number: int, frame: object) -> None:
+        again = bool(_received)
+        _received.append(number)
+        if again or not interruption.request():
+            raise SystemExit(128 + number)
+        _tell("stopping: a checkpoint is written first")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+
+    def take() -> None:
+        for number in before:
+            signal.signal(number, handle)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    take()
+    try:
+        yield take
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _tell(message: str) -> None:
     """A line on stderr, straight: the signal may have come in the middle of a print."""
     with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from pipeline.preview import first_sentences
 from pipeline.progress import scaled
 from pipeline.readers import open_reader
 from pipeline.records import Records
+from pipeline.run_directory import RunDirectory
 from transforms.context import Context
 
 QUERIES = 4
@@ -67,6 +68,13 @@ def print_result(context: Context, seconds: float, report: str = "") -> None:
     for line in neighbor_lines(words, vectors):
         print(line)
     print(f"digest: {ref.digest}")
+
+
+def print_left(run: RunDirectory) -> None:
+    """Where to look for the result of a job that goes on without this process."""
+    uri = run.storage.uri
+    print(f"the job goes on without this command; its checkpoints will be in {uri('checkpoints')}")
+    print(f"digest, once it has ended: python -m jobs.verify --run={run.storage.root}")
 
 
 def _input_side(records: Records, ref: CheckpointRef) -> tuple[list[str], int, np.ndarray]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import StandardOptions, TestOptions
 
-from jobs import summary
+from jobs import runners, summary
 from jobs.command_line import CommandLine, parser, read
 from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str]) -> int:
         run = open_output(command.output, _identity(command, files, reader, listed), command.overwrite)
         context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token, listed)
         build(graph, files, context, _provenance(run, reader))
-        graph.run().wait_until_finish()
+        if not runners.run(graph, lock):
+            summary.print_left(run)
+            return 0
         seconds = time.monotonic() - began
         if timings := progress.timeline(began):  # none where the work was done elsewhere
             add_timings(run.records, run.keys["checkpoints"], timings)

@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.errors import OutputInUseError
 from pipeline.storage import Storage
@@ -67,6 +67,7 @@ class Lock:
         self.path = path
         self.lifetime = lifetime
         self.token = secrets.token_hex(16)
+        self._handed_over = False
 
     @classmethod
     def attach(cls, storage: Storage, token: str, path: str = PATH, lifetime: float = LIFETIME) -> Lock:
@@ -90,23 +91,37 @@ class Lock:
         Call it before every commit. It reads the lock each time, and writes it
         once a tenth of its lifetime has passed.
         """
+
+        def put_off(holder: _Holder, now: float) -> _Holder | None:
+            if self.lifetime * 0.9 < holder.expires - now <= self.lifetime:
+                return None
+            # Once any other process renews, the death of the first no longer ends the run.
+            process = holder.process if self._is_me(holder) else ""
+            return dataclasses.replace(holder, process=process, expires=now + self.lifetime)
+
+        self._change(put_off)
+
+    def hand_over(self) -> None:
+        """Leaves the lock to the workers: neither release nor the end of this process removes it, only its expiry."""
+        self._handed_over = True
+        self._change(lambda holder, now: dataclasses.replace(holder, process="", expires=now + self.lifetime))
+
+    def _change(self, change: Callable[[_Holder, float], _Holder | None]) -> None:
+        """Swaps the lock for what `change` makes of it, None: for nothing; OutputInUseError where it is not ours."""
         for _ in range(20):
             data = self.storage.find(self.path)
             holder = _Holder.from_json(data) if data is not None else None
             if data is None or holder is None or holder.token != self.token:
                 raise self._lost(data)
-            now = time.time()
-            if self.lifetime * 0.9 < holder.expires - now <= self.lifetime:
-                return
-            # Once any other process renews, the death of the first no longer ends the run.
-            process = holder.process if self._is_me(holder) else ""
-            renewed = dataclasses.replace(holder, process=process, expires=now + self.lifetime)
-            if self.storage.swap(self.path, data, renewed.to_json()):
+            changed = change(holder, time.time())
+            if changed is None or self.storage.swap(self.path, data, changed.to_json()):
                 return
         raise self._lost(self.storage.find(self.path))
 
     def release(self) -> None:
         """Removes the lock if it is ours, else does nothing."""
+        if self._handed_over:
+            return
         data = self.storage.find(self.path)
         holder = _Holder.from_json(data) if data is not None else None
         if holder and holder.token == self.token:

@@ -1,0 +1,209 @@
+"""The runner that a graph goes to: looked at before, waited for or left, and its failures told in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    StandardOptions,
+)
+
+from jobs.running import unwinding_on_signals
+from pipeline import progress
+from pipeline.errors import InputError, find
+from pipeline.lock import Lock
+
+SECONDS_TO_ANSWER = 5.0
+"""For a cluster that is asked whether it is there."""
+_IN_THIS_PROCESS = ("fnapirunner", "directrunner", "bundlebaseddirectrunner")
+_EMBEDDED_FLINK = ("[local]", "[auto]", "[collection]")
+_REMEDY = "install beam2vec where workers run, or send it along by --setup_file=./setup.py"
+_TROUBLE = (
+    (
+        r"ModuleNotFoundError: No module named '([\w.]+)'",
+        "a worker has no module {0!r}: " + _REMEDY,
+    ),
+    (
+        r"IOException: (?:Cannot run program .*?)?error=(\d+), ([\w ]+)",
+        "no Python worker could be started: {1} (error {0}); --environment_option=process_command= has to name a"
+        " program that is on the machines of the cluster",
+    ),
+    (
+        r"Process died with exit code (\d+)",
+        "a Python worker ended with exit status {0} while it started: what it said is in the log of the machine that"
+        " started it (of Flink's TaskManager)",
+    ),
+    (
+        r"ConnectException: .*?(Connection refused|timed out|No route to host)",
+        "no Python worker pool answers ({0}) where the cluster looks for it: check --environment_config, and that one"
+        " runs beside each worker of the cluster",
+    ),
+    (
+        r"UnknownHostException: ([\w.-]+)",
+        "the cluster does not know the host {0}, where the Python workers should be: check --environment_config",
+    ),
+)  # fmt: skip
+"""What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
+
+
+def check_runner(options: PipelineOptions) -> None:
+    """InputError, within seconds, where what the job is to run on is not there.
+
+    The runners themselves would try for minutes, or wait for ever.
+    """
+    name = _name(options)
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if endpoint and endpoint != "embed":
+        _check_endpoint(endpoint)
+    elif name == "flinkrunner":
+        flink = options.view_as(FlinkRunnerOptions)
+        _check_file("flink_job_server_jar", flink.flink_job_server_jar)
+        if not flink.flink_submit_uber_jar:
+            _check_java(options.view_as(JobServerOptions).job_server_java_launcher)
+        if flink.flink_master.strip() not in _EMBEDDED_FLINK:
+            _check_flink(flink)
+    elif name == "prismrunner":
+        _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
+
+
+def run(graph: beam.Pipeline, lock: Lock) -> bool:
+    """Runs a graph; True once it has ended well, False where it goes on, or only begins, without this process.
+
+    In the latter case the lock is handed over to the workers. A signal that stops this
+    process cancels a job on a cluster.
+
+    Raises:
+      PipelineError: what a worker raised; InputError where workers could not start.
+    """
+    try:
+        if _name(graph.options) in _IN_THIS_PROCESS:
+            graph.run().wait_until_finish()
+            return True
+        return _run_elsewhere(graph, lock)
+    except Exception as error:
+        if find(error) is None and (trouble := worker_trouble(str(error))):
+            raise InputError(trouble) from error
+        raise
+
+
+def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # tells of each start and end
+    cloud = graph.options.view_as(GoogleCloudOptions)
+    cloud.job_name = cloud.job_name or f"beam2vec-{lock.token[:12]}"  # by which it is found again
+    runner = _name(graph.options)  # running it forgets
+    with unwinding_on_signals() as ours_again:
+        result = graph.run()
+        ours_again()  # a runner that starts a server takes SIGINT for itself
+        if cloud.template_location:
+            lock.hand_over()
+            return False
+        try:
+            result.wait_until_finish()
+        except (KeyboardInterrupt, SystemExit):
+            progress.say("the job is cancelled; run the same command again to go on")
+            with contextlib.suppress(Exception):  # it may have ended, or its server may be gone
+                result.cancel()
+            if runner == "flinkrunner":
+                with contextlib.suppress(OSError, ValueError):
+                    _cancel_on_flink(graph.options.view_as(FlinkRunnerOptions).flink_master, cloud.job_name)
+            raise
+        return True
+
+
+def _cancel_on_flink(master: str, name: str) -> None:
+    """Beam's job server lets go of a job that is cancelled, but leaves it running on Flink's cluster."""
+    if master.strip() in _EMBEDDED_FLINK:
+        return
+    for job in _ask_flink(master, "jobs/overview")["jobs"]:
+        if job["name"] == name and job["end-time"] < 0:
+            _ask_flink(master, f"jobs/{job['jid']}?mode=cancel", "PATCH")
+
+
+def _ask_flink(master: str, path: str, method: str = "GET") -> dict[str, Any]:
+    """What the REST interface of a JobManager answers; OSError or ValueError where it does not."""
+    address = master if re.match(r"https?://", master) else f"http://{master}"
+    request = urllib.request.Request(f"{address.rstrip('/')}/{path}", method=method)
+    with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as answer:
+        return json.load(answer)
+
+
+def worker_trouble(text: str) -> str | None:
+    """What keeps workers from starting, where a runner's message is about that."""
+    for pattern, told in _TROUBLE:
+        if found := re.search(pattern, text):
+            return told.format(*found.groups())
+    return None
+
+
+def _name(options: PipelineOptions) -> str:
+    """The runner's name without its module, in small letters, as Beam compares them."""
+    return str(options.view_as(StandardOptions).runner or "").rpartition(".")[2].lower()
+
+
+def _check_endpoint(endpoint: str) -> None:
+    host, _, port = endpoint.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER):
+            lock.hand_over()
+    except ValueError:
+        raise InputError(f"--job_endpoint={endpoint}: write HOST:PORT") from None
+    except OSError as error:
+        raise InputError(f"--job_endpoint={endpoint}: no job server answers there ({_reason(error)})") from error
+
+
+def _check_flink(flink: Any) -> None:
+    master = flink.flink_master.strip()
+    try:
+        overview = _ask_flink(master, "overview")
+        free, slots = int(overview["slots-available"]), int(overview["slots-total"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"--flink_master={master}: no Flink cluster answers there ({_reason(error)}); give the address of the"
+            " JobManager's REST interface, such as HOST:8081"
+        ) from error
+    wanted = max(1, flink.parallelism)
+    if free < wanted:
+        progress.say(
+            f"the cluster has {free} of {slots} slots free, --parallelism={wanted} needs {wanted}: the job waits until"
+            " there are as many; start TaskManagers, cancel other jobs, or lower --parallelism"
+        )
+
+
+def _check_file(option: str, place: str | None) -> None:
+    if place and "://" not in place and not os.path.exists(place):
+        raise InputError(f"--{option}={place} does not exist")
+
+
+def _check_java(launcher: str) -> None:
+    if shutil.which(launcher) is None:
+        raise InputError(
+            f"--job_server_java_launcher={launcher} is not there: Flink's job server needs Java 11 or 17 here"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Why something does not answer, in a few words."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP status {error.code}"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {SECONDS_TO_ANSWER:.0f} s"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return "the answer is not Flink's" if isinstance(cause, (ValueError, KeyError, TypeError)) else str(cause)

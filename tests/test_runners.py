@@ -1,0 +1,244 @@
+"""Clusters that are not there, workers that cannot start, jobs that go on without the command, and cancelling."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner, PipelineState
+from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
+
+from jobs import runners
+from pipeline import lock
+from pipeline.errors import InputError, OutputInUseError
+from pipeline.lock import Lock
+from pipeline.storage import open_storage
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> pathlib.Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", lines=60)
+
+
+@contextlib.contextmanager
+def answering(status: int, body: bytes, asked: list[str] | None = None) -> Iterator[str]:
+    """An HTTP server with one answer; its host and port. What it was asked goes to `asked`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(f"{self.command} {self.path}")
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PATCH = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens, taken so that nobody begins to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+FLINK = ("--runner=FlinkRunner", "--job_server_java_launcher=true")
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(InputError) as raised:
+        runners.check_runner(PipelineOptions([*arguments]))
+    return str(raised.value)
+
+
+def test_an_unreachable_cluster_ends_the_command_at_once_and_leaves_no_output(corpus, tmp_path, closed_port):
+    master = f"--flink_master=127.0.0.1:{closed_port}"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *FLINK, master)
+    assert outcome.status == 2
+    assert outcome.error.startswith(f"{master}: no Flink cluster answers there (Connection refused)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_address_at_which_something_else_answers_is_told(monkeypatch):
+    with answering(404, b"") as address:
+        assert "no Flink cluster answers there (HTTP status 404)" in refusal(*FLINK, f"--flink_master={address}")
+    with answering(200, b"<html>") as address:
+        assert "(the answer is not Flink's)" in refusal(*FLINK, f"--flink_master=http://{address}/")
+    monkeypatch.setattr(runners, "SECONDS_TO_ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert "no answer within" in refusal(*FLINK, f"--flink_master=127.0.0.1:{silent.getsockname()[1]}")
+
+
+def test_too_few_free_slots_are_told_and_enough_are_not(caplog):
+    overview = json.dumps({"slots-available": 1, "slots-total": 2}).encode()
+    with answering(200, overview) as address:
+        runners.check_runner(PipelineOptions([*FLINK, f"--flink_master={address}", "--parallelism=1"]))
+        assert not caplog.messages
+        runners.check_runner(PipelineOptions([*FLINK, f"--flink_master={address}", "--parallelism=2"]))
+    assert "1 of 2 slots free, --parallelism=2 needs 2" in caplog.text
+
+
+def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_port):
+    endpoint = f"--job_endpoint=127.0.0.1:{closed_port}"
+    assert refusal("--runner=PortableRunner", endpoint) == (
+        f"{endpoint}: no job server answers there (Connection refused)"
+    )
+    assert "write HOST:PORT" in refusal("--runner=PortableRunner", "--job_endpoint=nowhere")
+    assert "--prism_location=/no/prism does not exist" in refusal("--runner=PrismRunner", "--prism_location=/no/prism")
+    assert "--flink_job_server_jar=no.jar does" in refusal("--runner=FlinkRunner", "--flink_job_server_jar=no.jar")
+    assert "needs Java" in refusal("--runner=FlinkRunner", "--job_server_java_launcher=no-java")
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("ModuleNotFoundError: No module named 'pipeline' [while running 'x']", "a worker has no module 'pipeline'"),
+        ("FAILED: java.io.IOException: error=2, No such file or directory", "No such file or directory (error 2)"),
+        ('IOException: Cannot run program "x.sh": error=13, Permission denied', "Permission denied (error 13)"),
+        ("java.lang.IllegalStateException: Process died with exit code 1", "ended with exit status 1"),
+        ("java.net.ConnectException: finishConnect(..) failed: Connection refused", "no Python worker pool answers"),
+        ("java.net.UnknownHostException: workers-0", "does not know the host workers-0"),
+    ],
+)  # fmt: skip
+def test_workers_that_cannot_start_are_told_in_one_line(message, told):
+    assert told in (runners.worker_trouble(f"Pipeline x failed in state FAILED: {message}\n\tat java") or "")
+    assert runners.worker_trouble("ValueError: a mistake of ours") is None
+
+
+class WithoutThePackage(PipelineRunner):
+    """As a cluster whose workers lack beam2vec."""
+
+    def run_pipeline(self, pipeline, options):
+        raise RuntimeError("Traceback:\nModuleNotFoundError: No module named 'transforms' [while running 'Inputs']")
+
+
+def test_a_worker_without_the_package_ends_the_command_with_status_2(corpus, tmp_path):
+    runner = "--runner=test_runners.WithoutThePackage"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+    assert outcome.status == 2
+    assert "a worker has no module 'transforms': install beam2vec" in outcome.error
+    assert not (tmp_path / "run" / "lock.json").exists()
+
+
+STAGES = {
+    "WorkUnits", "CountWords", "BuildVocabulary", "UnigramDistribution", "EncodeTokens", "GenerateBatches", "Train"
+}  # fmt: skip
+
+
+class Names(beam.pipeline.PipelineVisitor):
+    """The names of a graph's stages."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def enter_composite_transform(self, node) -> None:
+        self.found.add(node.full_label)
+
+
+class Later(PipelineRunner):
+    """As a launcher of templates: what it was given runs when the test says so."""
+
+    given: list = []  # noqa: RUF012
+
+    def run_pipeline(self, pipeline, options):
+        self.given.append((pipeline, options))
+        return self
+
+    def wait_until_finish(self):
+        raise AssertionError("the launcher waits")
+
+
+def test_a_launcher_leaves_at_once_and_the_workers_end_the_job_alone(corpus, tmp_path):
+    output = tmp_path / "run"
+    arguments = ["--runner=test_runners.Later", "--template_location=gs://bucket/template"]
+    outcome = train(f"--input={corpus}", f"--output={output}", *TINY, *arguments)
+    assert outcome.status == 0, outcome.stderr
+    assert "the job goes on without this command" in outcome.stdout
+    assert "digest: " not in outcome.stdout.replace("digest, once", "")
+    assert sorted(path.name for path in output.iterdir()) == ["lock.json", "run.json"]
+    second = train(f"--input={corpus}", f"--output={output}", *TINY)
+    assert second.status == 3, "the output is in use, though its launcher is gone"
+    ((pipeline, _),) = Later.given  # one graph, with all stages in it
+    names = Names()
+    pipeline.visit(names)
+    assert names.found >= STAGES
+    FnApiRunner().run_pipeline(pipeline, PipelineOptions([])).wait_until_finish()
+    digest = digest_of(corpus, tmp_path / "here")
+    (output / "lock.json").unlink()
+    assert digest_of(corpus, output) == digest
+
+
+def test_a_lock_that_was_handed_over_outlives_its_process_until_it_expires(tmp_path, monkeypatch):
+    storage = open_storage(str(tmp_path))
+    with Lock(storage) as held:
+        held.hand_over()
+    monkeypatch.setattr(lock, "_is_dead", lambda holder: holder.process != "")
+    with pytest.raises(OutputInUseError):
+        Lock(storage).acquire()
+    Lock.attach(storage, held.token).renew()
+    held = json.loads(storage.read("lock.json"))
+    storage.put("lock.json", json.dumps({**held, "expires": time.time() - 1}).encode())
+    Lock(storage).acquire()
+
+
+class Endless(PipelineRunner):
+    """A job on a cluster that ends when it is cancelled."""
+
+    def run_pipeline(self, pipeline, options):
+        signal.signal(signal.SIGINT, lambda *_: print("not ours", flush=True))  # as Beam's job servers do
+        print("running", flush=True)
+        return self
+
+    def wait_until_finish(self):
+        time.sleep(60)
+        return PipelineState.DONE
+
+    def cancel(self):
+        print("cancelled", flush=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number):
+    output = tmp_path / "run"
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    process = start(
+        "jobs.train", f"--input={corpus}", f"--output={output}", *TINY, "--runner=test_runners.Endless",
+        environment=environment,
+    )  # fmt: skip
+    assert process.stdout.readline() == "running\n"
+    time.sleep(0.3)
+    process.send_signal(number)
+    outcome = finish(process)
+    assert outcome.status == 128 + number
+    assert outcome.stdout == "cancelled\n"
+    assert "run the same command again to go on" in outcome.stderr
+    assert not (output / "lock.json").exists()
+
+
+def test_a_job_on_flink_is_cancelled_by_its_name():
+    jobs = [{"jid": "a", "name": "ours", "end-time": -1}, {"jid": "b", "name": "ours", "end-time": 5},
+            {"jid": "c", "name": "another", "end-time": -1}]  # fmt: skip
+    asked: list[str] = []
+    with answering(200, json.dumps({"jobs": jobs}).encode(), asked) as address:
+        runners._cancel_on_flink(f"http://{address}", "ours")
+    assert asked == ["GET /jobs/overview", "PATCH /jobs/a?mode=cancel"]
