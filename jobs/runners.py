@@ -160,7 +160,7 @@ def _check_endpoint(endpoint: str) -> None:
     host, _, port = endpoint.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER):
-            lock.hand_over()
+            pass
     except ValueError:
         raise InputError(f"--job_endpoint={endpoint}: write HOST:PORT") from None
     except OSError as error:
