@@ -1,6 +1,7 @@
 """The graph that the commands run, one named stage each, and the runner that it goes to.
 
-    corpus_side    work units, CountWords, BuildVocabulary, UnigramDistribution, EncodeTokens, GenerateBatches
+    corpus_side    work units, FindPhrases (one a pass of --phrases), CountWords, BuildVocabulary,
+                   UnigramDistribution, EncodeTokens, GenerateBatches
     training_side  Train
 """
 
@@ -22,6 +23,7 @@ from pipeline.inputs import InputFile
 from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.counts import CountWords
+from transforms.phrases import FindPhrases
 from transforms.refs import VocabularyRef
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
@@ -42,11 +44,13 @@ def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Co
     """Input files -> vocabulary and batches."""
     inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
     units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context)
-    counts, counted = units | "CountWords" >> CountWords(context)
-    summaries = (left_out, counted) | "Summaries" >> beam.Flatten()
-    vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, files[:3])
+    phrases = None
+    for number in range(1, context.options.phrases + 1):
+        phrases = units | f"FindPhrases{number}" >> FindPhrases(context, number, phrases)
+    counts, summaries = units | "CountWords" >> CountWords(context, phrases)
+    vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, left_out, files[:3])
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
-    shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary)
+    shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary, phrases)
     return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram))
 
 

@@ -41,7 +41,7 @@ KINDS = {
 These, the corpus and the seed decide the model's bytes. A run is resumed only with the same ones; the
 stage named is the first whose artefacts depend on the option, so those of the stages before it are reused
 when a run is replaced with `--overwrite`. In order:
-{stages}.
+{stages}; with `--phrases`, phrases come before counts.
 """,
     "layout": """\
 ## Layout options

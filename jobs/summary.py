@@ -36,6 +36,8 @@ def print_plan(command: CommandLine, files: Sequence[InputFile], runner: str) ->
     print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
     if packed:
         print(f"{packed:,} compressed files are unpacked into {command.output}/text first")
+    if options.phrases:
+        print(f"phrases: {options.phrases} passes, each of which reads the text twice; words are not joined below")
     print("the first sentences become:")
     for sentence in first_sentences(files, reader):
         print("  " + " | ".join(sentence[:12]) + (" | ..." if len(sentence) > 12 else ""))

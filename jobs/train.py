@@ -2,7 +2,7 @@
 
     python -m jobs.train --input=corpus.txt --output=runs/first
 
-The graph, one named stage each: work units, CountWords, BuildVocabulary,
+The graph, one named stage each: work units, FindPhrases (if wanted), CountWords, BuildVocabulary,
 UnigramDistribution (a side input), EncodeTokens, GenerateBatches, Train.
 """
 

@@ -50,10 +50,13 @@ class UnitCounts:
     """Read back from an earlier run's artefact."""
 
 
-def count_unit(unit: WorkUnit, reader: Reader) -> UnitCounts:
+def count_unit(unit: WorkUnit, reader: Reader, whole: bool = True) -> UnitCounts:
     """Reads and counts one unit of work.
 
     Memory: some blocks of 8 MiB and the unit's distinct words.
+
+    Args:
+      whole: with dead letters and content digests of the input, which are noted once a run.
 
     Raises:
       InputError: a file is not what it was when it was listed; the user's tokeniser failed.
@@ -62,7 +65,7 @@ def count_unit(unit: WorkUnit, reader: Reader) -> UnitCounts:
     inputs: dict[str, str] = {}
     lines = tokens = 0
     for part in unit.ranges:
-        for portion in reader.read(part, dead_letters, inputs):
+        for portion in reader.read(part, dead_letters, inputs if whole else None):
             lines += portion.lines
             for spans in portion.spans:
                 words.count(spans)
@@ -76,39 +79,41 @@ def count_unit(unit: WorkUnit, reader: Reader) -> UnitCounts:
         tokens=tokens,
         bytes=unit.size,
         fingerprint=words.fingerprint,
-        dead_letters=dead_letters.table() if dead_letters.count else None,
+        dead_letters=dead_letters.table() if whole and dead_letters.count else None,
         inputs=inputs,
     )
 
 
 def counted_unit(
-    records: Records, key: str, unit: WorkUnit, reader: Reader
+    records: Records, key: str, unit: WorkUnit, reader: Reader, stage: str = STAGE, folder: str = STAGE
 ) -> UnitCounts:
     """The unit's counts: from its artefact where that is whole, else counted and committed."""
-    return load_unit_counts(records, key, unit) or commit_unit_counts(
-        records, key, unit, count_unit(unit, reader)
+    return load_unit_counts(records, key, unit, stage) or commit_unit_counts(
+        records, key, unit, count_unit(unit, reader, whole=stage == STAGE), stage, folder
     )
 
 
-def commit_unit_counts(records: Records, key: str, unit: WorkUnit, counts: UnitCounts) -> UnitCounts:
-    """Writes counts/, dead_letters/ and the records of one unit; returns `counts`."""
-    artifacts = [records.write_artifact(f"counts/{unit.name}.parquet", to_parquet(counts.table))]
+def commit_unit_counts(
+    records: Records, key: str, unit: WorkUnit, counts: UnitCounts, stage: str = STAGE, folder: str = STAGE
+) -> UnitCounts:
+    """Writes the counts into `folder`, dead_letters/ and the records of one unit; returns `counts`."""
+    artifacts = [records.write_artifact(f"{folder}/{unit.name}.parquet", to_parquet(counts.table))]
     if counts.dead_letters is not None:
         path = f"dead_letters/{unit.name}.parquet"
         artifacts.append(records.write_artifact(path, write_dead_letters(counts.dead_letters)))
     if counts.inputs:
         records.commit(Record(INPUTS_STAGE, unit.name, key, (), dict(counts.inputs)))
     numbers = {name: getattr(counts, name) for name in _NUMBERS} | {"words": counts.table.num_rows}
-    records.commit(Record(STAGE, unit.name, key, tuple(artifacts), numbers))
+    records.commit(Record(stage, unit.name, key, tuple(artifacts), numbers))
     return counts
 
 
 _NUMBERS = ("lines", "bad_lines", "tokens", "bytes", "fingerprint")
 
 
-def load_unit_counts(records: Records, key: str, unit: WorkUnit) -> UnitCounts | None:
+def load_unit_counts(records: Records, key: str, unit: WorkUnit, stage: str = STAGE) -> UnitCounts | None:
     """What an earlier attempt committed; None where that is nothing, or damaged."""
-    record = records.valid(STAGE, unit.name, key)
+    record = records.valid(stage, unit.name, key)
     if record is None:
         return None
     try:

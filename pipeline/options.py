@@ -95,6 +95,12 @@ class Options:
                                     choices=NORMAL_FORMS, optional=True)
     stopwords: str | None = _option(None, "model", "a file of words, one a line, that are left out", stage="counts",
                                     optional=True)
+    phrases: int = _option(0, "model", "passes over the corpus that join words which belong together by _; 0: none",
+                           stage="phrases", low=0, high=16)
+    phrase_threshold: float = _option(100.0, "model", "score above which two words are joined", stage="phrases",
+                                      low=0, high=1e15)
+    phrase_discount: int = _option(5, "model", "pairs that occur no more often than this are never joined",
+                                   stage="phrases", low=0, high=2**31 - 1)
     max_sentence: int = _option(1000, "model", "longer lines are split into sentences of this many tokens",
                                 stage="counts", low=1, high=2**30)
     max_line_bytes: int = _option(128 << 20, "model", "longer lines go to the dead letters", stage="text",
@@ -136,6 +142,8 @@ class Options:
                 f"--window=all pairs all words of a sentence with each other: with it, --max_sentence is at most"
                 f" {MAX_ALL:,}, not {options.max_sentence:,}"
             )
+        if options.window == ALL and options.phrases:
+            raise InputError("--phrases joins words that follow each other, and --window=all is for sets without order")
         return options
 
     @property
@@ -151,6 +159,7 @@ class Options:
         """Name -> value of the model and layout options whose first effect is on `stage`."""
         names = {f.name for f in dataclasses.fields(self) if f.metadata["stage"] == stage}
         known = self.of_kind("model") | self.of_kind("layout")
+        del known["phrases"]  # decides which stages there are, and none's content
         return {name: value for name, value in known.items() if name in names}
 
 

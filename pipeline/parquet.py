@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ArtifactError
+from pipeline.storage import Storage
+
+_GROUPS = b"beam2vec groups"
 
 
 def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None) -> pa.Buffer:
@@ -15,17 +22,15 @@ def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None) -> pa.B
       encodings: Parquet encoding by the path of a column, where the plain one is not the best.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=False,
-        column_encoding=encodings,
-        write_statistics=False,
-        store_schema=True,
-    )
+    pq.write_table(table, sink, **_form(encodings))
     return sink.getvalue()
+
+
+def _form(encodings: dict[str, str] | None) -> dict[str, Any]:
+    return {
+        "compression": "zstd", "compression_level": 1, "use_dictionary": False, "column_encoding": encodings,
+        "write_statistics": False, "store_schema": True,
+    }  # fmt: skip
 
 
 def from_parquet(data: bytes | pa.Buffer) -> pa.Table:
@@ -34,3 +39,29 @@ def from_parquet(data: bytes | pa.Buffer) -> pa.Table:
         return pq.read_table(pa.BufferReader(data), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"not a Parquet table: {error}") from error
+
+
+def groups_to_parquet(
+    groups: Iterable[tuple[int, pa.Table]], schema: pa.Schema, encodings: dict[str, str] | None = None
+) -> pa.Buffer:
+    """Numbered tables as row groups, for `read_group`; with checksums, since nobody reads the whole file."""
+    sink, numbers = pa.BufferOutputStream(), []
+    with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_form(encodings)) as writer:
+        for number, table in groups:
+            writer.write_table(table, row_group_size=table.num_rows)
+            numbers.append(number)
+        writer.add_key_value_metadata({_GROUPS: json.dumps(numbers)})
+    return sink.getvalue()
+
+
+def read_group(storage: Storage, path: str, number: int) -> pa.Table | None:
+    """The table of this number, or None where there is none; ArtifactError where the file is damaged."""
+    try:
+        with storage.open(path) as file:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            numbers = json.loads(parquet.metadata.metadata[_GROUPS])
+            return parquet.read_row_group(numbers.index(number), use_threads=False) if number in numbers else None
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"{storage.uri(path)} is damaged ({error}): delete it and run the same command again, and it is made anew"
+        ) from error

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.compressed import compression_of, head
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import InputError
-from pipeline.fields import EXPECTED, TEXT, Portion
+from pipeline.fields import EXPECTED, INTEGERS, TEXT, Portion
 from pipeline.input_digests import RangeDigests
 from pipeline.inputs import InputFile
 from pipeline.kernels.text import first_invalid
@@ -114,6 +114,9 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
     tokenizer = open_tokenizer(
         options.tokenizer, options.lowercase, options.max_sentence, options.normalize or "", options.stopwords or ""
     )
+    for name in ("phrase_threshold", "phrase_discount"):
+        if not options.phrases and getattr(options, name) != getattr(Options, name):
+            raise InputError(f"--{name}={getattr(options, name)} has no meaning without --phrases=1 or more")
     if options.input_format == "text":
         if options.field is not None:
             raise InputError(f"--field={options.field} needs --input_format=jsonl or parquet")
@@ -126,6 +129,8 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
     items = items_of_files(files, options.field)
     if items != TEXT:
         _refuse_text_options(options, items)
+    if items == INTEGERS and options.phrases:
+        raise InputError(f"--phrases joins words, and --field={options.field} is {EXPECTED[items]}: leave it out")
     return made(tokenizer, options.max_line_bytes, options.field, items, options.max_sentence)
 
 

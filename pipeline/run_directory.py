@@ -198,7 +198,8 @@ def _overwrite(storage: Storage, data: bytes, ours: dict[str, Any]) -> RunDirect
 def differences(saved: Identity, ours: Identity) -> list[str]:
     """What keeps two runs from making the same model, each in words; [] where nothing does."""
     found = []
-    options = saved["options"]["model"], ours["options"]["model"]
+    unchanged = Options().of_kind("model")  # what the run did not know of, it did not do
+    options = unchanged | saved["options"]["model"], ours["options"]["model"]
     unequal = _unequal(*options)
     for name, theirs, mine in unequal:
         found.append(f"--{name} is {_shown(mine)}, the run has {_shown(theirs)}")

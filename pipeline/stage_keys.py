@@ -6,6 +6,10 @@
 A stage's key is a hash of the keys above it, of the options whose first effect is
 on this stage, and of the format version. Equal keys mean equal content, so a
 run with other `--dims` finds its counts, vocabulary and tokens made.
+
+Passes of --phrases come between text and counts. Without them nothing of them is in any key:
+
+    text -> words-1 -> phrases-1 -> words-2 -> phrases-2 -> counts
 """
 
 from __future__ import annotations
@@ -29,13 +33,34 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 }
 
 
+def words_stage(number: int) -> str:
+    """The count of words that pass `number` (from 1) of --phrases begins with."""
+    return f"words-{number}"
+
+
+def phrases_stage(number: int) -> str:
+    """What pass `number` of --phrases counts and finds."""
+    return f"phrases-{number}"
+
+
+def stages(passes: int) -> dict[str, tuple[str, ...]]:
+    """UPSTREAM with so many passes of --phrases in it."""
+    between: dict[str, tuple[str, ...]] = {"text": UPSTREAM["text"]}
+    last = "text"
+    for number in range(1, passes + 1):
+        between[words_stage(number)] = (last,)
+        last = phrases_stage(number)
+        between[last] = (words_stage(number),)
+    return between | {**UPSTREAM, "counts": (last,)}
+
+
 def stage_keys(identity: Mapping[str, Any], options: Options) -> dict[str, str]:
     """Stage -> key, 32 hex digits.
 
     Args:
       identity: what `run_directory.make_identity` gives; its "inputs" decide the
-        text, its "tokenizer" the counts, and the digest of a "vocabulary" given the
-        vocabulary. Versions of packages decide nothing.
+        text, its "tokenizer" each count of words, and the digest of a "vocabulary"
+        given the vocabulary. Versions of packages decide nothing.
       options: model and layout options decide, each from its own stage on.
     """
     own: dict[str, Any] = {
@@ -44,13 +69,15 @@ def stage_keys(identity: Mapping[str, Any], options: Options) -> dict[str, str]:
         "vocabulary": identity.get("vocabulary"),
     }
     keys: dict[str, str] = {}
-    for stage, upstream in UPSTREAM.items():
+    for stage, upstream in stages(options.phrases).items():
+        name, numbered, _ = stage.partition("-")
+        like = "counts" if numbered and name == "words" else name
         content = {
             "format_version": FORMAT_VERSION,
             "stage": stage,
             "upstream": [keys[name] for name in upstream],
-            "options": options.of_stage(stage),
-            "own": own.get(stage),
+            "options": options.of_stage(like),
+            "own": own.get(like),
         }
         keys[stage] = hashlib.sha256(canonical_json(content)).hexdigest()[:32]
     return keys

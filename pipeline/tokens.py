@@ -68,7 +68,7 @@ def encode_unit(
                 sink.add(spans, table, state)
     found = fingerprint_text(state)
     if fingerprint is not None and found != fingerprint:
-        raise InputError(_not_the_same(unit, reader))
+        raise InputError(not_the_same(unit, reader))
     return EncodedUnit(sink.table(), sink.tokens, sink.sentences, found)
 
 
@@ -153,13 +153,14 @@ def _with_room(array: np.ndarray, used: int, more: int) -> np.ndarray:
     return grown
 
 
-def counted_fingerprint(records: Records, counts_key: str, unit: WorkUnit) -> str | None:
-    """What counting found in the unit, from its record; None where there is none."""
-    record = records.load("counts", unit.name, counts_key)
+def counted_fingerprint(records: Records, counts_key: str, unit: WorkUnit, stage: str = "counts") -> str | None:
+    """What a count of words found in the unit, from its record; None where there is none."""
+    record = records.load(stage, unit.name, counts_key)
     return record.numbers["fingerprint"] if record else None
 
 
-def _not_the_same(unit: WorkUnit, reader: Reader) -> str:
+def not_the_same(unit: WorkUnit, reader: Reader) -> str:
+    """The message that a unit's tokens are not those that were counted."""
     first, last = unit.ranges[0], unit.ranges[-1]
     where = f"{first.name()} from byte {first.offset(first.start):,}"
     if last.name() != first.name():

@@ -109,8 +109,13 @@ def build_vocabulary(
         counts = kept["count"].to_numpy()
         place = kept.num_rows - max_vocabulary
         kept = kept.filter(pa.array(counts >= np.partition(counts, place)[place]))
-    order = pc.sort_indices(kept, sort_keys=[("count", "descending"), ("word", "ascending")])
-    return kept.take(order[:max_vocabulary]).combine_chunks()
+    return by_frequency(kept, max_vocabulary)
+
+
+def by_frequency(table: pa.Table, first: int | None = None) -> pa.Table:
+    """The words by (-count, UTF-8 bytes of the word), or the first of them."""
+    order = pc.sort_indices(table, sort_keys=[("count", "descending"), ("word", "ascending")])
+    return table.take(order[:first]).combine_chunks()
 
 
 def plain(table: pa.Table) -> pa.Table:

@@ -21,7 +21,7 @@ _LARGEST_ARRAY = 1 << 30
 class WordTable:
     """Words with a number each, numbered in the order in which they came.
 
-    Not safe for use by several threads at once, except for `encode`.
+    Not safe for use by several threads at once, except for `encode`, `find` and `without`.
     """
 
     def __init__(self) -> None:
@@ -69,6 +69,15 @@ class WordTable:
             self._slots, self._entries, self._arena, state, tokens, lengths,
         )  # fmt: skip
 
+    def find(self, spans: Spans, state: np.ndarray) -> np.ndarray:
+        """int32 [n], each token's entry, or -1; see `kernels.find_words`."""
+        ids = np.empty(len(spans.start), dtype=np.int32)
+        kernels.find_words(
+            spans.buffer, spans.start, spans.end, spans.sentence,
+            self._slots, self._entries, self._arena, state, ids,
+        )  # fmt: skip
+        return ids
+
     def without(
         self, spans: Spans, start: np.ndarray, end: np.ndarray, sentence: np.ndarray
     ) -> tuple[int, int]:
@@ -109,7 +118,7 @@ def fingerprint_text(state: np.ndarray) -> str:
 
 
 def new_state() -> np.ndarray:
-    """The state that `WordTable.encode` carries from one call to the next."""
+    """The state that `WordTable.encode` and `find` carry from one call to the next."""
     return np.zeros(3, dtype=np.int64)
 
 

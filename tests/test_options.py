@@ -30,6 +30,9 @@ RANGES = {  # written out once more: (lowest, highest, just too low, just too hi
     "batch_size": (1, 2**22, 0, 2**22 + 1),
     "seed": (0, 2**64 - 1, -1, 2**64),
     "holdout": (0, 0.5, -1e-9, 0.51),
+    "phrases": (0, 16, -1, 17),
+    "phrase_threshold": (0, 1e15, -0.1, 2e15),
+    "phrase_discount": (0, 2**31 - 1, -1, 2**31),
     "max_sentence": (1, 2**30, 0, 2**30 + 1),
     "max_line_bytes": (1, 2**30, 0, 2**30 + 1),
     "block_bytes": (1, 2**30, 0, 2**30 + 1),
@@ -158,7 +161,7 @@ def test_bad_line_limit_that_is_none(text):
 
 
 def test_every_model_option_belongs_to_a_stage_and_no_execution_option_does():
-    stages = {"text", "counts", "vocabulary", "unigram", "batches", "checkpoints"}
+    stages = {"text", "phrases", "counts", "vocabulary", "unigram", "batches", "checkpoints"}
     for name, field in FIELDS.items():
         kind, stage = field.metadata["kind"], field.metadata["stage"]
         assert kind in ("model", "layout", "execution")

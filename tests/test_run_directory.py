@@ -9,8 +9,8 @@ from pipeline import run_directory
 from pipeline.errors import InputError
 from pipeline.lock import Lock
 from pipeline.options import Options
-from pipeline.records import Record, Records
-from pipeline.run_directory import RunDirectory, make_identity, open_or_create, open_run
+from pipeline.records import Record, Records, sealed_json
+from pipeline.run_directory import RunDirectory, differences, make_identity, open_or_create, open_run
 from pipeline.stage_keys import UPSTREAM, stage_keys
 from pipeline.storage import ObjectInfo, open_storage
 from pipeline.tokenizers import tokenizer_identity
@@ -287,6 +287,17 @@ def test_inputs_change_every_key_and_the_tokenizer_those_from_counts_on():
     assert {stage for stage in UPSTREAM if a[stage] != c[stage]} == below("counts")
     assert len(set(a.values())) == len(UPSTREAM)
     assert all(len(key) == 32 for key in a.values())
+
+
+def test_a_run_from_before_an_option_was_there_goes_on(tmp_path):
+    run = open_or_create(str(tmp_path), identity())
+    for name in ("phrases", "phrase_threshold", "phrase_discount"):
+        del run.identity["options"]["model"][name]
+    run.storage.put("run.json", sealed_json(run.identity))
+    again = open_or_create(str(tmp_path), identity())
+    assert again.identity == run.identity
+    assert again.keys == open_or_create(str(tmp_path), identity(), True).keys
+    assert differences(run.identity, identity(phrases=1)) == ["--phrases is 1, the run has 0"]
 
 
 def test_looking_for_foreign_files_does_not_list_them_all(tmp_path, monkeypatch):

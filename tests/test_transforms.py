@@ -335,7 +335,7 @@ def test_elements_of_another_type_are_refused_when_the_graph_is_built(world):
 def test_stages_carry_the_names_of_the_design(world):
     stages = [part.full_label for part in graph(world).transforms_stack[0].parts]
     assert stages == [
-        "Inputs", "WorkUnits", "CountWords", "Summaries", "BuildVocabulary", "UnigramDistribution", "EncodeTokens",
+        "Inputs", "WorkUnits", "CountWords", "BuildVocabulary", "UnigramDistribution", "EncodeTokens",
         "GenerateBatches", "Train",
     ]  # fmt: skip
 

@@ -6,16 +6,17 @@ from typing import Literal
 
 import apache_beam as beam
 from apache_beam import PCollection
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import progress
-from pipeline.counts import MergedCounts, counted_unit, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.counts import STAGE, MergedCounts, counted_unit, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.word_lists import WordListRef, listed_counts
 from pipeline.work_units import WorkUnit
 from transforms.context import Context, counter
-from transforms.refs import UnitSummary
+from transforms.joining import OpenPhrases
+from transforms.refs import PhrasesRef, UnitSummary
 
 BUCKETS = 32
 """Words are merged in so many parts, each by one worker."""
@@ -24,6 +25,18 @@ BUNDLE_WORDS = 2_000_000
 SUMMARIES = "summaries"
 KeyedCounts = tuple[int, bytes]
 """(bucket, Arrow IPC bytes of word counts)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting:
+    """Which count of words: that of the vocabulary, or the one that a pass of --phrases begins with."""
+
+    stage: str
+    folder: str
+    until: tuple[tuple[str, str], ...]
+    """Stage and name of records; once one of them is there, nobody asks for the words."""
+    min_count: int
+    listed: WordListRef | None = None
 
 
 @dataclasses.dataclass
@@ -36,13 +49,23 @@ class CountWords(beam.PTransform):
     """
 
     context: Context
+    phrases: PCollection[PhrasesRef] | None = None
+    """joined before words are counted"""
+    counting: Counting | None = None
+    """by default that of the vocabulary"""
 
     def expand(self, units: PCollection[WorkUnit]) -> "tuple[PCollection[bytes], PCollection[UnitSummary]]":
-        counted = units | "CountUnit" >> beam.ParDo(CountUnit(self.context)).with_outputs(SUMMARIES, main="counts")
+        context = self.context
+        counting = self.counting or Counting(
+            STAGE, STAGE, (("vocabulary", "vocabulary"),), context.options.min_count, context.listed
+        )
+        joined = () if self.phrases is None else (AsSingleton(self.phrases),)
+        count = beam.ParDo(CountUnit(context, counting), *joined).with_outputs(SUMMARIES, main="counts")
+        counted = units | "CountUnit" >> count
         merged = (
             counted["counts"]
             | "GatherBucket" >> beam.GroupByKey()
-            | "MergeBucket" >> beam.Map(_merge, self.context.options.min_count, self.context.listed)
+            | "MergeBucket" >> beam.Map(_merge, counting.min_count, counting.listed)
         )
         return merged, counted[SUMMARIES]
 
@@ -50,22 +73,32 @@ class CountWords(beam.PTransform):
 class CountUnit(beam.DoFn):
     """Counts a unit, or reads the counts of an earlier attempt; commits them and the dead letters."""
 
-    def __init__(self, context: Context):
-        self.context = context
+    def __init__(self, context: Context, counting: Counting):
+        self.context, self.counting = context, counting
+        self.phrases = OpenPhrases(context)
         self.counters = {name: counter(name) for name in ("bytes", "lines", "bad_lines", "tokens")}
+        self.last = counting.stage == STAGE
+        """Bad lines, bytes and so on are noted then, and only then."""
 
     def start_bundle(self) -> None:
         self.merged = MergedCounts()
-        self.wanted = not self.context.made("vocabulary", "vocabulary")  # else nobody asks for the words
+        self.wanted = not any(self.context.made(*name) for name in self.counting.until)
 
-    def process(self, unit: WorkUnit) -> Iterator[KeyedCounts | TaggedOutput[Literal["summaries"], UnitSummary]]:
-        context = self.context
+    def process(
+        self, unit: WorkUnit, phrases: PhrasesRef | None = None
+    ) -> Iterator[KeyedCounts | TaggedOutput[Literal["summaries"], UnitSummary]]:
+        if not (self.wanted or self.last):
+            return
+        context, stage = self.context, self.counting.stage
         context.renew_lock()
-        counts = counted_unit(context.records, context.keys["counts"], unit, context.reader)
+        reader = self.phrases.reader(phrases)
+        counts = counted_unit(context.records, context.keys[stage], unit, reader, stage, self.counting.folder)
         summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens)
-        for name, metric in self.counters.items():
-            metric.inc(getattr(summary, name))
-        progress.stage("Count words", None, "B").advance(counts.bytes)
+        if self.last:
+            for name, metric in self.counters.items():
+                metric.inc(getattr(summary, name))
+        shown = "Count words" if self.last else f"Count {stage.replace('-', ', pass ')}"
+        progress.stage(shown, None, "B").advance(counts.bytes)
         yield TaggedOutput(SUMMARIES, summary)
         if self.wanted:
             self.merged.add(counts.table)

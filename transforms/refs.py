@@ -32,3 +32,20 @@ class UnigramRef:
 
     artifact: Artifact
     words: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PhraseWordsRef:
+    """The stored words that a pass of --phrases looks for pairs of."""
+
+    artifact: Artifact | None
+    """None where the pass is done already."""
+    tokens: int
+    """of the corpus, rare words too"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PhrasesRef:
+    """The stored phrases of the passes so far."""
+
+    passes: tuple[Artifact, ...]

@@ -13,7 +13,8 @@ from pipeline.tokens import TokenShard, counted_fingerprint, encoded_unit
 from pipeline.vocabulary import Vocabulary
 from pipeline.work_units import WorkUnit
 from transforms.context import Context
-from transforms.refs import VocabularyRef
+from transforms.joining import OpenPhrases
+from transforms.refs import PhrasesRef, VocabularyRef
 
 
 @dataclasses.dataclass
@@ -25,11 +26,14 @@ class EncodeTokens(beam.PTransform):
 
     context: Context
     vocabulary: PCollection[VocabularyRef]
+    phrases: PCollection[PhrasesRef] | None = None
+    """joined before words are looked up"""
 
     def expand(self, units: PCollection[WorkUnit]) -> PCollection[TokenShard]:
+        joined = () if self.phrases is None else (AsSingleton(self.phrases),)
         return (
             units
-            | "EncodeUnit" >> beam.ParDo(EncodeUnit(self.context), AsSingleton(self.vocabulary))
+            | "EncodeUnit" >> beam.ParDo(EncodeUnit(self.context), AsSingleton(self.vocabulary), *joined)
             | "SpreadShards" >> beam.Reshuffle()
         )
 
@@ -40,8 +44,11 @@ class EncodeUnit(beam.DoFn):
     def __init__(self, context: Context):
         self.context = context
         self.shared = Shared()
+        self.phrases = OpenPhrases(context)
 
-    def process(self, unit: WorkUnit, vocabulary: VocabularyRef) -> Iterator[TokenShard]:
+    def process(
+        self, unit: WorkUnit, vocabulary: VocabularyRef, phrases: PhrasesRef | None = None
+    ) -> Iterator[TokenShard]:
         context = self.context
         context.renew_lock()
         yield encoded_unit(
@@ -49,7 +56,7 @@ class EncodeUnit(beam.DoFn):
             context.keys["tokens"],
             unit,
             self.shared.acquire(lambda: _open(context, vocabulary), tag=vocabulary.artifact.digest),
-            context.reader,
+            self.phrases.reader(phrases),
             counted_fingerprint(context.records, context.keys["counts"], unit),
         )
         progress.stage("Encode tokens", None, "B").advance(unit.size)

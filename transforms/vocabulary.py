@@ -29,19 +29,24 @@ class BuildVocabulary(beam.PTransform):
     """Merged counts, as Arrow IPC bytes -> one VocabularyRef.
 
     The vocabulary is one Parquet, ordered by (-count, bytes of the word). Before it is
-    made, the bad lines in the `summaries` of all units are held against their limit.
+    made, the bad lines in the `summaries` of all units, and those `left_out` while files were
+    unpacked, are held against their limit. The two are not flattened into one: where phrases
+    are joined, FnApiRunner would wait for ever, for a flattened side input is only whole for it
+    when all that read the units have done so, and encoding reads them after this.
     `first_files` are looked into only for the message that no word is left.
     """
 
     context: Context
     summaries: PCollection[UnitSummary]
+    left_out: PCollection[UnitSummary] | None = None
     first_files: Sequence[InputFile] = ()
 
     def expand(self, counts: PCollection[bytes]) -> PCollection[VocabularyRef]:
+        summaries = [AsList(one) for one in (self.summaries, self.left_out) if one is not None]
         return (
             counts
             | "AllBuckets" >> beam.combiners.ToList()
-            | "Order" >> beam.ParDo(Order(self.context, self.first_files), AsList(self.summaries))
+            | "Order" >> beam.ParDo(Order(self.context, self.first_files), *summaries)
         )
 
 
@@ -52,9 +57,11 @@ class Order(beam.DoFn):
         self.context = context
         self.first_files = first_files
 
-    def process(self, tables: list[bytes], summaries: Sequence[UnitSummary]) -> Iterator[VocabularyRef]:
+    def process(
+        self, tables: list[bytes], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary] = ()
+    ) -> Iterator[VocabularyRef]:
         context = self.context
-        self._check_bad_lines(summaries)
+        self._check_bad_lines([*left_out, *summaries])
         record = context.made(STAGE, STAGE)
         if record is None:
             vocabulary, in_vocabulary = self._build(list(map(table_from_bytes, tables)))

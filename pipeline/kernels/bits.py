@@ -2,7 +2,7 @@
 
 A mask is a uint64 whose bit j speaks of byte `i + j` of an array. LLVM turns
 each mask into a few vector instructions, whatever the processor. Callers see to
-it that all bytes read lie inside the array.
+it that all bytes read or written lie inside the array.
 """
 
 from __future__ import annotations
@@ -42,6 +42,17 @@ def load_word(typing_context, array, index):
         return word
 
     return types.uint64(array, types.intp), generate
+
+
+@intrinsic
+def store_word(typing_context, array, index, word):
+    """Put a uint64 into the 8 bytes array[index : index + 8], the lowest byte first."""
+
+    def generate(context, builder, signature, args):
+        builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], _WORD)).align = 1
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.uint64), generate
 
 
 @intrinsic(prefer_literal=True)

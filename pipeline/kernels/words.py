@@ -220,6 +220,26 @@ def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state,
 
 
 @kernel
+def find_words(buffer, start, end, sentence, slots, entries, arena, state, ids):
+    """The entry of each token's word, or -1, into `ids` (int32 [n]); else as `encode_sentences`."""
+    ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
+    fingerprint = np.uint64(state[2])
+    following = 1
+    for token in range(0, start.shape[0], _AHEAD):
+        stop = min(token + _AHEAD, start.shape[0])
+        _look_ahead(buffer, start, end, token, stop, slots, entries, ahead)
+        for t in range(token, stop):
+            first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
+            fingerprint = _stir(fingerprint, h)
+            entry, _ = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
+            ids[t] = entry
+            if t + 1 == sentence[following]:
+                fingerprint = _stir(fingerprint, _K1)
+                following += 1
+    state[2] = np.int64(fingerprint)
+
+
+@kernel
 def drop_words(buffer, start, end, sentence, slots, entries, arena, out_start, out_end, out_sentence):
     """Sentences without the words of the table; sentences that lose all their words are left out.
 

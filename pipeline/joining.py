@@ -1,0 +1,81 @@
+"""Joining: sentences in which the pairs that are phrases have become words, "new york" -> "new_york"."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.dead_letters import DeadLetters
+from pipeline.fields import Portion
+from pipeline.inputs import InputFile
+from pipeline.kernels.phrases import fill_pairs, join_pairs
+from pipeline.readers import Reader
+from pipeline.tokenizers import Spans
+from pipeline.word_table import WordTable, new_state
+from pipeline.work_units import TextRange, TextSource
+
+
+class Joiner:
+    """Joins the phrases of one pass. Safe for use by several threads at once."""
+
+    def __init__(self, phrases: pa.Table) -> None:
+        """`phrases`: of `phrases.phrases_table`."""
+        first, second = (phrases[name].combine_chunks() for name in ("first", "second"))
+        words = pa.chunked_array([first, second]).unique()
+        self._words = WordTable()
+        self._words.add(words, np.ones(len(words), np.int64))
+        places = (pc.index_in(column, words).to_numpy().astype(np.uint64) for column in (first, second))
+        pairs = next(places) << np.uint64(32) | next(places)
+        self._slots = np.zeros(1 << (2 * len(pairs)).bit_length(), np.uint64)
+        fill_pairs(pairs, self._slots)
+
+    def join(self, spans: Spans) -> Spans:
+        """The sentences, from left to right: a word that was joined begins no further pair."""
+        if not len(self._words):
+            return spans
+        n = len(spans.start)
+        out = np.empty(int((spans.end - spans.start).sum()) + n + 8, np.uint8)
+        start, end, sentence = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(len(spans.sentence), np.int64)
+        ids = self._words.find(spans, new_state())
+        tokens, used = join_pairs(
+            spans.buffer, spans.start, spans.end, spans.sentence, ids, self._slots, out, start, end, sentence
+        )
+        return Spans(out[:used], start[:tokens], end[:tokens], sentence)
+
+
+@dataclasses.dataclass(frozen=True)
+class JoiningReader(Reader):
+    """Another reader's sentences, with the phrases of several passes joined in the order of the passes."""
+
+    inner: Reader | None = None
+    joiners: Sequence[Joiner] = ()
+
+    def read(
+        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+    ) -> Iterator[Portion]:
+        assert self.inner is not None
+        for portion in self.inner.read(part, dead_letters, digests):
+            spans = portion.spans
+            for joiner in self.joiners:
+                spans = map(joiner.join, spans)
+            yield Portion(portion.lines, spans)
+
+    def preview(self, file: InputFile) -> list[list[str]]:
+        assert self.inner is not None
+        return self.inner.preview(file)
+
+    def source(self, file: InputFile) -> TextSource | None:
+        assert self.inner is not None
+        return self.inner.source(file)
+
+
+def joining(reader: Reader, joiners: Sequence[Joiner]) -> Reader:
+    """The reader with phrases joined; itself where there are no passes."""
+    if not joiners:
+        return reader
+    common = {field.name: getattr(reader, field.name) for field in dataclasses.fields(Reader)}
+    return JoiningReader(**common, inner=reader, joiners=joiners)

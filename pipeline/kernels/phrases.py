@@ -1,0 +1,111 @@
+"""Kernels of phrases: pairs of neighbouring words that may be one, and words joined by "_"."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.kernels.bits import fold_product, load_word, store_word
+from pipeline.kernels.compile import kernel
+
+_ZERO, _ONE, _B32 = np.uint64(0), np.uint64(1), np.uint64(32)
+_K0, _K1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xE7037ED1A0B428DB)
+_JOINER = 0x5F
+
+
+@kernel
+def candidate_pairs(ids, sentence, counts, tokens, discount, threshold, out):
+    """Neighbours in a sentence whose words are frequent enough, and not too frequent, to be a phrase.
+
+    A pair occurs at most as often as the rarer of its words. Put into the score, that number
+    gives the highest score that the pair can have; division and multiplication are rounded
+    monotonically, so a pair that is left out here could not have passed by its own count either.
+
+    Args:
+      ids: int32 [n], a word's row, or -1.
+      sentence: int64 [s + 1], offsets of tokens.
+      counts: float64 [V], how often each word occurs; tokens: float64, all words together.
+      discount, threshold: float64.
+      out: uint64 [>= n], filled with first id << 32 | second id.
+
+    Returns:
+      pairs written.
+    """
+    n = 0
+    for j in range(sentence.shape[0] - 1):
+        first = np.int64(ids[sentence[j]])
+        for t in range(sentence[j] + 1, sentence[j + 1]):
+            second = np.int64(ids[t])
+            if first >= 0 and second >= 0:
+                a, b = counts[first], counts[second]
+                if (min(a, b) - discount) / a / b * tokens > threshold:
+                    out[n] = np.uint64(first) << _B32 | np.uint64(second)
+                    n += 1
+            first = second
+    return n
+
+
+@kernel
+def _slot(key, slots):
+    """Where `key` (not 0) is in an open-addressing table, or the empty slot where it belongs."""
+    mask = np.uint64(slots.shape[0] - 1)
+    slot = fold_product(key ^ _K1, _K0) & mask
+    while slots[slot] != _ZERO and slots[slot] != key:
+        slot = (slot + _ONE) & mask
+    return slot
+
+
+@kernel
+def fill_pairs(pairs, slots):
+    """Put pairs (uint64 [n], as of `candidate_pairs`) into `slots` (uint64 [a power of two, above n], zeros)."""
+    for i in range(pairs.shape[0]):
+        key = pairs[i] + _ONE
+        slots[_slot(key, slots)] = key
+
+
+@kernel
+def _copy(buffer, start, end, out, used):
+    """Append buffer[start:end] to `out`, where up to 8 bytes behind it may be written too; its new end."""
+    i = start
+    while i < end and i + 8 <= buffer.shape[0]:
+        store_word(out, used + i - start, load_word(buffer, i))
+        i += 8
+    while i < end:
+        out[used + i - start] = buffer[i]
+        i += 1
+    return used + end - start
+
+
+@kernel
+def join_pairs(buffer, start, end, sentence, ids, slots, out, out_start, out_end, out_sentence):
+    """Sentences whose pairs are joined, from left to right: a word that was joined begins no further pair.
+
+    Args:
+      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
+      ids: int32 [n], a word's row, or -1 for a word that is in no pair.
+      slots: of `fill_pairs`.
+      out: uint8, room for all tokens and n + 8 bytes more; out_start, out_end: int64 [n],
+        out_sentence: int64 [s + 1]; filled.
+
+    Returns:
+      (tokens written, bytes written).
+    """
+    n, used = 0, 0
+    out_sentence[0] = 0
+    for j in range(sentence.shape[0] - 1):
+        before = np.int64(-1)
+        for t in range(sentence[j], sentence[j + 1]):
+            word = np.int64(ids[t])
+            key = (np.uint64(before) << _B32 | np.uint64(word)) + _ONE
+            if before >= 0 and word >= 0 and slots[_slot(key, slots)] == key:
+                out[used] = _JOINER
+                used += 1
+                n -= 1
+                before = np.int64(-1)
+            else:
+                out_start[n] = used
+                before = word
+            used = _copy(buffer, start[t], end[t], out, used)
+            out_end[n] = used
+            n += 1
+        out_sentence[j + 1] = n
+    return n, used

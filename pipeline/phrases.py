@@ -1,0 +1,178 @@
+"""Phrases: pairs of neighbouring words that occur together more often than their frequencies explain.
+
+    score(a, b) = (count(a b) - discount) / count(a) / count(b) * tokens
+
+(Mikolov et al. 2013, "Distributed representations of words and phrases", section 4; times the tokens of
+the corpus, as in word2phrase.c, so that a threshold means the same in corpora of any size.) A pair
+whose score is above the threshold is a phrase. Later passes see phrases as words, and so find longer ones.
+
+Pairs are counted over all of the corpus and nothing is rounded away in between, whatever the units
+of work are: a unit stores its counts, cut by hash into buckets, and each bucket is then added up by
+itself. Left out beforehand is only what cannot be a phrase (`candidate_pairs`). Scores are
+float64, one correctly rounded operation after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.counts import SCHEMA as COUNTS
+from pipeline.dead_letters import DeadLetters
+from pipeline.errors import InputError
+from pipeline.inputs import check_unchanged
+from pipeline.kernels.phrases import candidate_pairs
+from pipeline.parquet import groups_to_parquet, read_group
+from pipeline.readers import Reader
+from pipeline.records import Artifact, Records
+from pipeline.tokens import not_the_same
+from pipeline.vocabulary import Vocabulary, by_frequency, plain
+from pipeline.word_table import fingerprint_text, new_state
+from pipeline.work_units import WorkUnit
+
+SCHEMA = pa.schema([
+    pa.field("first", pa.string(), nullable=False), pa.field("second", pa.string(), nullable=False),
+    pa.field("count", pa.int64(), nullable=False), pa.field("first_count", pa.int64(), nullable=False),
+    pa.field("second_count", pa.int64(), nullable=False), pa.field("score", pa.float64(), nullable=False),
+])  # fmt: skip
+PAIRS = pa.schema([pa.field("pair", pa.uint64(), nullable=False), pa.field("count", pa.int64(), nullable=False)])
+"""Counts of a unit: first id << 32 | second id, ids being rows of the pass's words; rising within a bucket."""
+_FOUND = pa.schema([("first", pa.int32()), ("second", pa.int32()), ("count", pa.int64())])
+
+_BUCKET_TOKENS = 8 << 20
+_MOST_BUCKETS = 512
+"""A bucket more for so many tokens: of English text, each then holds some 2 to 4 million pairs of a unit or more."""
+_PENDING = 1 << 22
+"""Pairs gathered before they are added up."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What decides which pairs are phrases, beside their counts."""
+
+    tokens: int
+    """of the corpus, in this pass"""
+    discount: int
+    threshold: float
+
+    def scores(self, pairs: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """float64 [n], from the counts of pairs and of their words (int64 [n] each)."""
+        return (pairs - float(self.discount)) / first / second * float(self.tokens)
+
+    @property
+    def buckets(self) -> int:
+        """In how many parts pairs are added up: so many that one fits into memory, a number that no result shows."""
+        return min(_MOST_BUCKETS, 1 + self.tokens // _BUCKET_TOKENS)
+
+
+class PairCounts:
+    """Pairs and how often each has been added."""
+
+    def __init__(self) -> None:
+        self._pairs: list[np.ndarray] = [np.empty(0, np.uint64)]
+        self._counts: list[np.ndarray] = [np.empty(0, np.int64)]
+        self._pending = 0
+
+    def add(self, pairs: np.ndarray, counts: np.ndarray | None = None) -> None:
+        """Pairs (uint64 [n], which this object then owns) and their counts (int64 [n]), once each by default."""
+        self._pairs.append(pairs)
+        self._counts.append(np.ones(len(pairs), np.int64) if counts is None else counts)
+        self._pending += len(pairs)
+        if self._pending > max(_PENDING, len(self._pairs[0])):
+            self.total()
+
+    def total(self) -> tuple[np.ndarray, np.ndarray]:
+        """(different pairs, rising; their counts)."""
+        if self._pending:
+            pairs, counts = np.concatenate(self._pairs), np.concatenate(self._counts)
+            order = np.argsort(pairs)
+            pairs, counts = pairs[order], counts[order]
+            begins = np.flatnonzero(np.concatenate([[True], pairs[1:] != pairs[:-1]]))
+            self._pairs, self._counts, self._pending = [pairs[begins]], [np.add.reduceat(counts, begins)], 0
+        return self._pairs[0], self._counts[0]
+
+
+def frequent_words(tables: Iterable[pa.Table]) -> Vocabulary:
+    """The words of a pass, from counts that are pruned already; the most frequent first."""
+    table = by_frequency(pa.concat_tables([COUNTS.empty_table(), *map(plain, tables)]))
+    return Vocabulary.from_table(table)
+
+
+def count_pairs(
+    unit: WorkUnit, reader: Reader, words: Vocabulary, scoring: Scoring, fingerprint: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs that may be phrases, uint64 rising; how often each occurs in the unit, int64).
+
+    Memory: some blocks of text, and 32 bytes for each different pair of the unit.
+
+    Args:
+      reader: gives the sentences as this pass finds them, phrases of earlier passes joined.
+      words: those that occur more often than the discount.
+      fingerprint: what counting words found; None does not compare.
+
+    Raises:
+      InputError: the input changed, or the user's tokeniser failed or gives other tokens than before.
+    """
+    counts, table, state = words.counts.astype(np.float64), words.lookup_table(), new_state()
+    numbers = float(scoring.tokens), float(scoring.discount), float(scoring.threshold)
+    found = PairCounts()
+    for part in unit.ranges:
+        for portion in reader.read(part, DeadLetters()):
+            for spans in portion.spans:
+                ids = table.find(spans, state)
+                pairs = np.empty(len(ids), np.uint64)
+                found.add(pairs[: candidate_pairs(ids, spans.sentence, counts, *numbers, pairs)].copy())
+        if part.version:
+            check_unchanged(part.uri, part.version)
+    if fingerprint is not None and fingerprint_text(state) != fingerprint:
+        raise InputError(not_the_same(unit, reader))
+    return found.total()
+
+
+def pairs_to_parquet(pairs: np.ndarray, counts: np.ndarray, buckets: int) -> pa.Buffer:
+    """A unit's pairs, a row group a bucket."""
+    bucket = ((pairs * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
+    order = np.argsort(bucket, kind="stable")
+    ends = np.cumsum(np.bincount(bucket.astype(np.int64), minlength=buckets))
+    table = pa.table([pairs[order], counts[order]], schema=PAIRS)
+    groups = (
+        (number, table.slice(start, end - start))
+        for number, (start, end) in enumerate(zip([0, *ends.tolist()], ends.tolist()))
+        if end > start
+    )
+    return groups_to_parquet(groups, PAIRS, {"pair": "DELTA_BINARY_PACKED", "count": "DELTA_BINARY_PACKED"})
+
+
+def bucket_phrases(
+    records: Records, units: Sequence[Artifact], bucket: int, words: Vocabulary, scoring: Scoring
+) -> pa.Table:
+    """The phrases among the pairs of one bucket, counted over all units: first, second (rows of words), count.
+
+    Memory: some 50 bytes for each different pair of the bucket.
+    """
+    total = PairCounts()
+    for artifact in units:
+        table = read_group(records.storage, artifact.path, bucket)
+        if table is not None:
+            total.add(table["pair"].to_numpy(), table["count"].to_numpy())
+    pairs, counts = total.total()
+    frequent = counts > scoring.discount
+    pairs, counts = pairs[frequent], counts[frequent]
+    first, second = (pairs >> np.uint64(32)).astype(np.int32), pairs.astype(np.uint32).astype(np.int32)
+    good = scoring.scores(counts, words.counts[first], words.counts[second]) > scoring.threshold
+    return pa.table([first[good], second[good], counts[good]], schema=_FOUND)
+
+
+def phrases_table(found: Iterable[pa.Table], words: Vocabulary, scoring: Scoring) -> pa.Table:
+    """All phrases of a pass, the highest score first, equal ones by the bytes of their words; SCHEMA."""
+    table = pa.concat_tables([_FOUND.empty_table(), *found])
+    first, second = (table[name].to_numpy() for name in ("first", "second"))
+    counts = table["count"].to_numpy(), words.counts[first], words.counts[second]
+    columns = [words.words.take(pa.array(first)), words.words.take(pa.array(second)), *counts, scoring.scores(*counts)]
+    table = pa.table(columns, schema=SCHEMA)
+    keys = [("score", "descending"), ("first", "ascending"), ("second", "ascending")]
+    return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()

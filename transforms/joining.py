@@ -1,0 +1,28 @@
+"""The corpus as later stages read it: with the phrases joined that earlier ones have found."""
+
+from apache_beam.utils.shared import Shared
+
+from pipeline.joining import Joiner, joining
+from pipeline.parquet import from_parquet
+from pipeline.readers import Reader
+from pipeline.records import Artifact
+from transforms.context import Context
+from transforms.refs import PhrasesRef
+
+
+class OpenPhrases:
+    """Phrases by reference -> the context's reader with them joined. Tables are opened once a process."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self.shared = [Shared() for _ in range(context.options.phrases)]
+
+    def reader(self, phrases: PhrasesRef | None) -> Reader:
+        passes = phrases.passes if phrases else ()
+        return joining(self.context.reader, [self._joiner(*one) for one in enumerate(passes)])
+
+    def _joiner(self, number: int, artifact: Artifact) -> Joiner:
+        def make() -> Joiner:
+            return Joiner(from_parquet(self.context.records.read(artifact)))
+
+        return self.shared[number].acquire(make, tag=artifact.digest)
