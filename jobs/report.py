@@ -10,8 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import add_judged, listed, reading_parser
+from jobs.arguments import add_judged, listed, reading_parser, shown, whole
 from jobs.running import run_command
+from pipeline import progress
+from pipeline.errors import InputError
 from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.report.data import Judged
 from pipeline.report.page import PATH, report
@@ -30,8 +32,11 @@ def main(arguments: Sequence[str]) -> int:
     runs = [(first, first.checkpoint(options.step))]
     if options.against:
         second = Run.open(options.against)
-        runs.append((second, second.checkpoint()))
-    page = report(runs, judged)
+        runs.append((second, second.checkpoint(options.against_step, "--against_step")))
+    elif options.against_step is not None:
+        raise InputError("--against_step is the checkpoint of a second run: name that with --against")
+    page = report(runs, judged, lambda name: shown(name, "words"))
+    progress.close_all()
     root, path = split_uri(options.to) if options.to else (options.run, PATH)
     open_storage(root).put(path, page)
     print(open_storage(root).uri(path))
@@ -40,7 +45,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser, group = reading_parser("jobs.report", __doc__ or "")
-    group.add_argument("--against", metavar="DIR", help="a second run to set beside it")
+    group.add_argument("--against", metavar="DIR", help="a second run to set beside it (or the same, at another step)")
+    group.add_argument(
+        "--against_step", type=whole(0), metavar="N", help="checkpoint of the second run (default: its newest)"
+    )
     add_judged(parser.add_argument_group("evaluation (as in jobs.evaluate)"), MOST_FREQUENT)
     output = parser.add_argument_group("output")
     output.add_argument("--to", metavar="FILE", help=f"where to write (default: {PATH} in the run's folder)")

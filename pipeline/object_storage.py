@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import errno
 import functools
 import io
@@ -28,6 +29,23 @@ _REFUSED = (
 """What the user has to change: credentials, or a name that no object may have."""
 
 
+_VARIABLES = {
+    ("s3", "credentials"): "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN with temporary ones), or"
+    " AWS_SKIP_SIGNATURE=true for a public bucket",
+    ("s3", "address"): "check the network, AWS_REGION, and AWS_ENDPOINT_URL for a server of your own",
+    ("gs", "credentials"): "set GOOGLE_APPLICATION_CREDENTIALS to the file of a key",
+    ("gs", "address"): "check the network",
+    ("az", "credentials"): "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    ("az", "address"): "check the network and AZURE_STORAGE_ACCOUNT_NAME",
+}
+"""What to look at, by family of stores and what is wrong."""
+_NO_CREDENTIALS = (
+    "Missing AccessKeyId", "Missing SecretAccessKey", "Account must be specified",
+    "/latest/api/token", "/latest/meta-data", "169.254.", "metadata.google.internal", "/metadata/identity",
+)  # fmt: skip
+"""In messages: half a key, or the places that clouds keep for their own machines, which are asked without any."""
+_PATIENCE = datetime.timedelta(seconds=10)
+
 _stores: dict[str, Any] = {}
 _stores_lock = threading.Lock()
 
@@ -43,10 +61,59 @@ def _open_store(bucket: str) -> Any:
                 if bucket.startswith("memory://"):
                     _stores[bucket] = obstore.store.MemoryStore()
                 else:
-                    _stores[bucket] = obstore.store.from_url(bucket)
+                    store = obstore.store.from_url(bucket)
+                    _check(bucket)
+                    _stores[bucket] = store
+            except PipelineError:
+                raise
             except Exception as error:
-                raise InputError(f"{bucket}: {_first_line(error)}") from error
+                raise _explained(bucket, error) or InputError(f"{bucket}: {_first_line(error)}") from error
         return _stores[bucket]
+
+
+def _check(bucket: str) -> None:
+    """Asks the bucket for something once, with little patience: what is wrong with name, address or credentials
+    is told in seconds, where the client proper goes on trying for minutes."""
+    store = obstore.store.from_url(bucket, retry_config={"max_retries": 2, "retry_timeout": _PATIENCE / 2})
+    found: list[PipelineError | None] = []
+
+    def ask() -> None:
+        try:
+            store.get("beam2vec-asks-whether-anything-is-here")
+        except Exception as error:
+            found.append(_explained(bucket, error))
+
+    asking = threading.Thread(target=ask, name="ask-bucket", daemon=True)
+    asking.start()
+    asking.join(_PATIENCE.total_seconds())
+    if asking.is_alive():
+        raise ArtifactError(f"{bucket}: no answer in {_PATIENCE.seconds} s; {_advice(bucket, 'address')}")
+    for explained in found:
+        if explained:
+            raise explained
+
+
+def _explained(bucket: str, error: BaseException) -> PipelineError | None:
+    """What an error says about the bucket itself, with the variables to look at; None where it is about an object."""
+    text = str(error)
+    if "NoSuchBucket" in text:
+        return InputError(f"{bucket}: there is no such bucket")
+    if any(sign in text for sign in _NO_CREDENTIALS):
+        return InputError(f"{bucket}: there are no credentials; {_advice(bucket, 'credentials')}")
+    if any(code in text for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")):
+        return InputError(f"{bucket}: the credentials are not valid; {_advice(bucket, 'credentials')}")
+    if "incorrectly configured region" in text or "AuthorizationHeaderMalformed" in text:
+        return InputError(f"{bucket}: it lies in another region; set AWS_REGION")
+    if "builder error" in text and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http:"):
+        return InputError(f"{bucket}: AWS_ENDPOINT_URL is not https; set AWS_ALLOW_HTTP=true if that is meant")
+    if "error sending request" in text:
+        return ArtifactError(f"{bucket}: {_first_line(error)}; {_advice(bucket, 'address')}")
+    return None
+
+
+def _advice(bucket: str, about: str) -> str:
+    family = {"s3a": "s3", "abfs": "az", "abfss": "az"}.get(scheme := bucket.partition(":")[0], scheme)
+    return _VARIABLES[family, about]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +221,8 @@ class ObjectStorage(Storage):
         except PipelineError:
             raise
         except (*_REFUSED, obstore.exceptions.BaseError, OSError, NotImplementedError) as error:
-            if "NoSuchBucket" in str(error):
-                raise InputError(f"{self.uri(path)}: there is no such bucket") from error
+            if explained := _explained(self._place[0], error):
+                raise explained from error
             if isinstance(error, FileNotFoundError):
                 raise ArtifactError(f"{self.uri(path)} does not exist") from error
             kind = InputError if isinstance(error, _REFUSED) else ArtifactError

@@ -61,8 +61,8 @@ class Run:
     def key(self, stage: str) -> str:
         return self.directory.keys[stage]
 
-    def checkpoint(self, step: int | None = None) -> CheckpointRef:
-        """The checkpoint after `step` training steps; by default the newest undamaged one.
+    def checkpoint(self, step: int | None = None, option: str = "--step") -> CheckpointRef:
+        """The checkpoint after `step` training steps (given by `option`); by default the newest undamaged one.
 
         Raises:
           InputError: there is none, or none of this step.
@@ -77,7 +77,7 @@ class Run:
             if ref.step == step:
                 return ref
         steps = ", ".join(str(ref.step) for ref in there) or "none"
-        raise InputError(f"--step={step}: {self.uri} has no such checkpoint; there are: {steps}")
+        raise InputError(f"{option}={step}: {self.uri} has no such checkpoint; there are: {steps}")
 
     def vectors(self, side: str = "input", step: int | None = None, top: int | None = None) -> np.ndarray:
         """float32 [V, dims], a row a word, in the vocabulary's order; the first `top` rows if given."""

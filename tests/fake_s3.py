@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 BUCKET = "bucket"
+KEY = "test"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,6 +42,9 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, key = path[1:].partition("/")
         if bucket != BUCKET:
             self._error(404, "NoSuchBucket")
+            return None
+        if f"Credential={KEY}/" not in self.headers.get("Authorization", ""):
+            self._error(403, "InvalidAccessKeyId")
             return None
         return key
 
@@ -131,7 +135,7 @@ def serve() -> Iterator[dict[str, str]]:
         yield {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
             "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",
         }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import Run
+from pipeline.checkpoints import checkpoints
 from pipeline.quality import Vectors
 from pipeline.report.comparison import neighborhoods
 from pipeline.report.data import log_spaced, rounded
@@ -52,6 +53,15 @@ def both(folder):
     outcome = run("jobs.report", f"--run={folder / 'a'}", f"--against={folder / 'b'}", f"--to={to}")
     assert outcome.status == 0, outcome.stderr
     return to
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(folder):
+    """A run that kept two checkpoints."""
+    output = f"--output={folder / 'two'}"
+    outcome = train(f"--input={folder / 'corpus.txt'}", output, *TINY, "--checkpoint_every=20", "--no_report")
+    assert outcome.status == 0, outcome.stderr
+    return Run.open(str(folder / "two"))
 
 
 def data_of(page):
@@ -145,12 +155,50 @@ def test_log_spaced_and_rounded():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--step=1"], "has no such checkpoint"), (["--against=/nowhere"], "is not the output of a run")],
+    [
+        (["--step=1"], "--step=1: "),
+        (["--against=/nowhere"], "is not the output of a run"),
+        (["--against={a}", "--against_step=1"], "--against_step=1: {a} has no such checkpoint; there are: "),
+        (["--against_step=1"], "name that with --against"),
+    ],
 )
 def test_mistakes_are_one_line_and_exit_2(folder, arguments, message):
-    outcome = run("jobs.report", f"--run={folder / 'a'}", *arguments)
+    run_a = str(folder / "a")
+    outcome = run("jobs.report", f"--run={run_a}", *(argument.format(a=run_a) for argument in arguments))
     assert outcome.status == 2
-    assert message in outcome.error
+    assert message.format(a=run_a) in outcome.error
+
+
+def test_two_checkpoints_of_one_run_side_by_side(two_checkpoints, tmp_path):
+    steps = [ref.step for ref in checkpoints(two_checkpoints.records, two_checkpoints.key("checkpoints"))]
+    to, uri = tmp_path / "page.html", two_checkpoints.uri
+    outcome = run("jobs.report", f"--run={uri}", f"--against={uri}", f"--against_step={steps[0]}", f"--to={to}")
+    assert outcome.status == 0, outcome.stderr
+    assert [one["facts"]["step"] for one in data_of(to)["runs"]] == [steps[-1], steps[0]]
+    assert data_of(to)["runs"][0]["facts"]["loss"] < data_of(to)["runs"][1]["facts"]["loss"]
+    assert not data_of(to)["comparison"]["same_digest"]
+    assert data_of(to)["comparison"]["config"] == []
+
+
+def test_reading_a_run_is_told(folder, monkeypatch):
+    told = {}
+    monkeypatch.setattr("jobs.report.shown", lambda name, unit: lambda done, total: told.update({name: (done, total)}))
+    outcome = run("jobs.report", f"--run={folder / 'a'}", f"--against={folder / 'b'}", f"--to={folder / 'x.html'}")
+    assert outcome.status == 0, outcome.stderr
+    words = len(Run.open(str(folder / "a")).words())
+    assert told == {"Read run": (words, words), "Read second": (words, words)}
+
+
+def test_all_is_drawn_when_the_script_ends(one):
+    with browser() as opened:
+        never = "window.ResizeObserver = class { observe() {} }; window.requestAnimationFrame = () => 0;"
+        opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": never})
+        open_page(opened, one, 1280, 900, False)
+        drawn = "return [...document.querySelectorAll('.chart')].map(e => e.querySelectorAll('path.series').length)"
+        assert all(opened.execute_script(drawn))
+        assert len(opened.execute_script(drawn)) >= 6
+        assert opened.execute_script("return document.querySelectorAll('.map text').length") > 10
+        assert opened.get_log("browser") == []
 
 
 def test_opens_in_a_browser_and_finds_a_word(one, both, folder):

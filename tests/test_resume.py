@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import pathlib
+import re
 import time
 
 import pytest
 from commands import TINY, digest_of, finish, run, start, train, write_corpus
 from crashing import Moment, interrupt, interrupt_twice, kill, run_until, terminate
 
+from pipeline import Run
 from pipeline.lock import Lock
 from pipeline.records import Records
 from pipeline.storage import open_storage
@@ -99,6 +101,22 @@ def test_killed_again_and_again_a_run_still_ends_with_the_same_digest(corpus, di
     for moment in (MOMENTS["counting"], MOMENTS["encoding"], second_checkpoint, second_checkpoint):
         assert run_until(moment, kill, command(corpus, output), tmp_path / "log") == -9
     check_resumes(corpus, output, digest)
+
+
+def test_killed_while_text_is_kept_back_it_ends_with_the_same_loss_on_that_text(corpus, tmp_path):
+    held = "--holdout=0.1"
+    whole = train(*command(corpus, tmp_path / "whole"), held)
+    output = tmp_path / "run"
+    moment = Moment("put", "records/checkpoints/", 2, "after")
+    assert run_until(moment, kill, [*command(corpus, output), held], tmp_path / "log") == -9
+    again = train(*command(corpus, output), held)
+    assert again.digest == whole.digest
+    losses = [Run.open(str(folder)).metrics()["holdout_loss"].to_pylist() for folder in (tmp_path / "whole", output)]
+    assert losses[0][-1] == losses[1][-1] is not None
+    kept_back = [re.findall("^kept back .*$", outcome.stdout, re.MULTILINE) for outcome in (whole, again)]
+    assert kept_back[0] == kept_back[1]
+    assert len(kept_back[0]) == 1
+    check_sound(output, inputs=True)
 
 
 def test_a_resumed_run_makes_nothing_twice(corpus, tmp_path):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import datetime
 import errno
 import gzip
 import io
 import os
 import pickle
 import secrets
+import socket
 import threading
 import time
 
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import object_storage
-from pipeline.errors import ArtifactError, InputError
+from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.local_storage import LocalStorage
 from pipeline.object_storage import ObjectStorage
 from pipeline.storage import Storage, open_storage, split_uri
@@ -302,12 +304,46 @@ def test_a_name_no_bucket_can_hold_is_an_input_error():
 def test_a_missing_bucket_is_named(monkeypatch, s3):
     use(monkeypatch, s3)
     storage = open_storage("s3://no-such-bucket/run")
-    for call in (lambda: storage.put("a", b""), storage.list, lambda: storage.create("a", b"")):
-        with pytest.raises(InputError, match=r"s3://no-such-bucket/run.*: there is no such bucket"):
+    calls = (lambda: storage.put("a", b""), storage.list, lambda: storage.create("a", b""), lambda: storage.find("a"))
+    for call in calls:
+        with pytest.raises(InputError, match="s3://no-such-bucket: there is no such bucket"):
             call()
+
+
+NO_SERVER = "http://127.0.0.1:9"
+NO_KEY = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({**NO_KEY, "AWS_METADATA_ENDPOINT": NO_SERVER}, "no credentials; set AWS_ACCESS_KEY_ID and"),
+        ({"AWS_ACCESS_KEY_ID": None}, "no credentials; set AWS_ACCESS_KEY_ID and"),
+        ({"AWS_ACCESS_KEY_ID": "another"}, "credentials are not valid; set AWS_ACCESS_KEY_ID and"),
+        ({"AWS_ENDPOINT_URL": NO_SERVER}, "error sending request; check the network, AWS_REGION, and AWS_ENDPOINT"),
+        ({"AWS_ALLOW_HTTP": None}, "AWS_ENDPOINT_URL is not https; set AWS_ALLOW_HTTP=true"),
+    ],
+)
+def test_what_is_wrong_with_a_bucket_is_told_with_the_variables_to_set(monkeypatch, s3, changes, message):
+    use(monkeypatch, s3)
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    for call in (lambda storage: storage.find("a"), lambda storage: storage.create("a", b"")):
+        with pytest.raises(PipelineError, match=f"^s3://{fake_s3.BUCKET}: .*{message}") as raised:
+            call(open_storage(f"s3://{fake_s3.BUCKET}/run"))
+        assert isinstance(raised.value, ArtifactError if "AWS_REGION" in message else InputError)
+
+
+def test_a_server_that_never_answers_is_told_soon(monkeypatch, s3):
+    use(monkeypatch, s3)
+    monkeypatch.setattr(object_storage, "_PATIENCE", datetime.timedelta(seconds=1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(ArtifactError, match=r"^s3://bucket: no answer in 1 s; check the network"):
+            open_storage("s3://bucket/run").find("a")
 
 
 def test_an_account_that_is_not_given_is_an_input_error(monkeypatch):
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    with pytest.raises(InputError, match=r"^az://container: .*Account must be specified$"):
+    with pytest.raises(InputError, match=r"^az://container: .*set AZURE_STORAGE_ACCOUNT_NAME"):
         open_storage("az://container/run").list()

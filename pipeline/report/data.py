@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.checkpoints import CheckpointRef
 from pipeline.counts import merge_counts
@@ -17,7 +18,7 @@ from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.metrics import final_loss
 from pipeline.parquet import from_parquet
 from pipeline.projection import project
-from pipeline.quality import Vectors, evaluation_of
+from pipeline.quality import Report, Vectors, evaluation_of
 from pipeline.run import Run
 from pipeline.schedule import Schedule
 from pipeline.timings import read_timings
@@ -45,11 +46,15 @@ class Judged:
     ignore_case: bool = True
 
 
-def collect(run: Run, ref: CheckpointRef, known: Vectors, judged: Judged | None = None) -> dict[str, Any]:
+def collect(
+    run: Run, ref: CheckpointRef, known: Vectors, judged: Judged | None = None,
+    report: Report = lambda done, total: None,
+) -> dict[str, Any]:  # fmt: skip
     """Everything a report shows of a run.
 
     Args:
       known: the vectors of this checkpoint.
+      report: told how far analogies are.
     """
     counts = run.vocabulary()["count"].to_numpy()
     judged = judged or Judged()
@@ -66,7 +71,7 @@ def collect(run: Run, ref: CheckpointRef, known: Vectors, judged: Judged | None 
         "neighbors": neighbors(known, counts),
         "map": word_map(known, counts),
         "evaluation": evaluation_of(
-            known, judged.pairs, judged.analogies, judged.most_frequent, judged.ignore_case
+            known, judged.pairs, judged.analogies, judged.most_frequent, judged.ignore_case, report
         ),
         "stages": stages(run),
         "dead": dead_letters(run),
@@ -80,7 +85,7 @@ def facts(run: Run, ref: CheckpointRef, counts: np.ndarray) -> dict[str, Any]:
         tokens, options.batch_size, options.epochs, options.learning_rate, options.damping
     )  # fmt: skip
     metrics = run.metrics()
-    loss = final_loss(metrics)
+    loss = final_loss(metrics.filter(pc.less_equal(metrics["step"], ref.step)))
     return {
         "digest": ref.digest, "step": ref.step, "steps": schedule.steps, "words": ref.words, "dims": ref.dims,
         "tokens": tokens, "corpus_tokens": _sum_of(run, "counts", "tokens"), "loss": loss,

@@ -138,11 +138,14 @@ function chart({ label, series, xlabel, ylabel, xlog, ylog, zero, marks = [], he
   whenSized(holder, draw);
   return holder;
 }
+const drawings = [];
 function whenSized(holder, draw) {
   let width = -1;
-  new ResizeObserver(() => {
-    if (holder.clientWidth !== width) { width = holder.clientWidth; requestAnimationFrame(draw); }
-  }).observe(holder);
+  const fit = () => {
+    if (holder.clientWidth !== width) { width = holder.clientWidth; draw(); }
+  };
+  drawings.push(fit); // once at the end of this script, whatever the browser puts off
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(holder);
 }
 const overlay = (pick) => runs.map((run, i) => ({ name: names[i], style: "s" + i, ...pick(run) }));
 const runsKey = () => (two ? key(names.map((name, i) => [name, "s" + i])) : null);
@@ -383,3 +386,4 @@ section("Lines that could not be read", each((run) => {
         runs.map((run, i) => card(two ? `Input, ${names[i]}` : "Input", el("p", { class: "soft" }, `${whole(run.inputs.files)} file${run.inputs.files === 1 ? "" : "s"}, ${short(run.inputs.bytes)}B`),
           table(["file", "bytes"], run.inputs.first.map((file) => [el("span", { class: "mono" }, file.uri), whole(file.size)]), [1]))))));
 }
+drawings.forEach((fit) => fit());

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.checkpoints import CheckpointRef
-from pipeline.quality import Vectors
+from pipeline.quality import Report, Vectors
 from pipeline.report.comparison import compare
 from pipeline.report.data import Judged, collect
 from pipeline.run import Run
@@ -18,11 +18,18 @@ PATH = "report.html"
 _PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
 
 
-def report(runs: Sequence[tuple[Run, CheckpointRef]], judged: Judged | None = None) -> bytes:
-    """The HTML of a report on one run, or on two."""
-    known = [Vectors.read(run, ref) for run, ref in runs]
+def report(
+    runs: Sequence[tuple[Run, CheckpointRef]], judged: Judged | None = None,
+    told: Callable[[str], Report] = lambda what: lambda done, total: None,
+) -> bytes:  # fmt: skip
+    """The HTML of a report on one run, or on two.
+
+    Args:
+      told: given the name of a piece of work, who is told how far it is.
+    """
+    known = [Vectors.read(run, ref, report=told(f"Read {name}")) for (run, ref), name in zip(runs, ("run", "second"))]
     data: dict[str, Any] = {
-        "runs": [collect(run, ref, vectors, judged) for (run, ref), vectors in zip(runs, known)],
+        "runs": [collect(run, ref, vectors, judged, told("Analogies")) for (run, ref), vectors in zip(runs, known)],
         "comparison": None,
     }
     if len(runs) == 2:

@@ -1,0 +1,76 @@
+"""Time and peak memory of jobs.evaluate on a made checkpoint of many words: what the command itself needs.
+
+    python -m benchmarks.evaluation [--words=1000000] [--dims=300]
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.common import format_table, write_report
+from benchmarks.timing import run_process
+from pipeline.checkpoints import write_checkpoint
+from pipeline.inputs import InputFile
+from pipeline.model_digest import Model
+from pipeline.options import Options
+from pipeline.run_directory import make_identity, open_or_create
+
+ASKED_WORDS = 30_000
+"""The most frequent words, among which questions are asked."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    made = argparse.ArgumentParser("benchmarks.evaluation", description=__doc__)
+    made.add_argument("--words", type=int, default=1_000_000)
+    made.add_argument("--dims", type=int, default=300)
+    made.add_argument("--questions", type=int, default=20_000)
+    made.add_argument("--json", default="", help="write the rows to this file too")
+    chosen = made.parse_args(arguments)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        # In a process of its own: a child's peak begins with the memory of the process that started it.
+        made_by = f"make_run({str(folder / 'run')!r}, {chosen.words}, {chosen.dims})"
+        run_process([sys.executable, "-c", f"from benchmarks.evaluation import make_run; {made_by}"])
+        make_files(folder, min(chosen.words, ASKED_WORDS), chosen.questions)
+        for what in (
+            ["--neighbors=w5,w77"],
+            [f"--pairs={folder / 'pairs.txt'}"],
+            [f"--analogies={folder / 'analogies.txt'}", f"--most_frequent={ASKED_WORDS}"],
+        ):
+            done = run_process([sys.executable, "-m", "jobs.evaluate", f"--run={folder / 'run'}", *what])
+            asked = what[0].partition("=")[0]
+            rows.append({"asked": asked, "seconds": f"{done.wall:.1f}", "peak MB": f"{done.peak_mb:.0f}"})
+    print(format_table(rows))
+    write_report(chosen.json, vars(chosen), rows)
+    return 0
+
+
+def make_run(output: str, words: int, dims: int) -> None:
+    """A run with one checkpoint of random vectors, and nothing else."""
+    identity = make_identity(Options(dims=dims), [InputFile("/made", 1, "1")], {})
+    run = open_or_create(output, identity)
+    vectors = np.random.default_rng(0).standard_normal((words, dims), dtype=np.float32)
+    model = Model(pa.array([f"w{i}" for i in range(words)]), np.arange(words, 0, -1), vectors, vectors[::-1])
+    write_checkpoint(run.records, run.keys["checkpoints"], 1, model, {})
+
+
+def make_files(folder: pathlib.Path, words: int, questions: int) -> None:
+    """pairs.txt and analogies.txt about random words of the run."""
+    draw = random.Random(1)
+    lines = [" ".join(f"w{draw.randrange(words)}" for _ in range(4)) for _ in range(questions)]
+    (folder / "analogies.txt").write_text("\n".join(lines) + "\n")
+    pairs = [f"w{draw.randrange(words)}\tw{draw.randrange(words)}\t{draw.random()}" for _ in range(2000)]
+    (folder / "pairs.txt").write_text("\n".join(pairs) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
