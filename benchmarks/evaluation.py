@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked = what[0].partition("=")[0]
             rows.append({"asked": asked, "seconds": f"{done.wall:.1f}", "peak MB": f"{done.peak_mb:.0f}"})
     print(format_table(rows))
-    write_report(chosen.json, vars(chosen), rows)
+    if chosen.json:
+        write_report(chosen.json, vars(chosen), rows)
     return 0
 
 
