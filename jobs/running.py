@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import numba
 
+from jobs.trouble import worker_trouble
 from pipeline import interruption, memory, progress
 from pipeline.errors import InputError, InterruptedRunError, find, find_in_text
 from pipeline.lock import Lock
@@ -63,7 +64,11 @@ def _beam_storage(root: str) -> Storage | None:
 def _is_news(record: logging.LogRecord) -> bool:
     """Beam logs an error with its traceback before it raises it; ours end the command, as one line."""
     error = record.exc_info[1] if record.exc_info else None
-    return find(error) is None if error else find_in_text(record.getMessage()) is None
+    if error:
+        return find(error) is None
+    message = record.getMessage()
+    waits = message.startswith("Waiting for grpc channel")
+    return not waits and find_in_text(message) is None and worker_trouble(message) is None
 
 
 class _WithoutTracebacks:

@@ -20,6 +20,7 @@ from apache_beam.runners.runner import PipelineRunner, PipelineState
 from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
 
 from jobs import runners
+from jobs.trouble import worker_trouble
 from pipeline import lock
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.lock import Lock
@@ -121,8 +122,8 @@ def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_por
     ],
 )  # fmt: skip
 def test_workers_that_cannot_start_are_told_in_one_line(message, told):
-    assert told in (runners.worker_trouble(f"Pipeline x failed in state FAILED: {message}\n\tat java") or "")
-    assert runners.worker_trouble("ValueError: a mistake of ours") is None
+    assert told in (worker_trouble(f"Pipeline x failed in state FAILED: {message}\n\tat java") or "")
+    assert worker_trouble("ValueError: a mistake of ours") is None
 
 
 class WithoutThePackage(PipelineRunner):

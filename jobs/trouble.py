@@ -1,0 +1,41 @@
+"""Workers that cannot start, told from what runners say of it."""
+
+from __future__ import annotations
+
+import re
+
+_REMEDY = "install beam2vec where workers run, or send it along by --setup_file=./setup.py"
+_TROUBLE = (
+    (
+        r"ModuleNotFoundError: No module named '([\w.]+)'",
+        "a worker has no module {0!r}: " + _REMEDY,
+    ),
+    (
+        r"IOException: (?:Cannot run program .*?)?error=(\d+), ([\w ]+)",
+        "no Python worker could be started: {1} (error {0}); --environment_option=process_command= has to name a"
+        " program that is on the machines of the cluster",
+    ),
+    (
+        r"Process died with exit code (\d+)",
+        "a Python worker ended with exit status {0} while it started: what it said is in the log of the machine that"
+        " started it (of Flink's TaskManager)",
+    ),
+    (
+        r"ConnectException: .*?(Connection refused|timed out|No route to host)",
+        "no Python worker pool answers ({0}) where the cluster looks for it: check --environment_config, and that one"
+        " runs beside each worker of the cluster",
+    ),
+    (
+        r"UnknownHostException: ([\w.-]+)",
+        "the cluster does not know the host {0}, where the Python workers should be: check --environment_config",
+    ),
+)  # fmt: skip
+"""What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
+
+
+def worker_trouble(text: str) -> str | None:
+    """What keeps workers from starting, where a runner's message is about that."""
+    for pattern, told in _TROUBLE:
+        if found := re.search(pattern, text):
+            return told.format(*found.groups())
+    return None

@@ -1,0 +1,132 @@
+"""The job on Prism, Beam's portable runner: graphs, elements and errors go through gRPC and pickling.
+
+Prism is built by `python -m deploy.pieces prism`; where it is not, these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
+
+from deploy.pieces import PIECES
+from pipeline.storage import open_storage
+from pipeline.verify import verify_run
+
+PRISM = PIECES["prism"].found()
+pytestmark = [
+    pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m deploy.pieces prism"),
+    # Beam's thread that reads from a worker that is gone.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
+ON_PRISM = ("--runner=PrismRunner", f"--prism_location={PRISM}")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder / "a.txt", lines=120)
+    packed = write_corpus(folder / "b", lines=120, seed=1)
+    (folder / "b.gz").write_bytes(gzip.compress(packed.read_bytes()))
+    packed.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digest(corpus, tmp_path_factory) -> str:
+    return digest_of(corpus, tmp_path_factory.mktemp("here") / "run")
+
+
+@contextlib.contextmanager
+def worker_pool(log: pathlib.Path, **environment: str) -> Iterator[tuple[str, int]]:
+    """Workers in processes of their own; the option that leads to them, and the pool's process id."""
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    with open(log, "wb") as said:
+        pool = subprocess.Popen(
+            command, env={**os.environ, **environment}, cwd=log.parent, stdout=said, stderr=said, start_new_session=True
+        )
+    try:
+        while pool.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
+                break
+            time.sleep(0.05)
+        yield f"--environment_config=localhost:{port}", pool.pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pool.pid, signal.SIGKILL)
+        pool.wait()
+
+
+def test_the_digest_is_that_of_threads_in_this_process(corpus, digest, tmp_path):
+    output = tmp_path / "run"
+    assert digest_of(corpus, output, *ON_PRISM, "--block_bytes=9000", "--batches=stored") == digest
+    assert verify_run(open_storage(str(output)), True).problems == []
+
+
+def test_workers_of_their_own_have_the_same_digest_and_a_killed_one_ends_the_job(corpus, digest, tmp_path):
+    with worker_pool(tmp_path / "log", PYTHONPATH=str(ROOT)) as (config, pid):
+        arguments = [*ON_PRISM, "--environment_type=EXTERNAL", config, "--no_report", *TINY, f"--input={corpus}"]
+        assert digest_of(corpus, tmp_path / "run", *arguments) == digest
+        output = tmp_path / "killed"
+        process = start(
+            "jobs.train", *arguments, f"--output={output}", "--epochs=60000", "--checkpoint_every=10"
+        )
+        while not (output / "checkpoints").exists() and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(pid, signal.SIGKILL)
+        outcome = finish(process)
+    assert outcome.status == 1, outcome.stderr
+    assert not (output / "lock.json").exists()
+    assert verify_run(open_storage(str(output)), True).problems == []
+
+
+def test_a_worker_without_the_package_is_told_in_one_line(corpus, tmp_path):
+    with worker_pool(tmp_path / "log", PYTHONPATH="") as (config, _):
+        arguments = [*ON_PRISM, "--environment_type=EXTERNAL", config]
+        outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *arguments)
+    assert outcome.status == 2
+    assert "a worker has no module 'pipeline': install beam2vec where workers run" in outcome.error
+
+
+def test_an_error_of_a_worker_keeps_its_line_and_its_status(tmp_path):
+    (tmp_path / "text.txt").write_bytes(b"a b a b\n\xff\xfe\n" * 50)
+    outcome = train(f"--input={tmp_path / 'text.txt'}", f"--output={tmp_path / 'run'}", *TINY, *ON_PRISM)
+    assert outcome.status == 2
+    assert outcome.error.startswith("50 of 100 lines cannot be read, more than --max_bad_lines=1%")
+
+
+def test_a_signal_during_training_leaves_a_checkpoint_and_no_server(corpus, digest, tmp_path):
+    output = tmp_path / "run"
+    arguments = [f"--input={corpus}", f"--output={output}", "--no_report", *TINY, "--epochs=60000"]
+    prism = tmp_path / "prism"  # by a name of its own it is told from those of other tests
+    prism.symlink_to(PRISM)
+    on_prism = ["--runner=PrismRunner", f"--prism_location={prism}"]
+    process = start("jobs.train", *arguments, *on_prism, "--checkpoint_every=10")
+    while not (output / "checkpoints").exists() and process.poll() is None:
+        time.sleep(0.05)
+    assert _running(prism)
+    process.terminate()
+    outcome = finish(process)
+    assert outcome.status == 143, outcome.stderr
+    assert "run the same command again to go on" in outcome.stderr
+    assert not (output / "lock.json").exists()
+    assert verify_run(open_storage(str(output)), True).problems == []
+    assert not _running(prism)
+
+
+def _running(program: pathlib.Path) -> list[str]:
+    """Processes that run a program."""
+    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in shown.splitlines() if line.startswith(str(program))]
