@@ -9,7 +9,7 @@ import ast
 import pathlib
 import sys
 
-COMMANDS = ("train", "verify", "evaluate", "export", "report")
+COMMANDS = ("train", "preprocess", "verify", "evaluate", "export", "report")
 """In the order in which one needs them."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -22,6 +22,8 @@ KINDS = {
 
 LOCAL_RUNNER = "FnApiRunner"
 """Threads of this process; the runner where none is named."""
+_FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report"})
+_TRAINING_FILES = frozenset({"corpus", "no_report"})
 _ALIKE = 0.7
 """Share of two names' letters that are common and in order, from which one may be meant for the other."""
 
@@ -45,17 +47,30 @@ class CommandLine:
     options: Options
     beam: tuple[str, ...]
     """Arguments for Beam."""
+    corpus: str = ""
+    """The run whose corpus side is taken in place of input."""
+    given: frozenset[str] = frozenset()
+    """Which of the options were given; the others have their defaults."""
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage, all of Beam's options with it, is for those who ask."""
 
+    ours: frozenset[str] = frozenset()
+    """Names of the options that the command takes, those of files with them."""
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}: see --help")
 
 
-def parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """A parser of all options of `Options`, with help grouped by kind."""
+def parser(prog: str, description: str, only: Collection[str] | None = None) -> _Parser:
+    """A parser of options, with help grouped by kind.
+
+    Args:
+      only: names of the options of `Options` that the command takes; None stands for all, which
+        are those of a training run.
+    """
+    trains = only is None
     made = _Parser(
         prog, usage=f"{prog} --input=PATTERN[,PATTERN...] --output=DIR [options]", description=description,
         allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -64,12 +79,19 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     files.add_argument(
         "--input", metavar="PATTERN[,PATTERN...]", help="files, folders, patterns, or @FILE that lists them"
     )
+    if trains:
+        files.add_argument(
+            "--corpus", metavar="RUN",
+            help="in place of --input: a run of jobs.preprocess or jobs.train, whose tokens are trained on",
+        )  # fmt: skip
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")
     files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
-    files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
+    if trains:
+        files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
     groups = {kind: made.add_argument_group(title) for kind, title in KINDS.items()}
-    for field in dataclasses.fields(Options):
+    fields = [field for field in dataclasses.fields(Options) if only is None or field.name in only]
+    for field in fields:
         text = field.metadata["help"]
         if field.default is not None and field.default is not False:
             text += f" (default: {field.default})"
@@ -81,26 +103,30 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
         else:
             kind = str(field.type).partition(" | ")[0]
             group.add_argument(name, metavar={"int": "N", "float": "X"}.get(kind, "TEXT"), help=text.replace("%", "%%"))
+    made.ours = frozenset(field.name for field in fields) | (_FILES if trains else _FILES - _TRAINING_FILES)
     made.epilog = "Beam's own options are passed on: --runner=..., --dry_run (print the plan and stop), and so on."
     return made
 
 
-def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine:
+def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
     """Parse and check everything; InputError names the option, the value and what is allowed."""
     known, others = made.parse_known_args([_with_underscores(argument) for argument in arguments])
     given = vars(known)
     beam = list(others)
     if "config" in given:
-        ours, theirs = _read_config(given.pop("config"))
+        ours, theirs = _read_config(given.pop("config"), made.ours)
         given = {**ours, **given}
         beam = theirs + beam
     # To Beam it is an option with a value, and any value means yes.
     beam = ["--dry_run=True" if argument == "--dry_run" else argument for argument in beam]
-    _refuse_unknown(beam)
+    _refuse_unknown(beam, made)
+    corpus = str(given.pop("corpus", ""))
+    if corpus and given.get("input"):
+        raise InputError(f"--corpus={corpus} brings the text as tokens: leave --input out")
     for name in ("input", "output"):
-        if not given.get(name):
+        if not given.get(name) and not (name == "input" and corpus):
             raise InputError(f"--{name} is missing: see --help")
-    inputs = given.pop("input")
+    inputs = given.pop("input", "")
     patterns = inputs if isinstance(inputs, list) else str(inputs).split(",")
     output = str(given.pop("output"))
     switches = {name: given.pop(name, False) for name in ("overwrite", "no_report")}
@@ -109,7 +135,8 @@ def read(arguments: Sequence[str], made: argparse.ArgumentParser) -> CommandLine
             raise InputError(f"--{name}={value}: allowed are true, false")
     return CommandLine(
         tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()), output,
-        switches["overwrite"], not switches["no_report"], Options.checked(given), tuple(beam),
+        switches["overwrite"], not switches["no_report"], Options.checked(given), tuple(beam), corpus,
+        frozenset(given),
     )  # fmt: skip
 
 
@@ -117,7 +144,7 @@ def _with_underscores(argument: str) -> str:
     """--min-count=3 as --min_count=3, where that is an option of ours; the value stays as it is."""
     name, equals, value = argument.partition("=")
     ours = name[2:].replace("-", "_")
-    known = {*_our_names(), "config", "no_report"}
+    known = _all_names()
     return f"--{ours}{equals}{value}" if name.startswith("--") and ours in known else argument
 
 
@@ -131,8 +158,8 @@ _AsWritten.yaml_implicit_resolvers = {
 }
 
 
-def _read_config(path: str) -> tuple[dict[str, Any], list[str]]:
-    """(our options, arguments for Beam) of a YAML file."""
+def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """(our options, arguments for Beam) of a YAML file; those of training are passed over where they are not taken."""
     try:
         with open(path, encoding="utf-8") as file:
             values = yaml.load(file, _AsWritten) or {}
@@ -144,9 +171,9 @@ def _read_config(path: str) -> tuple[dict[str, Any], list[str]]:
         raise InputError(f"--config={path} must hold names and values, like `dims: 100`")
     ours, beam = {}, []
     for name, value in values.items():
-        if name in _our_names():
+        if name in taken:
             ours[str(name)] = value
-        else:
+        elif name not in _all_names() - {"config"}:
             beam += _as_arguments(str(name), value)
     return ours, beam
 
@@ -158,8 +185,8 @@ def _as_arguments(name: str, value: Any) -> list[str]:
     return [f"--{name}={one}" for one in values]
 
 
-def _our_names() -> set[str]:
-    return {field.name for field in dataclasses.fields(Options)} | {"input", "output", "overwrite", "no_report"}
+def _all_names() -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(Options)) | _FILES | {"config"}
 
 
 def beam_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -170,7 +197,7 @@ def beam_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str
     return beam.parse_known_args(list(arguments))
 
 
-def _refuse_unknown(arguments: Sequence[str]) -> None:
+def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
     """An option that neither we nor Beam know is a mistake where nobody else could know it: in this process.
 
     Other runners have options that Beam's Python has not heard of; there, only what
@@ -178,7 +205,7 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
     """
     known, unknown = beam_options(arguments)
     local = known.runner in (None, LOCAL_RUNNER)
-    names = sorted(_our_names() | {"config", "help"})
+    names = sorted(made.ours | {"config", "help"})
     for argument in unknown:
         elsewhere = argument.lstrip("-").partition("=")[0].replace("-", "_")  # word2vec.c has one dash
         if argument.startswith("-") and elsewhere in _ELSEWHERE:
@@ -189,6 +216,8 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
                 " commas, and put = between an option and its value"
             )
         name = argument[2:].partition("=")[0].replace("-", "_")
+        if name in _all_names():
+            raise InputError(f"--{name} has no part in {made.prog}: give it to jobs.train")
         near = difflib.get_close_matches(name, names, 1, _ALIKE)
         if near:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")

@@ -2,6 +2,7 @@
 
     corpus_side    work units, FindPhrases (one a pass of --phrases), CountWords, BuildVocabulary,
                    UnigramDistribution, EncodeTokens, GenerateBatches
+    taken_corpus   ReadVocabulary, ReadTokens, UnigramDistribution, GenerateBatches: the same of another run
     training_side  Train
 """
 
@@ -22,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.inputs import InputFile
 from transforms.batches import GenerateBatches
 from transforms.context import Context
+from transforms.corpus import ReadTokens, ReadVocabulary
 from transforms.counts import CountWords
 from transforms.phrases import FindPhrases
 from transforms.refs import VocabularyRef
@@ -54,14 +56,23 @@ def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Co
     return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram))
 
 
+def taken_corpus(pipeline: beam.Pipeline, context: Context) -> Corpus:
+    """Another run's tokens -> vocabulary and batches; what that run has not made under our options is made here."""
+    vocabulary = pipeline | "ReadVocabulary" >> ReadVocabulary(context)
+    unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
+    shards = vocabulary | "ReadTokens" >> ReadTokens(context)
+    return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram))
+
+
 def training_side(corpus: Corpus, context: Context, provenance: Mapping[str, Any]) -> None:
     """Vocabulary and batches -> checkpoints."""
     corpus.batches | "Train" >> Train(context, corpus.vocabulary, dict(provenance))
 
 
 def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context, provenance: Mapping[str, Any]) -> None:
-    """The whole job as one graph: text to checkpoints."""
-    training_side(corpus_side(pipeline, files, context), context, provenance)
+    """The whole job as one graph: text to checkpoints, or another run's tokens to checkpoints."""
+    corpus = corpus_side(pipeline, files, context) if context.reads else taken_corpus(pipeline, context)
+    training_side(corpus, context, provenance)
 
 
 def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:

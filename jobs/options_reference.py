@@ -22,6 +22,8 @@ Made from `pipeline/options.py` by `make docs`; edit there.
 - `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
   folder, `**` does not; `@FILE` stands for the patterns in a file, one a line. Plain, gzip,
   bzip2, xz or zstd, told by content. Local paths, `s3://`, `gs://`, `az://`.
+- `--corpus`: in place of `--input`, a run whose vocabulary and tokens are trained on; see
+  [preprocessing.md](preprocessing.md).
 - `--output`: where the run goes, a folder or a prefix in a bucket.
 - `--config`: a YAML file with the same names (`dims: 200`); the command line wins.
 - `--overwrite`: replace a run that differs. Only what its records name is removed, and what the new run
@@ -32,6 +34,10 @@ An option is written `--name=value`. All values are checked before anything runs
 here goes to Beam (`--runner`, `--direct_num_workers`, ...); Beam's `--dry_run` prints the plan, shows what
 the first lines are turned into, and stops. A name that Beam does not know either and that is within two
 letters of one of ours is taken for a misspelling and refused.
+
+`jobs.preprocess` takes the same, but `--corpus`, `--no_report`, and the options below that are of training
+alone: what begins to matter at the stage checkpoints, except for `--epochs` (how many are stored), and the
+execution options except for `--threads` and `--max_bad_lines`.
 """
 
 KINDS = {

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from jobs.command_line import CommandLine
+from jobs.sources import Source
 from pipeline.checkpoints import CheckpointRef, latest_checkpoint, read_blocks
 from pipeline.compressed import compressions_of
+from pipeline.corpus import corpus_tokens, stored_epochs
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
 from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.neighbors import nearest
+from pipeline.options import Options
 from pipeline.preview import first_sentences
 from pipeline.progress import scaled
-from pipeline.readers import open_reader
+from pipeline.readers import Reader
 from pipeline.records import Records
 from pipeline.run_directory import RunDirectory
 from transforms.context import Context
@@ -26,12 +29,24 @@ _TOO_FREQUENT = 100
 """The most frequent words are grammar: the words shown come after them."""
 
 
-def print_plan(command: CommandLine, files: Sequence[InputFile], runner: str) -> None:
-    """What would be done, and what the first lines become: for --dry_run."""
+def print_plan(command: CommandLine, source: Source, runner: str, names: Collection[str] | None = None) -> None:
+    """What would be done, and what the first lines become: for --dry_run. `names` are the command's options, or all."""
+    if source.corpus:
+        tokens, epochs = corpus_tokens(source.corpus), stored_epochs(source.corpus)
+        print(f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {epochs} epochs stored")
+    if source.reader:
+        _print_input(command, source.files, source.reader)
+    for kind in ("model", "layout", "execution"):
+        values = source.options.of_kind(kind).items()
+        shown = (f"--{name}={value}" for name, value in values if names is None or name in names)
+        print(f"{kind}: " + " ".join(shown))
+    print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
+
+
+def _print_input(command: CommandLine, files: Sequence[InputFile], reader: Reader) -> None:
     options = command.options
     size = sum(file.size for file in files)
     print(f"input: {len(files):,} files, {scaled(size)}B, the first is {files[0].uri}")
-    reader = open_reader(options, files)
     packed = sum(bool(name) for name in compressions_of(files)) if options.input_format != "parquet" else 0
     print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
     if packed:
@@ -41,9 +56,29 @@ def print_plan(command: CommandLine, files: Sequence[InputFile], runner: str) ->
     print("the first sentences become:")
     for sentence in first_sentences(files, reader):
         print("  " + " | ".join(sentence[:12]) + (" | ..." if len(sentence) > 12 else ""))
-    for kind in ("model", "layout", "execution"):
-        print(f"{kind}: " + " ".join(f"--{name}={value}" for name, value in options.of_kind(kind).items()))
-    print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
+
+
+def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float) -> None:
+    """What preprocessing made, how large it is, and where it lies."""
+    storage, options = run.storage, run.pinned(Options())
+    vocabulary = run.records.load("vocabulary", "vocabulary", run.keys["vocabulary"])
+    if vocabulary is None:
+        raise InputError("the run ended without a vocabulary")  # pragma: no cover: the stage commits one
+    shards = len(run.records.names("tokens"))
+
+    def line(name: str, what: str, folder: str) -> None:
+        print(f"{name:11} {what}, {scaled(sum(info.size for info in storage.walk(folder)))}B  {storage.uri(folder)}")
+
+    line("vocabulary", f"{vocabulary.numbers['words']:,} words", "vocabulary")
+    line("unigram", f"power {options.power:g}, subsample {options.subsample:g}", "unigram")
+    line("tokens", f"{vocabulary.numbers['tokens']:,} in {shards:,} shards", "tokens")
+    if epochs := stored_epochs(run):
+        line("batches", f"{epochs:,} epochs of {shards:,} shards", "batches")
+    if next(storage.walk("dead_letters"), None):
+        line("bad lines", "left out", "dead_letters")
+    stages = "".join(f", {name} {took:,.1f} s" for name, took in timings.items())
+    print(f"this run    {seconds:,.1f} s{stages}")
+    print(f"to train    python -m jobs.train --corpus={storage.root} --output=DIR")
 
 
 def print_result(context: Context, seconds: float, report: str = "") -> None:

@@ -1,9 +1,11 @@
 """Train word embeddings: text in, checkpoints in Parquet out.
 
     python -m jobs.train --input=corpus.txt --output=runs/first
+    python -m jobs.train --corpus=runs/corpus --output=runs/second
 
 The graph, one named stage each: work units, FindPhrases (if wanted), CountWords, BuildVocabulary,
-UnigramDistribution (a side input), EncodeTokens, GenerateBatches, Train.
+UnigramDistribution (a side input), EncodeTokens, GenerateBatches, Train. With --corpus,
+the vocabulary and the tokens are those of another run (see jobs.preprocess).
 """
 
 from __future__ import annotations
@@ -17,20 +19,17 @@ from typing import Any
 from apache_beam.options.pipeline_options import StandardOptions, TestOptions
 
 from jobs import runners, summary
-from jobs.command_line import CommandLine, parser, read
+from jobs.command_line import parser, read
 from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
+from jobs.sources import find_source
 from pipeline import progress
 from pipeline.errors import InputError
-from pipeline.inputs import InputFile, match_inputs
-from pipeline.readers import Reader, open_reader, reader_identity
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run
-from pipeline.run_directory import RunDirectory, make_identity
+from pipeline.run_directory import RunDirectory
 from pipeline.timings import add_timings
-from pipeline.word_lists import WordListRef, word_list
-from transforms.context import Context
 
 _log = logging.getLogger(__name__)
 
@@ -47,18 +46,17 @@ def main(arguments: Sequence[str]) -> int:
     command = read(arguments, parser("jobs.train", __doc__ or ""))
     check_device(command.options.device)
     runner_options = beam_options(command.beam, command.options.thread_count)
-    files = match_inputs(command.inputs)
+    source = find_source(command)
     if runner_options.view_as(TestOptions).dry_run:
-        summary.print_plan(command, files, runner_options.view_as(StandardOptions).runner)
+        summary.print_plan(command, source, runner_options.view_as(StandardOptions).runner)
         return 0
-    reader = open_reader(command.options, files)
-    vocabulary = command.options.vocabulary
-    listed = word_list(vocabulary, reader.items) if vocabulary else None
     graph = new_graph(runner_options)
     with holding(command.output) as lock:
-        run = open_output(command.output, _identity(command, files, reader, listed), command.overwrite)
-        context = Context(run.records, run.keys, run.pinned(command.options), reader, lock.token, listed)
-        build(graph, files, context, _provenance(run, reader))
+        run = open_output(command.output, source.identity, command.overwrite)
+        for note in source.notes(run):
+            progress.say(note)
+        context = source.context(run, lock.token)
+        build(graph, source.files, context, _provenance(run, source.items))
         if not runners.run(graph, lock):
             summary.print_left(run)
             return 0
@@ -82,21 +80,14 @@ def _report(output: str, run: RunDirectory) -> str:
         return ""
 
 
-def _identity(
-    command: CommandLine, files: Sequence[InputFile], reader: Reader, listed: WordListRef | None
-) -> dict[str, Any]:
-    options = command.options
-    return make_identity(options, files, reader_identity(reader, options), listed.digest if listed else "")
-
-
-def _provenance(run: RunDirectory, reader: Reader) -> dict[str, Any]:
+def _provenance(run: RunDirectory, items: str) -> dict[str, Any]:
     """For the checkpoints' metadata: how the model was made."""
     identity = run.identity
     return {
         "format_version": identity["format_version"],
         "model": identity["options"]["model"],
         "tokenizer": identity["tokenizer"],
-        "items": reader.items,
+        "items": items,
         "versions": identity["versions"],
         "inputs": len(identity["inputs"]),
         "input_bytes": sum(file["size"] for file in identity["inputs"]),

@@ -7,6 +7,7 @@ distribution, seed and epoch, so they can be made again anywhere, or be stored.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,14 +20,16 @@ from pipeline.errors import InputError
 from pipeline.holdout import without_kept_back
 from pipeline.kernels import generate as kernels
 from pipeline.kernels import philox
-from pipeline.options import ALL, Options
+from pipeline.options import ALL, MAX_EPOCHS, Options
 from pipeline.records import Artifact, Records
 from pipeline.tokens import read_tokens
 from pipeline.unigram import UnigramDistribution
 
+STAGE = "batches"
 POLICIES = {"any": kernels.ANY, "exclude_target": kernels.EXCLUDE_TARGET, "distinct": kernels.DISTINCT}
 PIECE_POSITIONS = 1 << 16
 """Positions in a record batch, unless one sentence has more."""
+_STORED = re.compile(r"epoch=(\d+)-shard-(\d+)")
 _PIECE_CONTEXTS = 1 << 23
 """Room for contexts in a record batch: wide windows make smaller ones."""
 
@@ -147,11 +150,11 @@ class BatchShard:
     tokens: Artifact
     unigram: Artifact
     stored: tuple[Artifact, ...] = ()
-    """One Parquet an epoch, where batches are stored; empty where they are made when asked for."""
+    """One Parquet for each of the first epochs; the rows of others are made when they are asked for."""
 
     def batches(self, records: Records, epoch: int, pool: ThreadPoolExecutor | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of an epoch in corpus order. With a pool, as many pieces at a time as it has threads."""
-        if self.stored:
+        if epoch < len(self.stored):
             yield from read_batches(records.read(self.stored[epoch]))
             return
         tokens, sentences = read_tokens(records.read(self.tokens))
@@ -208,6 +211,34 @@ def load_tables(records: Records, unigram: Artifact) -> Tables:
         _tables.clear()  # one run at a time: hold one distribution
         _tables[unigram.digest] = tables
     return tables
+
+
+def stored_name(epoch: int, shard: int) -> str:
+    """The name of the record of a shard's stored batches; `stored_place` reads it."""
+    return f"epoch={epoch}-shard-{shard:05d}"
+
+
+def stored_path(epoch: int, shard: int) -> str:
+    """Where they lie in the output."""
+    return f"batches/epoch={epoch}/shard-{shard:05d}.parquet"
+
+
+def stored_place(name: str) -> tuple[int, int] | None:
+    """(epoch, shard) of a record's name; None where it is none of stored batches."""
+    match = _STORED.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def stored_batches(records: Records, key: str, shard: int, epochs: int = MAX_EPOCHS) -> tuple[Artifact, ...]:
+    """The batches of a shard that are stored: of its first epochs, up to the first that is missing.
+
+    Raises:
+      ArtifactError: they lie in the output of another run, and are missing there or of another size.
+    """
+    found: list[Artifact] = []
+    while len(found) < epochs and (record := records.valid(STAGE, stored_name(len(found), shard), key)):
+        found.append(record.artifacts[0])
+    return tuple(found)
 
 
 def write_batches(batches: Iterator[pa.RecordBatch], negatives: int) -> pa.Buffer:

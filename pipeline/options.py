@@ -31,7 +31,11 @@ ALL = 0
 MAX_ALL = 4096
 """Longest sentence with --window=all: its pairs grow with the square of its length."""
 MAX_POSITION = 2**48
+MAX_EPOCHS = 2**16 - 1
 """Positions and epochs share a 64-bit random counter: 48 bits and 16."""
+
+MAX_PASSES = 16
+"""Of --phrases."""
 
 
 def _option(default: Any, kind: str, help: str, *, stage: str = "", low: float | None = None,
@@ -72,7 +76,7 @@ class Options:
     vocabulary: str | None = _option(
         None, "model", "a file of words, perhaps with counts: only these, in this order, however often they occur",
         stage="vocabulary", optional=True)
-    epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=65535)
+    epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS)
     learning_rate: float = _option(0.05, "model", "first learning rate; falls in a line to 1e-4 of it",
                                    stage="checkpoints", low=0, high=10, over=True)
     damping: float = _option(6.4, "model", "furthest a row may move in one step, in mean gradients",
@@ -96,7 +100,7 @@ class Options:
     stopwords: str | None = _option(None, "model", "a file of words, one a line, that are left out", stage="counts",
                                     optional=True)
     phrases: int = _option(0, "model", "passes over the corpus that join words which belong together by _; 0: none",
-                           stage="phrases", low=0, high=16)
+                           stage="phrases", low=0, high=MAX_PASSES)
     phrase_threshold: float = _option(100.0, "model", "score above which two words are joined", stage="phrases",
                                       low=0, high=1e15)
     phrase_discount: int = _option(5, "model", "pairs that occur no more often than this are never joined",

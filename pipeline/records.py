@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.errors import ArtifactError
-from pipeline.storage import Data, Storage
+from pipeline.storage import Data, Storage, open_storage
 
 FOLDER = "records"
 
@@ -27,6 +27,8 @@ class Artifact:
     path: str
     digest: str
     size: int
+    root: str = ""
+    """The output of another run, where it lies in one; never in a record."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,24 +117,33 @@ class Records:
             return None
         return record
 
+    def storage_of(self, artifact: Artifact) -> Storage:
+        """Where the artefact lies: in this output, or in that of another run."""
+        return open_storage(artifact.root) if artifact.root else self.storage
+
+    def uri(self, artifact: Artifact) -> str:
+        """The artefact's full name."""
+        return self.storage_of(artifact).uri(artifact.path)
+
     def damage(self, artifact: Artifact, check: str = "digest") -> str | None:
         """What is wrong with an artefact, in words that follow its name; None where nothing is."""
         if check not in ("size", "digest"):
             raise ValueError(f"check is size or digest, not {check!r}")
-        info = self.storage.info(artifact.path)
+        storage = self.storage_of(artifact)
+        info = storage.info(artifact.path)
         if info is None:
             return "is missing"
         if info.size != artifact.size:
             return f"has {info.size} bytes where its record says {artifact.size}"
         if check == "digest":
-            with self.storage.open(artifact.path) as reader:
+            with storage.open(artifact.path) as reader:
                 found = hashlib.file_digest(reader, "sha256").hexdigest()  # type: ignore[arg-type]
             return _compare(found, artifact.digest)
         return None
 
     def read(self, artifact: Artifact) -> bytes:
         """The artefact's bytes, checked; ArtifactError names the artefact and the remedy."""
-        data = self.storage.find(artifact.path)
+        data = self.storage_of(artifact).find(artifact.path)
         if data is None:
             wrong: str | None = "is missing"
         elif len(data) != artifact.size:
@@ -140,10 +151,13 @@ class Records:
         else:
             wrong = _compare(hashlib.sha256(data).hexdigest(), artifact.digest)
         if data is None or wrong:
-            first = "" if data is None else "delete it and "
-            uri = self.storage.uri(artifact.path)
-            raise ArtifactError(f"{uri} {wrong}: {first}run the same command again, and it is made anew")
+            raise ArtifactError(f"{self.uri(artifact)} {wrong}: {remedy(artifact, gone=data is None)}")
         return data
+
+    def names(self, stage: str) -> list[str]:
+        """The names of a stage's records, whatever their keys, in order; the records are not read."""
+        infos = self.storage.list(f"{FOLDER}/{stage}")
+        return [info.path.rpartition("/")[2].removesuffix(".json") for info in infos if info.path.endswith(".json")]
 
     def all(self, stage: str | None = None) -> list[Record]:
         """Every whole record, of one stage or of all, ordered by path; artefacts are not looked at."""
@@ -165,6 +179,12 @@ class Records:
             self.storage.delete(artifact.path)
 
 
+def remedy(artifact: Artifact, gone: bool) -> str:
+    """What to do about a damaged artefact, or one that is gone."""
+    command = f"the command that filled {artifact.root}" if artifact.root else "the same command"
+    return f"{'' if gone else 'delete it and '}run {command} again, and it is made anew"
+
+
 def _compare(found: str, recorded: str) -> str | None:
     if found == recorded:
         return None
@@ -172,7 +192,11 @@ def _compare(found: str, recorded: str) -> str | None:
 
 
 def _to_json(record: Record) -> bytes:
-    return sealed_json(dataclasses.asdict(record))
+    body = dataclasses.asdict(record)
+    for artifact in body["artifacts"]:
+        if artifact.pop("root"):
+            raise ValueError(f"{artifact['path']} lies in the output of another run: no record of this one names it")
+    return sealed_json(body)
 
 
 def _from_json(data: bytes) -> Record | None:

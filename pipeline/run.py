@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,16 +20,14 @@ from pipeline import batches, metrics, tokens
 from pipeline.checkpoints import CheckpointRef, checkpoints, latest_checkpoint, read_blocks
 from pipeline.errors import InputError
 from pipeline.model_digest import Model
-from pipeline.options import Options
-from pipeline.records import Record, Records
+from pipeline.options import MAX_EPOCHS, Options
+from pipeline.records import Artifact, Record, Records
 from pipeline.run_directory import RunDirectory, open_run
 from pipeline.unigram import UnigramDistribution
 from pipeline.vocabulary import Vocabulary
 
 SIDES = ("input", "output", "mean")
 """Which of a word's two vectors: as a context, as a target (or negative), or half their sum."""
-_UNIT = re.compile(r"unit-(\d+)")
-_STORED = re.compile(r"epoch=(\d+)-shard-(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +68,8 @@ class Run:
         if step is None:
             ref = latest_checkpoint(self.records, self.key("checkpoints"))
             if ref is None:
-                raise InputError(f"{self.uri} has no checkpoint yet: run jobs.train with this --output (again)")
+                remedy = self._remedy() if self.directory.has_model else f"run jobs.train with --corpus={self.uri}"
+                raise InputError(f"{self.uri} has no checkpoint yet: {remedy}")
             return ref
         there = checkpoints(self.records, self.key("checkpoints"))
         for ref in there:
@@ -135,18 +134,15 @@ class Run:
         stored = self._stored()
         shards: list[batches.BatchShard] = []
         position = 0
-        for index, record in sorted(self._numbered(tokens.STAGE, _UNIT)):
-            positions = record.numbers["tokens"]
+        encoded = (r for r in self.records.all(tokens.STAGE) if r.key == self.key(tokens.STAGE))
+        for shard in sorted(map(tokens.shard_of, encoded), key=lambda shard: shard.index):
+            rows = stored.get(shard.index, ())
             shards.append(
-                batches.BatchShard(
-                    index, position, positions, sampling, record.artifacts[0], unigram, stored.get(index, ())
-                )
+                batches.BatchShard(shard.index, position, shard.tokens, sampling, shard.artifact, unigram, rows)
             )
-            position += positions
+            position += shard.tokens
         if position != wanted:
-            raise InputError(
-                f"{self.uri} holds {position:,} of {wanted:,} tokens as ids: run jobs.train with this --output again"
-            )
+            raise InputError(f"{self.uri} holds {position:,} of {wanted:,} tokens as ids: {self._remedy()}")
         return shards
 
     def batches(self, epoch: int = 0) -> Iterator[pa.RecordBatch]:
@@ -156,7 +152,7 @@ class Run:
         fixed_size_list<int32>[K]; read where they are stored, made again where not.
         `pipeline.batches.to_numpy` turns one into arrays.
         """
-        epochs = self.options.epochs
+        epochs = self.options.epochs if self.directory.has_model else MAX_EPOCHS
         if not 0 <= epoch < epochs:
             raise InputError(f"epoch {epoch}: the run has epochs 0 to {epochs - 1}")
         shards = self.shards()
@@ -176,24 +172,23 @@ class Run:
     def _record(self, stage: str, name: str) -> Record:
         record = self.records.load(stage, name, self.key(stage))
         if record is None:
-            raise InputError(f"{self.uri} has no {stage} yet: run jobs.train with this --output (again)")
+            raise InputError(f"{self.uri} has no {stage} yet: {self._remedy()}")
         return record
 
-    def _numbered(self, stage: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, Record]]:
-        for record in self.records.all(stage):
-            match = pattern.fullmatch(record.name)
-            if match and record.key == self.key(stage):
-                yield int(match[1]), record
+    def _remedy(self) -> str:
+        return f"run jobs.{'train' if self.directory.has_model else 'preprocess'} with this --output (again)"
 
-    def _stored(self) -> dict[int, tuple]:
-        """Shard -> its stored epochs in order; nothing of a shard that lacks one."""
-        found: dict[int, dict[int, Any]] = {}
-        for record in self.records.all("batches"):
-            match = _STORED.fullmatch(record.name)
-            if match and record.key == self.key("batches"):
-                found.setdefault(int(match[2]), {})[int(match[1])] = record.artifacts[0]
-        epochs = range(self.options.epochs)
-        return {i: tuple(by[e] for e in epochs) for i, by in found.items() if all(e in by for e in epochs)}
+    def _stored(self) -> dict[int, tuple[Artifact, ...]]:
+        """Shard -> its stored epochs, from the first to the last before one that is missing."""
+        found: dict[int, dict[int, Artifact]] = {}
+        for record in self.records.all(batches.STAGE):
+            place = batches.stored_place(record.name)
+            if place and record.key == self.key(batches.STAGE):
+                found.setdefault(place[1], {})[place[0]] = record.artifacts[0]
+        return {
+            shard: tuple(by[epoch] for epoch in itertools.takewhile(by.__contains__, itertools.count()))
+            for shard, by in found.items()
+        }
 
 
 def side_of(block: Model, side: str) -> np.ndarray:

@@ -12,17 +12,18 @@ import functools
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pipeline import lock
 from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import remove_unrecorded
+from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
 from pipeline.options import Options
 from pipeline.records import Records, canonical_json, sealed_json, unsealed_json
-from pipeline.stage_keys import stage_keys
+from pipeline.stage_keys import option_names, stage_keys
 from pipeline.storage import Storage, open_storage
 
 PATH = "run.json"
@@ -34,8 +35,9 @@ Identity = Mapping[str, Any]
 
 
 def make_identity(
-    options: Options, inputs: Iterable[Any], tokenizer_identity: Mapping[str, Any], vocabulary: str = ""
-) -> dict[str, Any]:
+    options: Options, inputs: Iterable[Any], tokenizer_identity: Mapping[str, Any], vocabulary: str = "",
+    names: Collection[str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What decides the bytes of a run, and what is worth knowing about how they were made.
 
     Args:
@@ -43,19 +45,28 @@ def make_identity(
       inputs: objects with uri, size (bytes) and version (mtime in ns, or ETag), in corpus order.
       tokenizer_identity: of `readers.reader_identity`.
       vocabulary: digest of the file of --vocabulary.
+      names: of the options that this run knows; None stands for all.
 
     Returns:
       JSON values: format_version, options (model, layout), versions, inputs, tokenizer.
     """
     identity = {
         "format_version": FORMAT_VERSION,
-        "options": {kind: options.of_kind(kind) for kind in ("model", "layout")},
+        "options": options_of_run(options, names),
         "versions": package_versions(),
         "inputs": [{"uri": file.uri, "size": file.size, "version": file.version} for file in inputs],
         "tokenizer": dict(tokenizer_identity),
         **({"vocabulary": vocabulary} if vocabulary else {}),
     }
     return json.loads(canonical_json(identity))
+
+
+def options_of_run(options: Options, names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+    """What run.json keeps of the options: the model and layout options among `names`, or all of them."""
+    return {
+        kind: {name: value for name, value in options.of_kind(kind).items() if names is None or name in names}
+        for kind in ("model", "layout")
+    }
 
 
 def package_versions() -> dict[str, str]:
@@ -83,6 +94,11 @@ class RunDirectory:
         """Stage -> stage key."""
         return stage_keys(self.identity, self.pinned(Options()))
 
+    @property
+    def has_model(self) -> bool:
+        """Whether this is a training run, rather than a corpus alone."""
+        return _has_model(self.identity)
+
     def pinned(self, options: Options) -> Options:
         """The options with what this run has decided: its model and its layout, whatever they say."""
         saved = self.identity["options"]
@@ -95,7 +111,8 @@ def open_run(output: str) -> RunDirectory:
     data = storage.find(PATH)
     if data is None:
         raise InputError(f"{storage.uri(PATH)} does not exist: {output} is not the output of a run")
-    return RunDirectory(storage, Records(storage), _parsed(storage, data, "restore it from a copy"))
+    saved = _parsed(storage, data, "restore it from a copy")
+    return RunDirectory(storage, _records(storage, saved), saved)
 
 
 def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> RunDirectory:
@@ -119,13 +136,18 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> 
     if data is None:
         _refuse_foreign(storage)
         if storage.create(PATH, sealed_json(ours)):
-            return RunDirectory(storage, Records(storage), ours)
+            return RunDirectory(storage, _records(storage, ours), ours)
         data = storage.read(PATH)
     if overwrite:
         return _overwrite(storage, data, ours)
     remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
     saved = _parsed(storage, data, remedy)
-    run, notes = RunDirectory(storage, Records(storage), saved), tuple(_notes(saved, ours))
+    if _has_model(saved) and not _has_model(ours):
+        raise InputError(
+            f"{storage.root} holds a training run: choose another --output (jobs.train --corpus={storage.root}"
+            " takes the corpus side of that run as it is)"
+        )
+    run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, ours))
     if found := differences(saved, ours):
         run, changes = _with_other_options(run, data, ours, "; ".join(found), remedy)
         notes = changes, *notes
@@ -136,15 +158,26 @@ def _with_other_options(
     run: RunDirectory, data: bytes, ours: dict[str, Any], listed: str, remedy: str
 ) -> tuple[RunDirectory, str]:
     """(the run with our options and its own layout, a note), where every record holds for them; else InputError."""
-    options = {**ours["options"], "layout": run.identity["options"]["layout"]}
+    layout = ours["options"]["layout"] | run.identity["options"]["layout"]
+    options = {**ours["options"], "layout": layout}
     changed = dataclasses.replace(run, identity={**ours, "options": options})
     made = [record for _, record in run.records.scan()]
     if {record.key if record else None for record in made} <= set(changed.keys.values()):
-        note = f"nothing was trained yet, and all that is made holds for what has changed: {listed}"
+        note = f"all that is made holds for what has changed: {listed}"
         return _overwrite(run.storage, data, changed.identity), note
     if not any(record is None or record.stage == CHECKPOINTS for record in made):
         remedy += " (no model is lost by it: none is there yet)"
     raise InputError(f"the run in {run.storage.root} differs: {listed}. Repeat what it has, {remedy}")
+
+
+def _records(storage: Storage, identity: Identity) -> Records:
+    """With those of the run whose corpus side this one takes, if it takes one."""
+    corpus = identity.get("corpus")
+    return CorpusRecords(storage, Records(open_storage(corpus))) if corpus else Records(storage)
+
+
+def _has_model(identity: Identity) -> bool:
+    return "dims" in identity["options"]["model"]
 
 
 def _refuse_foreign(storage: Storage) -> None:
@@ -178,7 +211,7 @@ def _overwrite(storage: Storage, data: bytes, ours: dict[str, Any]) -> RunDirect
     In this order: a crash between them leaves the old run with less made, never
     an output that nothing describes.
     """
-    run = RunDirectory(storage, Records(storage), ours)
+    run = RunDirectory(storage, _records(storage, ours), ours)
     keep = set(run.keys.values())
     records = list(run.records.scan())
     kept = [record for _, record in records if record and record.key in keep]
@@ -198,9 +231,15 @@ def _overwrite(storage: Storage, data: bytes, ours: dict[str, Any]) -> RunDirect
 def differences(saved: Identity, ours: Identity) -> list[str]:
     """What keeps two runs from making the same model, each in words; [] where nothing does."""
     found = []
-    unchanged = Options().of_kind("model")  # what the run did not know of, it did not do
-    options = unchanged | saved["options"]["model"], ours["options"]["model"]
+    if saved.get("corpus") != ours.get("corpus"):
+        found.append(f"--corpus is {_shown(ours.get('corpus'))}, the run has {_shown(saved.get('corpus'))}")
+    known = ours["options"]["model"]
+    unchanged = {name: value for name, value in Options().of_kind("model").items() if name in known}
+    options = unchanged | saved["options"]["model"], known  # what the run did not know of, it did not do
     unequal = _unequal(*options)
+    if not _has_model(saved) and _has_model(ours):
+        found.append("it holds a corpus, and is no training run")
+        unequal = [one for one in unequal if one[0] in option_names()]
     for name, theirs, mine in unequal:
         found.append(f"--{name} is {_shown(mine)}, the run has {_shown(theirs)}")
     told = {name for name, _, _ in unequal}
@@ -237,6 +276,7 @@ def _notes(saved: Identity, ours: Identity) -> list[str]:
     notes = [
         f"--{name}={_shown(mine)} is ignored, the run began with {_shown(theirs)} (no effect on the model)"
         for name, theirs, mine in _unequal(*layout)
+        if name in layout[0]
     ]
     notes += [
         f"{name} was {theirs or 'not installed'} when the run began, and is {mine or 'not installed'} now"

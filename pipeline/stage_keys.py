@@ -14,12 +14,13 @@ Passes of --phrases come between text and counts. Without them nothing of them i
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline.format import FORMAT_VERSION
-from pipeline.options import Options
+from pipeline.options import MAX_PASSES, Options
 from pipeline.records import canonical_json
 
 UPSTREAM: dict[str, tuple[str, ...]] = {
@@ -52,6 +53,22 @@ def stages(passes: int) -> dict[str, tuple[str, ...]]:
         last = phrases_stage(number)
         between[last] = (words_stage(number),)
     return between | {**UPSTREAM, "counts": (last,)}
+
+
+def with_upstream(stage: str) -> set[str]:
+    """The stage and all those that it may depend on, with as many passes of --phrases as there can be."""
+    return {stage}.union(*(with_upstream(name) for name in _ALL[stage]))
+
+
+_ALL = stages(MAX_PASSES)
+CORPUS_STAGES = tuple(stage for stage in _ALL if stage in with_upstream("batches"))
+"""The corpus side: what can be made without a model."""
+
+
+def option_names(stages: Collection[str] = CORPUS_STAGES) -> list[str]:
+    """The model and layout options whose first effect is on one of the stages."""
+    names = {stage.partition("-")[0] for stage in stages}  # the passes of --phrases share their options
+    return [field.name for field in dataclasses.fields(Options) if field.metadata["stage"] in names]
 
 
 def stage_keys(identity: Mapping[str, Any], options: Options) -> dict[str, str]:

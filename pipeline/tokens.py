@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,14 +90,23 @@ def encoded_unit(
         records.commit(committed)
     else:
         committed = record
-    numbers = committed.numbers
-    return TokenShard(
-        index=unit.index,
-        tokens=numbers["tokens"],
-        sentences=numbers["sentences"],
-        artifact=committed.artifacts[0],
-        reused=record is not None,
-    )
+    return dataclasses.replace(shard_of(committed), reused=record is not None)
+
+
+def stored_shard(records: Records, key: str, name: str) -> TokenShard | None:
+    """The token shard whose record has this name; None where it has another key.
+
+    Raises:
+      ArtifactError: it lies in the output of another run, and is missing there or of another size.
+    """
+    record = records.valid(STAGE, name, key)
+    return shard_of(record) if record else None
+
+
+def shard_of(record: Record) -> TokenShard:
+    """The token shard that a record of this stage names."""
+    index, numbers = int(record.name.removeprefix("unit-")), record.numbers
+    return TokenShard(index, numbers["tokens"], numbers["sentences"], record.artifacts[0], reused=True)
 
 
 _NUMBERS = ("tokens", "sentences", "fingerprint")

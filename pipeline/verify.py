@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline import run_directory
 from pipeline.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks
+from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import PipelineError
 from pipeline.input_digests import changed_inputs, recorded_digests
 from pipeline.model_digest import block_digest
 from pipeline.records import Record, Records
+from pipeline.stage_keys import CORPUS_STAGES
 from pipeline.storage import Storage
+from pipeline.tokens import STAGE as TOKENS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +57,24 @@ def verify_run(storage: Storage, inputs: bool = False) -> VerifyReport:
         problems += found
         if not found and record.stage == STAGE and record.key == run.keys[STAGE]:
             newest = max(newest or (-1, ""), (record.numbers["step"], record.numbers["digest"]))
+    if isinstance(run.records, CorpusRecords):
+        taken, missing = _taken(run.records, run.keys)
+        checked += sum(len(record.artifacts) for record in taken)
+        problems += missing + [problem for record in taken for problem in _record_problems(run.records, record)]
     if inputs:
         problems += _input_problems(run.records, run.identity)
     return VerifyReport(problems, newest[1] if newest else None, checked)
+
+
+def _taken(records: CorpusRecords, keys: Mapping[str, str]) -> tuple[list[Record], list[str]]:
+    """(records of the run whose corpus side this one takes, problems where it does not hold all of it any more)."""
+    there = [r for stage in CORPUS_STAGES if stage in keys for r in records.all(stage) if r.key == keys[stage]]
+    taken = [record for record in there if any(artifact.root for artifact in record.artifacts)]
+    tokens, wanted = (sum(r.numbers["tokens"] for r in there if r.stage == stage) for stage in (TOKENS, "vocabulary"))
+    if tokens == wanted > 0:
+        return taken, []
+    root = records.corpus.storage.root
+    return taken, [f"{root} does not hold all tokens that this run takes from it: see jobs.verify --run={root}"]
 
 
 def _record_problems(records: Records, record: Record) -> list[str]:
@@ -67,7 +86,7 @@ def _record_problems(records: Records, record: Record) -> list[str]:
             return [str(error)]
         return []
     damages = ((artifact, records.damage(artifact, "digest")) for artifact in record.artifacts)
-    return [f"{records.storage.uri(artifact.path)} {damage}" for artifact, damage in damages if damage]
+    return [f"{records.uri(artifact)} {damage}" for artifact, damage in damages if damage]
 
 
 def _input_problems(records: Records, identity: dict[str, Any]) -> list[str]:

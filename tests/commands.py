@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jobs import evaluate as evaluate_job
 from jobs import export as export_job
+from jobs import preprocess as preprocess_job
 from jobs import report as report_job
 from jobs import train as train_job
 from jobs import verify as verify_job
@@ -24,6 +25,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "jobs.evaluate": evaluate_job.main,
     "jobs.export": export_job.main,
+    "jobs.preprocess": preprocess_job.main,
     "jobs.report": report_job.main,
     "jobs.train": train_job.main,
     "jobs.verify": verify_job.main,
@@ -68,6 +70,10 @@ def run(job: str, *arguments: str) -> Outcome:
 
 def train(*arguments: str) -> Outcome:
     return run("jobs.train", *arguments)
+
+
+def preprocess(*arguments: str) -> Outcome:
+    return run("jobs.preprocess", *arguments)
 
 
 def digest_of(text: pathlib.Path | str, output: pathlib.Path, *arguments: str) -> str:

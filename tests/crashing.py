@@ -1,4 +1,4 @@
-"""Runs of `jobs.train` that die at a chosen moment: for test_resume.py.
+"""Commands that die at a chosen moment: for test_resume.py and test_preprocess.py.
 
 They run in children of one server process that has imported everything already, so
 that each costs its work and not two seconds of imports.
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from commands import train
+from commands import run
 
 from pipeline.backends.cpu import CpuBackend
 from pipeline.local_storage import LocalStorage
@@ -43,11 +43,13 @@ class Moment:
         return f"{self.when} {self.action} {self.nth} of {self.prefix or 'steps'}"
 
 
-def run_until(moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path) -> int:
-    """Run jobs.train in a child that calls `act` at the moment; its exit status, or minus the signal's number."""
+def run_until(
+    moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path, job: str = "jobs.train"
+) -> int:
+    """Run a command in a child that calls `act` at the moment; its exit status, or minus the signal's number."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["crashing"])
-    child = context.Process(target=_child, args=(moment, act, arguments, log))
+    child = context.Process(target=_child, args=(moment, act, arguments, log, job))
     child.start()
     child.join(60)
     assert child.exitcode is not None, f"the run still goes on: {log.read_text()}"
@@ -73,12 +75,12 @@ def interrupt_twice() -> None:
     time.sleep(50)
 
 
-def _child(moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path) -> None:
+def _child(moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path, job: str) -> None:
     work_units.unpack = functools.partial(work_units.unpack, piece_bytes=PIECE_BYTES)
     _plant(moment, act)
     with open(log, "w") as file:
         os.dup2(file.fileno(), 2)
-    outcome = train(*arguments)
+    outcome = run(job, *arguments)
     with open(log, "a") as file:
         file.write(outcome.stdout + outcome.stderr)
     os._exit(outcome.status)

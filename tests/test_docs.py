@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-OTHERS = {"input", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
+OTHERS = {"input", "corpus", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
 OF_BEAM = {"dry_run", "runner", "direct_num_workers", "setup_file"}
 
 

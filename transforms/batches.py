@@ -8,13 +8,11 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from pipeline import progress
-from pipeline.batches import BatchShard, Sampling, write_batches
+from pipeline.batches import STAGE, BatchShard, Sampling, stored_batches, stored_name, stored_path, write_batches
 from pipeline.records import Artifact
 from pipeline.tokens import TokenShard
 from transforms.context import Context
 from transforms.refs import UnigramRef
-
-STAGE = "batches"
 
 
 @dataclasses.dataclass
@@ -23,8 +21,8 @@ class GenerateBatches(beam.PTransform):
 
     With --batches=stream they are made when they are asked for; with
     --batches=stored workers write Parquet for every (epoch, shard) now. The rows
-    are the same. Side inputs: the unigram distribution, and the sizes of all shards,
-    which make the positions.
+    are the same. What the run of --corpus has stored is used either way. Side inputs: the
+    unigram distribution, and the sizes of all shards, which make the positions.
     """
 
     context: Context
@@ -70,8 +68,16 @@ class Refer(beam.DoFn):
         sampling = Sampling.of(self.context.options)
         sampling.check(unigram.words)
         yield BatchShard(
-            shard.index, self.positions[shard.index], shard.tokens, sampling, shard.artifact, unigram.artifact
-        )
+            shard.index, self.positions[shard.index], shard.tokens, sampling, shard.artifact, unigram.artifact,
+            self._stored(shard.index),
+        )  # fmt: skip
+
+    def _stored(self, shard: int) -> tuple[Artifact, ...]:
+        """What the run of --corpus has stored; a run of its own finds its batches when it is about to store them."""
+        context = self.context
+        if context.reads is not None:
+            return ()
+        return stored_batches(context.records, context.keys[STAGE], shard, context.options.epochs)
 
 
 def _each_epoch(shard: BatchShard, epochs: int) -> Iterator[tuple[int, BatchShard]]:
@@ -88,12 +94,12 @@ class StoreBatches(beam.DoFn):
     def process(self, element: tuple[int, BatchShard]) -> Iterator[tuple[int, tuple[int, Artifact, BatchShard]]]:
         epoch, shard = element
         context = self.context
-        name = f"epoch={epoch}-shard-{shard.index:05d}"
+        name = stored_name(epoch, shard.index)
         record = context.made(STAGE, name)
         if record is None:
             data = write_batches(shard.batches(context.records, epoch), shard.sampling.negatives)
-            path = f"batches/epoch={epoch}/shard-{shard.index:05d}.parquet"
-            record = context.make(STAGE, name, path, data, {"epoch": epoch, "positions": shard.positions})
+            numbers = {"epoch": epoch, "positions": shard.positions}
+            record = context.make(STAGE, name, stored_path(epoch, shard.index), data, numbers)
         progress.stage("Store batches", None, "tok").advance(shard.positions)
         yield shard.index, (epoch, record.artifacts[0], shard)
 

@@ -22,11 +22,18 @@ class Context:
     records: Records
     keys: Mapping[str, str]
     options: Options
-    reader: Reader
-    """How the input becomes sentences."""
+    reads: Reader | None
+    """How the input becomes sentences; None where the corpus side is that of another run."""
     lock_token: str = ""
     listed: WordListRef | None = None
     """The words of --vocabulary."""
+
+    @property
+    def reader(self) -> Reader:
+        """For the stages that read input."""
+        if self.reads is None:
+            raise ValueError("this run takes its corpus side from another one: no stage of it reads input")
+        return self.reads
 
     def renew_lock(self) -> None:
         """Before a commit: OutputInUseError when another run has taken the output over."""

@@ -1,0 +1,82 @@
+"""Where a run's corpus side comes from: input files, or another run (--corpus)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from jobs.command_line import CommandLine
+from pipeline.corpus import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
+from pipeline.errors import InputError
+from pipeline.fields import TEXT
+from pipeline.inputs import InputFile, match_inputs
+from pipeline.options import Options
+from pipeline.readers import Reader, open_reader, reader_identity
+from pipeline.run_directory import RunDirectory, make_identity
+from pipeline.storage import open_storage
+from pipeline.word_lists import WordListRef, word_list
+from transforms.context import Context
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a run is made from, looked at but not read yet."""
+
+    options: Options
+    identity: dict[str, Any]
+    files: Sequence[InputFile] = ()
+    """Of --input."""
+    reader: Reader | None = None
+    """How they become sentences."""
+    listed: WordListRef | None = None
+    """The words of --vocabulary."""
+    corpus: RunDirectory | None = None
+    """The run of --corpus, whose tokens are there already."""
+
+    @property
+    def items(self) -> str:
+        """What a token was: text or an item of a list; see `pipeline.fields`."""
+        if self.corpus:
+            return items_of(self.corpus)
+        return self.reader.items if self.reader else TEXT
+
+    def notes(self, run: RunDirectory) -> list[str]:
+        """What the user should know about how this fits the run."""
+        corpus = self.corpus
+        if corpus and stored_epochs(corpus) and corpus.keys["batches"] != run.keys["batches"]:
+            return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]
+        return []
+
+    def context(self, run: RunDirectory, lock_token: str) -> Context:
+        """What the stages are handed."""
+        return Context(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed)
+
+
+def read_input(command: CommandLine, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:
+    """Input files as the source; `names` are those of the options that the run knows, None stands for all."""
+    options = command.options
+    reader = open_reader(options, files)
+    listed = word_list(options.vocabulary, reader.items) if options.vocabulary else None
+    tokenizer = reader_identity(reader, options)
+    identity = make_identity(options, files, tokenizer, listed.digest if listed else "", names)
+    return Source(options, identity, files, reader, listed)
+
+
+def take_corpus(command: CommandLine) -> Source:
+    """The run of --corpus as the source.
+
+    Raises:
+      InputError: it cannot serve, or was made with other options than those given.
+    """
+    uri = command.corpus
+    corpus = open_corpus(uri)
+    if open_storage(command.output).root == corpus.storage.root:
+        raise InputError(f"--output={command.output} is the --corpus itself, which is only read: choose another")
+    options = with_options_of(uri, corpus, command.options, command.given)
+    return Source(options, taking_identity(corpus, options), corpus=corpus)
+
+
+def find_source(command: CommandLine) -> Source:
+    """The source that the command line names."""
+    return take_corpus(command) if command.corpus else read_input(command, match_inputs(command.inputs))

@@ -1,0 +1,56 @@
+"""The records of a run that takes its corpus side from another run.
+
+What the other run has made under the same stage keys counts as made. It is only
+read: what is made anew goes to the run's own output.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pipeline import input_digests
+from pipeline.errors import ArtifactError
+from pipeline.records import Record, Records, remedy
+from pipeline.stage_keys import CORPUS_STAGES
+
+TAKEN = (*CORPUS_STAGES, input_digests.STAGE)
+"""Stages whose records are looked for in the other run too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusRecords(Records):
+    """Own records first, then those of `corpus`, whose artefacts then say where they lie. Picklable."""
+
+    corpus: Records
+
+    def load(self, stage: str, name: str, key: str) -> Record | None:
+        found = super().load(stage, name, key)
+        if found is None and stage in TAKEN:
+            found = self.corpus.load(stage, name, key)
+            return self._placed(found) if found else None
+        return found
+
+    def valid(self, stage: str, name: str, key: str, check: str = "size") -> Record | None:
+        """As in Records; ArtifactError where an artefact of the other run is missing or differs."""
+        found = super().valid(stage, name, key, check)
+        if found is None and (record := self.load(stage, name, key)):
+            for artifact in record.artifacts:
+                if artifact.root and (damage := self.damage(artifact, check)):
+                    raise ArtifactError(f"{self.uri(artifact)} {damage}: {remedy(artifact, damage == 'is missing')}")
+        return found
+
+    def names(self, stage: str) -> list[str]:
+        others = self.corpus.names(stage) if stage in TAKEN else []
+        return sorted({*super().names(stage), *others})
+
+    def all(self, stage: str | None = None) -> list[Record]:
+        """Of a stage: those of both runs, each name and key once. Without one: this run's own."""
+        own = super().all(stage)
+        if stage not in TAKEN:
+            return own
+        there = {(record.name, record.key) for record in own}
+        return own + [self._placed(r) for r in self.corpus.all(stage) if (r.name, r.key) not in there]
+
+    def _placed(self, record: Record) -> Record:
+        root = self.corpus.storage.root
+        return dataclasses.replace(record, artifacts=tuple(dataclasses.replace(a, root=root) for a in record.artifacts))

@@ -1,0 +1,87 @@
+"""The corpus side of another run -> its vocabulary and token shards, by reference."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.pvalue import AsSingleton, PBegin
+
+from pipeline.errors import InputError
+from pipeline.tokens import STAGE as TOKENS
+from pipeline.tokens import TokenShard, stored_shard
+from transforms.context import Context
+from transforms.refs import VocabularyRef
+
+_TOGETHER = 256
+"""Names of records in one element."""
+
+
+@dataclasses.dataclass
+class ReadVocabulary(beam.PTransform):
+    """The start of a graph -> one VocabularyRef."""
+
+    context: Context
+
+    def expand(self, begin: PBegin) -> PCollection[VocabularyRef]:
+        return begin | "Corpus" >> beam.Create(["vocabulary"]) | "Refer" >> beam.Map(_vocabulary, self.context)
+
+
+@dataclasses.dataclass
+class ReadTokens(beam.PTransform):
+    """VocabularyRef -> TokenShard, one for each shard that the other run has made of its corpus.
+
+    One worker lists the names of the records, all of them read the records. Shards are
+    passed on once it is sure that all are there.
+    """
+
+    context: Context
+
+    def expand(self, vocabulary: PCollection[VocabularyRef]) -> PCollection[TokenShard]:
+        shards = (
+            vocabulary
+            | "ListRecords" >> beam.FlatMap(_names, self.context)
+            | "SpreadRecords" >> beam.Reshuffle()
+            | "ReadRecords" >> beam.FlatMap(_shards, self.context)
+        )
+        tokens = shards | "Sizes" >> beam.Map(_tokens) | "Sum" >> beam.CombineGlobally(sum)
+        whole = vocabulary | "CheckSum" >> beam.Map(_checked, AsSingleton(tokens))
+        return shards | "AfterCheck" >> beam.Map(_after, AsSingleton(whole))
+
+
+def _vocabulary(name: str, context: Context) -> VocabularyRef:
+    record = context.made(name, name)
+    if record is None:
+        raise InputError(f"the corpus of {context.records.storage.root} is gone: its {name} cannot be found")
+    return VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
+
+
+def _names(vocabulary: VocabularyRef, context: Context) -> Iterator[list[str]]:
+    names = context.records.names(TOKENS)
+    for start in range(0, len(names), _TOGETHER):
+        yield names[start : start + _TOGETHER]
+
+
+def _shards(names: list[str], context: Context) -> Iterator[TokenShard]:
+    for name in names:
+        shard = stored_shard(context.records, context.keys[TOKENS], name)
+        if shard:
+            yield shard
+
+
+def _tokens(shard: TokenShard) -> int:
+    return shard.tokens
+
+
+def _checked(vocabulary: VocabularyRef, tokens: int) -> bool:
+    if tokens != vocabulary.tokens:
+        root = vocabulary.artifact.root
+        raise InputError(
+            f"--corpus={root} is unfinished or damaged, it has {tokens:,} of {vocabulary.tokens:,} tokens: run the"
+            " command that filled it again, it goes on where it was"
+        )
+    return True
+
+
+def _after(shard: TokenShard, whole: bool) -> TokenShard:
+    return shard
