@@ -109,9 +109,10 @@ def print_result(context: Context, seconds: float, report: str = "") -> None:
 
 def print_left(run: RunDirectory) -> None:
     """Where to look for the result of a job that goes on without this process."""
-    uri = run.storage.uri
-    print(f"the job goes on without this command; its checkpoints will be in {uri('checkpoints')}")
-    print(f"digest, once it has ended: python -m jobs.verify --run={run.storage.root}")
+    made = "checkpoints" if run.has_model else "tokens"
+    print(f"the job goes on without this command; its {made} will be in {run.storage.uri(made)}")
+    once = "digest" if run.has_model else "check"
+    print(f"{once}, once it has ended: python -m jobs.verify --run={run.storage.root}")
 
 
 def _input_side(records: Records, ref: CheckpointRef) -> tuple[list[str], int, np.ndarray]:
