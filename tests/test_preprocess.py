@@ -442,6 +442,16 @@ def test_the_users_tokenizer_is_not_needed_again(text, tmp_path, monkeypatch):
     assert Run.open(str(tmp_path / "run")).identity["tokenizer"]["name"] == "words_of_mine:split"
 
 
+def test_phrases_are_those_of_the_corpus(text, tmp_path):
+    phrases = ["--phrases=1", "--phrase_threshold=1", "--phrase_discount=1"]
+    corpus = made(text, tmp_path / "corpus", *phrases)
+    outcome = from_corpus(corpus, tmp_path / "run")
+    assert outcome.digest == digest_of(text, tmp_path / "plain", "--block_bytes=12000", *phrases)
+    assert any("_" in word for word in Run.open(str(tmp_path / "run")).words())
+    refused = from_corpus(corpus, tmp_path / "other", "--phrases=2")
+    assert "--phrases is 2, the corpus has 1" in refused.error
+
+
 def test_integers_stay_integers(tmp_path):
     draw = random.Random(1)
     table = pa.table({"items": [[draw.randrange(9) for _ in range(6)] for _ in range(300)]})
