@@ -31,6 +31,13 @@ ROWS = 8192
 UNKNOWN = "[UNK]"
 _BREAKING = r"[\x00-\x20\x7f-\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 """White space and control characters: what one reader or another takes for the end of a word or line."""
+_PROJECTOR_CONFIG = b"""embeddings {
+  tensor_name: "words"
+  tensor_path: "vectors.tsv"
+  metadata_path: "metadata.tsv"
+}
+"""
+"""With it beside the tables, `tensorboard --logdir=FOLDER` opens them by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +136,9 @@ def _projector(what: Export, to: str) -> Written:
             _write_lines(metadata_file, pc.binary_join_element_wise(plain.of(words), count, "\t"))
         _publish(vectors_file, storage, "vectors.tsv")
         _publish(metadata_file, storage, "metadata.tsv")
-    return Written((storage.uri("vectors.tsv"), storage.uri("metadata.tsv")), plain.changed)
+    storage.put("projector_config.pbtxt", _PROJECTOR_CONFIG)
+    names = ("vectors.tsv", "metadata.tsv", "projector_config.pbtxt")
+    return Written(tuple(map(storage.uri, names)), plain.changed)
 
 
 def _safetensors(what: Export, to: str) -> Written:
@@ -184,7 +193,7 @@ FORMATS = {
     "word2vec": Format(_word2vec, "text of word2vec, for gensim, fastText and others"),
     "word2vec-binary": Format(_word2vec_binary, "the same in binary: smaller, exact, faster to load"),
     "npy": Format(_npy, "a NumPy array, and the words as a JSON list beside it (NAME.words.json)"),
-    "projector": Format(_projector, "a folder with vectors.tsv and metadata.tsv for TensorBoard's projector"),
+    "projector": Format(_projector, "a folder that TensorBoard's projector opens: vectors.tsv, metadata.tsv"),
     "safetensors": Format(_safetensors, "a folder that sentence-transformers loads as a static embedding"),
     "parquet": Format(_parquet, "word, count and vector, one row a word"),
 }

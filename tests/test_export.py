@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +81,9 @@ def test_projector_tables_have_a_row_a_word(trained, tmp_path):
     header, *lines = (tmp_path / "p" / "metadata.tsv").read_text("utf-8").splitlines()
     assert header == "word\tcount"
     assert lines == [f"{word}\t{len(ODD) - i}" for i, word in enumerate(ODD_WRITTEN[:8])]
+    config = (tmp_path / "p" / "projector_config.pbtxt").read_text()
+    named = re.findall(r'_path: "(.*)"', config)
+    assert sorted([*named, "projector_config.pbtxt"]) == sorted(path.name for path in (tmp_path / "p").iterdir())
 
 
 def test_safetensors_and_its_tokenizer(trained, last, tmp_path):
