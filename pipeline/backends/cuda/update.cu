@@ -83,6 +83,17 @@ __device__ __forceinline__ float4 sum_of_chunks(const int *level, int count, con
   return sum;
 }
 
+// A warp moves a damped row of the weights by its summed gradient, which it has just stored.
+__device__ __forceinline__ void move_damped(float *weights, const float *sum, float learning_rate, float tau, long long pairs) {
+  int lane = threadIdx.x % WARP;
+  __syncwarp();
+  float4 squares = zero4();  // of the sixteen lanes: each group of four threads does all of them
+  for (int q = 4 * (lane % 4); q < DIMS; q += 16) squares = fma4(load4(sum + q), load4(sum + q), squares);
+  float scale = damped_scale(learning_rate, tau, pairs, total(squares));
+  for (int column = 4 * lane; column < DIMS; column += 4 * WARP)
+    store4(weights + column, fma4(scale, load4(sum + column), load4(weights + column)));
+}
+
 // A warp a weight row: moves it by its summed gradient, once.
 KERNEL update_weights(const int *packed, const int *count, const int *key, const int *entry, const int *level,
                       float *gradient, float *w_in, float *w_out, float tau, int vocabulary) {
@@ -93,27 +104,17 @@ KERNEL update_weights(const int *packed, const int *count, const int *key, const
     for (unsigned todo = __ballot_sync(ALL, begins); todo; todo &= todo - 1) {
       int start = first + __ffs((int)todo) - 1, row = key[start];
       float *weights = row < vocabulary ? row_of(w_in, row) : row_of(w_out, row - vocabulary);
-      float *summed = row_of(gradient, start), scale = batch.learning_rate;
       long long pairs = pairs_of_row(batch, level, entry, n, start);
       bool damped = is_damped(pairs, tau);
-      if (damped) {
-#pragma unroll 1
-        for (int stripe = 0; stripe < STRIPES; stripe++) {
-          int column = 4 * (lane + WARP * stripe);
-          float4 sum = sum_of_chunks(level, n, gradient, start, column);
-          if (column < DIMS) store4(summed + column, sum);
-        }
-        __syncwarp();
-        float4 squares = zero4();  // of the sixteen lanes: all eight groups of four threads do the same
-        for (int q = 4 * (lane % 4); q < DIMS; q += 16) squares = fma4(load4(summed + q), load4(summed + q), squares);
-        scale = damped_scale(batch.learning_rate, tau, pairs, total(squares));
-      }
 #pragma unroll 1
       for (int stripe = 0; stripe < STRIPES; stripe++) {
         int column = 4 * (lane + WARP * stripe);
-        float4 sum = damped ? (column < DIMS ? load4(summed + column) : zero4()) : sum_of_chunks(level, n, gradient, start, column);
-        if (column < DIMS) store4(weights + column, fma4(scale, sum, load4(weights + column)));
+        float4 sum = sum_of_chunks(level, n, gradient, start, column);
+        float *moved = weights + column;
+        if (column < DIMS && damped) store4(row_of(gradient, start) + column, sum);
+        if (column < DIMS && !damped) store4(moved, fma4(batch.learning_rate, sum, load4(moved)));
       }
+      if (damped) move_damped(weights, row_of(gradient, start), batch.learning_rate, tau, pairs);
     }
   }
 }
