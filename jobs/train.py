@@ -19,12 +19,12 @@ from typing import Any
 from apache_beam.options.pipeline_options import StandardOptions, TestOptions
 
 from jobs import runners, summary
-from jobs.command_line import parser, read
+from jobs.command_line import LOCAL_RUNNER, parser, read
 from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import find_source
 from pipeline import progress
-from pipeline.errors import InputError
+from pipeline.backends.choice import gpu_for
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run
@@ -34,18 +34,12 @@ from pipeline.timings import add_timings
 _log = logging.getLogger(__name__)
 
 
-def check_device(device: str) -> str:
-    """Where training runs: the CPU, until there is a GPU backend."""
-    if device == "gpu":
-        raise InputError("--device=gpu: this version trains on CPUs only; use --device=auto or --device=cpu")
-    return "cpu"
-
-
 def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     command = read(arguments, parser("jobs.train", __doc__ or ""))
-    check_device(command.options.device)
     runner_options = beam_options(command.beam, command.options.thread_count)
+    if runner_options.view_as(StandardOptions).runner == LOCAL_RUNNER:  # elsewhere, workers have the GPU
+        gpu_for(command.options.device)
     source = find_source(command)
     if runner_options.view_as(TestOptions).dry_run:
         summary.print_plan(command, source, runner_options.view_as(StandardOptions).runner)

@@ -119,7 +119,8 @@ class Options:
     checkpoint_every: int | None = _option(
         None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True)
     keep_checkpoints: int = _option(3, "execution", "how many checkpoints to keep", low=1)
-    device: str = _option("auto", "execution", "where to train", choices=DEVICES)
+    device: str = _option("auto", "execution", "where to train; auto takes a GPU that answers. The bytes are the same",
+                          choices=DEVICES)
     threads: int | None = _option(None, "execution", "threads (default: the CPUs this process may use)",
                                   low=1, high=1024, optional=True)
     max_bad_lines: str = _option(

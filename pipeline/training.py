@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, StepLoss
-from pipeline.backends.cpu import CpuBackend
+from pipeline.backends.choice import open_backend
 from pipeline.batches import BatchShard, Sampling
 from pipeline.checkpoints import (
     CheckpointRef,
@@ -110,9 +110,9 @@ class Trainer:
         forget_points_after(self.records, self.key, step)
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
-        backend = CpuBackend(
-            w_in, w_out, model=options.model, tau=float(schedule.tau), zero_hits=options.negative_policy != "any",
-            threads=threads,
+        backend = open_backend(
+            options.device, w_in, w_out, model=options.model, tau=float(schedule.tau),
+            zero_hits=options.negative_policy != "any", negatives=options.negatives, threads=threads, say=self.warn,
         )  # fmt: skip
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.records) if options.holdout else None

@@ -44,7 +44,6 @@ def files_of(folder: pathlib.Path) -> list[str]:
         (["more.txt"], ["'more.txt' belongs to no option", "quote the pattern", "put = between"]),
         (["--vector_size", "100"], ["--vector_size is no option: it is called --dims here"]),
         (["-sample=0"], ["it is called --subsample here"]),
-        (["--device=gpu"], ["--device=gpu"]),
         (["--runner=NoSuchRunner"], ["--runner=NoSuchRunner"]),
         (["--direct_num_workers=x"], ["--direct_num_workers"]),
         (["--tokenizer=nowhere:function"], ["--tokenizer=nowhere:function", "nowhere"]),

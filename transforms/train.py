@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import AsSingleton
 
 from pipeline import interruption, progress
@@ -15,6 +16,9 @@ from pipeline.training import Progress, Trainer
 from pipeline.vocabulary import Vocabulary
 from transforms.context import NAMESPACE, Context, counter
 from transforms.refs import VocabularyRef
+
+ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+"""What runners that have workers with a GPU (Dataflow) are asked for with --device=gpu; others pass over it."""
 
 
 @dataclasses.dataclass
@@ -30,12 +34,20 @@ class Train(beam.PTransform):
     provenance: dict
 
     def expand(self, shards: PCollection[BatchShard]) -> PCollection[CheckpointRef]:
+        train = beam.ParDo(TrainModel(self.context, self.provenance), AsSingleton(self.vocabulary))
+        if self.context.options.device == "gpu" and not _names_accelerator(shards.pipeline.options):
+            train = train.with_resource_hints(accelerator=ACCELERATOR)
         return (
             shards
             | "ToReplica" >> beam.Map(_to_replica)
             | "GatherShards" >> beam.GroupByKey()
-            | "TrainModel" >> beam.ParDo(TrainModel(self.context, self.provenance), AsSingleton(self.vocabulary))
+            | "TrainModel" >> train
         )
+
+
+def _names_accelerator(options: PipelineOptions) -> bool:
+    """The user says by --resource_hints which accelerator workers have."""
+    return any(hint.startswith("accelerator=") for hint in options.view_as(StandardOptions).resource_hints or ())
 
 
 def _to_replica(shard: BatchShard) -> tuple[int, BatchShard]:

@@ -67,7 +67,10 @@ class Device:
         cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
         cupy.cuda = types.SimpleNamespace(
             Stream=lambda non_blocking: Stream(self), Event=lambda disable_timing: Event(self),
-            Device=lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 2}),
+            Device=lambda: types.SimpleNamespace(
+                id=0, attributes={"MultiProcessorCount": 2}, compute_capability="86", synchronize=self.synchronize
+            ),
+            nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
             runtime=types.SimpleNamespace(
                 memGetInfo=lambda: (self.memory - self.allocated, self.memory), getDeviceCount=lambda: 1,
                 driverGetVersion=lambda: 12080,
@@ -101,6 +104,10 @@ class Device:
         elif self.policy == "random":
             for _ in range(self.random.randrange(8)):
                 self.random.choice(self.streams).advance()
+
+    def synchronize(self) -> None:
+        for stream in self.streams:
+            stream.synchronize()
 
     def check_fences(self) -> None:
         for array in self.live:
@@ -210,14 +217,9 @@ class DeviceArray:
 
     def set(self, array: np.ndarray, stream: Stream | None = None) -> None:
         self._check(array)
-        target, work = self.memory, lambda: np.copyto(target, array)
-        if stream is None:
-            now = self.device.current[-1]
-            self.device.put(now, work)
-            now.synchronize()
-        else:
-            assert self.device.is_pinned(array), "a copy from memory that is not pinned is not asynchronous"
-            self.device.put(stream, work)
+        assert stream is None or self.device.is_pinned(array), "a copy from memory that is not pinned is synchronous"
+        target = self.memory
+        self.device.put(stream or self.device.current[-1], lambda: np.copyto(target, array))
 
     def get(self, stream: Stream | None = None, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
         self._check(out)

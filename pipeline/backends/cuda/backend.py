@@ -89,7 +89,9 @@ class CudaBackend:
         loaded = self._cupy.empty((self._vocabulary, self._width), "float32")
         for begin in range(0, self._vocabulary, _ROWS_AT_A_TIME):
             part = weights[begin : begin + _ROWS_AT_A_TIME]
-            loaded[begin : begin + len(part)].set(padded(part))
+            with self._plan_stream as stream:
+                loaded[begin : begin + len(part)].set(padded(part))
+                stream.synchronize()
         return loaded
 
     def _check_memory(self, needed: int, what: str) -> None:

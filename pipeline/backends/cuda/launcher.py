@@ -12,6 +12,7 @@ the types in `SCALARS` or pointers to them; a pointer that is only read is `cons
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,16 @@ def options(constants: Mapping[str, int]) -> tuple[str, ...]:
     return (*OPTIONS, *(f"-D{name}={value}" for name, value in constants.items()))
 
 
+@functools.lru_cache(maxsize=32)
+def _compiled(cupy: Any, names: tuple[str, ...], constants: tuple[tuple[str, int], ...]) -> tuple[dict, dict]:
+    """Signatures and functions; a process compiles each shape once, and CuPy keeps the machine code on disk."""
+    code = read_sources(names)
+    found = signatures(code)
+    module = cupy.RawModule(code=code, backend="nvrtc", options=options({"THREADS": THREADS, **dict(constants)}))
+    module.compile()  # or an error would come with the first launch
+    return found, {name: module.get_function(name) for name in found}
+
+
 class Launcher:
     """The kernels of some source files, compiled for one set of constants."""
 
@@ -78,11 +89,7 @@ class Launcher:
           names: of source files, as from `sources`.
           constants: what the files want to have defined; THREADS is given.
         """
-        code = read_sources(names)
-        self.signatures = signatures(code)
-        module = cupy.RawModule(code=code, backend="nvrtc", options=options({"THREADS": THREADS, **constants}))
-        module.compile()  # or an error would come with the first launch
-        self._functions = {name: module.get_function(name) for name in self.signatures}
+        self.signatures, self._functions = _compiled(cupy, tuple(names), tuple(constants.items()))
 
     def __call__(self, name: str, grid: int, block: int, *arguments: Any) -> None:
         """Launch a kernel on the current stream: `grid` blocks of `block` threads.

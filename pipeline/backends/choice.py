@@ -1,0 +1,94 @@
+"""Which backend trains: the GPU's where there is one that gives the right bits, else the CPU's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pipeline.backends import Backend, Batch
+from pipeline.backends.cpu import CpuBackend
+from pipeline.backends.cuda.backend import CudaBackend
+from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
+from pipeline.errors import InputError
+
+_NEEDED = (
+    "needed are an NVIDIA GPU of compute capability 7.0 or later, its driver (525 or later for CUDA 12, 580 or later"
+    " for CUDA 13) and CuPy: pip install 'beam2vec[gpu]' (CUDA 12) or 'beam2vec[gpu-cuda13]'. --device=cpu gives the"
+    " same bytes"
+)
+
+
+def gpu_for(device: str) -> Gpu | None:
+    """The GPU to train on, if --device wants one and there is one.
+
+    Raises:
+      InputError: --device=gpu, and there is none.
+    """
+    if device == "cpu":
+        return None
+    try:
+        return find_gpu()
+    except NoGpuError as error:
+        if device == "gpu":
+            raise InputError(f"--device=gpu: {error}; {_NEEDED}") from error
+        return None
+
+
+def open_backend(
+    device: str, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, negatives: int,
+    threads: int, say: Callable[[str], None],
+) -> Backend:
+    """The backend of a run.
+
+    A GPU has to compute a small step as the CPU does before it is trusted. With --device=auto
+    one that cannot, or has no room for the vectors, is left alone, and the user is told.
+
+    Raises:
+      InputError: --device=gpu, and it cannot be.
+    """
+    settings: dict[str, Any] = {"model": model, "tau": tau, "zero_hits": zero_hits}
+
+    def on_cpu() -> Backend:
+        return CpuBackend(w_in, w_out, threads=threads, **settings)
+
+    gpu = gpu_for(device)
+    if gpu is None:
+        return on_cpu()
+    try:
+        check_bits(gpu, w_in.shape[1], negatives, settings)
+        backend = CudaBackend(w_in, w_out, **settings)
+    except InputError as error:
+        if device == "gpu":
+            raise
+        say(f"training on the CPU: {error}")
+        return on_cpu()
+    say(f"training on {gpu}")
+    return backend
+
+
+def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) -> None:
+    """Train two small steps on both; InputError unless the GPU gives the CPU's bits."""
+    rng = np.random.default_rng(0)
+    vocabulary, rows = 50, 150
+    offset = np.append(0, np.cumsum(rng.integers(1, 8, rows))).astype(np.int32)
+
+    def draw(*shape: int) -> np.ndarray:
+        return np.floor(rng.random(shape) ** 3 * vocabulary).astype(np.int32)
+
+    batch = Batch(draw(rows), offset, draw(int(offset[-1])), draw(rows, negatives))
+    weights = [rng.random((vocabulary, dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
+    settings = settings | {"tau": 30.0}  # some rows are damped and some are not
+    bounds, rates = np.array([0, 100, rows]), np.array([0.05, 0.04], np.float32)
+    results = []
+    try:
+        for backend in (CpuBackend(*weights, **settings), CudaBackend(*weights, **settings)):
+            loss = backend.train(batch, bounds, rates)
+            results.append(([w.tobytes() for w in backend.weights()], loss.total.tolist()))
+    except InputError:
+        raise
+    except Exception as error:  # of the driver, or of the compiler
+        raise InputError(f"{gpu} failed on a first training step ({type(error).__name__}: {error})") from error
+    if results[0] != results[1]:
+        raise InputError(f"{gpu} does not compute a training step as the CPU does: do not train on it")

@@ -1,0 +1,68 @@
+"""Is there a GPU that can train? What it is called, or what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+OLDEST = 70
+"""Compute capability 7.0: threads of a warp that can be matched by value."""
+
+
+class NoGpuError(Exception):
+    """There is no GPU to train on; the message says what was looked for and not found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """The device that CuPy uses."""
+
+    name: str
+    memory: int
+    """bytes"""
+    driver: str
+    """the newest CUDA that it knows"""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.memory / 2**30:.1f} GiB, driver for CUDA {self.driver})"
+
+
+def find_gpu() -> Gpu:
+    """The GPU, once it has done something.
+
+    Raises:
+      NoGpuError: CuPy, the compiler or the driver is missing, or there is no device, or it does not answer.
+    """
+    try:
+        import cupy
+    except Exception as error:  # whatever a broken installation raises
+        raise NoGpuError(f"CuPy cannot be imported ({_said(error)})") from error
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:
+        raise NoGpuError(f"NVRTC, the compiler that CuPy uses, is not found ({_said(error)})") from error
+    runtime = cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except Exception as error:
+        raise NoGpuError(f"no NVIDIA driver answers ({_said(error)})") from error
+    if not count:
+        raise NoGpuError("the driver shows no device: is CUDA_VISIBLE_DEVICES set?")
+    try:
+        device = cupy.cuda.Device()
+        properties = runtime.getDeviceProperties(device.id)
+        capability = int(device.compute_capability)
+        cupy.empty(1, "int32")
+        device.synchronize()
+        driver = runtime.driverGetVersion()
+    except Exception as error:
+        raise NoGpuError(f"the device does not answer ({_said(error)})") from error
+    name = properties["name"].decode()
+    if capability < OLDEST:
+        raise NoGpuError(f"{name} has compute capability {capability / 10}, {OLDEST / 10} or later is needed")
+    return Gpu(name, properties["totalGlobalMem"], f"{driver // 1000}.{driver % 1000 // 10}")
+
+
+def _said(error: Exception) -> str:
+    """The error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
