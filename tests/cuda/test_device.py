@@ -18,8 +18,10 @@ from test_training import train as train_model
 from pipeline.backends import Batch, choice
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
+from pipeline.batches import BatchShard
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.options import Options
+from transforms.refs import VocabularyRef
 from transforms.train import Train
 
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
@@ -163,8 +165,8 @@ def test_train_asks_for_a_worker_with_a_gpu():
     def accelerators(device, *arguments):
         pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
         context = types.SimpleNamespace(options=Options.checked({"device": device}))
-        vocabulary = pipeline | "Vocabulary" >> beam.Create([None])
-        pipeline | "Shards" >> beam.Create([]) | Train(context, vocabulary, {})
+        vocabulary = pipeline | "Vocabulary" >> beam.Create([]).with_output_types(VocabularyRef)
+        pipeline | "Shards" >> beam.Create([]).with_output_types(BatchShard) | Train(context, vocabulary, {})
         environments = pipeline.to_runner_api().components.environments.values()
         return [hint.decode() for e in environments for urn, hint in e.resource_hints.items() if "accelerator" in urn]
 
