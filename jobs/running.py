@@ -32,6 +32,7 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_news)
     memory.return_early()
+    progress.take_terminal()
     add_storage(_beam_storage)
     _received.clear()
     interruption.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -30,6 +30,8 @@ POLICIES = {"any": kernels.ANY, "exclude_target": kernels.EXCLUDE_TARGET, "disti
 PIECE_POSITIONS = 1 << 16
 """Positions in a record batch, unless one sentence has more."""
 _STORED = re.compile(r"epoch=(\d+)-shard-(\d+)")
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 16 << 20
+"""Of a row group of stored batches: what a reader gets at once, and what it can skip."""
 _PIECE_CONTEXTS = 1 << 23
 """Room for contexts in a record batch: wide windows make smaller ones."""
 
@@ -241,19 +243,39 @@ def stored_batches(records: Records, key: str, shard: int, epochs: int = MAX_EPO
     return tuple(found)
 
 
-def write_batches(batches: Iterator[pa.RecordBatch], negatives: int) -> pa.Buffer:
-    """Parquet of a shard's batches of one epoch: a row group a record batch."""
+def write_batches(batches: Iterable[pa.RecordBatch], negatives: int) -> pa.Buffer:
+    """Parquet of a shard's batches of one epoch, in row groups of `row_groups`.
+
+    Statistics of `position` let readers pass over what they do not want.
+    """
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        sink, schema(negatives), compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
-    ) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+        sink, schema(negatives), compression="zstd", compression_level=1, use_dictionary=False,
+        write_statistics=["position"],
+    ) as writer:  # fmt: skip
+        for group in row_groups(batches):
+            writer.write_table(pa.Table.from_batches(group), row_group_size=sum(map(len, group)))
     return sink.getvalue()
 
 
+def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Consecutive batches put together up to GROUP_ROWS rows or GROUP_BYTES bytes, at least one each.
+
+    Neither is passed by more than one batch, however few rows subsampling leaves, or however many
+    contexts a row has.
+    """
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(map(len, group)) >= GROUP_ROWS or sum(one.nbytes for one in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
 def read_batches(data: bytes | pa.Buffer) -> Iterator[pa.RecordBatch]:
-    """The record batches that `write_batches` wrote, row group by row group."""
+    """The rows that `write_batches` wrote, row group by row group."""
     file = pq.ParquetFile(pa.BufferReader(data))
     for group in range(file.num_row_groups):
         yield from file.read_row_group(group).combine_chunks().to_batches()

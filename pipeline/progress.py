@@ -1,4 +1,4 @@
-"""Progress of the stages that this process works on: bars on a terminal, a line now and then elsewhere."""
+"""Progress of the stages that this process works on: bars on a command's terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tqdm import tqdm
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 _guard = threading.Lock()
+_owns_terminal = False
+_line_prefix = ""
 _stages: dict[str, Stage] = {}
 
 
@@ -24,7 +26,7 @@ class Stage:
         self._said = self.ended = self._began
         self._lock = threading.Lock()
         self._bar = None
-        if sys.stderr.isatty():
+        if _owns_terminal and sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, desc=f"{name:14s}", unit=unit, unit_scale=True, leave=True, dynamic_ncols=True,
                 smoothing=0.05,
@@ -57,7 +59,23 @@ class Stage:
             parts[0] += f" of {scaled(self._total)}{self._unit}"
             parts.append(f"{left:,.0f} s left")
         parts.insert(1, f"{scaled(rate)}{self._unit}/s")
-        return ", ".join([*parts, note] if note else parts)
+        return _line_prefix + ", ".join([*parts, note] if note else parts)
+
+
+def take_terminal() -> None:
+    """This process is the command itself: it may draw bars. Its workers inherit the terminal, and may not."""
+    global _owns_terminal
+    _owns_terminal = True
+
+
+def owns_terminal() -> bool:
+    return _owns_terminal
+
+
+def name_lines(name: str) -> None:
+    """Lines of this process begin with a name."""
+    global _line_prefix
+    _line_prefix = f"{name}: "
 
 
 def stage(name: str, total: int | None, unit: str) -> Stage:

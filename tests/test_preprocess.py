@@ -18,6 +18,7 @@ from crashing import Moment, kill, run_until
 from test_storage import use
 
 from pipeline import Run
+from pipeline.batches import read_batches, schema, write_batches
 from pipeline.lock import Lock
 from pipeline.records import canonical_json, sealed_json
 from pipeline.run_directory import open_run
@@ -144,6 +145,37 @@ def test_other_readers_find_the_same_rows(stored):
     assert [list(map(plain, row)) for row in found] == [list(map(plain, row.values())) for row in ours]
     ((largest,),) = duckdb.sql(f"SELECT max(target) FROM '{stored}/batches/*/*.parquet'").fetchall()
     assert largest < pq.read_table(f"{stored}/vocabulary/vocabulary.parquet").num_rows
+
+
+@pytest.mark.parametrize(
+    ("contexts", "rows", "groups"),
+    [(2, 30_000, [90_000, 90_000, 20_000]), (40, 30_000, [90_000, 90_000, 20_000]), (1000, 4096, [8192, 8192, 3616])],
+)
+def test_row_groups_are_of_a_size_that_readers_like(contexts, rows, groups):
+    total = sum(groups)
+    batches = [batch_of(begin, min(total, begin + rows), contexts) for begin in range(0, total, rows)]
+    data = write_batches(batches, 5)
+    file = pq.ParquetFile(pa.BufferReader(data))
+    found = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
+    assert [group.num_rows for group in found] == groups
+    position = file.schema_arrow.get_field_index("position")
+    limits = [group.column(position).statistics for group in found]
+    assert [(limit.min, limit.max) for limit in limits][:2] == [(0, groups[0] - 1), (groups[0], sum(groups[:2]) - 1)]
+    assert pa.Table.from_batches(read_batches(data)).equals(pa.Table.from_batches(batches))
+
+
+def batch_of(begin: int, end: int, contexts: int) -> pa.RecordBatch:
+    fields, rows = schema(5), end - begin
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * contexts)
+    values = pa.array(np.zeros(rows * contexts, np.int32))
+    negatives = pa.array(np.zeros(rows * 5, np.int32))
+    columns = [
+        pa.array(np.arange(begin, end)),
+        pa.ListArray.from_arrays(offsets, values, type=fields.field("context").type),
+        pa.array(np.zeros(rows, np.int32)),
+        pa.FixedSizeListArray.from_arrays(negatives, type=fields.field("negatives").type),
+    ]
+    return pa.record_batch(columns, schema=fields)
 
 
 def plain(value: object) -> object:

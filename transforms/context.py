@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from apache_beam.metrics import Metrics
 
+from pipeline import worker
 from pipeline.lock import Lock
 from pipeline.options import Options
 from pipeline.readers import Reader
@@ -34,6 +36,11 @@ class Context:
         if self.reads is None:
             raise ValueError("this run takes its corpus side from another one: no stage of it reads input")
         return self.reads
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A context that arrives in a process brings work: the process is set up for it."""
+        self.__dict__.update(state)
+        worker.set_up()
 
     def renew_lock(self) -> None:
         """Before a commit: OutputInUseError when another run has taken the output over."""
