@@ -12,14 +12,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from jobs.arguments import Parser
 from jobs.running import run_command
 from pipeline.run_directory import open_run
 from pipeline.verify import verify_run
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser("jobs.verify", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = Parser(
+        "jobs.verify", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train")
     parser.add_argument("--input", action="store_true", help="read the input files again too")
     options = parser.parse_args(list(arguments))

@@ -213,6 +213,9 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder):
             sections = [heading.text for heading in opened.find_elements("css selector", "h2")]
             assert {"Training", "Map of the most frequent words", "Nearest words", "What was run"} <= set(sections)
             assert ("Same or not" in sections) == (page is both)
+            if page is both:
+                differ = "Options that differ: dims (12, 8); window (3, 2); batches (stream, stored)."
+                assert differ in opened.find_element("css selector", "main").text
             maps = 2 if page is both else 1
             assert shown(opened) == (0, [])
             for word in (alone, ODD_WORD):

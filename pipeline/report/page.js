@@ -28,6 +28,7 @@ const short = (value) => {
   if (size && size < 1e-3) return value.toExponential(1).replace(".0e", "e").replace("e-", "e−");
   return String(+value.toPrecision(4));
 };
+const shown = (value) => (value === null || value === undefined || value === "" ? "not set" : String(value));
 const percent = (value) => (value === null ? "–" : (100 * value).toFixed(1) + " %");
 const seconds = (value) => (value >= 120 ? (value / 60).toFixed(1) + " min" : value.toFixed(1) + " s");
 function section(title, ...children) {
@@ -296,9 +297,11 @@ page.append(each((run) => {
 if (comparison) {
   const c = comparison, n = c.neighborhoods;
   const listed = (rows) => rows.map(([word, value]) => `${word} ${value}`).join(", ");
+  const options = c.config.map(([name, ...values]) => `${name} (${values.map(shown).join(", ")})`).join("; ");
   section("Same or not",
     el("p", {}, "Digests: ", el("b", { class: c.same_digest ? "good" : "bad" }, c.same_digest ? "agree, the models are the same to the bit" : "differ"),
       ". Input: ", el("b", {}, c.same_input ? "the same" : "differs"), "."),
+    el("p", {}, "Options that differ: ", el("b", {}, options || "none"), "."),
     n ? el("p", {}, `Neighbourhoods of ${whole(n.words)} shared frequent words: rank correlation ${n.correlation} on average (quartiles ${n.quartiles.join(", ")}); `,
       `${percent(n.overlap)} of the ten nearest words are nearest in both.`) : el("p", { class: "soft" }, "Too few shared words to compare neighbourhoods."),
     n ? el("p", { class: "soft" }, "Least alike: ", listed(n.least), ". Most alike: ", listed(n.most), ".") : null);
@@ -375,8 +378,7 @@ section("Lines that could not be read", each((run) => {
     table(["file", "byte", "why", "begins with"], d.rows.map((row) => [row.uri, whole(row.offset), row.reason, el("span", { class: "mono" }, row.sample)]), [1]));
 }));
 {
-  const shown = (value) => (value === null || value === undefined || value === "" ? "not set" : String(value));
-  const rowsOf = (part) => [...new Set(runs.flatMap((run) => Object.keys(run[part])))].map((name) => [name, ...runs.map((run) => shown(run[part][name]))]);
+  const rowsOf = (part) => [...new Set(runs.flatMap((run) => Object.keys(run[part])))].map((name) => [name, ...runs.map((run) => (part === "versions" ? run[part][name] || "not installed" : shown(run[part][name])))]);
   const head = (first) => [first, ...(two ? names : ["value"])];
   const differs = (row) => two && row[1] !== row[2];
   section("What was run",
