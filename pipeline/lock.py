@@ -19,8 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from pipeline.errors import OutputInUseError
-from pipeline.storage import Storage
+from pipeline.errors import InputError, OutputInUseError
+from pipeline.storage import NO_CONDITIONAL_CREATE, Storage
 
 PATH = "lock.json"
 LIFETIME = 600.0
@@ -164,6 +164,7 @@ class Lock:
         me = os.getpid()
         mine = _Holder(self.token, _host(), me, _process(me), now, now + self.lifetime).to_json()
         if self.storage.create(self.path, mine):
+            self._check_excludes(mine)
             return True
         data = self.storage.find(self.path)
         if data is None:  # released since
@@ -179,6 +180,12 @@ class Lock:
             return False
         _log.warning("took over the output from process %d on %s, which is gone", holder.pid, holder.host)
         return True
+
+    def _check_excludes(self, mine: bytes) -> None:
+        """Some stores take a conditional create and ignore the condition: they would give the lock to everyone."""
+        if self.storage.create(self.path, mine):
+            self.storage.delete(self.path)
+            raise InputError(f"{self.storage.uri(self.path)}: {NO_CONDITIONAL_CREATE}")
 
     @staticmethod
     def _is_me(holder: _Holder) -> bool:

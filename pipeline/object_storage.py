@@ -10,6 +10,7 @@ import functools
 import io
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -17,7 +18,7 @@ import obstore.exceptions
 import obstore.store
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.storage import Data, ObjectInfo, Storage, checked_path
+from pipeline.storage import NO_CONDITIONAL_CREATE, Data, ObjectInfo, Storage, checked_path
 
 _READ_AHEAD = 8 << 20
 _REFUSED = (
@@ -44,37 +45,53 @@ _NO_CREDENTIALS = (
     "/latest/api/token", "/latest/meta-data", "169.254.", "metadata.google.internal", "/metadata/identity",
 )  # fmt: skip
 """In messages: half a key, or the places that clouds keep for their own machines, which are asked without any."""
+_CONFLICT_WAITS = (0.05, 0.1, 0.2, 0.5)
+"""Seconds between attempts where a store says that another write is under way, which obstore takes for final."""
+_NOT_VALID = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "XAdminUserNotFound")
 _PATIENCE = datetime.timedelta(seconds=10)
+_RETRIES: Any = {
+    "max_retries": 40,
+    "retry_timeout": datetime.timedelta(minutes=3),
+    "backoff": {
+        "init_backoff": datetime.timedelta(seconds=0.2), "max_backoff": datetime.timedelta(seconds=15), "base": 3
+    },
+}
+"""A store that is away for two minutes ends no run. (With obstore's own growth of waits, ten retries are over in two
+seconds.) Lost connections, server errors and slow answers are tried again; refusals are not."""
+_FEW_RETRIES: Any = {"max_retries": 4, "retry_timeout": _PATIENCE / 2}
+"""For what a store may not know at all, and answers by a server error."""
 
 _stores: dict[str, Any] = {}
 _stores_lock = threading.Lock()
 
 
-def _open_store(bucket: str) -> Any:
-    """The client of a bucket, one a process: connections and credentials are shared by all storages.
+def _open_store(bucket: str, conditional: bool = False) -> Any:
+    """A client of a bucket, one a process: connections and credentials are shared by all storages.
 
     Only the bucket goes through a url parser, so that keys may hold %, # and ?.
     """
+    in_memory = bucket.startswith("memory://")
+    name = f"{bucket} for conditional writes" if conditional and not in_memory else bucket
     with _stores_lock:
-        if bucket not in _stores:
+        if name not in _stores:
             try:
-                if bucket.startswith("memory://"):
-                    _stores[bucket] = obstore.store.MemoryStore()
+                if in_memory:
+                    _stores[name] = obstore.store.MemoryStore()
                 else:
-                    store = obstore.store.from_url(bucket)
+                    store = obstore.store.from_url(bucket, retry_config=_FEW_RETRIES if conditional else _RETRIES)
                     _check(bucket)
-                    _stores[bucket] = store
+                    _stores[name] = store
             except PipelineError:
                 raise
             except Exception as error:
                 raise _explained(bucket, error) or InputError(f"{bucket}: {_first_line(error)}") from error
-        return _stores[bucket]
+        return _stores[name]
 
 
 def _check(bucket: str) -> None:
     """Asks the bucket for something once, with little patience: what is wrong with name, address or credentials
     is told in seconds, where the client proper goes on trying for minutes."""
-    store = obstore.store.from_url(bucket, retry_config={"max_retries": 2, "retry_timeout": _PATIENCE / 2})
+    store = obstore.store.from_url(bucket, retry_config=_FEW_RETRIES)
     found: list[PipelineError | None] = []
 
     def ask() -> None:
@@ -100,7 +117,7 @@ def _explained(bucket: str, error: BaseException) -> PipelineError | None:
         return InputError(f"{bucket}: there is no such bucket")
     if any(sign in text for sign in _NO_CREDENTIALS):
         return InputError(f"{bucket}: there are no credentials; {_advice(bucket, 'credentials')}")
-    if any(code in text for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")):
+    if any(code in text for code in _NOT_VALID):
         return InputError(f"{bucket}: the credentials are not valid; {_advice(bucket, 'credentials')}")
     if "incorrectly configured region" in text or "AuthorizationHeaderMalformed" in text:
         return InputError(f"{bucket}: it lies in another region; set AWS_REGION")
@@ -118,7 +135,7 @@ def _advice(bucket: str, about: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ObjectStorage(Storage):
-    """A prefix of a bucket, through obstore, which retries what a network loses (10 times, 3 minutes)."""
+    """A prefix of a bucket, through obstore, which tries again what a network loses (for 3 minutes)."""
 
     root: str
 
@@ -132,6 +149,11 @@ class ObjectStorage(Storage):
     @property
     def _store(self) -> Any:
         return _open_store(self._place[0])
+
+    @property
+    def _conditional_store(self) -> Any:
+        """The client for conditional writes, which a store may not know."""
+        return _open_store(self._place[0], conditional=True)
 
     def _key(self, path: str) -> str:
         return self._place[1] + checked_path(path)
@@ -184,14 +206,26 @@ class ObjectStorage(Storage):
 
     def put(self, path: str, data: Data) -> None:
         with self._errors(path):
+            for wait in _CONFLICT_WAITS:
+                try:
+                    self._store.put(self._key(path), _bytes(data))
+                    return
+                except obstore.exceptions.BaseError as error:
+                    if "409 Conflict" not in str(error):
+                        raise
+                time.sleep(wait)
             self._store.put(self._key(path), _bytes(data))
 
     def create(self, path: str, data: Data) -> bool:
         with self._errors(path):
             try:
-                self._store.put(self._key(path), _bytes(data), mode="create")
+                self._conditional_store.put(self._key(path), _bytes(data), mode="create")
             except (FileExistsError, obstore.exceptions.AlreadyExistsError):
                 return False
+            except (NotImplementedError, obstore.exceptions.BaseError) as error:
+                if _is_unknown_to_store(error):
+                    raise InputError(f"{self.uri(path)}: {NO_CONDITIONAL_CREATE}") from error
+                raise
         return True
 
     def swap(self, path: str, old: bytes, new: Data) -> bool:
@@ -201,10 +235,12 @@ class ObjectStorage(Storage):
         mode = {name: found[1][name] for name in ("e_tag", "version") if found[1].get(name)}
         with self._errors(path):
             try:
-                self._store.put(self._key(path), _bytes(new), mode=mode)
+                self._conditional_store.put(self._key(path), _bytes(new), mode=mode)
             except (obstore.exceptions.PreconditionError, FileNotFoundError):
                 return False
-            except (NotImplementedError, obstore.exceptions.NotSupportedError):
+            except (NotImplementedError, obstore.exceptions.BaseError) as error:
+                if not _is_unknown_to_store(error):
+                    raise
                 # A store without conditional replacement: the moment since _find stays open.
                 self._store.put(self._key(path), _bytes(new))
         return True
@@ -227,6 +263,13 @@ class ObjectStorage(Storage):
                 raise ArtifactError(f"{self.uri(path)} does not exist") from error
             kind = InputError if isinstance(error, _REFUSED) else ArtifactError
             raise kind(f"{self.uri(path)}: {_first_line(error)}") from error
+
+
+def _is_unknown_to_store(error: BaseException) -> bool:
+    """Whether the store does not know what it was asked for (S3 says so by status 501)."""
+    return isinstance(error, (NotImplementedError, obstore.exceptions.NotSupportedError)) or (
+        "501 Not Implemented" in str(error) or "<Code>NotImplemented</Code>" in str(error)
+    )
 
 
 def _bytes(data: Data) -> Data:

@@ -20,6 +20,10 @@ from typing import BinaryIO
 from pipeline.errors import ArtifactError, InputError
 
 OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
+NO_CONDITIONAL_CREATE = (
+    "this store has no conditional create (PUT with If-None-Match), without which two runs could write into one output"
+    " at once: use one that has, as Amazon S3, Google Cloud Storage and Azure do, or a folder"
+)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import socket
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -20,6 +22,10 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16  # head and body in one packet, else each answer waits 40 ms
     objects: dict[str, bytes]
     guard: threading.Lock
+    trouble: Iterator[str]
+    """For each request what befalls it: "" nothing, "503" too much to do, "drop" its connection is lost."""
+    conditions: str
+    """What conditional writes meet: "kept", "ignored" or "refused\""""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -38,6 +44,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
 
     def _key(self) -> str | None:
+        with self.guard:
+            trouble = next(self.trouble)
+        if trouble == "503":
+            self._error(503, "SlowDown")
+            return None
+        if trouble == "drop":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return None
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         bucket, _, key = path[1:].partition("/")
         if bucket != BUCKET:
@@ -95,11 +110,16 @@ class _Handler(BaseHTTPRequestHandler):
         key = self._key()
         if key is None:
             return
+        asked = "If-Match" in self.headers or "If-None-Match" in self.headers
+        if asked and self.conditions == "refused":
+            self._error(501, "NotImplemented")
+            return
         with self.guard:
             old = self.objects.get(key)
             tag = self.headers.get("If-Match")
-            if (self.headers.get("If-None-Match") == "*" and old is not None) or (
-                tag and (old is None or tag != self._tag(old))
+            if self.conditions == "kept" and (
+                (self.headers.get("If-None-Match") == "*" and old is not None)
+                or (tag and (old is None or tag != self._tag(old)))
             ):
                 self._error(412, "PreconditionFailed")
                 return
@@ -125,9 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[dict[str, str]]:
-    """Runs the server; gives the environment variables that lead s3:// to it."""
-    handler = type("Handler", (_Handler,), {"objects": {}, "guard": threading.Lock()})
+def serve(trouble: Iterable[str] = ("",), conditions: str = "kept") -> Iterator[dict[str, str]]:
+    """Runs the server; gives the environment variables that lead s3:// to it. `trouble` goes round."""
+    members = {
+        "objects": {}, "guard": threading.Lock(), "trouble": itertools.cycle(trouble), "conditions": conditions
+    }
+    handler = type("Handler", (_Handler,), members)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -61,13 +61,13 @@ class Cluster:
     def address(self) -> str:
         return f"{self.jobmanager}:{self.rest_port}"
 
-    def options(self, workers: str = "PROCESS") -> list[str]:
-        """The options of jobs.train that run it here."""
+    def options(self, worker: Path = _HERE / "worker.sh") -> list[str]:
+        """The options of jobs.train that run it here; `worker` is what TaskManagers start as a Python worker."""
         return [
             "--runner=FlinkRunner", f"--flink_master={self.address}", f"--flink_version={FLINK}",
             f"--flink_job_server_jar={PIECES['flink'].get()}", f"--parallelism={self.taskmanagers}",
-            f"--artifacts_dir={self.folder / 'artifacts'}", f"--environment_type={workers}",
-            f"--environment_option=process_command={_HERE / 'worker.sh'}", "--environment_cache_millis=600000",
+            f"--artifacts_dir={self.folder / 'artifacts'}", "--environment_type=PROCESS",
+            f"--environment_option=process_command={worker}", "--environment_cache_millis=600000",
         ]  # fmt: skip
 
     def write_config(self) -> None:

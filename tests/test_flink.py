@@ -1,0 +1,166 @@
+"""The job on Flink: in one process with Flink embedded, and on a cluster that loses its parts.
+
+    pytest -m flink      Flink embedded (half a minute)
+    pytest -m cluster    a JobManager with two TaskManagers, killed in turn (some minutes)
+
+Both need Java; the pieces come from `python -m deploy.pieces flink boot`. Tests are skipped, with the reason, where
+they cannot be had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
+
+from deploy.flink.cluster import Cluster
+from deploy.pieces import FLINK, PIECES, UnavailableError
+from pipeline.storage import open_storage
+from pipeline.verify import verify_run
+
+SLOW = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+"""Where workers find the slow tokeniser."""
+
+
+def piece(name: str) -> pathlib.Path:
+    try:
+        return PIECES[name].get()
+    except UnavailableError as error:
+        pytest.skip(f"no {name} here: {error}")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> pathlib.Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", lines=1500)
+
+
+@pytest.mark.flink
+def test_embedded_flink_has_the_same_digest(tmp_path):
+    jar = piece("flink")
+    corpus = write_corpus(tmp_path / "text.txt", lines=200)
+    on_flink = ["--runner=FlinkRunner", "--parallelism=2", f"--flink_job_server_jar={jar}", f"--flink_version={FLINK}"]
+    digest = digest_of(corpus, tmp_path / "here")
+    output = tmp_path / "there"
+    assert digest_of(corpus, output, *on_flink, "--block_bytes=9000", "--batches=stored") == digest
+    assert verify_run(open_storage(str(output)), True).problems == []
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as taken:
+        sockets = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    """A JobManager and two TaskManagers, and what its logs end with where a test fails."""
+    piece("flink"), piece("boot")
+    rest, rpc, blob = free_ports(3)
+    made = Cluster(tmp_path_factory.mktemp("cluster"), rest_port=rest, rpc_port=rpc, blob_port=blob)
+    made.write_config()
+    try:
+        made.start("jobmanager")
+        for number in (1, 2):
+            made.start("taskmanager", number, SLOW)
+        made.wait(2)
+        yield made
+    finally:
+        made.stop()
+
+
+def workers(cluster: Cluster) -> list[int]:
+    """Python workers that run on the cluster: they have its folder in their environment."""
+    shown = subprocess.run(["pgrep", "-f", "sdk_worker_main"], capture_output=True, text=True).stdout
+    found = []
+    for pid in map(int, shown.split()):
+        with contextlib.suppress(OSError):
+            if os.fsencode(cluster.folder / "workers") in pathlib.Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+    return found
+
+
+class Disturbed:
+    """A run on the cluster, and what is done to it when its output has come so far."""
+
+    def __init__(self, cluster: Cluster, output: pathlib.Path, arguments: list[str]):
+        self.cluster, self.output = cluster, output
+        self.process = start("jobs.train", *arguments, *cluster.options(), environment=SLOW)
+
+    def at(self, stage: str, records: int, act: Callable[[], None]) -> None:
+        """Acts once a stage has left so many records."""
+        folder = self.output / "records" / stage
+        until = time.monotonic() + 150
+        while len(list(folder.glob("*.json"))) < records:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < until, f"{stage} has not come to {records} records"
+            time.sleep(0.02)
+        act()
+
+    def kill_taskmanager(self, number: int) -> None:
+        """Kills one as the kernel does when memory is short, and starts another, as Kubernetes would."""
+        os.kill(self.cluster.pids()[f"taskmanager-{number}"], signal.SIGKILL)
+        self.cluster.start("taskmanager", number, SLOW)
+
+    def kill_workers(self) -> None:
+        found = workers(self.cluster)
+        assert found, "no Python worker is at work"
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_killed_taskmanagers_and_workers_change_no_bit(cluster, corpus, tmp_path, monkeypatch):
+    options = [
+        *TINY, "--no_report", "--tokenizer=slow_words:split", "--block_bytes=40000", "--batches=stored",
+        "--batch_size=64", "--epochs=10", "--checkpoint_every=20", "--keep_checkpoints=2",
+    ]  # fmt: skip
+    output = tmp_path / "run"
+    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *options])
+    try:
+        run.at("counts", 4, lambda: run.kill_taskmanager(1))
+        run.at("batches", 5, lambda: run.kill_taskmanager(2))
+        run.at("metrics", 5, lambda: run.kill_taskmanager(1))  # one for each checkpoint, and never pruned
+        run.at("metrics", 40, run.kill_workers)
+        outcome = finish(run.process, timeout=300)
+    finally:
+        run.process.kill()
+    assert outcome.status == 0, outcome.stderr
+    assert verify_run(open_storage(str(output)), True).problems == []
+    monkeypatch.syspath_prepend(ROOT / "tests")
+    assert outcome.digest == digest_of(corpus, tmp_path / "here", *options)
+
+
+@pytest.mark.cluster
+def test_a_signal_to_the_command_cancels_the_job_on_the_cluster(cluster, corpus, tmp_path):
+    output = tmp_path / "run"
+    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *TINY, "--epochs=60000"])
+    try:
+        run.at("vocabulary", 1, run.process.terminate)
+        outcome = finish(run.process)
+    finally:
+        run.process.kill()
+    assert outcome.status == 143, outcome.stderr
+    assert not (output / "lock.json").exists()
+    until = time.monotonic() + 20
+    while [job for job in cluster.ask("jobs")["jobs"] if job["status"] in ("RUNNING", "CANCELLING")]:
+        assert time.monotonic() < until, "the job goes on"
+        time.sleep(0.2)
+
+
+@pytest.mark.cluster
+def test_a_worker_without_the_package_is_told_in_one_line(cluster, corpus, tmp_path):
+    bare = tmp_path / "worker.sh"
+    bare.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {ROOT}/deploy/flink/worker.sh "$@"\n')
+    bare.chmod(0o755)
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *cluster.options(bare))
+    assert outcome.status == 2
+    assert "a worker has no module 'pipeline': install beam2vec where workers run" in outcome.error
