@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.dead_letters import DeadLetters, write_dead_letters
 from pipeline.errors import ArtifactError
 from pipeline.input_digests import STAGE as INPUTS_STAGE
-from pipeline.inputs import check_unchanged
+from pipeline.inputs import check_all_unchanged
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.readers import Reader
 from pipeline.records import Record, Records
@@ -64,14 +64,12 @@ def count_unit(unit: WorkUnit, reader: Reader, whole: bool = True) -> UnitCounts
     words, dead_letters = WordTable(), DeadLetters()
     inputs: dict[str, str] = {}
     lines = tokens = 0
-    for part in unit.ranges:
-        for portion in reader.read(part, dead_letters, inputs if whole else None):
-            lines += portion.lines
-            for spans in portion.spans:
-                words.count(spans)
-                tokens += len(spans.start)
-        if part.version:
-            check_unchanged(part.uri, part.version)
+    for portion in reader.portions(unit.ranges, dead_letters, inputs if whole else None):
+        lines += portion.lines
+        for spans in portion.spans:
+            words.count(spans)
+            tokens += len(spans.start)
+    check_all_unchanged(unit.ranges)
     return UnitCounts(
         table=pa.table([words.words(), pa.array(words.values())], schema=SCHEMA),
         lines=lines + dead_letters.count,

@@ -9,11 +9,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline.ahead import each, is_remote
 from pipeline.errors import ArtifactError, InputError
 from pipeline.storage import open_storage, split_uri
+from pipeline.work_units import TextRange
 
 _MAGIC = re.compile(r"[*?[]")
-_REMOTE = re.compile(r"^(?!file://)[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,28 @@ def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
     files: dict[str, InputFile] = {}
     if not patterns:
         raise InputError("--input names no file")
-    for pattern in _listed(patterns):
+    listed = list(_listed(patterns))
+    remote = [pattern for pattern in listed if is_remote(pattern)]
+    matched = dict(zip(remote, each(_match_remote, remote, remote=True)))
+    for pattern in listed:
         found = False
-        for file in _match_remote(pattern) if _REMOTE.match(pattern) else _match_local(pattern):
+        for file in matched[pattern] if pattern in matched else _match_local(pattern):
             files[file.uri] = file
             found = True
         if not found:
-            if not _REMOTE.match(pattern) and os.path.isdir(os.path.join(*split_uri(pattern))):
+            if pattern not in matched and os.path.isdir(os.path.join(*split_uri(pattern))):
                 raise InputError(f"--input={pattern} is a folder without files (names with . or _ first do not count)")
             raise InputError(f"--input={pattern} matches no file; check the path and the pattern's * and ?")
     if not any(file.size for file in files.values()):
         what = f"all {len(files):,} files are empty" if len(files) > 1 else f"{next(iter(files))} is empty"
         raise InputError(f"--input={','.join(patterns)} holds no text: {what}")
     return sorted(files.values(), key=lambda file: uri_order(file.uri))
+
+
+def check_all_unchanged(ranges: Sequence[TextRange]) -> None:
+    """`check_unchanged` each input file; of work text, which has no version, nobody else writes."""
+    files = list(dict.fromkeys((part.uri, part.version) for part in ranges if part.version))
+    each(lambda file: check_unchanged(*file), files, remote=any(is_remote(uri) for uri, _ in files))
 
 
 def check_unchanged(uri: str, version: str) -> None:
@@ -129,21 +139,22 @@ def _walk(folder: str) -> Iterator[str]:
         yield from (os.path.join(place, name) for name in names if name[0] not in "._")
 
 
-def _match_remote(pattern: str) -> Iterator[InputFile]:
+def _match_remote(pattern: str) -> list[InputFile]:
     root, path = split_uri(pattern)
     storage = open_storage(root)
     info = storage.info(path) if path and not path.endswith("/") else None
     if info is not None:
-        yield InputFile(storage.uri(path), info.size, info.version)
-        return
+        return [InputFile(storage.uri(path), info.size, info.version)]
     magic = _MAGIC.search(path)
     folder = path[: magic.start()].rpartition("/")[0] if magic else path.rstrip("/")
     wanted = _glob_pattern(path) if magic else None
+    found = []
     for info in storage.list(folder):
         below = info.path[len(folder) :].strip("/")
         hidden = any(part[0] in "._" for part in below.split("/") if part)
         if wanted.fullmatch(info.path) if wanted else not hidden:
-            yield InputFile(storage.uri(info.path), info.size, info.version)
+            found.append(InputFile(storage.uri(info.path), info.size, info.version))
+    return found
 
 
 def _glob_pattern(pattern: str) -> re.Pattern[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -58,11 +58,19 @@ class JoiningReader(Reader):
         self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
     ) -> Iterator[Portion]:
         assert self.inner is not None
-        for portion in self.inner.read(part, dead_letters, digests):
-            spans = portion.spans
-            for joiner in self.joiners:
-                spans = map(joiner.join, spans)
-            yield Portion(portion.lines, spans)
+        return map(self._joined, self.inner.read(part, dead_letters, digests))
+
+    def portions(
+        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: dict[str, str] | None = None
+    ) -> Iterator[Portion]:
+        assert self.inner is not None
+        return map(self._joined, self.inner.portions(ranges, dead_letters, digests))
+
+    def _joined(self, portion: Portion) -> Portion:
+        spans = portion.spans
+        for joiner in self.joiners:
+            spans = map(joiner.join, spans)
+        return Portion(portion.lines, spans)
 
     def preview(self, file: InputFile) -> list[list[str]]:
         assert self.inner is not None

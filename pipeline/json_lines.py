@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.fields import EXPECTED, TEXT, Portion, describe, items_of, list_spans, text_spans, wrong
 from pipeline.inputs import InputFile
 from pipeline.lines import Block
-from pipeline.readers import HEAD_BYTES, Reader, head_lines, line_blocks
+from pipeline.readers import HEAD_BYTES, LineReader, head_lines, line_blocks
 from pipeline.tokenizers import Spans
 from pipeline.work_units import TextRange
 
@@ -26,7 +26,7 @@ _FILES, _ROWS = 20, 1000
 
 
 @dataclass(frozen=True)
-class JsonReader(Reader):
+class JsonReader(LineReader):
     """One field of JSON lines. Dead letters: no JSON, no such field, null, another type; blank lines are none."""
 
     def read(

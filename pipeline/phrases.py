@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from pipeline.counts import SCHEMA as COUNTS
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import InputError
-from pipeline.inputs import check_unchanged
+from pipeline.inputs import check_all_unchanged
 from pipeline.kernels.phrases import candidate_pairs
 from pipeline.parquet import groups_to_parquet, read_group
 from pipeline.readers import Reader
@@ -120,14 +120,12 @@ def count_pairs(
     counts, table, state = words.counts.astype(np.float64), words.lookup_table(), new_state()
     numbers = float(scoring.tokens), float(scoring.discount), float(scoring.threshold)
     found = PairCounts()
-    for part in unit.ranges:
-        for portion in reader.read(part, DeadLetters()):
-            for spans in portion.spans:
-                ids = table.find(spans, state)
-                pairs = np.empty(len(ids), np.uint64)
-                found.add(pairs[: candidate_pairs(ids, spans.sentence, counts, *numbers, pairs)].copy())
-        if part.version:
-            check_unchanged(part.uri, part.version)
+    for portion in reader.portions(unit.ranges, DeadLetters()):
+        for spans in portion.spans:
+            ids = table.find(spans, state)
+            pairs = np.empty(len(ids), np.uint64)
+            found.add(pairs[: candidate_pairs(ids, spans.sentence, counts, *numbers, pairs)].copy())
+    check_all_unchanged(unit.ranges)
     if fingerprint is not None and fingerprint_text(state) != fingerprint:
         raise InputError(not_the_same(unit, reader))
     return found.total()

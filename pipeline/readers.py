@@ -7,11 +7,13 @@ names and numbers. Counting, encoding and the preview see nothing of formats.
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.ahead import fetched_ahead
 from pipeline.compressed import compression_of, head
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import InputError
@@ -56,6 +58,13 @@ class Reader(abc.ABC):
           InputError: the file is not what it was when it was listed; the user's tokeniser failed.
         """
 
+    def portions(
+        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: dict[str, str] | None = None
+    ) -> Iterator[Portion]:
+        """`read` one range after the other."""
+        for part in ranges:
+            yield from self.read(part, dead_letters, digests)
+
     @abc.abstractmethod
     def preview(self, file: InputFile) -> list[list[str]]:
         """The first sentences of a file; bad lines are passed over."""
@@ -65,8 +74,19 @@ class Reader(abc.ABC):
         return None if compression_of(file) else TextSource(file.uri, file.size, version=file.version)
 
 
+class LineReader(Reader):
+    """Reads a format whose rows are lines, by the bytes of the file."""
+
+    def portions(
+        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: dict[str, str] | None = None
+    ) -> Iterator[Portion]:
+        """Small objects of a store are fetched many at once."""
+        with contextlib.closing(fetched_ahead(ranges, read_exactly)) as coming:
+            yield from super().portions(coming, dead_letters, digests)
+
+
 @dataclass(frozen=True)
-class TextReader(Reader):
+class TextReader(LineReader):
     """Lines of plain text."""
 
     def read(

@@ -63,10 +63,9 @@ def encode_unit(
     """
     table, state = vocabulary.lookup_table(), new_state()
     sink = _Sink()
-    for part in unit.ranges:
-        for portion in reader.read(part, DeadLetters()):
-            for spans in portion.spans:
-                sink.add(spans, table, state)
+    for portion in reader.portions(unit.ranges, DeadLetters()):
+        for spans in portion.spans:
+            sink.add(spans, table, state)
     found = fingerprint_text(state)
     if fingerprint is not None and found != fingerprint:
         raise InputError(not_the_same(unit, reader))

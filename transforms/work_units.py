@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
+from pipeline.ahead import each, is_remote
 from pipeline.compressed import UnpackedText, unpack
 from pipeline.inputs import InputFile
 from pipeline.work_units import TextSource, WorkUnit, plan_work_units
@@ -57,27 +58,29 @@ class UnpackFile(beam.DoFn):
 
     def process(self, element: IndexedFiles) -> Iterator[FileSources | TaggedOutput[Literal["summaries"], UnitSummary]]:
         first, files = element
+        self.context.renew_lock()
         sources: list[TextSource] = []
-        for index, file in enumerate(files, first):
-            source = self.context.reader.source(file)
-            if source is not None:
-                sources.append(source)
+        looked = each(self._source_or_text, [*enumerate(files, first)], any(is_remote(file.uri) for file in files), 16)
+        for index, found in enumerate(looked, first):
+            if isinstance(found, TextSource):
+                sources.append(found)
             else:
-                text = self._unpacked(index, file)
-                if text.bad_lines:
-                    yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, text.bad_lines, text.bad_lines, 0))
-                sources += text.sources
+                if found.bad_lines:
+                    yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, found.bad_lines, found.bad_lines, 0))
+                self.unpacked.inc(found.bytes)
+                sources += found.sources
         yield first, tuple(sources)
+
+    def _source_or_text(self, file: tuple[int, InputFile]) -> TextSource | UnpackedText:
+        source = self.context.reader.source(file[1])
+        return self._unpacked(*file) if source is None else source
 
     def _unpacked(self, index: int, file: InputFile) -> UnpackedText:
         context = self.context
-        context.renew_lock()
-        text = unpack(
+        return unpack(
             file, index, context.records, context.keys["text"], context.options.max_line_bytes,
             allow_truncated=context.options.allow_truncated,
         )  # fmt: skip
-        self.unpacked.inc(text.bytes)
-        return text
 
 
 def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:
