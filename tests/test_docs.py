@@ -25,7 +25,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 OTHERS = {"input", "corpus", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
-OF_BEAM = {"dry_run", "runner", "direct_num_workers", "setup_file"}
+OF_BEAM = {"dry_run", "runner", "direct_num_workers", "direct_running_mode", "setup_file"}
 
 
 def test_options_reference_is_up_to_date():
