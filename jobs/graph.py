@@ -3,12 +3,13 @@
     corpus_side    work units, FindPhrases (one a pass of --phrases), CountWords, BuildVocabulary,
                    UnigramDistribution, EncodeTokens, GenerateBatches
     taken_corpus   ReadVocabulary, ReadTokens, UnigramDistribution, GenerateBatches: the same of another run
-    training_side  Train
+    training_side  Train, by one trainer or several replicas
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,20 +19,26 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 
 from jobs.command_line import LOCAL_RUNNER
 from jobs.runners import check_runner
+from pipeline import progress
 from pipeline.batches import BatchShard
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
+from pipeline.options import Options
 from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.corpus import ReadTokens, ReadVocabulary
 from transforms.counts import CountWords
 from transforms.phrases import FindPhrases
 from transforms.refs import VocabularyRef
+from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
 from transforms.vocabulary import BuildVocabulary
 from transforms.work_units import PlanWorkUnits, indexed
+
+MANY_ROUNDS = 150
+_CALLS_A_ROUND = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +73,31 @@ def taken_corpus(pipeline: beam.Pipeline, context: Context) -> Corpus:
 
 def training_side(corpus: Corpus, context: Context, provenance: Mapping[str, Any]) -> None:
     """Vocabulary and batches -> checkpoints."""
-    corpus.batches | "Train" >> Train(context, corpus.vocabulary, dict(provenance))
+    options, vocabulary = context.options, corpus.vocabulary
+    if options.replicas == 1:
+        corpus.batches | "Train" >> Train(context, vocabulary, dict(provenance))
+        return
+    _make_room_for(options.epochs * options.rounds)
+    threads = _threads_of_a_replica(vocabulary.pipeline.options, options)
+    corpus.batches | "Train" >> TrainReplicas(context, vocabulary, dict(provenance), threads)
+
+
+def _make_room_for(rounds: int) -> None:
+    """Runners walk the graph by recursion, and each round makes it longer."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + _CALLS_A_ROUND * rounds))
+    if rounds > MANY_ROUNDS:
+        progress.say(
+            f"{rounds} rounds are a large graph: the launcher may need gigabytes for it; fewer --rounds train nearly"
+            " as well"
+        )
+
+
+def _threads_of_a_replica(beam: PipelineOptions, options: Options) -> int:
+    """Replicas that this machine trains at once share its threads; elsewhere each has a worker's."""
+    if beam.view_as(StandardOptions).runner != LOCAL_RUNNER:
+        return options.thread_count
+    at_once = min(options.replicas, max(1, beam.view_as(DirectOptions).direct_num_workers))
+    return max(1, options.thread_count // at_once)
 
 
 def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context, provenance: Mapping[str, Any]) -> None:

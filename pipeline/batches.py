@@ -20,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.holdout import without_kept_back
 from pipeline.kernels import generate as kernels
 from pipeline.kernels import philox
-from pipeline.options import ALL, MAX_EPOCHS, Options
+from pipeline.options import ALL, MAX_EPOCHS, MAX_POSITION, Options
 from pipeline.records import Artifact, Records
 from pipeline.tokens import read_tokens
 from pipeline.unigram import UnigramDistribution
@@ -154,16 +154,29 @@ class BatchShard:
     stored: tuple[Artifact, ...] = ()
     """One Parquet for each of the first epochs; the rows of others are made when they are asked for."""
 
-    def batches(self, records: Records, epoch: int, pool: ThreadPoolExecutor | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows of an epoch in corpus order. With a pool, as many pieces at a time as it has threads."""
+    @property
+    def end(self) -> int:
+        """The position behind the last."""
+        return self.first_position + self.positions
+
+    def batches(
+        self, records: Records, epoch: int, pool: ThreadPoolExecutor | None = None, first: int = 0,
+        end: int = MAX_POSITION,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of an epoch in corpus order. With a pool, as many pieces at a time as it has threads.
+
+        Args:
+          first, end: batches without a position first..end-1 are left out; the others are whole.
+        """
         if epoch < len(self.stored):
-            yield from read_batches(records.read(self.stored[epoch]))
+            yield from read_batches(records.read(self.stored[epoch]), first, end)
             return
         tokens, sentences = read_tokens(records.read(self.tokens))
         tables = load_tables(records, self.unigram)
         pieces = [
-            _piece(tokens, sentences[begin : end + 1], self.first_position, tables, self.sampling, epoch)
-            for begin, end in piece_bounds(sentences, self.sampling.window)
+            _piece(tokens, sentences[a : b + 1], self.first_position, tables, self.sampling, epoch)
+            for a, b in piece_bounds(sentences, self.sampling.window)
+            if sentences[a] + self.first_position < end and sentences[b] + self.first_position > first
         ]
         yield from evaluate(pieces, pool)
 
@@ -274,8 +287,16 @@ def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatc
         yield group
 
 
-def read_batches(data: bytes | pa.Buffer) -> Iterator[pa.RecordBatch]:
-    """The rows that `write_batches` wrote, row group by row group."""
+def read_batches(data: bytes | pa.Buffer, first: int = 0, end: int = MAX_POSITION) -> Iterator[pa.RecordBatch]:
+    """The record batches that `write_batches` wrote, row group by row group; those with a position first..end-1."""
     file = pq.ParquetFile(pa.BufferReader(data))
     for group in range(file.num_row_groups):
-        yield from file.read_row_group(group).combine_chunks().to_batches()
+        if first:
+            positions = file.read_row_group(group, columns=["position"]).column(0)
+            if not len(positions) or positions[-1].as_py() < first:
+                continue
+            first = 0  # those behind it are wanted
+        for batch in file.read_row_group(group).combine_chunks().to_batches():
+            if batch.num_rows and batch.column("position")[0].as_py() >= end:
+                return
+            yield batch

@@ -14,7 +14,7 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests,
 from pipeline.records import Artifact, Record, Records, canonical_json
 
 STAGE = "checkpoints"
+PARTS_STAGE = "merges"
+"""Records of parts that several workers make, before a record makes them a checkpoint."""
 METADATA_KEY = b"beam2vec"
 _PART = re.compile(r"checkpoints/step=(\d{8,})/part-\d{5,}-of-\d{5,}\.parquet")
 _log = logging.getLogger(__name__)
@@ -64,18 +66,37 @@ def write_checkpoint(
         digest, …); step, digest, words and dims are added. "items" says whether the words are integers.
     """
     digest = model_digest(model)
-    name = f"step={step:08d}"
-    numbers = {"step": step, "digest": digest, "words": len(model.words), "dims": model.dims}
-    word_type = pa.int64() if provenance.get("items") == INTEGERS else pa.string()
-    schema = _schema(model.dims, {**provenance, **numbers}, word_type)
     blocks = list(model.blocks())
-    parts = []
-    for index, block in enumerate(blocks):
-        path = f"{STAGE}/{name}/part-{index:05d}-of-{len(blocks):05d}.parquet"
-        parts.append(records.write_artifact(path, _to_parquet(block, index * BLOCK_ROWS, schema)))
-    record = Record(STAGE, name, key, tuple(parts), numbers)
+    more = {"digest": digest, "words": len(model.words)}
+    parts = [
+        write_part(records, step, (index, len(blocks)), block, {**provenance, **more})
+        for index, block in enumerate(blocks)
+    ]
+    record = checkpoint_record(key, step, model.dims, len(model.words), parts, digest)
     records.commit(record)
     return CheckpointRef.of_record(record)
+
+
+def write_part(
+    records: Records, step: int, place: tuple[int, int], block: Model, provenance: Mapping[str, Any]
+) -> Artifact:
+    """Writes one part; it counts once the checkpoint's record is there.
+
+    Args:
+      place: index of the part, and how many there are.
+      block: its words, at most BLOCK_ROWS.
+    """
+    index, parts = place
+    word_type = pa.int64() if provenance.get("items") == INTEGERS else pa.string()
+    schema = _schema(block.dims, {**provenance, "step": step, "dims": block.dims}, word_type)
+    path = f"{STAGE}/step={step:08d}/part-{index:05d}-of-{parts:05d}.parquet"
+    return records.write_artifact(path, _to_parquet(block, index * BLOCK_ROWS, schema))
+
+
+def checkpoint_record(key: str, step: int, dims: int, words: int, parts: Sequence[Artifact], digest: str) -> Record:
+    """What makes the parts, in order, the checkpoint of `step` once it is committed."""
+    numbers = {"step": step, "digest": digest, "words": words, "dims": dims}
+    return Record(STAGE, f"step={step:08d}", key, tuple(parts), numbers)
 
 
 def checkpoints(records: Records, key: str) -> list[CheckpointRef]:
@@ -118,10 +139,11 @@ def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
 def read_blocks(records: Records, ref: CheckpointRef) -> Iterator[Model]:
     """The parts one by one, each checked against its recorded digest, and for the words that belong there."""
     for index in range(len(ref.parts)):
-        yield _read_part(records, ref, index)
+        yield read_part(records, ref, index)
 
 
-def _read_part(records: Records, ref: CheckpointRef, index: int) -> Model:
+def read_part(records: Records, ref: CheckpointRef, index: int) -> Model:
+    """One part, checked likewise."""
     first, stop = index * BLOCK_ROWS, min(ref.words, (index + 1) * BLOCK_ROWS)
     part = ref.parts[index]
     data, uri = records.read(part), records.storage.uri(part.path)
@@ -180,7 +202,8 @@ def remove_unrecorded(records: Records, below: int | None = None) -> None:
 
     Call it with the lock held; without `below` only while no checkpoint is being written.
     """
-    recorded = {artifact.path for record in records.all(STAGE) for artifact in record.artifacts}
+    named = [*records.all(STAGE), *records.all(PARTS_STAGE)]
+    recorded = {artifact.path for record in named for artifact in record.artifacts}
     for info in records.storage.list(STAGE):
         match = _PART.fullmatch(info.path)
         if match and (below is None or int(match[1]) < below) and info.path not in recorded:
@@ -195,7 +218,7 @@ def _damage(records: Records, ref: CheckpointRef, check: str) -> str | None:
 
 
 def _schema(dims: int, provenance: Mapping[str, Any], word_type: pa.DataType) -> pa.Schema:
-    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dims)
+    vector = vector_type(dims)
     fields = {"word": word_type, "id": pa.int32(), "count": pa.int64(), "input": vector, "output": vector}
     return pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
@@ -205,12 +228,7 @@ def _schema(dims: int, provenance: Mapping[str, Any], word_type: pa.DataType) ->
 
 def _to_parquet(block: Model, first: int, schema: pa.Schema) -> pa.Buffer:
     ids = np.arange(first, first + len(block.words), dtype=np.int32)
-    lists = [
-        pa.FixedSizeListArray.from_arrays(
-            pa.array(np.ascontiguousarray(matrix, np.float32).reshape(-1)), type=schema.field(name).type
-        )
-        for name, matrix in (("input", block.input), ("output", block.output))
-    ]
+    lists = [vector_lists(matrix) for matrix in (block.input, block.output)]
     table = pa.table([block.words.cast(schema.field("word").type), ids, block.counts, *lists], schema=schema)
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -220,11 +238,27 @@ def _to_parquet(block: Model, first: int, schema: pa.Schema) -> pa.Buffer:
     return sink.getvalue()
 
 
+def vector_type(dims: int) -> pa.DataType:
+    """Of a column of vectors."""
+    return pa.list_(pa.field("element", pa.float32(), nullable=False), dims)
+
+
+def vector_lists(matrix: np.ndarray) -> pa.Array:
+    """A float32 matrix as such a column."""
+    flat = pa.array(np.ascontiguousarray(matrix, np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, type=vector_type(matrix.shape[1]))
+
+
 def _from_parquet(data: bytes, dims: int) -> tuple[Model, np.ndarray]:
     """A part's words with count and vectors, and their ids; column by column, which needs half the memory."""
     file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
     columns = {
         name: file.read([name], use_threads=False).combine_chunks()[name].chunk(0) for name in file.schema_arrow.names
     }
-    matrices = [columns[name].flatten().to_numpy().reshape(-1, dims) for name in ("input", "output")]
+    matrices = [vectors_of(columns[name], dims) for name in ("input", "output")]
     return Model(columns["word"].cast(pa.string()), columns["count"].to_numpy(), *matrices), columns["id"].to_numpy()
+
+
+def vectors_of(column: pa.Array, dims: int) -> np.ndarray:
+    """float32 [n, dims] of a column of vectors."""
+    return column.flatten().to_numpy().reshape(-1, dims)

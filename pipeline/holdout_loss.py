@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pipeline.backends import Batch
 from pipeline.batches import BatchShard, generate_rows, load_tables, to_numpy
 from pipeline.holdout import kept_back
+from pipeline.model_digest import Model
 from pipeline.records import Records
 from pipeline.steps import join
 from pipeline.tokens import read_tokens
@@ -63,3 +64,22 @@ def mean_loss(rows: Batch, w_in: np.ndarray, w_out: np.ndarray, model: str) -> f
         total += float(np.logaddexp(0.0, scores).sum())
         pairs += scores.size
     return total / pairs
+
+
+def mean_loss_of(rows: Batch, blocks: Iterable[Model], model: str) -> float:
+    """`mean_loss` of a model that comes in parts: only the vectors that the rows ask for are held."""
+    asked_in = np.unique(rows.context)
+    asked_out = np.unique(np.concatenate([rows.target, rows.negatives.reshape(-1)]))
+    found_in: list[np.ndarray] = []
+    found_out: list[np.ndarray] = []
+    start = 0
+    for block in blocks:
+        for asked, matrix, found in ((asked_in, block.input, found_in), (asked_out, block.output, found_out)):
+            begin, end = np.searchsorted(asked, (start, start + len(matrix)))
+            found.append(matrix[asked[begin:end] - start])
+        start += len(block.words)
+    places = Batch(
+        np.searchsorted(asked_out, rows.target), rows.offset, np.searchsorted(asked_in, rows.context),
+        np.searchsorted(asked_out, rows.negatives),
+    )  # fmt: skip
+    return mean_loss(places, np.concatenate(found_in), np.concatenate(found_out), model)

@@ -33,6 +33,8 @@ MAX_ALL = 4096
 MAX_POSITION = 2**48
 MAX_EPOCHS = 2**16 - 1
 """Positions and epochs share a 64-bit random counter: 48 bits and 16."""
+MOST_ROUNDS = 500
+"""Of all epochs together: each round is a part of the Beam graph."""
 
 MAX_PASSES = 16
 """Of --phrases."""
@@ -40,13 +42,14 @@ MAX_PASSES = 16
 
 def _option(default: Any, kind: str, help: str, *, stage: str = "", low: float | None = None,
             high: float | None = None, choices: Sequence[str] = (), optional: bool = False,
-            over: bool = False, named: Mapping[str, Any] | None = None) -> Any:
+            over: bool = False, named: Mapping[str, Any] | None = None, off: bool = False) -> Any:
     """One option: `low` is exclusive when `over`; `stage` is the first stage whose content it decides; `named`
-    values may be given by name, whatever the bounds are."""
+    values may be given by name, whatever the bounds are. Where an option that is `off` has its default, stage keys
+    are those from before there was such an option."""
     return dataclasses.field(default=default, metadata={
         "kind": kind, "help": help, "stage": stage, "low": low, "high": high,
         "choices": tuple(choices), "optional": optional, "over": over,
-        "named": dict(named or {}),
+        "named": dict(named or {}), "off": off,
     })
 
 
@@ -83,6 +86,10 @@ class Options:
                              stage="checkpoints", low=0, high=1e6, over=True)
     batch_size: int = _option(2048, "model", "token positions in a training step", stage="checkpoints",
                               low=1, high=2**22)
+    replicas: int = _option(1, "model", "trainers side by side, each on a slice of the corpus; 1: one trainer",
+                            stage="checkpoints", low=1, high=1024, off=True)
+    rounds: int = _option(1, "model", "how often in an epoch the replicas' weights are merged",
+                          stage="checkpoints", low=1, high=MOST_ROUNDS, off=True)
     seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
     holdout: float = _option(
         0.0, "model", "part of the sentences kept back from training, to take a loss on; 0.01 is plenty",
@@ -149,7 +156,20 @@ class Options:
             )
         if options.window == ALL and options.phrases:
             raise InputError("--phrases joins words that follow each other, and --window=all is for sets without order")
+        options._check_rounds()
         return options
+
+    def _check_rounds(self) -> None:
+        if self.rounds > 1 and self.replicas == 1:
+            raise InputError(
+                f"--rounds={self.rounds} without --replicas: one trainer has nothing to merge; leave it out,"
+                " or ask for two replicas or more"
+            )
+        if self.replicas > 1 and self.epochs * self.rounds > MOST_ROUNDS:
+            raise InputError(
+                f"--epochs={self.epochs} of --rounds={self.rounds} are {self.epochs * self.rounds:,} rounds, and"
+                f" {MOST_ROUNDS:,} are the most that a run takes: lower --rounds"
+            )
 
     @property
     def thread_count(self) -> int:
@@ -161,8 +181,11 @@ class Options:
         return {field.name: getattr(self, field.name) for field in fields}
 
     def of_stage(self, stage: str) -> dict[str, Any]:
-        """Name -> value of the model and layout options whose first effect is on `stage`."""
-        names = {f.name for f in dataclasses.fields(self) if f.metadata["stage"] == stage}
+        """Name -> value of the model and layout options whose first effect is on `stage`; none that is off."""
+        names = {
+            f.name for f in dataclasses.fields(self)
+            if f.metadata["stage"] == stage and not (f.metadata["off"] and getattr(self, f.name) == f.default)
+        }  # fmt: skip
         known = self.of_kind("model") | self.of_kind("layout")
         del known["phrases"]  # decides which stages there are, and none's content
         return {name: value for name, value in known.items() if name in names}

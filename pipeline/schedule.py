@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from pipeline.options import Options
+
 FINAL_SHARE = 1e-4
 """The learning rate falls to this part of what it began with."""
 
@@ -19,6 +21,11 @@ class Schedule:
     epochs: int
     learning_rate: float
     damping: float
+
+    @classmethod
+    def of(cls, options: Options, positions: int) -> Schedule:
+        """That of a corpus of so many token positions."""
+        return cls(positions, options.batch_size, options.epochs, options.learning_rate, options.damping)
 
     @property
     def steps_per_epoch(self) -> int:

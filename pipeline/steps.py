@@ -32,7 +32,7 @@ def blocks_of_steps(
 
     Args:
       batches: record batches in corpus order; rows of steps before `first` are passed over.
-      first, end: steps counted within the epoch; end is steps_per_epoch.
+      first, end: steps counted within the epoch. Batches behind them are not asked for.
     """
     position, rows = np.empty(0, np.int64), empty_batch(negatives)
     step = first
@@ -41,12 +41,14 @@ def blocks_of_steps(
         if not len(more_position):
             continue
         position, rows = np.concatenate([position, more_position]), join(rows, more_rows)
-        complete = int(position[-1]) // batch_size  # the step of the last row may go on in the next batch
+        complete = min(end, int(position[-1]) // batch_size)  # the step of the last row may go on in the next batch
         if complete > step:
             block, used = _cut(position, rows, step, complete, batch_size)
             yield block
             position, rows = position[used:], part(rows, used, len(position))
             step = complete
+        if step == end:
+            return
     if step < end:
         yield _cut(position, rows, step, end, batch_size)[0]
 

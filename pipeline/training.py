@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -94,12 +94,9 @@ class Trainer:
           ArtifactError: a shard is missing, or there twice.
         """
         options = self.options
-        shards = _in_order(shards, tokens)
-        schedule = Schedule(
-            sum(shard.positions for shard in shards), options.batch_size, options.epochs,
-            options.learning_rate, options.damping,
-        )  # fmt: skip
-        self._check(schedule, len(words))
+        shards = in_order(shards, end=tokens)
+        schedule = Schedule.of(options, sum(shard.positions for shard in shards))
+        check_schedule(schedule, options, len(words), self.warn)
         done = latest_checkpoint(self.records, self.key)
         self.renew_lock()
         remove_unrecorded(self.records)
@@ -110,10 +107,7 @@ class Trainer:
         forget_points_after(self.records, self.key, step)
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
-        backend = open_backend(
-            options.device, w_in, w_out, model=options.model, tau=float(schedule.tau),
-            zero_hits=options.negative_policy != "any", negatives=options.negatives, threads=threads, say=self.warn,
-        )  # fmt: skip
+        backend = new_backend(w_in, w_out, options, schedule, threads, self.warn)
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.records) if options.holdout else None
         session = _Session(self, backend, schedule, words, counts, step, kept_back)
@@ -121,18 +115,6 @@ class Trainer:
             for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
         return session.commit()
-
-    def _check(self, schedule: Schedule, vocabulary: int) -> None:
-        Sampling.of(self.options).check(vocabulary)
-        if not schedule.positions:
-            raise InputError("no token is left to train on: the vocabulary's words are in no sentence")
-        if schedule.positions > MAX_POSITION:
-            raise InputError(f"{schedule.positions:,} token positions are more than {MAX_POSITION:,}: train on a part")
-        if schedule.steps < FEW_STEPS:
-            self.warn(
-                f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"
-                f" (now {self.options.batch_size}) would train better"
-            )
 
     def _weights(self, done: CheckpointRef | None, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         if done:
@@ -172,7 +154,7 @@ class _Session:
                 loss = self.backend.train(block.batch, block.bounds[begin : begin + count + 1], rates)
                 self.rows += int(block.bounds[begin + count] - block.bounds[begin])
                 self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
-                self._check_loss(loss, rates)
+                check_loss(loss, rates, self.step, schedule)
                 self.step += count
                 begin += count
                 self._after_steps()
@@ -216,7 +198,7 @@ class _Session:
             return self.committed
         trainer = self.trainer
         w_in, w_out = self.backend.weights()
-        self._check_weights(w_in, w_out)
+        check_weights(w_in, w_out, self.step, self.schedule)
         trainer.renew_lock()
         self.metrics.write(trainer.records, trainer.key, self.step)
         self.committed = write_checkpoint(
@@ -226,39 +208,66 @@ class _Session:
         self.checkpoint_clock = time.monotonic()
         return self.committed
 
-    def _check_loss(self, loss: StepLoss, rates: np.ndarray) -> None:
-        """A loss that is not finite, or so large that the vectors can only be running away."""
-        bad = np.flatnonzero(~(loss.total <= ABSURD_LOSS * loss.pairs))
-        if len(bad):
-            self._fail("the loss", self.step + int(bad[0]), float(rates[bad[0]]))
 
-    def _check_weights(self, w_in: np.ndarray, w_out: np.ndarray) -> None:
-        if not (np.isfinite(w_in).all() and np.isfinite(w_out).all()):
-            self._fail("a weight", self.step, float(self.schedule.learning_rates(max(0, self.step - 1), 1)[0]))
-
-    def _fail(self, what: str, step: int, rate: float) -> None:
-        options = self.trainer.options
-        raise NonFiniteError(
-            f"{what} is not finite, or absurdly large, at step {step} of {self.schedule.steps} (learning rate"
-            f" {rate:.4g}, damping {options.damping:g}): lower --damping or --learning_rate; the last checkpoint is"
-            f" from before"
+def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: Callable[[str], None]) -> None:
+    """InputError where there is nothing to train on, too much, or too few words for the negatives."""
+    Sampling.of(options).check(vocabulary)
+    if not schedule.positions:
+        raise InputError("no token is left to train on: the vocabulary's words are in no sentence")
+    if schedule.positions > MAX_POSITION:
+        raise InputError(f"{schedule.positions:,} token positions are more than {MAX_POSITION:,}: train on a part")
+    if schedule.steps < FEW_STEPS:
+        warn(
+            f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"
+            f" (now {options.batch_size}) would train better"
         )
 
 
-def _in_order(shards: Sequence[BatchShard], tokens: int | None) -> list[BatchShard]:
-    """Sorted by index, which Beam does not promise; every position must be there once."""
+def new_backend(
+    w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, say: Callable[[str], None]
+) -> Backend:
+    """What trains these weights, which it copies."""
+    return open_backend(
+        options.device, w_in, w_out, model=options.model, tau=float(schedule.tau),
+        zero_hits=options.negative_policy != "any", negatives=options.negatives, threads=threads, say=say,
+    )  # fmt: skip
+
+
+def check_loss(loss: StepLoss, rates: np.ndarray, first: int, schedule: Schedule) -> None:
+    """NonFiniteError for a loss that is not finite, or so large that the vectors can only be running away."""
+    bad = np.flatnonzero(~(loss.total <= ABSURD_LOSS * loss.pairs))
+    if len(bad):
+        raise _diverged("the loss", first + int(bad[0]), float(rates[bad[0]]), schedule)
+
+
+def check_weights(w_in: np.ndarray, w_out: np.ndarray, step: int, schedule: Schedule) -> None:
+    """NonFiniteError for a weight that is not finite after `step` steps."""
+    if not (np.isfinite(w_in).all() and np.isfinite(w_out).all()):
+        raise _diverged("a weight", step, float(schedule.learning_rates(max(0, step - 1), 1)[0]), schedule)
+
+
+def _diverged(what: str, step: int, rate: float, schedule: Schedule) -> NonFiniteError:
+    return NonFiniteError(
+        f"{what} is not finite, or absurdly large, at step {step} of {schedule.steps} (learning rate"
+        f" {rate:.4g}, damping {schedule.damping:g}): lower --damping or --learning_rate; the last checkpoint is"
+        f" from before"
+    )
+
+
+def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = None) -> list[BatchShard]:
+    """Sorted by index, which Beam does not promise; they must hold the positions first..end-1, each once."""
     ordered = sorted(shards, key=lambda shard: shard.index)
-    position = 0
+    position = min(first, ordered[0].first_position) if ordered else first
     for shard in ordered:
         if shard.first_position != position:
             raise ArtifactError(
                 f"token shard {shard.index} begins at position {shard.first_position:,}, not at {position:,}: a shard"
                 " was lost or came twice; run the same command again"
             )
-        position += shard.positions
-    if tokens is not None and position != tokens:
+        position = shard.end
+    if end is not None and position < end:
         raise ArtifactError(
-            f"the token shards hold {position:,} of the {tokens:,} tokens that were counted: a shard was lost; run the"
+            f"the token shards hold {position:,} of the {end:,} tokens that were counted: a shard was lost; run the"
             " same command again"
         )
     return ordered

@@ -237,6 +237,23 @@ def test_stored_batches_come_back_row_for_row(tmp_path):
     assert position.tolist() == [r["position"] for r in sliced.to_pylist()]
 
 
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 3000), max_size=6), st.integers(0, 3000), st.integers(0, 3000))
+def test_a_stretch_of_stored_batches_is_whole_and_little_more(cuts, first, end):
+    tables, sampling = tables_of([50, 40, 30, 20, 10]), Sampling(5, 4, "distinct", 1)
+    tokens = np.random.default_rng(1).integers(0, 5, 3000).astype(np.int32)
+    whole = generate_rows(tokens, np.arange(0, 3001, 30), 0, tables, sampling, 2)
+    edges = [0, *sorted(min(cut, whole.num_rows) for cut in cuts), whole.num_rows]
+    parts = [whole.slice(a, b - a) for a, b in zip(edges, edges[1:])]  # some of them empty
+    stored = batches.write_batches(iter(parts), 4)
+    found = [batch["position"].to_numpy() for batch in batches.read_batches(stored, first, end)]
+    positions = whole["position"].to_numpy()
+    wanted = positions[(positions >= first) & (positions < end)]
+    joined = np.concatenate([np.empty(0, np.int64), *found])
+    assert joined[(joined >= first) & (joined < end)].tolist() == wanted.tolist()
+    assert all(not len(part) or (part[-1] >= first and part[0] < end) for part in found)
+
+
 @pytest.mark.parametrize(("policy", "enough"), [("any", 1), ("exclude_target", 2), ("distinct", 6)])
 def test_vocabulary_too_small_for_the_policy(policy, enough):
     sampling = Sampling(5, 5, policy, 1)

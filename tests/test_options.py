@@ -28,6 +28,8 @@ RANGES = {  # written out once more: (lowest, highest, just too low, just too hi
     "learning_rate": (1e-12, 10, 0, 10.1),
     "damping": (1e-9, 1e6, 0, 1e6 + 1),
     "batch_size": (1, 2**22, 0, 2**22 + 1),
+    "replicas": (1, 1024, 0, 1025),
+    "rounds": (1, 500, 0, 501),
     "seed": (0, 2**64 - 1, -1, 2**64),
     "holdout": (0, 0.5, -1e-9, 0.51),
     "phrases": (0, 16, -1, 17),
@@ -40,11 +42,17 @@ RANGES = {  # written out once more: (lowest, highest, just too low, just too hi
     "keep_checkpoints": (1, None, 0, None),
     "threads": (1, 1024, 0, 1025),
 }
+COMPANIONS: dict[str, dict] = {"rounds": {"replicas": 2, "epochs": 1}}
+"""What an option needs beside it."""
+
+
+def checked(name: str, value: object) -> Options:
+    return Options.checked({**COMPANIONS.get(name, {}), name: value})
 
 
 def refusal(name: str, value: object) -> str:
     with pytest.raises(InputError) as refused:
-        Options.checked({name: value})
+        checked(name, value)
     return str(refused.value)
 
 
@@ -62,7 +70,7 @@ def test_every_number_has_its_range_here():
 def test_the_ends_of_a_range_are_allowed(name):
     lowest, highest, _, _ = RANGES[name]
     for value in (lowest, 10**15 if highest is None else highest):
-        assert getattr(Options.checked({name: value}), name) == value
+        assert getattr(checked(name, value), name) == value
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -88,8 +96,8 @@ def test_what_is_no_finite_number_is_refused(name, value):
 
 @pytest.mark.parametrize("name", [name for name in NUMBERS if "int" in FIELDS[name].type])
 def test_a_whole_number_stays_whole(name):
-    assert type(getattr(Options.checked({name: 8.0}), name)) is int
-    assert type(getattr(Options.checked({name: "8"}), name)) is int
+    assert type(getattr(checked(name, 8.0), name)) is int
+    assert type(getattr(checked(name, "8"), name)) is int
     for value in (2.5, "2.5", 1e400):
         assert "allowed is a whole number" in refusal(name, value)
 
@@ -182,6 +190,12 @@ def test_options_of_a_stage():
         "min_count": 3, "max_vocabulary": None, "vocabulary": None
     }  # fmt: skip
     assert "block_bytes" in Options().of_stage("counts")
+
+
+def test_an_option_that_is_off_is_in_no_key():
+    assert not {"replicas", "rounds"} & Options().of_stage("checkpoints").keys()
+    assert Options(replicas=2).of_stage("checkpoints")["replicas"] == 2
+    assert "rounds" not in Options(replicas=2).of_stage("checkpoints")
 
 
 @pytest.mark.parametrize(

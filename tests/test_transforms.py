@@ -28,9 +28,11 @@ from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, schema
 from pipeline.counts import count_unit, table_from_bytes, to_parquet
 from pipeline.errors import ArtifactError, InputError, find
 from pipeline.inputs import InputFile, match_inputs
+from pipeline.metrics import read_metrics
 from pipeline.options import Options
 from pipeline.readers import open_reader, reader_identity
 from pipeline.records import Artifact
+from pipeline.replicas import Replicas
 from pipeline.run_directory import make_identity, open_or_create
 from pipeline.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.training import Trainer
@@ -41,6 +43,7 @@ from transforms.batches import GenerateBatches
 from transforms.context import NAMESPACE, Context
 from transforms.counts import CountWords
 from transforms.refs import UnigramRef, UnitSummary, VocabularyRef
+from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
@@ -302,14 +305,40 @@ def test_training_without_the_last_shard_is_refused(world):
     assert isinstance(find(raised.value), ArtifactError)
 
 
+@pytest.mark.parametrize("holdout", [0.0, 0.2])
+def test_replicas_are_those_of_the_plain_functions(world, tmp_path, holdout):
+    options = dataclasses.replace(OPTIONS, replicas=3, rounds=2, holdout=holdout)
+    made = [make_context(world.files, tmp_path / name, options) for name in ("alone", "beam")]
+    worlds = [World(**{**vars(world), "context": context}) for context in made]
+    sampling = Sampling.of(options)
+    shards = [[dataclasses.replace(shard, sampling=sampling) for shard in one.batch_shards()] for one in worlds]
+    alone = Replicas(options, made[0].records, made[0].keys["checkpoints"])
+    wanted = alone.train(world.vocabulary.words, world.vocabulary.counts, shards[0])
+    ref = worlds[1].vocabulary_ref()
+
+    def apply(elements):
+        return elements | TrainReplicas(made[1], elements.pipeline | "Vocabulary" >> beam.Create([ref]), {}, threads=1)
+
+    def expect(refs):
+        (found,) = refs
+        assert (found.step, found.digest) == (wanted.step, wanted.digest)
+
+    check(shards[1][::-1], apply, expect)
+    curves = [read_metrics(context.records, context.keys["checkpoints"]).drop(["seconds"]) for context in made]
+    assert curves[0].equals(curves[1])
+    assert ("holdout_loss" in curves[0].column_names) == (holdout > 0)
+
+
 def graph(world: World, options: Options = OPTIONS) -> beam.Pipeline:
     made = beam.Pipeline("FnApiRunner")
     build(made, world.files, dataclasses.replace(world.context, options=options), {})
     return made
 
 
-@pytest.mark.parametrize("batches", ["stream", "stored"])
-def test_every_edge_of_the_graph_has_a_type(world, batches, caplog):
+@pytest.mark.parametrize(
+    "options", [{}, {"batches": "stored"}, {"replicas": 2, "rounds": 2, "holdout": 0.1}], ids=["", "stored", "replicas"]
+)
+def test_every_edge_of_the_graph_has_a_type(world, options, caplog):
     untyped = []
 
     class Edges(PipelineVisitor):
@@ -318,7 +347,7 @@ def test_every_edge_of_the_graph_has_a_type(world, batches, caplog):
                 outputs = node.outputs.values()
                 untyped.extend(node.full_label for out in outputs if isinstance(out.element_type, AnyTypeConstraint))
 
-    graph(world, dataclasses.replace(OPTIONS, batches=batches)).visit(Edges())
+    graph(world, dataclasses.replace(OPTIONS, **options)).visit(Edges())
     # Inside Reshuffle and ToList, Beam itself has steps without types.
     assert [label for label in untyped if not any(part in label for part in ("Spread", "All"))] == []
     assert "type hint will be ignored" not in caplog.text

@@ -35,14 +35,20 @@ class Train(beam.PTransform):
 
     def expand(self, shards: PCollection[BatchShard]) -> PCollection[CheckpointRef]:
         train = beam.ParDo(TrainModel(self.context, self.provenance), AsSingleton(self.vocabulary))
-        if self.context.options.device == "gpu" and not _names_accelerator(shards.pipeline.options):
-            train = train.with_resource_hints(accelerator=ACCELERATOR)
+        train = on_device(train, self.context, shards.pipeline.options)
         return (
             shards
             | "ToReplica" >> beam.Map(_to_replica)
             | "GatherShards" >> beam.GroupByKey()
             | "TrainModel" >> train
         )
+
+
+def on_device(train: beam.ParDo, context: Context, options: PipelineOptions) -> beam.ParDo:
+    """With --device=gpu, asks the runner for workers that have one."""
+    if context.options.device != "gpu" or _names_accelerator(options):
+        return train
+    return train.with_resource_hints(accelerator=ACCELERATOR)
 
 
 def _names_accelerator(options: PipelineOptions) -> bool:
@@ -54,33 +60,41 @@ def _to_replica(shard: BatchShard) -> tuple[int, BatchShard]:
     return 0, shard
 
 
+class Report:
+    """Tells Beam and the terminal how one piece of training is getting on."""
+
+    def __init__(self, total: int):
+        """Args:
+          total: token positions of the whole run, over all epochs.
+        """
+        self.total = total
+        self.targets = counter("targets")
+        self.step_time = Metrics.distribution(NAMESPACE, "step_microseconds")
+        self.seen: Progress | None = None
+
+    def __call__(self, now: Progress) -> None:
+        last = self.seen or dataclasses.replace(now, step=now.first_step, positions=0, rows=0, seconds=0.0)
+        bar = progress.stage("Train", self.total, "tok")
+        bar.advance(now.positions - last.positions, f"loss {now.loss:.4f}")
+        self.targets.inc(now.rows - last.rows)
+        if now.step > last.step:
+            self.step_time.update(int(1e6 * (now.seconds - last.seconds) / (now.step - last.step)))
+        self.seen = now
+
+
 class TrainModel(beam.DoFn):
-    """Runs the trainer, and tells Beam and the terminal how it is getting on."""
+    """Runs the trainer."""
 
     def __init__(self, context: Context, provenance: dict):
         self.context = context
         self.provenance = provenance
-        self.targets = counter("targets")
-        self.step_time = Metrics.distribution(NAMESPACE, "step_microseconds")
 
     def process(
         self, element: tuple[int, Iterable[BatchShard]], vocabulary: VocabularyRef
     ) -> Iterator[CheckpointRef]:
         context = self.context
         words = Vocabulary.from_parquet(context.records.read(vocabulary.artifact))
-        total = vocabulary.tokens * context.options.epochs
-        seen: Progress | None = None
-
-        def report(now: Progress) -> None:
-            nonlocal seen
-            last = seen or dataclasses.replace(now, step=now.first_step, positions=0, rows=0, seconds=0.0)
-            bar = progress.stage("Train", total, "tok")
-            bar.advance(now.positions - last.positions, f"loss {now.loss:.4f}")
-            self.targets.inc(now.rows - last.rows)
-            if now.step > last.step:
-                self.step_time.update(int(1e6 * (now.seconds - last.seconds) / (now.step - last.step)))
-            seen = now
-
+        report = Report(vocabulary.tokens * context.options.epochs)
         trainer = Trainer(
             context.options, context.records, context.keys["checkpoints"], self.provenance,
             renew_lock=context.renew_lock, report=report, stop=interruption.requested, warn=progress.say,

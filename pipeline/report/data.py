@@ -81,9 +81,7 @@ def collect(
 def facts(run: Run, ref: CheckpointRef, counts: np.ndarray) -> dict[str, Any]:
     """The few numbers at the top."""
     options, tokens = run.options, int(counts.sum())
-    schedule = Schedule(
-        tokens, options.batch_size, options.epochs, options.learning_rate, options.damping
-    )  # fmt: skip
+    schedule = Schedule.of(options, tokens)
     metrics = run.metrics()
     loss = final_loss(metrics.filter(pc.less_equal(metrics["step"], ref.step)))
     return {

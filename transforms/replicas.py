@@ -1,0 +1,174 @@
+"""Batch shards -> a model trained by several replicas, as checkpoints."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+
+import apache_beam as beam
+import numpy as np
+from apache_beam import PCollection
+from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
+
+from pipeline import progress
+from pipeline.batches import BatchShard
+from pipeline.checkpoints import CheckpointRef
+from pipeline.holdout_loss import SHARDS
+from pipeline.replicas import MergedPart, Replicas, SlicePart, Standing
+from pipeline.vocabulary import Vocabulary
+from transforms.context import Context
+from transforms.refs import VocabularyRef
+from transforms.train import Report, on_device
+
+
+@dataclasses.dataclass
+class TrainReplicas(beam.PTransform):
+    """BatchShard -> CheckpointRef of the last checkpoint, by `--replicas` in `--rounds` an epoch.
+
+    The rounds follow each other in the graph: one begins when the checkpoint of the one before it is
+    there. A (round, replica) and a (round, partition) are elements of their own, which the runner may
+    place anywhere and retry alone; on the edges are references.
+    """
+
+    context: Context
+    vocabulary: PCollection[VocabularyRef]
+    provenance: dict
+    threads: int
+    """of each replica"""
+
+    def expand(self, shards: PCollection[BatchShard]) -> PCollection[CheckpointRef]:
+        work = Work(self.context, self.provenance, self.threads)
+        vocabulary = AsSingleton(self.vocabulary)
+        slices = shards | "ToSlices" >> beam.ParDo(ToSlices(work), vocabulary)
+        kept_back = []
+        if self.context.options.holdout:
+            count = shards | "Count" >> beam.combiners.Count.Globally()
+            kept_back = [AsIter(shards | "KeptBack" >> beam.Filter(_is_chosen, AsSingleton(count)))]
+        standing = self.vocabulary | "Start" >> beam.ParDo(Start(work))
+        options = self.context.options
+        for number in range(options.epochs * options.rounds):
+            standing = standing | f"Round{number}" >> Round(work, number, slices, kept_back)
+        return standing | "Last" >> beam.Map(_checkpoint)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """How the DoFns come by what does their work on floor 1. Picklable."""
+
+    context: Context
+    provenance: dict
+    threads: int
+
+    def replicas(self, report: Report | None = None) -> Replicas:
+        context = self.context
+        hooks = {"report": report} if report else {}
+        return Replicas(
+            context.options, context.records, context.keys["checkpoints"], self.provenance, self.threads,
+            renew_lock=context.renew_lock, warn=progress.say, **hooks,
+        )  # fmt: skip
+
+
+class ToSlices(beam.DoFn):
+    """A shard, keyed by each slice of an epoch that has a part of it."""
+
+    def __init__(self, work: Work):
+        self.work = work
+
+    def process(self, shard: BatchShard, vocabulary: VocabularyRef) -> Iterator[tuple[int, BatchShard]]:
+        for index in self.work.replicas().slices_of(shard, vocabulary.tokens):
+            yield index, shard
+
+
+def _is_chosen(shard: BatchShard, count: int) -> bool:
+    """Whether it is one of the few, evenly apart, that the loss on sentences kept back is taken from."""
+    return shard.index in np.linspace(0, count - 1, SHARDS).astype(int)
+
+
+class Start(beam.DoFn):
+    """Finds the last checkpoint, or writes the one before the first step."""
+
+    def __init__(self, work: Work):
+        self.work = work
+
+    def process(self, vocabulary: VocabularyRef) -> Iterator[Standing]:
+        words = Vocabulary.from_parquet(self.work.context.records.read(vocabulary.artifact))
+        yield self.work.replicas().start(words.words, words.counts, vocabulary.tokens)
+
+
+@dataclasses.dataclass
+class Round(beam.PTransform):
+    """Standing before a round -> Standing after it; the same, where it is over already."""
+
+    work: Work
+    number: int
+    slices: PCollection[tuple[int, BatchShard]]
+    kept_back: list[AsIter]
+    """of the shards that the loss on sentences kept back is taken from; [] without --holdout"""
+
+    def expand(self, standing: PCollection[Standing]) -> PCollection[Standing]:
+        train = beam.ParDo(TrainSlice(self.work, self.number), AsMultiMap(self.slices))
+        merged = (
+            standing
+            | "Replicas" >> beam.ParDo(ToReplicas(self.work, self.number))
+            | "Spread" >> beam.GroupByKey()
+            | "Train" >> on_device(train, self.work.context, standing.pipeline.options)
+            | "Gather" >> beam.GroupByKey()
+            | "Merge" >> beam.ParDo(MergePart(self.work, self.number), AsSingleton(standing))
+        )
+        return standing | "Commit" >> beam.ParDo(Commit(self.work, self.number), AsIter(merged), *self.kept_back)
+
+
+class ToReplicas(beam.DoFn):
+    """An element for each replica; none where the round is over."""
+
+    def __init__(self, work: Work, number: int):
+        self.work, self.number = work, number
+
+    def process(self, standing: Standing) -> Iterator[tuple[int, Standing]]:
+        if not self.work.replicas().is_over(standing, self.number):
+            for replica in range(self.work.context.options.replicas):
+                yield replica, standing
+
+
+class TrainSlice(beam.DoFn):
+    """Trains a replica on its slice; what it made, keyed by partition."""
+
+    def __init__(self, work: Work, number: int):
+        self.work, self.number = work, number
+
+    def process(
+        self, element: tuple[int, Iterable[Standing]], slices: Mapping[int, Iterable[BatchShard]]
+    ) -> Iterator[tuple[int, SlicePart]]:
+        replica, (standing,) = element
+        replicas = self.work.replicas(Report(standing.positions * self.work.context.options.epochs))
+        shards = list(slices[replicas.slice_index(standing, self.number, replica)])
+        yield from enumerate(replicas.train_slice(standing, self.number, replica, shards))
+
+
+class MergePart(beam.DoFn):
+    """Merges what the replicas made of a partition of the vocabulary."""
+
+    def __init__(self, work: Work, number: int):
+        self.work, self.number = work, number
+
+    def process(self, element: tuple[int, Iterable[SlicePart]], standing: Standing) -> Iterator[MergedPart]:
+        index, parts = element
+        yield self.work.replicas().merge(standing, self.number, index, parts)
+
+
+class Commit(beam.DoFn):
+    """Makes the merged parts a checkpoint; passes on what stands where the round is over."""
+
+    def __init__(self, work: Work, number: int):
+        self.work, self.number = work, number
+
+    def process(
+        self, standing: Standing, merged: Iterable[MergedPart], kept_back: Iterable[BatchShard] = ()
+    ) -> Iterator[Standing]:
+        replicas = self.work.replicas()
+        if replicas.is_over(standing, self.number):
+            yield standing
+        else:
+            yield replicas.commit(standing, self.number, merged, list(kept_back))
+
+
+def _checkpoint(standing: Standing) -> CheckpointRef:
+    return standing.checkpoint
