@@ -110,7 +110,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
 
 def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
     """Parse and check everything; InputError names the option, the value and what is allowed."""
-    known, others = made.parse_known_args([_with_underscores(argument) for argument in arguments])
+    known, others = made.parse_known_args([one for given in arguments for one in _as_argparse_takes_it(given)])
     given = vars(known)
     beam = list(others)
     if "config" in given:
@@ -140,12 +140,20 @@ def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
     )  # fmt: skip
 
 
-def _with_underscores(argument: str) -> str:
-    """--min-count=3 as --min_count=3, where that is an option of ours; the value stays as it is."""
+def _as_argparse_takes_it(argument: str) -> list[str]:
+    """--min-count=3 as --min_count=3 and --lowercase=true as --lowercase, where those are options of ours.
+
+    Launchers of templates can only write a switch with a value.
+    """
     name, equals, value = argument.partition("=")
     ours = name[2:].replace("-", "_")
-    known = _all_names()
-    return f"--{ours}{equals}{value}" if name.startswith("--") and ours in known else argument
+    if not name.startswith("--") or ours not in _all_names():
+        return [argument]
+    switches = {field.name for field in dataclasses.fields(Options) if isinstance(field.default, bool)}
+    if value in ("true", "false") and ours in switches | {"overwrite", "no_report"}:
+        off = [f"--no-{ours}"] if ours in switches else []
+        return [f"--{ours}"] if value == "true" else off
+    return [f"--{ours}{equals}{value}"]
 
 
 class _AsWritten(yaml.SafeLoader):

@@ -64,7 +64,8 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
     """A JobManager and two TaskManagers, and what its logs end with where a test fails."""
     piece("flink"), piece("boot")
     rest, rpc, blob = free_ports(3)
-    made = Cluster(tmp_path_factory.mktemp("cluster"), rest_port=rest, rpc_port=rpc, blob_port=blob)
+    folder = tmp_path_factory.mktemp("cluster")
+    made = Cluster(folder, rest_port=rest, rpc_port=rpc, blob_port=blob, restarts=20)  # one test disturbs it often
     made.write_config()
     try:
         made.start("jobmanager")

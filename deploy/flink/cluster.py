@@ -54,8 +54,8 @@ class Cluster:
     taskmanagers: int = 2
     heap: int = 256
     """MB of a TaskManager's heap for tasks."""
-    restarts: int = 10
-    """Restarts before a job fails."""
+    restarts: int = 6
+    """Restarts, without a minute of undisturbed work between them, before a job fails."""
 
     @property
     def address(self) -> str:
@@ -67,7 +67,7 @@ class Cluster:
             "--runner=FlinkRunner", f"--flink_master={self.address}", f"--flink_version={FLINK}",
             f"--flink_job_server_jar={PIECES['flink'].get()}", f"--parallelism={self.taskmanagers}",
             f"--artifacts_dir={self.folder / 'artifacts'}", "--environment_type=PROCESS",
-            f"--environment_option=process_command={worker}", "--environment_cache_millis=600000",
+            f"--environment_option=process_command={worker}", "--environment_cache_millis=20000",
         ]  # fmt: skip
 
     def write_config(self) -> None:
