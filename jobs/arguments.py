@@ -73,12 +73,12 @@ def listed(values: Iterable[str]) -> list[str]:
 
 
 def shown(name: str, unit: str) -> Callable[[int, int], None]:
-    """A progress bar for what reports (done, of how many)."""
-    last = 0
+    """A progress bar for what reports (done, of how many), and another one whenever that begins again."""
+    last, times = 0, 1
 
     def report(done: int, total: int) -> None:
-        nonlocal last
-        progress.stage(name, total, unit).advance(done - last if done > last else done)
-        last = done if done < total else 0
+        nonlocal last, times
+        progress.stage(name if times == 1 else f"{name} {times}", total, unit).advance(done - last)
+        last, times = (done, times) if done < total else (0, times + 1)
 
     return report

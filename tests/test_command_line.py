@@ -6,8 +6,10 @@ import io
 
 import pytest
 
+from jobs.arguments import shown
 from jobs.command_line import parser, read
 from jobs.running import _WithoutTracebacks
+from pipeline import progress
 from pipeline.errors import InputError
 
 FILES = ("--input=corpus.txt", "--output=run")
@@ -44,3 +46,22 @@ def test_tracebacks_of_our_errors_are_left_out_and_others_shown():
 def test_hyphens_in_our_options_are_as_good_as_underscores():
     made = command("--min-count=3", "--no-lowercase", "--learning-rate=1e-2")
     assert (made.options.min_count, made.options.lowercase, made.options.learning_rate) == (3, False, 0.01)
+
+
+def test_a_bar_is_followed_by_another_when_the_work_begins_again(monkeypatch):
+    done = {}
+
+    class Bar:
+        def __init__(self, name, total):
+            self.name = name
+            done.setdefault(name, [0, total])
+
+        def advance(self, amount):
+            done[self.name][0] += amount
+
+    monkeypatch.setattr(progress, "stage", lambda name, total, unit: Bar(name, total))
+    report = shown("Analogies", "words")
+    for total in (30, 30, 7):
+        for now in range(5, total + 5, 5):
+            report(min(now, total), total)
+    assert done == {"Analogies": [30, 30], "Analogies 2": [30, 30], "Analogies 3": [7, 7]}

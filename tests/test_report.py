@@ -186,7 +186,7 @@ def test_reading_a_run_is_told(folder, monkeypatch):
     outcome = run("jobs.report", f"--run={folder / 'a'}", f"--against={folder / 'b'}", f"--to={folder / 'x.html'}")
     assert outcome.status == 0, outcome.stderr
     words = len(Run.open(str(folder / "a")).words())
-    assert told == {"Read run": (words, words), "Read second": (words, words)}
+    assert told == {"Read vectors of first": (words, words), "Read vectors of second": (words, words)}
 
 
 def test_all_is_drawn_when_the_script_ends(one):

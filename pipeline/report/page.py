@@ -27,9 +27,13 @@ def report(
     Args:
       told: given the name of a piece of work, who is told how far it is.
     """
-    known = [Vectors.read(run, ref, report=told(f"Read {name}")) for (run, ref), name in zip(runs, ("run", "second"))]
+    which = [""] if len(runs) == 1 else [" of first", " of second"]
+    known = [Vectors.read(run, ref, report=told("Read vectors" + of)) for (run, ref), of in zip(runs, which)]
     data: dict[str, Any] = {
-        "runs": [collect(run, ref, vectors, judged, told("Analogies")) for (run, ref), vectors in zip(runs, known)],
+        "runs": [
+            collect(run, ref, vectors, judged, told("Analogies" + of))
+            for (run, ref), vectors, of in zip(runs, known, which)
+        ],
         "comparison": None,
     }
     if len(runs) == 2:
