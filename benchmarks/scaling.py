@@ -1,17 +1,24 @@
-"""One trainer on more threads: how much faster, with the same bytes.
+"""One trainer on more threads: how much faster, with the same bytes. Or preprocessing on more worker processes.
 
     python -m benchmarks.scaling [--input=corpus.txt] [--threads=1,2]
+    python -m benchmarks.scaling --workers=1,2,4 [--large_mb=1000] [--batches=stored]
+
+With --workers, one large file among small ones and one of gzip are preprocessed, and what each worker did in
+each stage is shown: units, amount, CPU seconds. "Times faster by work" is the CPU time of one worker over
+that of the busiest: what a CPU for each worker would give, whatever else this machine does.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 from benchmarks.common import format_table, prepare, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
+from benchmarks.worker_scaling import measure, shown
 from pipeline.model_digest import model_digest
-from pipeline.options import MODELS, Options
+from pipeline.options import BATCHES, MODELS, Options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +26,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--threads", default="1,2")
     made.add_argument("--model", choices=MODELS, default="skipgram")
     made.add_argument("--batch_size", type=int, default=Options().batch_size)
+    made.add_argument("--workers", help="numbers of worker processes; preprocess in place of training")
+    made.add_argument("--large_mb", type=int, default=200, help="of the large file, with --workers")
+    made.add_argument("--small_files", type=int, default=64, help="of 1 MB each, with --workers")
+    made.add_argument("--gzip_mb", type=int, default=64, help="of text in one gzip file, with --workers")
+    made.add_argument("--batches", choices=BATCHES, default="stream")
     chosen = made.parse_args(arguments)
+    return _workers(chosen) if chosen.workers else _threads(chosen)
+
+
+def _workers(chosen: argparse.Namespace) -> int:
+    with corpus_text(chosen) as text:
+        rows = measure(text, chosen)
+    print(format_table(shown(rows)))
+    write_report(chosen.json, vars(chosen), rows)
+    return 0
+
+
+def _threads(chosen: argparse.Namespace) -> int:
     digests: dict[str, str] = {}
     with corpus_text(chosen) as text:
         options = Options.checked({"model": chosen.model, "epochs": 1, "batch_size": chosen.batch_size})

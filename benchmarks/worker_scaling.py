@@ -1,0 +1,103 @@
+"""How the stages of preprocessing spread over worker processes: the part of `benchmarks.scaling` with --workers."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import gzip
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.stage_work import FOLDER, STAGES
+from benchmarks.timing import run_process
+
+_RUN = "import sys; from benchmarks.stage_work import run; sys.exit(run(sys.argv[1:]))"
+_SMALL = 1_000_000
+
+
+def write_corpus(text: str, folder: Path, large_mb: int, small_files: int, gzip_mb: int) -> None:
+    """One large file, small ones of 1 MB, and one of gzip: `text` over and over."""
+    data = Path(text).read_bytes()
+    with open(folder / "large.txt", "wb") as file:
+        for part in _repeated(data, large_mb * 1_000_000):
+            file.write(part)
+    for n in range(small_files):
+        start = n * _SMALL % max(1, len(data) - _SMALL)
+        (folder / f"small-{n:03d}.txt").write_bytes(data[start : start + _SMALL])
+    if gzip_mb:
+        with gzip.open(folder / "packed.txt.gz", "wb", compresslevel=1) as packed:
+            for part in _repeated(data, gzip_mb * 1_000_000):
+                packed.write(part)
+
+
+def _repeated(data: bytes, size: int) -> Iterator[bytes]:
+    for left in range(size, 0, -len(data)):
+        yield data[:left]
+
+
+def measure(text: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each stage and number of workers; all numbers of a stage are of the workers' own work in it."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        corpus.mkdir()
+        write_corpus(text, corpus, chosen.large_mb, chosen.small_files, chosen.gzip_mb)
+        for workers in map(int, chosen.workers.split(",")):
+            notes = Path(folder) / f"notes-{workers}"
+            notes.mkdir()
+            began = time.monotonic()
+            run_process([
+                sys.executable, "-c", _RUN, f"--input={corpus}", f"--output={folder}/run-{workers}",
+                "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", "--threads=1",
+                f"--batches={chosen.batches}", "--epochs=1",
+            ], **{FOLDER: str(notes), "PYTHONPATH": os.getcwd()})  # fmt: skip
+            wall = time.monotonic() - began
+            rows += _rows(notes, workers, wall)
+            print(f"{workers} workers: {wall:.0f} s", file=sys.stderr)
+    return rows
+
+
+def _rows(notes: Path, workers: int, wall: float) -> list[dict[str, Any]]:
+    work: dict[str, dict[str, collections.Counter[str]]] = {stage: {} for stage in STAGES}
+    for path in notes.glob("*.jsonl"):
+        for line in path.read_text().splitlines():
+            note = json.loads(line)
+            done = work[note["stage"]].setdefault(path.stem, collections.Counter())
+            done.update({name: note[name] for name in ("units", "amount", "cpu")})
+    return [
+        {
+            "workers": workers, "stage": stage, "unit": unit, "wall": wall,
+            **{name: [round(one[name], 3) for one in work[stage].values()] for name in ("units", "amount", "cpu")},
+        }
+        for stage, unit in STAGES.items()
+        if any(one["units"] for one in work[stage].values())
+    ]  # fmt: skip
+
+
+def shown(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The rows as a table: shares of each worker, and how much faster the stage is with a CPU for each."""
+    alone = {row["stage"]: sum(row["cpu"]) for row in rows if row["workers"] == 1}
+    return [
+        {
+            "stage": row["stage"],
+            "workers": str(row["workers"]),
+            "units of each": " ".join(f"{units:.0f}" for units in _padded(row["units"], row["workers"])),
+            "amount of each": " ".join(f"{amount:,.0f}" for amount in _padded(row["amount"], row["workers"])),
+            "": row["unit"],
+            "CPU s of each": " ".join(f"{cpu:.1f}" for cpu in _padded(row["cpu"], row["workers"])),
+            "CPU s": f"{sum(row['cpu']):.1f}",
+            "times faster by work": f"{alone[row['stage']] / max(row['cpu']):.2f}" if row["stage"] in alone else "",
+        }
+        for row in sorted(rows, key=lambda row: (list(STAGES).index(row["stage"]), row["workers"]))
+    ]
+
+
+def _padded(values: list[float], workers: int) -> list[float]:
+    """Largest first, with a 0 for each worker that had none."""
+    return sorted(values, reverse=True) + [0.0] * (workers - len(values))
