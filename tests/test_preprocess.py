@@ -6,6 +6,7 @@ import gzip
 import json
 import pathlib
 import random
+import re
 
 import apache_beam as beam
 import duckdb
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands import digest_of, preprocess, run, train, write_corpus
+from commands import ROOT, digest_of, preprocess, run, train, write_corpus
 from crashing import Moment, kill, run_until
 from test_storage import use
 
@@ -93,7 +94,9 @@ def test_preprocessing_then_training_is_training(whole, kind, tmp_path, request)
 
 def test_many_models_from_one_corpus_are_those_of_one_command_each(text, stored, tmp_path):
     """Other rows than those stored too: they are made from the same tokens."""
-    choices = [["--model=cbow", "--dims=7"], ["--epochs=3"], ["--window=5", "--seed=8", "--power=0.5"]]
+    choices = [
+        ["--model=cbow", "--dims=7"], ["--replicas=2", "--rounds=2"], ["--window=5", "--seed=8", "--power=0.5"],
+    ]  # fmt: skip
     for n, options in enumerate(choices):
         outcome = from_corpus(stored, tmp_path / f"from{n}", *options)
         assert outcome.digest == digest_of(text, tmp_path / f"plain{n}", *options)
@@ -482,6 +485,23 @@ def test_phrases_are_those_of_the_corpus(text, tmp_path):
     assert any("_" in word for word in Run.open(str(tmp_path / "run")).words())
     refused = from_corpus(corpus, tmp_path / "other", "--phrases=2")
     assert "--phrases is 2, the corpus has 1" in refused.error
+
+
+@pytest.mark.parametrize("number", range(3), ids=["pyarrow", "duckdb", "Run"])
+def test_the_documents_ways_to_read_rows_work(stored, tmp_path, monkeypatch, number, capsys):
+    text = (ROOT / "docs" / "preprocessing.md").read_text()
+    snippets = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(snippets) == 3
+    word = Run.open(stored).vocabulary()["word"][0].as_py()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "corpus").symlink_to(stored)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(snippets[number].replace("coffee", word), "preprocessing.md", "exec"), names)
+    if number == 1:
+        assert capsys.readouterr().out.count("\n") > 10
+    else:
+        assert names["batch"].num_rows > 0
 
 
 def test_integers_stay_integers(tmp_path):

@@ -7,6 +7,7 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton, PBegin
 
+from pipeline.ahead import each, is_remote
 from pipeline.errors import InputError
 from pipeline.tokens import STAGE as TOKENS
 from pipeline.tokens import TokenShard, stored_shard
@@ -63,10 +64,10 @@ def _names(vocabulary: VocabularyRef, context: Context) -> Iterator[list[str]]:
 
 
 def _shards(names: list[str], context: Context) -> Iterator[TokenShard]:
-    for name in names:
-        shard = stored_shard(context.records, context.keys[TOKENS], name)
-        if shard:
-            yield shard
+    def read(name: str) -> TokenShard | None:
+        return stored_shard(context.records, context.keys[TOKENS], name)
+
+    yield from filter(None, each(read, names, is_remote(context.records.storage.root)))
 
 
 def _tokens(shard: TokenShard) -> int:
