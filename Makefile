@@ -1,6 +1,6 @@
 # make train   install into .venv, train on Python's own help topics, show nearest words
 # make train INPUT=corpus.txt OUTPUT=runs/mine OPTIONS="--dims=200 --epochs=3"
-# make test    the default tests;  make lint  ruff and mypy;  make docs  docs/options.md
+# make test    the default tests;  make lint  ruff and mypy;  make docs  docs/options.md and the template's parameters
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -34,6 +34,7 @@ lint: $(VENV)/installed-test
 
 docs: $(VENV)/installed
 	$(BIN)/python -m jobs.options_reference > docs/options.md
+	$(BIN)/python -m deploy.dataflow.metadata > deploy/dataflow/metadata.json
 
 $(TOPICS): | $(VENV)/installed
 	$(BIN)/python -m examples.python_topics $@

@@ -98,7 +98,7 @@ class Disturbed:
     def at(self, stage: str, records: int, act: Callable[[], None]) -> None:
         """Acts once a stage has left so many records."""
         folder = self.output / "records" / stage
-        until = time.monotonic() + 150
+        until = time.monotonic() + 300
         while len(list(folder.glob("*.json"))) < records:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < until, f"{stage} has not come to {records} records"
@@ -118,7 +118,7 @@ class Disturbed:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_killed_taskmanagers_and_workers_change_no_bit(cluster, corpus, tmp_path, monkeypatch):
     options = [
         *TINY, "--no_report", "--tokenizer=slow_words:split", "--block_bytes=40000", "--batches=stored",
