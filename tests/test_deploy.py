@@ -54,7 +54,8 @@ def test_its_options_are_options_of_beam(cluster):
     portable = options.view_as(PortableOptions)
     assert portable.environment_type == "PROCESS"
     assert portable.environment_options == [f"process_command={ROOT / 'deploy/flink/worker.sh'}"]
-    assert options.get_all_options(drop_default=True, retain_unknown_options=True)["environment_cache_millis"] == "20000"
+    given = options.get_all_options(drop_default=True, retain_unknown_options=True)
+    assert given["environment_cache_millis"] == "20000"
     assert flink_cluster.opened(cluster.folder) == cluster
 
 
