@@ -25,6 +25,7 @@ from pipeline.options import Options, available_cpus
 from pipeline.parquet import to_parquet
 from pipeline.readers import open_reader
 from pipeline.records import Artifact, Records
+from pipeline.replicas import Replicas
 from pipeline.storage import open_storage
 from pipeline.tokens import encode_unit, tokens_to_parquet
 from pipeline.training import Trainer
@@ -113,11 +114,16 @@ class Corpus:
         return sum(shard.positions for shard in self.shards)
 
     def train(self, options: Options, **trainer: Any) -> Model:
-        """A model; of `options`, what training depends on. `trainer` goes to `Trainer`."""
+        """A model; of `options`, what training depends on. `trainer` goes to `Trainer`, or `Replicas`."""
         shards = [dataclasses.replace(shard, sampling=Sampling.of(options)) for shard in self.shards]
         vocabulary = self.vocabulary
-        ref = Trainer(options, self.records, "benchmark", **trainer).train(vocabulary.words, vocabulary.counts, shards)
-        model = read_checkpoint(self.records, ref)
+        if options.replicas > 1:  # one after the other, each on all threads
+            made: Trainer | Replicas = Replicas(
+                options, self.records, "benchmark", threads=options.thread_count, **trainer
+            )
+        else:
+            made = Trainer(options, self.records, "benchmark", **trainer)
+        model = read_checkpoint(self.records, made.train(vocabulary.words, vocabulary.counts, shards))
         for stage in (CHECKPOINTS, METRICS):
             for record in self.records.all(stage):
                 self.records.remove(record)

@@ -35,7 +35,7 @@ from pipeline.options import MODELS, Options
 from pipeline.schedule import FINAL_SHARE
 
 Result = dict[str, Any]
-SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping")
+SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping", "replicas", "rounds")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--learning_rate", type=_several(float), default=[Options().learning_rate])
     add("--batch_size", type=_several(int), default=[Options().batch_size])
     add("--damping", type=_several(float), default=[Options().damping])
+    add("--replicas", type=_several(int), default=[1], help="1 is one trainer, whatever --rounds says")
+    add("--rounds", type=_several(int), default=[1])
     add("--seeds", type=_several(int), default=[1])
     add("--dims", type=int, default=100)
     add("--window", type=int, default=5)
@@ -113,8 +115,12 @@ def _models(
                 began = time.process_time()
                 words, vectors = _gensim(chosen, text, common)
                 yield common | {"trainer": peer}, _seconds(began), words, vectors
-            for batch_size, damping in itertools.product(chosen.batch_size, chosen.damping):
-                own = common | {"batch_size": batch_size, "damping": damping}
+            several = [(s, r) for s, r in itertools.product(chosen.replicas, chosen.rounds) if s > 1]
+            trainers = [(1, 1)] * (1 in chosen.replicas) + several
+            for batch_size, damping, (replicas, rounds) in itertools.product(
+                chosen.batch_size, chosen.damping, trainers
+            ):
+                own = common | {"batch_size": batch_size, "damping": damping, "replicas": replicas, "rounds": rounds}
                 began = time.process_time()
                 try:
                     trained = corpus.train(_options(chosen, **own))

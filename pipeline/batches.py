@@ -272,13 +272,15 @@ def write_batches(batches: Iterable[pa.RecordBatch], negatives: int) -> pa.Buffe
 
 
 def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """Consecutive batches put together up to GROUP_ROWS rows or GROUP_BYTES bytes, at least one each.
+    """Consecutive batches that have rows, put together up to GROUP_ROWS rows or GROUP_BYTES bytes, at least one each.
 
     Neither is passed by more than one batch, however few rows subsampling leaves, or however many
     contexts a row has.
     """
     group: list[pa.RecordBatch] = []
     for batch in batches:
+        if not len(batch):  # Parquet knows no row group without rows
+            continue
         group.append(batch)
         if sum(map(len, group)) >= GROUP_ROWS or sum(one.nbytes for one in group) >= GROUP_BYTES:
             yield group
@@ -288,15 +290,9 @@ def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatc
 
 
 def read_batches(data: bytes | pa.Buffer, first: int = 0, end: int = MAX_POSITION) -> Iterator[pa.RecordBatch]:
-    """The record batches that `write_batches` wrote, row group by row group; those with a position first..end-1."""
+    """The rows that `write_batches` wrote, row group by row group; of those with a position first..end-1."""
     file = pq.ParquetFile(pa.BufferReader(data))
     for group in range(file.num_row_groups):
-        if first:
-            positions = file.read_row_group(group, columns=["position"]).column(0)
-            if not len(positions) or positions[-1].as_py() < first:
-                continue
-            first = 0  # those behind it are wanted
-        for batch in file.read_row_group(group).combine_chunks().to_batches():
-            if batch.num_rows and batch.column("position")[0].as_py() >= end:
-                return
-            yield batch
+        positions = file.metadata.row_group(group).column(0).statistics  # None in runs of versions without
+        if positions is None or (positions.max >= first and positions.min < end):
+            yield from file.read_row_group(group).combine_chunks().to_batches()

@@ -237,6 +237,14 @@ def test_stored_batches_come_back_row_for_row(tmp_path):
     assert position.tolist() == [r["position"] for r in sliced.to_pylist()]
 
 
+def test_a_shard_without_rows_can_be_stored():
+    tables, sampling = tables_of([50, 40]), Sampling(5, 1, "any", 1)
+    alone = generate_rows(np.zeros(3, np.int32), np.arange(4), 0, tables, sampling, 0)  # sentences of one word
+    assert alone.num_rows == 0
+    for none in ([], [alone], [alone, alone]):
+        assert list(batches.read_batches(batches.write_batches(iter(none), 1))) == []
+
+
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 3000), max_size=6), st.integers(0, 3000), st.integers(0, 3000))
 def test_a_stretch_of_stored_batches_is_whole_and_little_more(cuts, first, end):
@@ -245,13 +253,15 @@ def test_a_stretch_of_stored_batches_is_whole_and_little_more(cuts, first, end):
     whole = generate_rows(tokens, np.arange(0, 3001, 30), 0, tables, sampling, 2)
     edges = [0, *sorted(min(cut, whole.num_rows) for cut in cuts), whole.num_rows]
     parts = [whole.slice(a, b - a) for a, b in zip(edges, edges[1:])]  # some of them empty
-    stored = batches.write_batches(iter(parts), 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "GROUP_ROWS", 1)  # a row group a part
+        stored = batches.write_batches(iter(parts), 4)
     found = [batch["position"].to_numpy() for batch in batches.read_batches(stored, first, end)]
     positions = whole["position"].to_numpy()
     wanted = positions[(positions >= first) & (positions < end)]
     joined = np.concatenate([np.empty(0, np.int64), *found])
     assert joined[(joined >= first) & (joined < end)].tolist() == wanted.tolist()
-    assert all(not len(part) or (part[-1] >= first and part[0] < end) for part in found)
+    assert all(part[-1] >= first and part[0] < end for part in found)
 
 
 @pytest.mark.parametrize(("policy", "enough"), [("any", 1), ("exclude_target", 2), ("distinct", 6)])
