@@ -4,8 +4,8 @@
     python -m benchmarks.scaling --workers=1,2,4 [--large_mb=1000] [--batches=stored]
 
 With --workers, one large file among small ones and one of gzip are preprocessed, and what each worker did in
-each stage is shown: units, amount, CPU seconds. "Times faster by work" is the CPU time of one worker over
-that of the busiest: what a CPU for each worker would give, whatever else this machine does.
+each stage is shown: units, amount, CPU seconds. "Spread over" is the CPU time of all workers over that of the
+busiest: with a CPU for each, the stage takes so many times less than on one, whatever else this machine does now.
 """
 
 from __future__ import annotations

@@ -81,8 +81,7 @@ def _rows(notes: Path, workers: int, wall: float) -> list[dict[str, Any]]:
 
 
 def shown(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The rows as a table: shares of each worker, and how much faster the stage is with a CPU for each."""
-    alone = {row["stage"]: sum(row["cpu"]) for row in rows if row["workers"] == 1}
+    """The rows as a table: shares of each worker, and how far the stage is spread by them."""
     return [
         {
             "stage": row["stage"],
@@ -92,7 +91,7 @@ def shown(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             "": row["unit"],
             "CPU s of each": " ".join(f"{cpu:.1f}" for cpu in _padded(row["cpu"], row["workers"])),
             "CPU s": f"{sum(row['cpu']):.1f}",
-            "times faster by work": f"{alone[row['stage']] / max(row['cpu']):.2f}" if row["stage"] in alone else "",
+            "spread over": f"{sum(row['cpu']) / max(row['cpu']):.2f}",
         }
         for row in sorted(rows, key=lambda row: (list(STAGES).index(row["stage"]), row["workers"]))
     ]
