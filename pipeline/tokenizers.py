@@ -232,7 +232,7 @@ class LineTokenizer(Tokenizer):
         for line in lines:
             try:
                 found = next(results)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise InputError(
                     f"--tokenizer={self.name} failed on the line at {locate(position)}: "
                     f"{type(error).__name__}: {error}"

@@ -103,6 +103,19 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> Outcome:
     return Outcome(process.returncode, out, error)
 
 
+def peak(*arguments: str) -> int:
+    """Bytes that jobs.train, which has to succeed, needs at most in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.train", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    errors = process.stderr.read() if process.stderr else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, errors.decode()
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def write_corpus(path: pathlib.Path, lines: int = 400, words: int = 400, seed: int = 0) -> pathlib.Path:
     """Text with a Zipf-like vocabulary, some of it beyond ASCII; the same for the same arguments.
 

@@ -114,6 +114,12 @@ def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, 
     assert [row["offset"] for row in letters] == [first, first + 14 + sum(map(len, lines[20:40]))]
 
 
+def test_text_in_utf_16_is_told_as_such(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("some words\n" * 20, encoding="utf-16")
+    fails(train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY), "text.txt byte 0", "iconv -f utf-16 -t utf8")
+
+
 def test_a_vocabulary_too_small_for_the_policy(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("one two three\n" * 50)

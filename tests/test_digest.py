@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import pathlib
 
+import pyarrow as pa
 import pytest
 from commands import TINY, digest_of, finish, start, write_corpus
 from numpy._core._multiarray_umath import __cpu_dispatch__
@@ -54,16 +57,28 @@ def test_parts_of_the_file_in_order_change_no_bit(corpus, digest, tmp_path):
     assert digest_of(twice, tmp_path / "patterns") == digest
 
 
-def test_gzip_changes_no_bit(corpus, digest, tmp_path):
+def zstd(data: bytes) -> bytes:
+    return pa.Codec("zstd").compress(data, asbytes=True)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_compression_changes_no_bit(corpus, digest, tmp_path, pack):
     text = corpus.read_bytes()
     half = text.index(b"\n", len(text) // 2) + 1
-    whole, folder = tmp_path / "whole.gz", tmp_path / "mixed"
-    whole.write_bytes(gzip.compress(text[:half]) + gzip.compress(text[half:]))
+    packed = tmp_path / "packed"
+    packed.write_bytes(pack(text[:half]) + pack(text[half:]))
+    assert digest_of(packed, tmp_path / "run", "--block_bytes=5000") == digest
+
+
+def test_plain_and_compressed_files_in_one_corpus_change_no_bit(corpus, digest, tmp_path):
+    text = corpus.read_bytes()
+    cuts = [text.index(b"\n", len(text) * i // 5) + 1 for i in range(5)]
+    folder = tmp_path / "mixed"
     folder.mkdir()
-    (folder / "a.txt").write_bytes(text[:half])
-    (folder / "b.txt.gz").write_bytes(gzip.compress(text[half:]))
-    assert digest_of(whole, tmp_path / "one", "--block_bytes=5000") == digest
-    assert digest_of(folder, tmp_path / "two") == digest
+    packers = {"a": bytes, "b": gzip.compress, "c": zstd, "d": lzma.compress, "e": bz2.compress}
+    for (name, pack), first, last in zip(packers.items(), [0, *cuts[1:]], [*cuts[1:], len(text)]):
+        (folder / name).write_bytes(pack(text[first:last]))
+    assert digest_of(folder, tmp_path / "run") == digest
 
 
 def test_line_ends_and_a_byte_order_mark_change_no_bit(corpus, digest, tmp_path):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
-from commands import ROOT, write_corpus
+from commands import peak, write_corpus
 
 CHEAP = (
     "--dims=8", "--epochs=1", "--window=1", "--negatives=1", "--subsample=1e-7", "--threads=2", "--block_bytes=250000",
@@ -25,18 +22,8 @@ def repeated(block: bytes, path: pathlib.Path, size: int) -> pathlib.Path:
     return path
 
 
-def peak(text: pathlib.Path, output: pathlib.Path, *arguments: str) -> int:
-    """Bytes that a run in a process of its own needs at most."""
-    command = [sys.executable, "-m", "jobs.train", f"--input={text}", f"--output={output}", *CHEAP, *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    errors = process.stderr.read() if process.stderr else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, errors.decode()
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def peak_of(text: pathlib.Path, output: pathlib.Path, *arguments: str) -> int:
+    return peak(f"--input={text}", f"--output={output}", *CHEAP, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +33,8 @@ def block(tmp_path_factory) -> bytes:
 
 
 def test_ten_times_the_text_needs_no_more_memory(block, tmp_path):
-    short = peak(repeated(block, tmp_path / "short.txt", 4 * MEGABYTE), tmp_path / "one")
-    long = peak(repeated(block, tmp_path / "long.txt", 40 * MEGABYTE), tmp_path / "ten")
+    short = peak_of(repeated(block, tmp_path / "short.txt", 4 * MEGABYTE), tmp_path / "one")
+    long = peak_of(repeated(block, tmp_path / "long.txt", 40 * MEGABYTE), tmp_path / "ten")
     print(f"{short / MEGABYTE:.0f} MB and {long / MEGABYTE:.0f} MB")
     assert long < short + 40 * MEGABYTE
 
@@ -55,7 +42,7 @@ def test_ten_times_the_text_needs_no_more_memory(block, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", ["stream", "stored"])
 def test_a_gigabyte_needs_no_more_memory_than_a_tenth_of_it(block, tmp_path, batches):
-    small = peak(repeated(block, tmp_path / "small.txt", 100 * MEGABYTE), tmp_path / "one", f"--batches={batches}")
-    large = peak(repeated(block, tmp_path / "large.txt", 1000 * MEGABYTE), tmp_path / "ten", f"--batches={batches}")
+    small = peak_of(repeated(block, tmp_path / "small.txt", 100 * MEGABYTE), tmp_path / "one", f"--batches={batches}")
+    large = peak_of(repeated(block, tmp_path / "large.txt", 1000 * MEGABYTE), tmp_path / "ten", f"--batches={batches}")
     print(f"{small / MEGABYTE:.0f} MB and {large / MEGABYTE:.0f} MB")
     assert large < 1.1 * small

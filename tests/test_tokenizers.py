@@ -124,6 +124,7 @@ def functions(tmp_path, monkeypatch):
             __version__ = "7.1"
             def split(line): return line.split(" ")
             def raises(line): raise ValueError("no\\nwords")
+            def leaves(line): raise SystemExit(3)
             def string(line): return line
             def numbers(line): return ["a", 3]
             def half(line): return ["\\ud800"]
@@ -155,6 +156,7 @@ def test_function_sees_each_line_once_whatever_the_batches(functions, monkeypatc
     ("function", "message"),
     [
         ("raises", "failed on the line at byte 3: ValueError: no words"),
+        ("leaves", "failed on the line at byte 3: SystemExit: 3"),
         ("string", "returned a str for the line at byte 3"),
         ("numbers", "returned a list with 3"),
         ("half", "surrogate"),

@@ -105,4 +105,7 @@ class Order(beam.DoFn):
             return "", ""
         unit = "row" if self.context.options.input_format == "parquet" else "byte"
         what = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
-        return what, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
+        if row["reason"] != NOT_UTF8:
+            return what, ""
+        likely = "utf-16" if row["sample"].startswith((b"\xff\xfe", b"\xfe\xff")) else "latin1"
+        return what, f"; convert it first, e.g. iconv -f {likely} -t utf8"
