@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -73,19 +74,20 @@ CASES = {
 }
 
 
+@functools.cache
 def on_the_cpu(case: Case, model: str) -> tuple[list[bytes], Any]:
     return run(CpuBackend(*case.weights(), **case.settings(model)), case.batch(), quarters(case.rows), _rates(case))
 
 
-def on_the_device(case: Case, model: str, block: int = 256) -> tuple[list[bytes], Any]:
+def on_the_device(case: Case, model: str, block: int = 256, made_by: Any = CudaBackend) -> tuple[list[bytes], Any]:
     """On whatever CuPy is."""
-    backend = CudaBackend(*case.weights(), **case.settings(model), block=block)
+    backend = made_by(*case.weights(), **case.settings(model), block=block)
     return run(backend, case.batch(), quarters(case.rows), _rates(case))
 
 
-def assert_equal(case: Case, model: str, block: int = 256) -> None:
+def assert_equal(case: Case, model: str, block: int = 256, made_by: Any = CudaBackend) -> None:
     wanted, wanted_loss = on_the_cpu(case, model)
-    found, loss = on_the_device(case, model, block)
+    found, loss = on_the_device(case, model, block, made_by)
     assert found == wanted
     np.testing.assert_array_equal(loss.pairs, wanted_loss.pairs)
     np.testing.assert_array_equal(loss.total, wanted_loss.total)

@@ -39,8 +39,9 @@ class EmulationError(AssertionError):
 class Library:
     """Kernels as functions (grid, block, schedule, seed, arguments)."""
 
-    def __init__(self, code: str, flags: Sequence[str], watched: bool):
-        self._library = ctypes.CDLL(_library(code, tuple(flags), watched))
+    def __init__(self, code: str, flags: Sequence[str]):
+        # PyDLL keeps other threads of Python out: one may drop an array, which a running kernel would notice
+        self._library = ctypes.PyDLL(_library(code, tuple(flags)))
         self.kernels = {name: functools.partial(self._run, name, given) for name, given in signatures(code).items()}
         _libraries.append(self._library)
         for begin, size in _memory.items():
@@ -59,7 +60,7 @@ class Library:
             raise EmulationError(failed.decode())
 
 
-_libraries: list[ctypes.CDLL] = []
+_libraries: list[ctypes.PyDLL] = []
 _memory: dict[int, int] = {}
 """Arrays of the device: begin -> bytes."""
 
@@ -79,7 +80,7 @@ def note_memory(begin: int, size: int, there: bool) -> None:
 
 @functools.cache
 def _compiled(code: str, defines: tuple[str, ...], watched: bool) -> Library:
-    return Library(code, [*FLAGS, *defines, *(["-fsanitize=thread"] if watched else [])], watched)
+    return Library(code, [*FLAGS, *defines, *(["-fsanitize=thread"] if watched else [])])
 
 
 def compiled(code: str, defines: Sequence[str], watched: bool) -> Library:
@@ -103,7 +104,7 @@ extern "C" const char *launch_{kernel}(int grid_, int block_, int schedule_, uns
 }}"""
 
 
-def _library(code: str, flags: tuple[str, ...], watched: bool) -> str:
+def _library(code: str, flags: tuple[str, ...]) -> str:
     """The path of the shared library; made once, for all processes."""
     launchers = "\n".join(_launcher(name, parameters) for name, parameters in signatures(code).items())
     text = f'#include "emulator.h"\n{code}\n#line 1 "launchers"\n{launchers}\n'

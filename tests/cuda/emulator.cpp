@@ -131,6 +131,12 @@ static void note_failure(const Fiber *fiber, const char *what, ...) {
              fiber->site.file ? fiber->site.file : "the start", fiber->site.line);
 }
 
+// the fiber that failed never goes on: what it was about to touch may not be there
+static void give_up(const char *what, long number) {
+  note_failure(current, what, number);
+  switch_to(&current->saved, scheduler);
+}
+
 static void wait(State state, Site site) {
   current->state = state;
   current->site = site;
@@ -151,7 +157,7 @@ void meet_warp(Site site) {
 }
 
 uint64_t exchange(Kind kind, uint64_t value, int source, unsigned mask, Site site) {
-  if (mask != ALL_LANES) note_failure(current, "a collective of less than a warp");
+  if (mask != ALL_LANES) give_up("a collective of less than a warp", 0);
   Fiber &me = *current;
   int turn = me.exchanges++ & 1, warp = me.thread / 32 * 32;
   uint64_t *given = me.block->exchanged.data();
@@ -360,13 +366,13 @@ static bool is_before(const Access &old, const Access &now) {
 static void touch(const void *p, long bytes, bool writes, bool atomic) {
   if (!current || failed || ((const char *)p >= current->stack && (const char *)p < current->stack + STACK)) return;
   const Fiber &me = *current;
-  if (!is_allocated((uintptr_t)p, bytes)) return note_failure(&me, "%ld bytes were touched that are in no array", bytes);
+  if (!is_allocated((uintptr_t)p, bytes)) return give_up("%ld bytes were touched that are in no array", bytes);
   Access now{me.block->index, me.thread / 32, me.thread, me.block->epoch, me.block->warp_epoch[me.thread / 32], atomic};
   for (uintptr_t word = (uintptr_t)p / 4; word <= ((uintptr_t)p + bytes - 1) / 4; word++) {
     Cell &cell = cell_of(word);
     bool race = !is_before(cell.write, now) && !(atomic && cell.write.atomic);
     if (writes) race |= !is_before(cell.read, now) && !(atomic && cell.read.atomic);
-    if (race) return note_failure(&me, "a race: two threads touch one address, one of them writes, and no barrier orders them");
+    if (race) return give_up("a race: two threads touch one address, one of them writes, and no barrier orders them", 0);
     if (writes) {
       cell.write = now;
     } else if (is_before(cell.read, now)) {

@@ -154,6 +154,7 @@ class Stream:
             if not self.advance():
                 stream, needed = self.queue[0]
                 stream.finish(needed)
+            self.device.work_a_little()
 
     def synchronize(self) -> None:
         self.finish(self.mark)

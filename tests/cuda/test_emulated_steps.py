@@ -11,6 +11,7 @@ from training_rows import run
 
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
+from pipeline.backends.plain import PlainBackend
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 
@@ -74,3 +75,28 @@ def test_a_block_of_steps_is_its_steps_one_by_one():
             for i in range(len(rates)):
                 found, _ = run(backend, batch, bounds[i : i + 2], rates[i : i + 1])
             assert found == wanted, policy
+
+
+def test_weights_can_be_read_before_training_and_between_steps():
+    case = Case(dims=20, rows=100)
+    with installed(Device(policy="late")):
+        backend = CudaBackend(*case.weights(), **case.settings("skipgram"))
+        for given, read in zip(case.weights(), backend.weights()):
+            np.testing.assert_array_equal(read, given)
+            with pytest.raises(ValueError, match="read-only"):
+                read[:] = 0
+        batch, rate = case.batch(), np.array([0.1], np.float32)
+        backend.train(batch, np.array([0, 50]), rate)
+        before = [w.copy() for w in backend.weights()]
+        backend.train(batch, np.array([50, 100]), rate)
+        assert all((old != new).any() for old, new in zip(before, backend.weights()))
+
+
+def test_batches_of_other_negatives_compile_other_kernels():
+    case, other = Case(dims=16, rows=100, negatives=2), Case(dims=16, rows=200, negatives=6)
+    plain = PlainBackend(*case.weights(), **case.settings("cbow"))
+    with installed(Device(policy="random")):
+        backend = CudaBackend(*case.weights(), **case.settings("cbow"))
+        for batch in (case.batch(), other.batch(), case.batch()):
+            wanted, _ = run(plain, batch, [0, batch.rows], [0.1])
+            assert run(backend, batch, [0, batch.rows], [0.1])[0] == wanted
