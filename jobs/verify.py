@@ -3,7 +3,8 @@
     python -m jobs.verify --run=runs/first [--input]
 
 Prints what differs, then `digest: <hex>` of the last checkpoint. --input reads the
-input files again and compares them with what was counted.
+input files again and compares them with what was counted. Of a run with --corpus,
+what it takes from that run is checked too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(
         "jobs.verify", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train")
+    parser.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train or jobs.preprocess")
     parser.add_argument("--input", action="store_true", help="read the input files again too")
     options = parser.parse_args(list(arguments))
     report = verify_run(open_run(options.run).storage, inputs=options.input)

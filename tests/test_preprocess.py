@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import ROOT, digest_of, preprocess, run, train, write_corpus
-from crashing import Moment, kill, run_until
+from crashing import Moment, kill, run_until, terminate
 from test_storage import use
 
 from pipeline import Run
@@ -254,6 +254,16 @@ def test_preprocessing_goes_on_after_a_kill(text, stored, whole, tmp_path, momen
     assert verify_run(open_storage(output), inputs=True).problems == []
     for ours, theirs in zip(*(tables(folder) for folder in (output, stored)), strict=True):
         assert ours == theirs
+
+
+def test_preprocessing_stops_at_a_signal(text, stored, tmp_path):
+    output = str(tmp_path / "corpus")
+    command = [f"--input={text}", f"--output={output}", *CORPUS_SIDE, *STORED, "--threads=2"]
+    assert run_until(MOMENTS["counting"], terminate, command, tmp_path / "log", "jobs.preprocess") == 143
+    assert "run the same command again to go on" in (tmp_path / "log").read_text()
+    assert not (tmp_path / "corpus" / "lock.json").exists()
+    made(text, output, *STORED)
+    assert tables(output) == tables(stored)
 
 
 def test_training_from_a_corpus_goes_on_after_a_kill(stored, whole, tmp_path):
