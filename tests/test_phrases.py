@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands import TINY, digest_of, train
+from commands import TINY, digest_of, run, train
 from crashing import Moment, kill, run_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,7 +107,7 @@ corpora = st.lists(st.lists(words, min_size=1, max_size=12), min_size=1, max_siz
 
 
 @given(corpora, st.integers(0, 3), st.sampled_from([0, 0.5, 1, 2.5]), st.integers(1, 300), st.integers(1, 3), st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_phrases_are_those_of_plain_python_whatever_the_cuts(sentences, discount, threshold, block_bytes, passes, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phrases_module, "_BUCKET_TOKENS", data.draw(st.sampled_from([5, 50, 1000])))
@@ -242,6 +242,14 @@ def test_phrases_in_every_format(corpus, digest, tmp_path):
     for name in ("text.jsonl", "list.jsonl", "list.parquet"):
         arguments = [f"--input_format={name.partition('.')[2]}", "--field=x", *ON]
         assert digest_of(tmp_path / name, tmp_path / f"{name}-run", *arguments) == digest
+
+
+def test_a_corpus_with_phrases_is_made_by_itself_and_trained_on(corpus, digest, tmp_path):
+    made = run("jobs.preprocess", f"--input={corpus}", f"--output={tmp_path / 'corpus'}", "--min_count=2", *ON)
+    assert made.status == 0, made.stderr
+    arguments = [f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report"]
+    assert train(*arguments).digest == digest
+    assert "--phrases is 1, the corpus has 2" in train(*arguments, "--phrases=1", "--overwrite").error
 
 
 def test_stop_words_go_first_and_listed_words_may_be_phrases(tmp_path):
