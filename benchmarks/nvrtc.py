@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.backends import CHUNK, LOSS_TILES, TILE
 from pipeline.backends.cuda.launcher import THREADS, options, read_sources, sources
@@ -67,9 +67,9 @@ def build_step(architecture: int, model: str, dims: int, negatives: int) -> Buil
     return build(read_sources(sources(model)), constants(model, dims, negatives), architecture)
 
 
-def build(code: str, defined: Mapping[str, int], architecture: int) -> Build:
-    """Compile to machine code; RuntimeError with the compiler's words when it refuses."""
-    flags = [f"--gpu-architecture=sm_{architecture}", "--std=c++17", "--ptxas-options=-v", *options(defined)]
+def build(code: str, defined: Mapping[str, int], architecture: int, more: Sequence[str] = ()) -> Build:
+    """Compile to machine code, with `more` flags; RuntimeError with the compiler's words when it refuses."""
+    flags = [f"--gpu-architecture=sm_{architecture}", "--std=c++17", "--ptxas-options=-v", *options(defined), *more]
     nvrtc, program = _library(), ctypes.c_void_p()
     _check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"step.cu", 0, None, None), "create")
     try:
