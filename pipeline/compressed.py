@@ -64,6 +64,11 @@ def compressions_of(files: Iterable[InputFile], threads: int = 16) -> list[str]:
         return list(pool.map(compression_of, files))
 
 
+def unpacked_name(index: int) -> str:
+    """The name of the records of a compressed file, by its place in the corpus."""
+    return f"file-{index:05d}"
+
+
 def unpack(
     file: InputFile,
     index: int,
@@ -87,7 +92,7 @@ def unpack(
     Raises:
       InputError: the file is truncated or damaged; it changed since it was listed.
     """
-    name = f"file-{index:05d}"
+    name = unpacked_name(index)
     record = records.valid(STAGE, name, key, check="digest")  # those who read the pieces do not check them
     if record is not None:
         return _unpacked(records, file, record, reused=True)

@@ -45,7 +45,7 @@ _FOUND = pa.schema([("first", pa.int32()), ("second", pa.int32()), ("count", pa.
 
 _BUCKET_TOKENS = 8 << 20
 _MOST_BUCKETS = 512
-"""A bucket more for so many tokens: of English text, each then holds some 2 to 4 million pairs of a unit or more."""
+"""A bucket more for so many tokens; of English text, where units store 0.27 pairs a token, each has some 2 million."""
 _PENDING = 1 << 22
 """Pairs gathered before they are added up."""
 

@@ -114,6 +114,14 @@ def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, 
     assert [row["offset"] for row in letters] == [first, first + 14 + sum(map(len, lines[20:40]))]
 
 
+def test_a_line_that_breaks_off_is_named_where_it_is_one_bad_line_too_many(tmp_path):
+    path = tmp_path / "text.gz"
+    packed = gzip.compress(write_corpus(tmp_path / "text.txt", lines=60).read_bytes())
+    path.write_bytes(packed[: len(packed) // 2])
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--allow_truncated")
+    fails(outcome, "1 of ", "(the first: the compressed data break off in this line, text.gz byte ")
+
+
 def test_text_in_utf_16_is_told_as_such(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("some words\n" * 20, encoding="utf-16")

@@ -8,6 +8,7 @@ import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsList
 
+from pipeline.compressed import unpacked_name
 from pipeline.counts import table_from_bytes
 from pipeline.dead_letters import NOT_UTF8, read_dead_letters
 from pipeline.errors import ArtifactError, InputError
@@ -61,7 +62,7 @@ class Order(beam.DoFn):
         self, tables: list[bytes], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary] = ()
     ) -> Iterator[VocabularyRef]:
         context = self.context
-        self._check_bad_lines([*left_out, *summaries])
+        self._check_bad_lines(left_out, summaries)
         record = context.made(STAGE, STAGE)
         if record is None:
             vocabulary, in_vocabulary = self._build(list(map(table_from_bytes, tables)))
@@ -82,25 +83,28 @@ class Order(beam.DoFn):
         sentences = first_sentences(self.first_files, self.context.reader, 1)
         return sentences[0] if sentences else []
 
-    def _check_bad_lines(self, summaries: Sequence[UnitSummary]) -> None:
-        bad = sum(unit.bad_lines for unit in summaries)
-        lines = sum(unit.lines for unit in summaries)
+    def _check_bad_lines(self, left_out: Sequence[UnitSummary], summaries: Sequence[UnitSummary]) -> None:
+        bad = sum(unit.bad_lines for unit in [*left_out, *summaries])
+        lines = sum(unit.lines for unit in [*left_out, *summaries])
         allowed = self.context.options.max_bad_lines
         if bad > bad_line_limit(allowed, lines):
-            first, advice = self._first_bad_line(summaries)
+            first, advice = self._first_bad_line(left_out, summaries)
             raise InputError(
                 f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={allowed}{first}: see"
                 f" {self.context.records.storage.uri('dead_letters')} for where and why{advice}, or allow more"
             )
 
-    def _first_bad_line(self, summaries: Sequence[UnitSummary]) -> tuple[str, str]:
-        """(reason and place of the first bad line, what helps); empty where that cannot be told."""
-        first = min((unit.index for unit in summaries if unit.bad_lines), default=0)
-        record = self.context.made("counts", WorkUnit(first, ()).name)
-        if record is None or len(record.artifacts) < 2:
+    def _first_bad_line(
+        self, left_out: Sequence[UnitSummary], summaries: Sequence[UnitSummary]
+    ) -> tuple[str, str]:
+        """(reason and place of the first bad line of a unit, else of an unpacked file; what helps), or nothing."""
+        units = [("counts", WorkUnit(unit.index, ()).name) for unit in _bad(summaries)]
+        names = units + [("text", unpacked_name(unit.index)) for unit in _bad(left_out)]
+        record = self.context.made(*names[0])
+        if record is None or not record.artifacts[-1].path.startswith("dead_letters/"):
             return "", ""
         try:
-            row = read_dead_letters(self.context.records.read(record.artifacts[1])).slice(0, 1).to_pylist()[0]
+            row = read_dead_letters(self.context.records.read(record.artifacts[-1])).slice(0, 1).to_pylist()[0]
         except ArtifactError:
             return "", ""
         unit = "row" if self.context.options.input_format == "parquet" else "byte"
@@ -109,3 +113,7 @@ class Order(beam.DoFn):
             return what, ""
         likely = "utf-16" if row["sample"].startswith((b"\xff\xfe", b"\xfe\xff")) else "latin1"
         return what, f"; convert it first, e.g. iconv -f {likely} -t utf8"
+
+
+def _bad(summaries: Sequence[UnitSummary]) -> list[UnitSummary]:
+    return sorted((unit for unit in summaries if unit.bad_lines), key=lambda unit: unit.index)
