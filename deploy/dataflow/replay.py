@@ -10,7 +10,6 @@ by the launcher with Beam's DataflowRunner, for which no account is needed.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import shlex
@@ -117,25 +116,41 @@ def replay(dockerfile: Path, folder: Path) -> None:
     print("the image's steps make an environment that trains and launches")
 
 
+_LAUNCH_WITHOUT_ACCOUNT = """
+import runpy, sys
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+GoogleCloudOptions._handle_temp_and_staging_locations = lambda self, validator: []  # asks for the buckets
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+_ON_GPU = """
+import sys
+from apache_beam.portability.api import beam_runner_api_pb2
+graph = beam_runner_api_pb2.Pipeline.FromString(open(sys.argv[1], "rb").read()).components
+gpu = {name for name, one in graph.environments.items() if "beam:resources:accelerator:v1" in one.resource_hints}
+print(sorted({one.unique_name for one in graph.transforms.values() if one.environment_id in gpu}))
+"""
+
+
 def _check_template(image: Replay, command: list[str], away: Path) -> None:
-    """The launcher leaves at once, with a template of the one graph and with a GPU for Train alone."""
-    template = away / "template.json"
+    """The launcher leaves at once, with the one graph in its staging folder and a GPU for Train alone."""
+    staging = away / "staging"
+    staging.mkdir()
+    python, *launch = command
     said = image.run(
-        *command, f"--output={away / 'later'}", "--device=gpu", "--runner=DataflowRunner", "--project=nobody",
-        "--region=us-central1", "--job_name=beam2vec", f"--staging_location={away}", f"--temp_location={away}",
-        f"--template_location={template}", "--no_auth", "--sdk_container_image=IMAGE", "--dataflow_endpoint=ignored",
+        python, "-c", _LAUNCH_WITHOUT_ACCOUNT, *launch, f"--output={away / 'later'}", "--device=gpu", "--no_auth",
+        "--runner=DataflowRunner", "--project=nobody", "--region=us-central1", "--job_name=beam2vec",
+        f"--staging_location={staging}", f"--temp_location={staging}", "--sdk_container_image=IMAGE",
+        f"--template_location={away / 'template.json'}",
     )  # fmt: skip
     if "the job goes on without this command" not in said or not (away / "later" / "lock.json").exists():
         raise RuntimeError(f"the launcher does not leave the job behind:\n{said}")
-    made = json.loads(template.read_text())
-    print(f"template: {len(made['steps'])} steps, workers run {sorted(_images(made))}")
-
-
-def _images(template: dict) -> set[str]:
-    found = set()
-    for pool in template["environment"].get("workerPools", []):
-        found |= {image["containerImage"] for image in pool.get("sdkHarnessContainerImages", [])}
-    return found
+    on_gpu = image.run(python, "-c", _ON_GPU, str(staging / "pipeline.pb")).strip().splitlines()[-1]
+    if "Train/TrainModel" not in on_gpu or "CountWords" in on_gpu or "GenerateBatches" in on_gpu:
+        raise RuntimeError(f"steps with a GPU are {on_gpu}")
+    if "IMAGE" not in (away / "template.json").read_text():
+        raise RuntimeError("the template does not name the image")
+    print(f"a template was made; steps with a GPU: {on_gpu}")
 
 
 if __name__ == "__main__":
