@@ -55,18 +55,18 @@ def test_its_options_are_options_of_beam(cluster):
     assert portable.environment_type == "PROCESS"
     assert portable.environment_options == [f"process_command={ROOT / 'deploy/flink/worker.sh'}"]
     given = options.get_all_options(drop_default=True, retain_unknown_options=True)
-    assert given["environment_cache_millis"] == "20000"
+    assert 0 < int(given["environment_cache_millis"]) < int(given["environment_expiration_millis"])
     assert flink_cluster.opened(cluster.folder) == cluster
 
 
-def test_a_killed_worker_leaves_beams_cache_before_the_restarts_are_used_up(cluster):
+def test_a_killed_worker_is_replaced_before_the_restarts_are_used_up(cluster):
     settings = yaml.safe_load((cluster.folder / "conf" / "config.yaml").read_text())
     prefix = "restart-strategy.exponential-delay."
     first, most = (int(settings[prefix + name].removesuffix(" s")) for name in ("initial-backoff", "max-backoff"))
     attempts, factor = settings[prefix + "attempts-before-reset-backoff"], settings[prefix + "backoff-multiplier"]
     waits = sum(min(most, first * factor**attempt) for attempt in range(attempts))
-    (cache,) = (int(text.partition("=")[2]) for text in cluster.options() if text.startswith("--environment_cache"))
-    assert waits > cache / 1000
+    (expiry,) = (int(text.partition("=")[2]) for text in cluster.options() if text.startswith("--environment_exp"))
+    assert waits > expiry / 1000
 
 
 def test_scripts_are_shell():

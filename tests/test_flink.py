@@ -19,10 +19,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import real_s3
 from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
 
 from deploy.flink.cluster import Cluster
 from deploy.pieces import FLINK, PIECES, UnavailableError
+from pipeline import object_storage
 from pipeline.storage import open_storage
 from pipeline.verify import verify_run
 
@@ -60,8 +62,18 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    """A JobManager and two TaskManagers, and what its logs end with where a test fails."""
+def bucket(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The variables that lead s3:// to a real server; none where that is not at hand."""
+    if PIECES["versitygw"].found() is None:
+        yield {}
+        return
+    with real_s3.serve(tmp_path_factory.mktemp("s3")) as server:
+        yield server.environment
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, bucket) -> Iterator[Cluster]:
+    """A JobManager and two TaskManagers, whose workers know the bucket."""
     piece("flink"), piece("boot")
     rest, rpc, blob = free_ports(3)
     folder = tmp_path_factory.mktemp("cluster")
@@ -70,7 +82,7 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
     try:
         made.start("jobmanager")
         for number in (1, 2):
-            made.start("taskmanager", number, SLOW)
+            made.start("taskmanager", number, {**SLOW, **bucket})
         made.wait(2)
         yield made
     finally:
@@ -91,8 +103,8 @@ def workers(cluster: Cluster) -> list[int]:
 class Disturbed:
     """A run on the cluster, and what is done to it when its output has come so far."""
 
-    def __init__(self, cluster: Cluster, output: pathlib.Path, arguments: list[str]):
-        self.cluster, self.output = cluster, output
+    def __init__(self, cluster: Cluster, output: pathlib.Path, arguments: list[str], variables: dict[str, str]):
+        self.cluster, self.output, self.variables = cluster, output, variables
         self.process = start("jobs.train", *arguments, *cluster.options(), environment=SLOW)
 
     def at(self, stage: str, records: int, act: Callable[[], None]) -> None:
@@ -108,7 +120,7 @@ class Disturbed:
     def kill_taskmanager(self, number: int) -> None:
         """Kills one as the kernel does when memory is short, and starts another, as Kubernetes would."""
         os.kill(self.cluster.pids()[f"taskmanager-{number}"], signal.SIGKILL)
-        self.cluster.start("taskmanager", number, SLOW)
+        self.cluster.start("taskmanager", number, {**SLOW, **self.variables})
 
     def kill_workers(self) -> None:
         found = workers(self.cluster)
@@ -119,13 +131,13 @@ class Disturbed:
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_killed_taskmanagers_and_workers_change_no_bit(cluster, corpus, tmp_path, monkeypatch):
+def test_killed_taskmanagers_and_workers_change_no_bit(cluster, bucket, corpus, tmp_path, monkeypatch):
     options = [
         *TINY, "--no_report", "--tokenizer=slow_words:split", "--block_bytes=40000", "--batches=stored",
         "--batch_size=64", "--epochs=10", "--checkpoint_every=20", "--keep_checkpoints=2",
     ]  # fmt: skip
     output = tmp_path / "run"
-    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *options])
+    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *options], bucket)
     try:
         run.at("counts", 4, lambda: run.kill_taskmanager(1))
         run.at("batches", 5, lambda: run.kill_taskmanager(2))
@@ -141,9 +153,9 @@ def test_killed_taskmanagers_and_workers_change_no_bit(cluster, corpus, tmp_path
 
 
 @pytest.mark.cluster
-def test_a_signal_to_the_command_cancels_the_job_on_the_cluster(cluster, corpus, tmp_path):
+def test_a_signal_to_the_command_cancels_the_job_on_the_cluster(cluster, bucket, corpus, tmp_path):
     output = tmp_path / "run"
-    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *TINY, "--epochs=60000"])
+    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *TINY, "--epochs=60000"], bucket)
     try:
         run.at("vocabulary", 1, run.process.terminate)
         outcome = finish(run.process)
@@ -155,6 +167,24 @@ def test_a_signal_to_the_command_cancels_the_job_on_the_cluster(cluster, corpus,
     while [job for job in cluster.ask("jobs")["jobs"] if job["status"] in ("RUNNING", "CANCELLING")]:
         assert time.monotonic() < until, "the job goes on"
         time.sleep(0.2)
+
+
+@pytest.mark.cluster
+def test_text_and_output_in_a_bucket_and_no_secret_in_any_file_of_the_cluster(
+    cluster, bucket, corpus, tmp_path, monkeypatch
+):
+    if not bucket:
+        pytest.skip("no versitygw here: python -m deploy.pieces versitygw")
+    for name, value in bucket.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(object_storage, "_stores", {})
+    open_storage("s3://bucket").put("texts/text.txt", corpus.read_bytes())
+    found = digest_of("s3://bucket/texts", "s3://bucket/run", *cluster.options(), "--block_bytes=100000")
+    assert found == digest_of(corpus, tmp_path / "here")
+    secret = bucket["AWS_SECRET_ACCESS_KEY"].encode()
+    files = [file for file in cluster.folder.rglob("*") if file.is_file()]
+    assert any(file.name == "pipeline_options.json" for file in files), "what boot writes the options into"
+    assert not [file for file in files if secret in file.read_bytes()]
 
 
 @pytest.mark.cluster

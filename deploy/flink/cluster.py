@@ -54,7 +54,7 @@ class Cluster:
     taskmanagers: int = 2
     heap: int = 256
     """MB of a TaskManager's heap for tasks."""
-    restarts: int = 6
+    restarts: int = 8
     """Restarts, without a minute of undisturbed work between them, before a job fails."""
 
     @property
@@ -68,6 +68,7 @@ class Cluster:
             f"--flink_job_server_jar={PIECES['flink'].get()}", f"--parallelism={self.taskmanagers}",
             f"--artifacts_dir={self.folder / 'artifacts'}", "--environment_type=PROCESS",
             f"--environment_option=process_command={worker}", "--environment_cache_millis=20000",
+            "--environment_expiration_millis=60000",
         ]  # fmt: skip
 
     def write_config(self) -> None:
