@@ -3,6 +3,7 @@
 import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
@@ -270,3 +271,34 @@ def test_vocabulary_too_small_for_the_policy(policy, enough):
     sampling.check(enough)
     with pytest.raises(InputError, match=f"--negative_policy={policy} .* at least {enough} words"):
         sampling.check(enough - 1)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "rows", "groups"),
+    [(2, 30_000, [90_000, 90_000, 20_000]), (40, 30_000, [90_000, 90_000, 20_000]), (1000, 4096, [8192, 8192, 3616])],
+)
+def test_row_groups_are_of_a_size_that_readers_like(contexts, rows, groups):
+    total = sum(groups)
+    parts = [batch_of(begin, min(total, begin + rows), contexts) for begin in range(0, total, rows)]
+    data = batches.write_batches(parts, 5)
+    file = pq.ParquetFile(pa.BufferReader(data))
+    found = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
+    assert [group.num_rows for group in found] == groups
+    position = file.schema_arrow.get_field_index("position")
+    limits = [group.column(position).statistics for group in found]
+    assert [(limit.min, limit.max) for limit in limits][:2] == [(0, groups[0] - 1), (groups[0], sum(groups[:2]) - 1)]
+    assert pa.Table.from_batches(batches.read_batches(data)).equals(pa.Table.from_batches(parts))
+
+
+def batch_of(begin: int, end: int, contexts: int) -> pa.RecordBatch:
+    fields, rows = batches.schema(5), end - begin
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * contexts)
+    values = pa.array(np.zeros(rows * contexts, np.int32))
+    negatives = pa.array(np.zeros(rows * 5, np.int32))
+    columns = [
+        pa.array(np.arange(begin, end)),
+        pa.ListArray.from_arrays(offsets, values, type=fields.field("context").type),
+        pa.array(np.zeros(rows, np.int32)),
+        pa.FixedSizeListArray.from_arrays(negatives, type=fields.field("negatives").type),
+    ]
+    return pa.record_batch(columns, schema=fields)
