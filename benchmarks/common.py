@@ -17,7 +17,7 @@ import numpy as np
 from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling
 from pipeline.checkpoints import STAGE as CHECKPOINTS
-from pipeline.checkpoints import read_checkpoint
+from pipeline.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.counts import count_unit, merge_counts
 from pipeline.metrics import STAGE as METRICS
 from pipeline.model_digest import Model
@@ -113,8 +113,11 @@ class Corpus:
     def tokens(self) -> int:
         return sum(shard.positions for shard in self.shards)
 
-    def train(self, options: Options, **trainer: Any) -> Model:
-        """A model; of `options`, what training depends on. `trainer` goes to `Trainer`, or `Replicas`."""
+    def fit(self, options: Options, **trainer: Any) -> CheckpointRef:
+        """Train; of `options`, what training depends on. `trainer` goes to `Trainer`, or `Replicas`."""
+        for stage in (CHECKPOINTS, METRICS):
+            for record in self.records.all(stage):
+                self.records.remove(record)
         shards = [dataclasses.replace(shard, sampling=Sampling.of(options)) for shard in self.shards]
         vocabulary = self.vocabulary
         if options.replicas > 1:  # one after the other, each on all threads
@@ -123,11 +126,11 @@ class Corpus:
             )
         else:
             made = Trainer(options, self.records, "benchmark", **trainer)
-        model = read_checkpoint(self.records, made.train(vocabulary.words, vocabulary.counts, shards))
-        for stage in (CHECKPOINTS, METRICS):
-            for record in self.records.all(stage):
-                self.records.remove(record)
-        return model
+        return made.train(vocabulary.words, vocabulary.counts, shards)
+
+    def train(self, options: Options, **trainer: Any) -> Model:
+        """The model that `fit` makes."""
+        return read_checkpoint(self.records, self.fit(options, **trainer))
 
 
 def prepare(path: str, options: Options, name: str) -> Corpus:

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from benchmarks.common import format_table, prepare, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
 from benchmarks.worker_scaling import measure, shown
-from pipeline.model_digest import model_digest
 from pipeline.options import BATCHES, MODELS, Options
 
 
@@ -53,7 +52,7 @@ def _threads(chosen: argparse.Namespace) -> int:
             asked = Options.checked({**options.of_kind("model"), "threads": threads})
 
             def train() -> None:
-                digests[threads] = model_digest(corpus.train(asked))
+                digests[threads] = corpus.fit(asked).digest
 
             return train
 

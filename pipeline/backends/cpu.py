@@ -12,7 +12,8 @@ import numpy as np
 from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss
 from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
-from pipeline.kernels.plan import new_plan
+from pipeline.kernels.gradients import Scratch, new_scratch
+from pipeline.kernels.plan import FIELDS, new_plan
 
 _HUGE_PAGE = 2 << 20
 _MOST_ENTRIES = 1 << 30
@@ -55,7 +56,8 @@ class CpuBackend:
         self._sums_in = self._sums_out = np.zeros(0, np.float32)
         self._plan = new_plan(0, 0, 0, 0)
         self._most_contexts = 0
-        self._scratch: list[kernels.Scratch] = []
+        self._scratch: list[Scratch] = []
+        self._notes = [np.zeros(self._rows * FIELDS, np.int32) for _ in range(threads)]
 
     def _load(self, weights: np.ndarray) -> np.ndarray:
         flat = aligned_zeros(self._rows * self._width)
@@ -89,7 +91,7 @@ class CpuBackend:
             kernels.train(
                 self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
                 self._zero_hits, TILE, CHUNK, LOSS_TILES, self._in, self._out, self._width, self._plan,
-                self._sums_in, self._sums_out, self._scratch[thread], loss, pairs,
+                self._notes[thread], self._sums_in, self._sums_out, self._scratch[thread], loss, pairs,
             )  # fmt: skip
 
         others = [self._pool.submit(run, thread) for thread in range(1, self._threads)]
@@ -122,8 +124,7 @@ class CpuBackend:
         if most > self._most_contexts:
             self._most_contexts = most
             self._scratch = [
-                kernels.new_scratch(most, outputs, self._width, self._rows, TILE, aligned_zeros)
-                for _ in range(self._threads)
+                new_scratch(most, outputs, self._width, TILE, aligned_zeros) for _ in range(self._threads)
             ]
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:

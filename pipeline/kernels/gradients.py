@@ -1,0 +1,251 @@
+"""The gradients of one target: two halves, so that two targets can be worked on at a time.
+
+`weigh` scores a target's contexts against its outputs; `form` makes gradient rows of
+that and puts them where they are added up. The weights of the next target are worked
+out before the gradients of this one are formed: the sigmoid of the one, a long chain of
+dependent operations, then runs under the additions of the other.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.kernels import lanes, rows
+from pipeline.kernels.arithmetic import ONE, ZERO, bounded, cross_entropy, minus_sigmoid_lanes, step_scale
+from pipeline.kernels.compile import kernel
+from pipeline.kernels.lanes import LANES
+
+f32, i64, u64 = np.float32, np.int64, np.uint64
+
+
+class Scratch(NamedTuple):
+    """One thread's working memory, for targets of at most m contexts and P outputs.
+
+    What outlives the first half of the work is there twice: `slot` 0 or 1 is the half of the array to use.
+    """
+
+    x_at: np.ndarray
+    """int64 [2, m]: where the input rows of the contexts begin"""
+    y_at: np.ndarray
+    """int64 [2, P]: where the output rows begin"""
+    tile_at: np.ndarray
+    """int64 [2, m]: where the tile sums of the contexts begin"""
+    g: np.ndarray
+    """float32 [2, (m + 1) P]: gradient weights, in planes of up to 8 outputs: [contexts, outputs of the plane]"""
+    raw: np.ndarray
+    """float32: scores, laid out like g"""
+    h: np.ndarray
+    """float32 [2, dims]: mean context vector (CBOW)"""
+    scores: np.ndarray
+    """float32 [m P]: scores of a target whose loss is taken"""
+    loss: np.ndarray
+    """float64 [2]: the loss of a tile, and its pairs"""
+    e: np.ndarray
+    """float32 [m dims]: gradient rows of the contexts; the summed gradient of a weight row when updating"""
+    s: np.ndarray
+    """float32 [P dims]: gradient rows of the outputs of a damped target"""
+    tile: np.ndarray
+    """float32 [distinct contexts of a tile, dims]: tile sums"""
+    to: np.ndarray
+    """int64 [P]: address that an output's gradient row is written to"""
+    base: np.ndarray
+    """int64 [P]: address of what it is added to"""
+    factor: np.ndarray
+    """float32 [P]: what it is multiplied by"""
+    soon: np.ndarray
+    """int64 [P]: where output rows begin that are needed soon"""
+    zeros: np.ndarray
+    """float32 [dims]"""
+    one: np.ndarray
+    """float32 [9, 16]: row b has 1 in lanes 0 and b, what the target's gradient adds to -sigmoid"""
+
+
+def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -> Scratch:
+    """Working memory of one thread; `zeros(n)` gives aligned float32."""
+    m = most_contexts + 2
+    planes = -(-(m * outputs + LANES) // LANES) * LANES
+    one = np.zeros((rows.MOST_OUTPUTS + 1, LANES), f32)
+    one[:, 0] = 1
+    one[np.arange(rows.MOST_OUTPUTS + 1), np.arange(rows.MOST_OUTPUTS + 1)] = 1
+    return Scratch(
+        x_at=np.zeros(2 * m, i64), y_at=np.zeros(2 * outputs, i64), tile_at=np.zeros(2 * m, i64),
+        g=zeros(2 * planes), raw=zeros(2 * planes), h=zeros(2 * dims), scores=zeros(m * outputs), loss=np.zeros(2),
+        e=zeros(m * dims), s=zeros(outputs * dims), tile=zeros(tile * most_contexts * dims),
+        to=np.zeros(outputs, i64), base=np.zeros(outputs, i64), factor=np.zeros(outputs, f32),
+        soon=np.zeros(outputs, i64), zeros=zeros(dims), one=one.reshape(-1),
+    )  # fmt: skip
+
+
+@kernel(inline="always", allocates=False)
+def weigh(t, slot, step_rows, in_slot, own, w_in, w_out, dims, cbow, zero_hits, loss_wanted):
+    """First half of a target's work: its gradient weights, into the slot's part of `own`."""
+    target, offset, context, negatives = step_rows
+    outputs = negatives.shape[1] + 1
+    x_from, y_from, g_from, h_from = _places_of(slot, own, dims)
+    begin = i64(offset[t])
+    m = i64(offset[t + 1]) - begin
+    rows.begins(own.y_at, y_from, target, t, i64(1), dims)
+    rows.begins(own.y_at, y_from + 1, negatives, t * (outputs - 1), outputs - 1, dims)
+    rows.begins(own.x_at, x_from, context, begin, m, dims)
+    rows.begins(own.tile_at, x_from, in_slot, begin, m, dims)
+    terms = m
+    if cbow:
+        rows.mean(own.h, h_from, w_in, own.x_at, x_from, m, ONE / f32(m), dims)
+        own.x_at[u64(x_from)] = h_from
+        terms = i64(1)
+        _weigh_terms(terms, outputs, own, x_from, y_from, g_from, w_out, own.h, dims, loss_wanted)
+    else:
+        _weigh_terms(terms, outputs, own, x_from, y_from, g_from, w_out, w_in, dims, loss_wanted)
+    if loss_wanted:
+        _add_loss(t, terms, outputs, target, negatives, zero_hits, own, g_from)
+    if zero_hits:
+        _zero_hits(terms, outputs, own, y_from, g_from)
+
+
+@kernel(inline="always", allocates=False)
+def form(t, slot, m, outputs, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow):
+    """Second half: gradient rows of the contexts onto the tile sums; those of the outputs to where the plan says."""
+    terms = i64(1) if cbow else m
+    scale, damped = step_scale(terms, lr, tau), f32(terms) > tau
+    x_from, y_from, g_from, h_from = _places_of(slot, own, dims)
+    _aim(t, outputs, own, y_from, plan.out_place, w_out, sums_out, scale, damped, dims)
+    parts = _parts(outputs)
+    k = 0
+    for part in range(parts):
+        width = _part_width(outputs, parts, part)
+        if cbow:
+            rows.gradients_of_mean(
+                width, own.h, h_from, w_out, own.y_at, y_from, k, own.g, g_from + 2 * k, own.e, own.to, own.base,
+                own.factor, own.soon, dims,
+            )  # fmt: skip
+        else:
+            kind = rows.WHOLE if parts == 1 else rows.PART
+            flags = (rows.FIRST if part == 0 else 0) + (rows.LAST if part == parts - 1 else 0)
+            rows.gradients(
+                kind, flags, width, w_in, own.x_at, x_from, m, w_out, own.y_at, y_from, k, own.g,
+                g_from + k * (m + 1), own.e, own.tile, own.tile_at, own.to, own.base, own.factor, own.soon, dims,
+            )  # fmt: skip
+        k += width
+    if cbow:  # each context gets the whole gradient of the mean vector
+        for a in range(u64(x_from), u64(x_from + m)):
+            rows.add(own.tile, own.tile_at[a], own.e, 0, dims)
+    if damped:
+        _place_damped(t, outputs, own, y_from, plan.out_place, w_out, sums_out, scale, dims)
+
+
+@kernel(inline="always", allocates=False)
+def _places_of(slot, own, dims):
+    """Where the slot begins in x_at (and tile_at), y_at, g (and raw) and h."""
+    return slot * (len(own.x_at) // 2), slot * (len(own.y_at) // 2), slot * (len(own.g) // 2), slot * dims
+
+
+@kernel(inline="always", allocates=False)
+def _parts(outputs):
+    return (outputs + rows.MOST_OUTPUTS - 1) // rows.MOST_OUTPUTS
+
+
+@kernel(inline="always", allocates=False)
+def _part_width(outputs, parts, part):
+    """Outputs are dealt out evenly: every part has 4 to 8 of them when there are more than 8."""
+    return outputs // parts + i64(part < outputs % parts)
+
+
+@kernel(inline="always", allocates=False)
+def _weigh_terms(m, outputs, own, x_from, y_from, g_from, w_out, x, dims, raw_too):
+    """Gradient weights of m rows of x against all outputs, into own.g; scores into own.raw."""
+    parts = _parts(outputs)
+    k = 0
+    for part in range(parts):
+        width = _part_width(outputs, parts, part)
+        at = g_from + k * (m + 1)
+        ones = lanes.load(own.one, width * LANES) if k == 0 else lanes.zero()
+        for a in range(0, m - 1, 2):
+            scores = rows.dots_of_two(width, x, own.x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
+            if raw_too:
+                lanes.store(own.raw, at + a * width, scores)
+            lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
+        if m % 2:
+            a = m - 1
+            scores = rows.dots_of_one(width, x, own.x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
+            if raw_too:
+                lanes.store(own.raw, at + a * width, scores)
+            lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
+        k += width
+
+
+@kernel(allocates=False)
+def _add_loss(t, m, outputs, target, negatives, zero_hits, own, g_from):
+    """Add the target's cross-entropy: the scores in own.raw, brought into [context, output] order first."""
+    parts = _parts(outputs)
+    k = 0
+    for part in range(parts):
+        width = _part_width(outputs, parts, part)
+        for a in range(m):
+            for j in range(width):
+                own.scores[a * outputs + k + j] = own.raw[g_from + k * (m + 1) + a * width + j]
+        k += width
+    loss, pairs = cross_entropy(own.scores, 0, m, outputs, target[t], negatives[t], zero_hits)
+    own.loss[0] += loss
+    own.loss[1] += pairs
+
+
+@kernel(inline="always", allocates=False)
+def _zero_hits(m, outputs, own, y_from, g_from):
+    """A negative that is the target itself teaches nothing: its gradient weights become 0."""
+    hit = False
+    for k in range(u64(1), u64(outputs)):
+        hit |= own.y_at[u64(y_from) + k] == own.y_at[u64(y_from)]
+    if hit:  # hardly ever
+        _zero_weights_of_hits(m, outputs, own, y_from, g_from)
+
+
+@kernel(allocates=False)
+def _zero_weights_of_hits(m, outputs, own, y_from, g_from):
+    parts = _parts(outputs)
+    k = 0
+    for part in range(parts):
+        width = _part_width(outputs, parts, part)
+        for j in range(width):
+            if k + j > 0 and own.y_at[y_from + k + j] == own.y_at[y_from]:
+                for a in range(m):
+                    own.g[g_from + k * (m + 1) + a * width + j] = ZERO
+        k += width
+
+
+@kernel(inline="always", allocates=False)
+def _aim(t, outputs, own, y_from, out_place, w_out, sums_out, scale, damped, dims):
+    """Where the gradient rows of the outputs go: to[k] = fma(factor[k], gradient, base[k]).
+
+    One form for all, because branches would be guessed wrong: to the weights with the scale of the step when
+    the row is alone in it, to a chunk sum with 1, and to the first of a chunk sum on zeros.
+    """
+    weights, sums, zeros = lanes.address(w_out), lanes.address(sums_out), lanes.address(own.zeros)
+    own_s = lanes.address(own.s)
+    for k in range(u64(outputs)):
+        place = i64(out_place[u64(t) * u64(outputs) + k])
+        alone = place < 0  # nobody else reads or writes this row in the step
+        to = weights + 4 * own.y_at[u64(y_from) + k] if alone else sums + 4 * (place >> 1) * dims
+        base = zeros if place & 1 and not alone else to
+        if damped:
+            to, base = own_s + 4 * i64(k) * dims, zeros
+        own.to[k], own.base[k] = to, base
+        own.factor[k] = scale if alone and not damped else ONE
+
+
+@kernel(allocates=False)
+def _place_damped(t, outputs, own, y_from, out_place, w_out, sums_out, scale, dims):
+    """Hand on the gradient rows in own.s; those alone in the step move by a bounded length."""
+    for k in range(outputs):
+        place = i64(out_place[t * outputs + k])
+        at = own.y_at[y_from + k] if place < 0 else (place >> 1) * dims
+        factor = lanes.splat(bounded(scale, rows.squares(own.s, k * dims, dims)) if place < 0 else ONE)
+        for q in range(0, dims, LANES):
+            gradient = lanes.load(own.s, k * dims + q)
+            if place < 0:
+                lanes.store(w_out, at + q, lanes.fma(factor, gradient, lanes.load(w_out, at + q)))
+            elif place & 1:
+                lanes.store(sums_out, at + q, gradient)
+            else:
+                lanes.store(sums_out, at + q, lanes.add(lanes.load(sums_out, at + q), gradient))

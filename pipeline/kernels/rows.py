@@ -1,0 +1,316 @@
+"""Operations on whole rows of weights, sixteen lanes at a time: what a training step spends its time on.
+
+Written as LLVM code, because Numba keeps neither a row's sums in registers nor small
+loops small. `dims` is a multiple of 16; rows are named by the index at which they begin
+in a flat float32 array.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from pipeline.kernels import lanes
+from pipeline.kernels.compile import kernel
+from pipeline.kernels.lanes import (
+    I32,
+    I64,
+    LANES,
+    VECTOR,
+    Loop,
+    emit_fma,
+    emit_load,
+    emit_splat,
+    emit_store,
+    emit_totals,
+    emit_zero,
+    lanes_type,
+    pointer,
+    switch,
+)
+
+
+def _offset(context, builder, array_type, array, index, step):
+    data = context.make_array(array_type)(context, builder, array).data
+    step = ir.Constant(I64, step) if isinstance(step, int) else step
+    return builder.load(builder.gep(data, [builder.add(index, step)]))
+
+
+def _ask(context, builder, array_type, array, index):
+    data = context.make_array(array_type)(context, builder, array).data
+    byte = ir.IntType(8).as_pointer()
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0"
+    )
+    builder.call(function, [builder.bitcast(builder.gep(data, [index]), byte), I32(0), I32(3), I32(1)])
+
+
+@intrinsic
+def prefetch(typing_context, array, at, dims):
+    """Ask for the cache lines of array[at : at + dims]."""
+
+    def generate(context, builder, signature, args):
+        array, at, dims = args
+        loop = Loop(builder, dims, LANES, [], rolled=True)
+        _ask(context, builder, signature.args[0], array, builder.add(at, loop.index))
+        loop.close([])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def begins(typing_context, to, to_at, ids, ids_at, count, dims):
+    """to[to_at + i] = ids[ids_at + i] * dims for i < count: where rows begin."""
+
+    def generate(context, builder, signature, args):
+        to, to_at, ids, ids_at, count, dims = args
+        t = signature.args
+        loop = Loop(builder, count, 1, [], rolled=True)
+        row = builder.sext(_offset(context, builder, t[2], ids, ids_at, loop.index), I64)
+        data = context.make_array(t[0])(context, builder, to).data
+        builder.store(builder.mul(row, dims), builder.gep(data, [builder.add(to_at, loop.index)]))
+        loop.close([])
+        return context.get_dummy_value()
+
+    i64 = types.intp
+    return types.void(to, i64, ids, i64, i64, i64), generate
+
+
+@intrinsic
+def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
+    """to[to_at : to_at + dims] = share * (sum, in order, of the rows that begin at rows[at[first + i]], i < count)"""
+
+    def generate(context, builder, signature, args):
+        to, to_at, rows, at, first, count, share, dims = args
+        t = signature.args
+        share = emit_splat(builder, share)
+        over_dims = Loop(builder, dims, LANES, [], rolled=True)
+        q = over_dims.index
+        over_rows = Loop(builder, count, 1, [emit_zero()], rolled=True)
+        row = _offset(context, builder, t[3], at, first, over_rows.index)
+        value = emit_load(builder, pointer(context, builder, t[2], rows, builder.add(row, q)))
+        (total,) = over_rows.close([builder.fadd(over_rows.values[0], value)])
+        emit_store(builder, builder.fmul(total, share), pointer(context, builder, t[0], to, builder.add(to_at, q)))
+        over_dims.close([])
+        return context.get_dummy_value()
+
+    i64 = types.intp
+    return types.void(to, i64, rows, at, i64, i64, types.float32, i64), generate
+
+
+@intrinsic
+def add(typing_context, to, at, row, row_at, dims):
+    """to[at : at + dims] += row[row_at : row_at + dims]"""
+
+    def generate(context, builder, signature, args):
+        to, at, row, row_at, dims = args
+        t = signature.args
+        loop = Loop(builder, dims, LANES, [], rolled=True)
+        target = pointer(context, builder, t[0], to, builder.add(at, loop.index))
+        value = emit_load(builder, pointer(context, builder, t[2], row, builder.add(row_at, loop.index)))
+        emit_store(builder, builder.fadd(emit_load(builder, target), value), target)
+        loop.close([])
+        return context.get_dummy_value()
+
+    i64 = types.intp
+    return types.void(to, i64, row, i64, i64), generate
+
+
+MOST_OUTPUTS = 8
+"""Outputs whose vectors are held in registers at a time; a kernel is made for each number from 2 on."""
+FEWEST_OF_MANY = 4
+"""When there are more than 8 outputs they are dealt with in parts of at least so many."""
+
+
+def _dots(contexts):
+    @intrinsic
+    def dots(typing_context, width, x, x_at, a, y, y_at, k, dims):
+        def generate(context, builder, signature, args):
+            width, x, x_at, a, y, y_at, k, dims = args
+            t = signature.args
+
+            def emit(outputs):
+                rows_x = [_offset(context, builder, t[2], x_at, a, i) for i in range(contexts)]
+                rows_y = [_offset(context, builder, t[5], y_at, k, j) for j in range(outputs)]
+                loop = Loop(builder, dims, LANES, [emit_zero()] * (contexts * outputs))
+                q = loop.index
+
+                def at(array_type, array, row):
+                    return emit_load(builder, pointer(context, builder, array_type, array, builder.add(row, q)))
+
+                xs = [at(t[1], x, row) for row in rows_x]
+                sums = list(loop.values)
+                for j, row in enumerate(rows_y):
+                    value = at(t[4], y, row)
+                    for i in range(contexts):
+                        sums[i * outputs + j] = emit_fma(builder, xs[i], value, sums[i * outputs + j])
+                sums = loop.close(sums)
+                return [emit_totals(builder, sums + [emit_zero()] * (LANES - len(sums)))]
+
+            cases = {n: functools.partial(emit, n) for n in range(2, MOST_OUTPUTS + 1)}
+            return switch(builder, width, cases)[0]
+
+        i64 = types.intp
+        return lanes_type(i64, x, x_at, i64, y, y_at, i64, i64), generate
+
+    return dots
+
+
+dots_of_one, dots_of_two = _dots(1), _dots(2)
+"""dots_of_two(width, x, x_at, a, y, y_at, k, dims): the dot products of the rows that begin at
+x[x_at[a + i]], i = 0, 1, with those at y[y_at[k + j]], j = 0..width-1, in lane i * width + j."""
+
+WHOLE, PART = 0, 16
+"""Whether a call of `gradients` deals with all outputs of a target, or with a part of them."""
+FIRST, LAST = 1, 2
+"""Flags of a part: none are before it; none are behind it."""
+
+
+def _ask_for_rows(context, builder, array_type, array, offsets_type, offsets, k, q, count):
+    """Prefetch the lanes at q of the rows that begin at offsets[k + j], j < count."""
+    for j in range(count):
+        row = _offset(context, builder, offsets_type, offsets, k, j)
+        _ask(context, builder, array_type, array, builder.add(row, q))
+
+
+def _place(context, builder, array_types, arrays, k, q, gradient):
+    """to[k] = fma(factor[k], +0 + gradient, base[k]) for the lanes at q; `to` and `base` hold addresses."""
+    to, base, factor = (
+        _offset(context, builder, array_type, array, k, 0) for array_type, array in zip(array_types, arrays)
+    )
+    offset = builder.mul(q, ir.Constant(I64, 4))
+    to, base = (builder.inttoptr(builder.add(row, offset), VECTOR.as_pointer()) for row in (to, base))
+    gradient = builder.fadd(emit_zero(), gradient)
+    emit_store(builder, emit_fma(builder, emit_splat(builder, factor), gradient, emit_load(builder, base)), to)
+
+
+@intrinsic
+def gradients(
+    typing_context, kind, flags, width, x, x_at, x_from, m, y, y_at, y_from, k, g, g_at, e, tile, tile_at, to, base,
+    factor, soon, dims,
+):  # fmt: skip
+    """Gradient rows of one target, for `width` of its outputs from k on and all its m contexts.
+
+    `kind` is WHOLE, or PART with `flags`.
+
+    output k + j: sum over contexts c of g[g_at + c width + j] * x row c, from +0, in order, put in its place
+    e_c         : sum over j of g[...] * y row k + j, in order, from +0 in the first part, else from
+                  e[c dims:], where an earlier part has left it
+    tile[tile_at[x_from + c]:] += e_c in the last part, else e[c dims:] = e_c
+
+    Places are as in `_place`; rows that begin at soon[k + j] are asked for on the way.
+    """
+
+    def generate(context, builder, signature, args):
+        kind, flags, width, x, x_at, x_from, m, y, y_at, y_from, k, g, g_at, e, tile, tile_at, *rest = args
+        to, base, factor, soon, dims = rest
+        t = signature.args[1:]
+
+        def is_set(flag):
+            return builder.icmp_signed("!=", builder.and_(flags, ir.Constant(I64, flag)), ir.Constant(I64, 0))
+
+        def emit(outputs, whole):
+            first, last = is_set(FIRST), is_set(LAST)
+            rows_y = [_offset(context, builder, t[7], y_at, builder.add(y_from, k), j) for j in range(outputs)]
+
+            def at(position, array, index):
+                return pointer(context, builder, t[position], array, index)
+
+            over_dims = Loop(builder, dims, LANES, [])
+            q = over_dims.index
+            ys = [emit_load(builder, at(6, y, builder.add(row, q))) for row in rows_y]
+            _ask_for_rows(context, builder, t[6], y, t[18], soon, k, q, outputs)
+            over_contexts = Loop(builder, m, 1, [emit_zero()] * outputs)
+            c = over_contexts.index
+            c_at = builder.add(x_from, c)
+            row_x = _offset(context, builder, t[3], x_at, c_at, 0)
+            value = emit_load(builder, at(2, x, builder.add(row_x, q)))
+            place = builder.add(builder.mul(c, dims), q)
+            gradient = emit_zero()
+            if not whole:
+                gradient = builder.select(first, gradient, emit_load(builder, at(12, e, place)))
+            weights_at = builder.add(g_at, builder.mul(c, ir.Constant(I64, outputs)))
+            sums = []
+            for j in range(outputs):
+                weight = emit_splat(builder, _offset(context, builder, t[10], g, weights_at, j))
+                sums.append(emit_fma(builder, weight, value, over_contexts.values[j]))
+                gradient = emit_fma(builder, weight, ys[j], gradient)
+            row = _offset(context, builder, t[14], tile_at, c_at, 0)
+            sum_at = at(13, tile, builder.add(row, q))
+            added = builder.fadd(emit_load(builder, sum_at), gradient)
+            if not whole:
+                added = builder.select(last, added, gradient)
+                sum_at = builder.select(last, sum_at, at(12, e, place))
+            emit_store(builder, added, sum_at)
+            sums = over_contexts.close(sums)
+            for j in range(outputs):
+                _place(context, builder, t[15:18], (to, base, factor), builder.add(k, ir.Constant(I64, j)), q, sums[j])
+            over_dims.close([])
+            return []
+
+        cases = {WHOLE + n: functools.partial(emit, n, True) for n in range(2, MOST_OUTPUTS + 1)}
+        cases |= {PART + n: functools.partial(emit, n, False) for n in range(FEWEST_OF_MANY, MOST_OUTPUTS + 1)}
+        switch(builder, builder.add(kind, width), cases)
+        return context.get_dummy_value()
+
+    i64 = types.intp
+    taken = types.void(
+        i64, i64, i64, x, x_at, i64, i64, y, y_at, i64, i64, g, i64, e, tile, tile_at, to, base, factor, soon, i64
+    )  # fmt: skip
+    return taken, generate
+
+
+@intrinsic
+def gradients_of_mean(typing_context, width, h, h_at, y, y_at, y_from, k, g, g_at, e, to, base, factor, soon, dims):
+    """CBOW: gradient rows of one target, for `width` of its outputs from k on.
+
+    output k + j: g[g_at + j] * h, put in its place
+    e           : sum over j of g[g_at + j] * y row k + j, in order, from +0 for k = 0, else from e, where
+                  an earlier part has left it
+
+    Places are as in `_place`; rows that begin at soon[k + j] are asked for on the way.
+    """
+
+    def generate(context, builder, signature, args):
+        width, h, h_at, y, y_at, y_from, k, g, g_at, e, to, base, factor, soon, dims = args
+        t = signature.args
+        begins = builder.icmp_signed("==", k, ir.Constant(I64, 0))
+
+        def emit(outputs):
+            rows_y = [_offset(context, builder, t[4], y_at, builder.add(y_from, k), j) for j in range(outputs)]
+            weights = [emit_splat(builder, _offset(context, builder, t[7], g, g_at, j)) for j in range(outputs)]
+            loop = Loop(builder, dims, LANES, [])
+            q = loop.index
+            mean = emit_load(builder, pointer(context, builder, t[1], h, builder.add(h_at, q)))
+            gradient_at = pointer(context, builder, t[9], e, q)
+            _ask_for_rows(context, builder, t[3], y, t[13], soon, k, q, outputs)
+            gradient = builder.select(begins, emit_zero(), emit_load(builder, gradient_at))
+            for j, (row, weight) in enumerate(zip(rows_y, weights)):
+                value = emit_load(builder, pointer(context, builder, t[3], y, builder.add(row, q)))
+                gradient = emit_fma(builder, weight, value, gradient)
+                row = emit_fma(builder, weight, mean, emit_zero())
+                _place(context, builder, t[10:13], (to, base, factor), builder.add(k, ir.Constant(I64, j)), q, row)
+            emit_store(builder, gradient, gradient_at)
+            loop.close([])
+            return []
+
+        switch(builder, width, {n: functools.partial(emit, n) for n in range(2, MOST_OUTPUTS + 1)})
+        return context.get_dummy_value()
+
+    i64 = types.intp
+    return types.void(i64, h, i64, y, y_at, i64, i64, g, i64, e, to, base, factor, soon, i64), generate
+
+
+@kernel(allocates=False)
+def squares(array, at, dims):
+    """The row at array[at:] times itself."""
+    sums = lanes.zero()
+    for q in range(0, dims, LANES):
+        value = lanes.load(array, at + q)
+        sums = lanes.fma(value, value, sums)
+    return lanes.total(sums)
