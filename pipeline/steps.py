@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.backends import Batch
 from pipeline.batches import to_numpy
+
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +27,15 @@ class StepBlock:
     @property
     def steps(self) -> int:
         return len(self.bounds) - 1
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items; each is made, in a thread, while the one before is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
+        coming = maker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = maker.submit(next, items, None)
+            yield item
 
 
 def blocks_of_steps(

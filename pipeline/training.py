@@ -31,7 +31,7 @@ from pipeline.model_digest import Model
 from pipeline.options import MAX_POSITION, Options
 from pipeline.records import Records
 from pipeline.schedule import Schedule
-from pipeline.steps import blocks_of_steps
+from pipeline.steps import blocks_of_steps, one_ahead
 
 CHECKPOINT_SECONDS = 60.0
 ABSURD_LOSS = 100.0
@@ -146,7 +146,8 @@ class _Session:
         first = self.step - base
         batches = self._batches(epoch, first * schedule.batch_size, shards, pool)
         negatives = self.trainer.options.negatives
-        for block in blocks_of_steps(batches, schedule.batch_size, first, schedule.steps_per_epoch, negatives):
+        blocks = blocks_of_steps(batches, schedule.batch_size, first, schedule.steps_per_epoch, negatives)
+        for block in one_ahead(blocks) if pool else blocks:
             begin = 0
             while begin < block.steps:  # in one go, unless a checkpoint is due inside
                 count = min(block.steps - begin, self._steps_to_checkpoint())

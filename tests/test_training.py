@@ -19,7 +19,7 @@ from pipeline.options import Options
 from pipeline.parquet import to_parquet
 from pipeline.records import Record, Records
 from pipeline.schedule import Schedule
-from pipeline.steps import blocks_of_steps
+from pipeline.steps import blocks_of_steps, one_ahead
 from pipeline.storage import open_storage
 from pipeline.tokens import SCHEMA, tokens_to_parquet
 from pipeline.training import Trainer
@@ -249,3 +249,19 @@ def test_initial_vectors_depend_on_word_and_seed_alone():
     assert many.var() == pytest.approx(0.01 / 3, rel=0.02)
     short = initial_vectors(["the"], 3, 1)[0]  # dims only scale what is drawn
     np.testing.assert_allclose(short * 3, vectors[1][:3] * 7, rtol=1e-6)
+
+
+def test_blocks_made_ahead_are_the_same_and_so_are_their_errors():
+    def blocks():
+        yield from range(5)
+        raise InputError("the fifth is damaged")
+
+    found = []
+    with pytest.raises(InputError, match="the fifth"):
+        found.extend(one_ahead(blocks()))
+    assert found == [0, 1, 2, 3, 4]
+    asked = []
+    for item in one_ahead(asked.append(i) or i for i in range(100)):
+        if item == 3:
+            break
+    assert max(asked) <= 5  # one ahead, and not the whole epoch
