@@ -104,9 +104,11 @@ def _cancel_on_flink(master: str, name: str) -> None:
     """Beam's job server lets go of a job that is cancelled, but leaves it running on Flink's cluster."""
     if master.strip() in _EMBEDDED_FLINK:
         return
-    for job in _ask_flink(master, "jobs/overview")["jobs"]:
-        if job["name"] == name and job["end-time"] < 0:
-            _ask_flink(master, f"jobs/{job['jid']}?mode=cancel", "PATCH")
+    jobs = [job for job in _ask_flink(master, "jobs/overview")["jobs"] if job["name"] == name and job["end-time"] < 0]
+    if len(jobs) > 1:
+        progress.say(f"several jobs on {master} are called {name}: cancel this one there by hand")
+    elif jobs:
+        _ask_flink(master, f"jobs/{jobs[0]['jid']}?mode=cancel", "PATCH")
 
 
 def _ask_flink(master: str, path: str, method: str = "GET") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import real_s3
-from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
+from commands import ROOT, TINY, digest_of, finish, run, start, train, write_corpus
 
 from deploy.flink.cluster import Cluster
 from deploy.pieces import FLINK, PIECES, UnavailableError
@@ -137,15 +137,15 @@ def test_killed_taskmanagers_and_workers_change_no_bit(cluster, bucket, corpus, 
         "--batch_size=64", "--epochs=10", "--checkpoint_every=20", "--keep_checkpoints=2",
     ]  # fmt: skip
     output = tmp_path / "run"
-    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *options], bucket)
+    disturbed = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *options], bucket)
     try:
-        run.at("counts", 4, lambda: run.kill_taskmanager(1))
-        run.at("batches", 5, lambda: run.kill_taskmanager(2))
-        run.at("metrics", 5, lambda: run.kill_taskmanager(1))  # one for each checkpoint, and never pruned
-        run.at("metrics", 40, run.kill_workers)
-        outcome = finish(run.process, timeout=300)
+        disturbed.at("counts", 4, lambda: disturbed.kill_taskmanager(1))
+        disturbed.at("batches", 5, lambda: disturbed.kill_taskmanager(2))
+        disturbed.at("metrics", 5, lambda: disturbed.kill_taskmanager(1))  # one for each checkpoint, and never pruned
+        disturbed.at("metrics", 40, disturbed.kill_workers)
+        outcome = finish(disturbed.process, timeout=300)
     finally:
-        run.process.kill()
+        disturbed.process.kill()
     assert outcome.status == 0, outcome.stderr
     assert verify_run(open_storage(str(output)), True).problems == []
     monkeypatch.syspath_prepend(ROOT / "tests")
@@ -155,18 +155,33 @@ def test_killed_taskmanagers_and_workers_change_no_bit(cluster, bucket, corpus, 
 @pytest.mark.cluster
 def test_a_signal_to_the_command_cancels_the_job_on_the_cluster(cluster, bucket, corpus, tmp_path):
     output = tmp_path / "run"
-    run = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *TINY, "--epochs=60000"], bucket)
+    arguments = [f"--input={corpus}", f"--output={output}", *TINY, "--epochs=60000"]
+    disturbed = Disturbed(cluster, output, arguments, bucket)
     try:
-        run.at("vocabulary", 1, run.process.terminate)
-        outcome = finish(run.process)
+        disturbed.at("vocabulary", 1, disturbed.process.terminate)
+        outcome = finish(disturbed.process)
     finally:
-        run.process.kill()
+        disturbed.process.kill()
     assert outcome.status == 143, outcome.stderr
     assert not (output / "lock.json").exists()
     until = time.monotonic() + 20
     while [job for job in cluster.ask("jobs")["jobs"] if job["status"] in ("RUNNING", "CANCELLING")]:
         assert time.monotonic() < until, "the job goes on"
         time.sleep(0.2)
+
+
+@pytest.mark.cluster
+def test_a_corpus_made_there_and_several_trainers_have_the_same_digest(cluster, corpus, tmp_path):
+    layout = ["--block_bytes=100000", "--batches=stored"]
+    corpus_options = [option for option in TINY if not option.startswith(("--dims", "--batch_size"))]
+    there = [f"--output={tmp_path / 'corpus'}", *cluster.options(), *layout, *corpus_options]
+    made = run("jobs.preprocess", f"--input={corpus}", *there)
+    assert made.status == 0, made.stderr
+    replicas = ["--no_report", *TINY, "--replicas=2", "--rounds=2"]
+    from_corpus = [f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'run'}", *replicas, *cluster.options()]
+    trained = train(*from_corpus)
+    assert trained.status == 0, trained.stderr
+    assert trained.digest == digest_of(corpus, tmp_path / "here", *replicas)
 
 
 @pytest.mark.cluster

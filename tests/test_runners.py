@@ -236,10 +236,14 @@ def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number)
     assert not (output / "lock.json").exists()
 
 
-def test_a_job_on_flink_is_cancelled_by_its_name():
+def test_a_job_on_flink_is_cancelled_by_its_name_unless_another_has_the_same(caplog):
     jobs = [{"jid": "a", "name": "ours", "end-time": -1}, {"jid": "b", "name": "ours", "end-time": 5},
             {"jid": "c", "name": "another", "end-time": -1}]  # fmt: skip
     asked: list[str] = []
     with answering(200, json.dumps({"jobs": jobs}).encode(), asked) as address:
         runners._cancel_on_flink(f"http://{address}", "ours")
-    assert asked == ["GET /jobs/overview", "PATCH /jobs/a?mode=cancel"]
+        assert asked == ["GET /jobs/overview", "PATCH /jobs/a?mode=cancel"]
+    with answering(200, json.dumps({"jobs": jobs * 2}).encode(), asked) as address:
+        runners._cancel_on_flink(f"http://{address}", "ours")
+    assert len(asked) == 3
+    assert "cancel this one there by hand" in caplog.text
