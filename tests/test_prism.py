@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
+from commands import ROOT, TINY, digest_of, finish, preprocess, start, train, write_corpus
 
 from deploy.pieces import PIECES
 from pipeline.storage import open_storage
@@ -73,6 +73,14 @@ def test_the_digest_is_that_of_threads_in_this_process(corpus, digest, tmp_path)
     output = tmp_path / "run"
     assert digest_of(corpus, output, *ON_PRISM, "--block_bytes=9000", "--batches=stored") == digest
     assert verify_run(open_storage(str(output)), True).problems == []
+
+
+def test_so_is_that_of_preprocessing_and_training_by_themselves(corpus, digest, tmp_path):
+    side = [f"--{name}" for name in ("min_count=2", "window=3", "seed=7", "block_bytes=9000", "threads=2")]
+    made = preprocess(f"--input={corpus}", f"--output={tmp_path / 'corpus'}", *side, *ON_PRISM)
+    assert made.status == 0, made.stderr
+    trained = train(f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'run'}", *TINY, *ON_PRISM, "--no_report")
+    assert trained.digest == digest
 
 
 def test_workers_of_their_own_have_the_same_digest_and_a_killed_one_ends_the_job(corpus, digest, tmp_path):
