@@ -42,8 +42,9 @@ def open_backend(
 ) -> Backend:
     """The backend of a run.
 
-    A GPU has to compute a small step as the CPU does before it is trusted. With --device=auto
-    one that cannot, or has no room for the vectors, is left alone, and the user is told.
+    A GPU has to compute small steps as the CPU does before it is trusted: by CUDA graphs, or else
+    by plain launches. With --device=auto one that cannot, or has no room for the vectors, is left
+    alone, and the user is told.
 
     Raises:
       InputError: --device=gpu, and it cannot be.
@@ -57,8 +58,8 @@ def open_backend(
     if gpu is None:
         return on_cpu()
     try:
-        check_bits(gpu, w_in.shape[1], negatives, settings)
-        backend = CudaBackend(w_in, w_out, **settings)
+        graphs = check_bits(gpu, w_in.shape[1], negatives, settings)
+        backend = CudaBackend(w_in, w_out, graphs=graphs, **settings)
     except InputError as error:
         if device == "gpu":
             raise
@@ -68,10 +69,24 @@ def open_backend(
     return backend
 
 
-def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) -> None:
-    """Train two small steps on both; InputError unless the GPU gives the CPU's bits."""
+def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) -> bool:
+    """Whether the GPU gives the CPU's bits by CUDA graphs; False: by plain launches alone.
+
+    Raises:
+      InputError: by neither.
+    """
+    try:
+        _check_bits(gpu, dims, negatives, settings, graphs=True)
+        return True
+    except InputError:
+        _check_bits(gpu, dims, negatives, settings, graphs=False)
+        return False
+
+
+def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], graphs: bool) -> None:
+    """Train four small steps on both."""
     rng = np.random.default_rng(0)
-    vocabulary, rows = 50, 150
+    vocabulary, rows = 50, 200
     offset = np.append(0, np.cumsum(rng.integers(1, 8, rows))).astype(np.int32)
 
     def draw(*shape: int) -> np.ndarray:
@@ -80,14 +95,12 @@ def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) ->
     batch = Batch(draw(rows), offset, draw(int(offset[-1])), draw(rows, negatives))
     weights = [rng.random((vocabulary, dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
     settings = settings | {"tau": 30.0}  # some rows are damped and some are not
-    bounds, rates = np.array([0, 100, rows]), np.array([0.05, 0.04], np.float32)
+    bounds, rates = np.array([0, 80, 100, 150, rows]), np.array([0.05, 0.04, 0.03, 0.02], np.float32)
     results = []
     try:
-        for backend in (CpuBackend(*weights, **settings), CudaBackend(*weights, **settings)):
+        for backend in (CpuBackend(*weights, **settings), CudaBackend(*weights, graphs=graphs, **settings)):
             loss = backend.train(batch, bounds, rates)
             results.append(([w.tobytes() for w in backend.weights()], loss.total.tolist()))
-    except InputError:
-        raise
     except Exception as error:  # of the driver, or of the compiler
         raise InputError(f"{gpu} failed on a first training step ({type(error).__name__}: {error})") from error
     if results[0] != results[1]:

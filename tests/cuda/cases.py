@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from training_rows import RATES, quarters, random_batch, random_weights, run
 
-from pipeline.backends import Batch
+from pipeline.backends import Backend, Batch, StepLoss
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 
@@ -33,6 +33,8 @@ class Case:
     """factor of the learning rates"""
     scale: float = 0.5
     """of the weights"""
+    grows: bool = False
+    """calls of train with ever larger steps, and then with several of them"""
 
     def batch(self) -> Batch:
         return random_batch(self.vocabulary, self.rows, self.negatives, self.window, self.rows, self.fewest)
@@ -70,19 +72,31 @@ CASES = {
     "many outputs": Case(negatives=40, dims=8, rows=200),
     "long vectors": Case(dims=304, rows=200),
     "large vocabulary": Case(vocabulary=200_000, dims=16, rows=300),
+    "growing steps": Case(rows=600, dims=16, grows=True),
     "several sampled tiles": Case(rows=5000, dims=16, vocabulary=2000),
 }
 
 
 @functools.cache
-def on_the_cpu(case: Case, model: str) -> tuple[list[bytes], Any]:
-    return run(CpuBackend(*case.weights(), **case.settings(model)), case.batch(), quarters(case.rows), _rates(case))
+def on_the_cpu(case: Case, model: str) -> tuple[list[bytes], StepLoss]:
+    return _train(CpuBackend(*case.weights(), **case.settings(model)), case)
 
 
-def on_the_device(case: Case, model: str, block: int = 256, made_by: Any = CudaBackend) -> tuple[list[bytes], Any]:
+def on_the_device(case: Case, model: str, block: int = 256, made_by: Any = CudaBackend) -> tuple[list[bytes], StepLoss]:
     """On whatever CuPy is."""
-    backend = made_by(*case.weights(), **case.settings(model), block=block)
-    return run(backend, case.batch(), quarters(case.rows), _rates(case))
+    backend = made_by(*case.weights(), **case.settings(model), block=block, graphs=block % 64 == 0)
+    return _train(backend, case)
+
+
+def _train(backend: Backend, case: Case) -> tuple[list[bytes], StepLoss]:
+    batch, rates = case.batch(), [rate * case.rate for rate in RATES]
+    if not case.grows:
+        return run(backend, batch, quarters(case.rows), rates)
+    parts = [case.rows * percent // 100 for percent in (0, 1, 10, 50, 80, 100)]
+    calls = [parts[0:2], parts[1:3], parts[2:4], parts[3:6]]
+    done = [run(backend, batch, bounds, [rate] * (len(bounds) - 1)) for bounds, rate in zip(calls, rates)]
+    total, pairs = (np.concatenate([getattr(loss, name) for _, loss in done]) for name in ("total", "pairs"))
+    return done[-1][0], StepLoss(total, pairs)
 
 
 def assert_equal(case: Case, model: str, block: int = 256, made_by: Any = CudaBackend) -> None:
@@ -92,6 +106,3 @@ def assert_equal(case: Case, model: str, block: int = 256, made_by: Any = CudaBa
     np.testing.assert_array_equal(loss.pairs, wanted_loss.pairs)
     np.testing.assert_array_equal(loss.total, wanted_loss.total)
 
-
-def _rates(case: Case) -> list[float]:
-    return [rate * case.rate for rate in RATES]

@@ -89,6 +89,9 @@ class Device:
         return any(begin <= array.ctypes.data and array.ctypes.data + array.nbytes <= end for begin, end in self.pinned)
 
     def put(self, stream: Stream, work: Callable[[], None]) -> None:
+        if stream.captured is not None:
+            stream.captured.append(work)
+            return
         stream.queue.append(work)
         self.work_a_little()
 
@@ -119,6 +122,7 @@ class Stream:
 
     def __init__(self, device: Device):
         self.device, self.queue, self.done = device, deque(), 0
+        self.captured: list[Callable[[], None]] | None = None
         device.streams.append(self)
 
     def __enter__(self) -> Stream:
@@ -127,6 +131,15 @@ class Stream:
 
     def __exit__(self, *error: object) -> None:
         self.device.current.pop()
+
+    def begin_capture(self) -> None:
+        assert self.captured is None
+        self.captured = []
+
+    def end_capture(self) -> Graph:
+        assert self.captured is not None
+        work, self.captured = self.captured, None
+        return Graph(self.device, work)
 
     def advance(self) -> bool:
         """Do the next piece of work, if it need not wait."""
@@ -157,13 +170,26 @@ class Stream:
             self.device.work_a_little()
 
     def synchronize(self) -> None:
+        assert self.captured is None, "a stream that is captured does no work"
         self.finish(self.mark)
         self.device.check_fences()
 
     def wait_event(self, event: Event) -> None:
+        assert self.captured is None, "events between streams are no part of the graphs here"
         if event.recorded:
             self.queue.append(event.recorded)
             self.device.work_a_little()
+
+
+class Graph:
+    """Launches as they were captured: with the same arrays."""
+
+    def __init__(self, device: Device, work: list[Callable[[], None]]):
+        self.device, self.work = device, work
+
+    def launch(self, stream: Stream) -> None:
+        for work in self.work:
+            self.device.put(stream, work)
 
 
 class Event:
@@ -171,6 +197,7 @@ class Event:
         self.device, self.recorded = device, None
 
     def record(self, stream: Stream) -> None:
+        assert stream.captured is None
         self.recorded = (stream, stream.mark)
         self.device.work_a_little()
 
@@ -189,6 +216,7 @@ class DeviceArray:
     @classmethod
     def new(cls, device: Device, shape: Any, dtype: Any) -> DeviceArray:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        assert all(stream.captured is None for stream in device.streams), "an allocation cannot be captured"
         if device.allocated + size > device.memory:
             raise MemoryError("the emulated device is full")
         raw = np.full(size + 3 * FENCE, 0xA5, np.uint8)
@@ -218,6 +246,7 @@ class DeviceArray:
 
     def set(self, array: np.ndarray, stream: Stream | None = None) -> None:
         self._check(array)
+        assert (stream or self.device.current[-1]).captured is None, "the sizes of copies differ from step to step"
         assert stream is None or self.device.is_pinned(array), "a copy from memory that is not pinned is synchronous"
         target = self.memory
         self.device.put(stream or self.device.current[-1], lambda: np.copyto(target, array))

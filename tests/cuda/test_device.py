@@ -8,6 +8,7 @@ import apache_beam as beam
 import cases
 import numpy as np
 import pytest
+import stand_in_cupy
 from apache_beam.options.pipeline_options import PipelineOptions
 from commands import TINY, train, write_corpus
 from emulation import COMPILER
@@ -126,6 +127,17 @@ def test_a_gpu_with_other_bits_is_not_trusted():
         found = train_model(options_of(device="auto", epochs=1), warn=said.append)
     assert found.digest == train_model(options_of(device="cpu", epochs=1)).digest
     assert any(re.match("training on the CPU: Emulated GPU .* does not compute", line) for line in said)
+
+
+@needs_compiler
+def test_where_graphs_cannot_be_captured_kernels_are_launched_one_by_one(monkeypatch):
+    def refuse(stream):
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+
+    monkeypatch.setattr(stand_in_cupy.Stream, "begin_capture", refuse)
+    wanted = train_model(options_of(device="cpu", epochs=1))
+    with installed(Device(policy="random")):
+        assert train_model(options_of(device="gpu", epochs=1)).digest == wanted.digest
 
 
 @needs_compiler

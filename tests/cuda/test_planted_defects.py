@@ -30,6 +30,7 @@ CASES = {
     "pairs at the bound": (Case(negatives=9, dims=16, tau=40.0, rate=3), 128),
     # for the host code: steps that follow each other
     "steps": (Case(vocabulary=700, dims=16, rows=300, fewest=2), 128),
+    "steps that grow": (Case(vocabulary=700, dims=16, rows=300, fewest=2, grows=True), 128),
 }
 """Name -> case, and threads of a block."""
 

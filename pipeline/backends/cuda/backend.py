@@ -3,13 +3,15 @@
 Two streams and two slots. While the train stream works on the step in one slot, the
 plan stream copies the next step into the other and plans it. Three events a slot
 keep the order: `copied`, the host may fill its buffer again; `planned`, training may
-begin; `trained`, the slot may be overwritten.
+begin; `trained`, the slot may be overwritten. The kernels of a plan, and those of
+training, are recorded once for each slot, as CUDA graphs: all that changes from step
+to step, sizes and learning rate too, is in the slot.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,8 @@ class _Slot:
     copied: Any
     planned: Any
     trained: Any
+    graphs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """launches of its arrays, recorded"""
 
     def __getitem__(self, name: str) -> Any:
         return self.arrays[name]
@@ -59,9 +63,14 @@ class CudaBackend:
     """See `Backend`; the bits of the CPU's, on the current device of CuPy."""
 
     def __init__(
-        self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, block: int = THREADS
+        self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, block: int = THREADS,
+        graphs: bool = True,
     ):
-        """`block` is the threads of a block; any number of warps gives the same bits."""
+        """Args:
+          block: threads of a block; any number of warps gives the same bits.
+          graphs: record the launches of a step once and replay them as CUDA graphs, which takes the host less time
+            than the kernels of a small step take the device.
+        """
         import cupy
         import cupyx
 
@@ -82,6 +91,7 @@ class CudaBackend:
         self._sums: dict[str, Any] = {}
         self._scores, self._host_scores = cupy.empty(1, "float32"), self._pinned(1, "float32")
         self._next_slot = 0
+        self._use_graphs = graphs
 
     # ---- memory
 
@@ -189,6 +199,8 @@ class CudaBackend:
     def _make_room_for_scores(self, scores: int) -> None:
         if scores > self._scores.size:
             self._check_memory(4 * scores, f"{scores:,} scores of vectors")
+            for slot in self._slots:
+                slot.graphs.clear()  # they write to the old ones
             self._scores, self._host_scores = self._cupy.empty(scores, "float32"), self._pinned(scores, "float32")
 
     def _start_step(self, batch: Batch, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> None:
@@ -201,12 +213,24 @@ class CudaBackend:
             stream.wait_event(slot.trained)
             slot["packed"][:size].set(slot.host[:size], stream=stream)
             slot.copied.record(stream)
-            self._plan(slot)
+            self._launch_all(stream, self._plan, slot)
             slot.planned.record(stream)
         with self._train_stream as stream:
             stream.wait_event(slot.planned)
-            self._train(slot)
+            self._launch_all(stream, self._train, slot)
             slot.trained.record(stream)
+
+    def _launch_all(self, stream: Any, kernels: Callable[[_Slot], None], slot: _Slot) -> None:
+        """Launch the kernels of a plan or of training. What differs from step to step is in the slot's arrays alone."""
+        if not self._use_graphs:
+            kernels(slot)
+            return
+        name = kernels.__name__
+        if name not in slot.graphs:
+            stream.begin_capture()
+            kernels(slot)
+            slot.graphs[name] = stream.end_capture()
+        slot.graphs[name].launch(stream)
 
     def _plan(self, slot: _Slot) -> None:
         """Sort the step's entries by the weight row that they touch (plan.cu)."""
