@@ -122,7 +122,7 @@ def peak(*arguments: str) -> int:
         [sys.executable, "-c", _PEAK, *arguments], capture_output=True, text=True, cwd=ROOT, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert process.returncode == 0, process.stderr
+    assert process.returncode == 0, f"{process.returncode}: {process.stdout[-1000:]}{process.stderr}"
     return int(process.stdout.split()[-1]) << 10
 
 
