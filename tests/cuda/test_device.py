@@ -1,5 +1,6 @@
 """--device: which one is taken, what is said, and that the model is the same on each."""
 
+import pathlib
 import re
 import sys
 import types
@@ -16,8 +17,10 @@ from stand_in_cupy import Device, installed
 from test_training import new_records, options_of
 from test_training import train as train_model
 
+from benchmarks import gpu as gpu_benchmark
 from pipeline.backends import Batch, choice
 from pipeline.backends.cuda.backend import CudaBackend
+from pipeline.backends.cuda.buffers import Room, Shape
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
 from pipeline.batches import BatchShard
 from pipeline.errors import InputError, InterruptedRunError
@@ -187,3 +190,36 @@ def test_train_asks_for_a_worker_with_a_gpu():
     assert accelerators("gpu") == ["type:nvidia-tesla-t4;count:1;install-nvidia-driver"]
     chosen = "type:nvidia-l4;count:1"
     assert set(accelerators("gpu", f"--resource_hints=accelerator={chosen}")) == {chosen}
+
+
+@needs_compiler
+def test_the_benchmark_runs_and_compares_bytes(capsys, tmp_path):
+    small = ["--dims=16", "--vocabulary=90", "--steps=2", "--rows=40,90", "--threads=1", f"--json={tmp_path}/gpu.json"]
+    with installed(Device(policy="random")):
+        assert gpu_benchmark.main(small) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Emulated GPU (1024.0 GiB, driver for CUDA 12.8)")
+    assert shown.count("True") == 2
+    with installed(Device(edit=lambda code: code.replace("fold4(s, 2)", "fold4(s, 3)"))):
+        assert gpu_benchmark.main(small) == 2
+    assert "does not compute a training step as the CPU does" in capsys.readouterr().err
+
+
+def test_memory_of_the_documentation_is_what_is_allocated():
+    document = (pathlib.Path(__file__).parents[2] / "docs" / "gpu.md").read_text()
+    for row in gpu_benchmark.memory_table():
+        if row["rows a step"] == "16,384":
+            line = f"| {row['dims']} | {row['negatives']} | {row['window']} | "
+            assert row["steps take"] in document.partition(line)[2].partition("\n")[0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("model", cases.MODELS)
+def test_what_is_allocated_is_what_was_computed(model):
+    case = cases.Case(rows=300, dims=100, negatives=9)
+    with installed(Device()) as device:
+        cases.on_the_device(case, model)
+    room = Room(150, int(case.batch().offset[150])).with_headroom(Room())  # the first step is the largest
+    sizes = [guard.size for guard in device.live]
+    scores = sizes[2] + sizes[-1]  # room for one, and then for the sampled tiles
+    assert sum(sizes) == 2 * 4 * case.vocabulary * 112 + Shape(112, 9, model == "cbow").bytes(room) + scores

@@ -119,10 +119,11 @@ def _checked(kernel: str, parameter: Parameter, value: Any) -> Any:
     if not whole and not (isinstance(value, (float, np.floating)) and parameter.dtype.kind == "f"):
         raise TypeError(f"{kernel}: {parameter.name} is {parameter.dtype}, not {_shown(value)}")
     try:
-        typed = parameter.dtype.type(value)
+        with np.errstate(over="ignore"):
+            typed = parameter.dtype.type(value)
     except OverflowError:
         typed = None
-    if typed is None or typed != value:
+    if typed is None or not np.isfinite(typed):  # floats may lose digits, as everywhere on the way to float32
         raise TypeError(f"{kernel}: {parameter.name} is {parameter.dtype}, which cannot hold {value}")
     return typed
 
