@@ -196,7 +196,8 @@ class Replicas:
             merged = Model(block.words, block.counts, w_in, w_out)
             self.renew_lock()
             place = index, len(base.parts)
-            artifact = write_part(self.records, rounds.end(number), place, merged, self.provenance)
+            provenance = {**self.provenance, "words": base.words}
+            artifact = write_part(self.records, rounds.end(number), place, merged, provenance)
             record = Record(PARTS_STAGE, name, self.key, (artifact,), {
                 "step": rounds.end(number), "base": base.digest, "block": block_digest(merged).hex(),
             })  # fmt: skip
