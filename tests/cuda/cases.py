@@ -92,9 +92,10 @@ def _train(backend: Backend, case: Case) -> tuple[list[bytes], StepLoss]:
     batch, rates = case.batch(), [rate * case.rate for rate in RATES]
     if not case.grows:
         return run(backend, batch, quarters(case.rows), rates)
-    parts = [case.rows * percent // 100 for percent in (0, 1, 10, 50, 80, 100)]
-    calls = [parts[0:2], parts[1:3], parts[2:4], parts[3:6]]
-    done = [run(backend, batch, bounds, [rate] * (len(bounds) - 1)) for bounds, rate in zip(calls, rates)]
+    parts = [case.rows * percent // 100 for percent in (0, 1, 10, 40, 48, 56, 64, 72, 80, 88, 96, 100)]
+    calls = [parts[0:2], parts[1:3], parts[2:4], parts[3:]]
+    falling = [[rate - rate * i / 20 for i in range(len(bounds) - 1)] for bounds, rate in zip(calls, rates)]
+    done = [run(backend, batch, bounds, some) for bounds, some in zip(calls, falling)]
     total, pairs = (np.concatenate([getattr(loss, name) for _, loss in done]) for name in ("total", "pairs"))
     return done[-1][0], StepLoss(total, pairs)
 

@@ -28,9 +28,8 @@ CASES = {
     "sparse": (Case(vocabulary=3000, dims=16, tau=3.0), 128),
     # rows that tau pairs touch, and a learning rate that is not (rate * tau) / tau
     "pairs at the bound": (Case(negatives=9, dims=16, tau=40.0, rate=3), 128),
-    # for the host code: steps that follow each other
-    "steps": (Case(vocabulary=700, dims=16, rows=300, fewest=2), 128),
-    "steps that grow": (Case(vocabulary=700, dims=16, rows=300, fewest=2, grows=True), 128),
+    # for the host code: steps that follow each other, buffers that grow
+    "steps": (Case(vocabulary=700, dims=16, rows=300, fewest=2, grows=True), 128),
 }
 """Name -> case, and threads of a block."""
 

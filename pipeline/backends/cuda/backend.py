@@ -91,7 +91,7 @@ class CudaBackend:
         self._sums: dict[str, Any] = {}
         self._scores, self._host_scores = cupy.empty(1, "float32"), self._pinned(1, "float32")
         self._next_slot = 0
-        self._use_graphs = graphs
+        self._use_graphs, self._warm = graphs, set[str]()
 
     # ---- memory
 
@@ -185,7 +185,7 @@ class CudaBackend:
             if begin < end:
                 mine = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
                 self._start_step(batch, begin, end, learning_rates[step], at[mine])
-        with self._train_stream:
+        if scores:
             self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
         self._train_stream.synchronize()
         tile_loss, tile_pairs = np.zeros(high - low), np.zeros(high - low, np.int64)
@@ -222,10 +222,11 @@ class CudaBackend:
 
     def _launch_all(self, stream: Any, kernels: Callable[[_Slot], None], slot: _Slot) -> None:
         """Launch the kernels of a plan or of training. What differs from step to step is in the slot's arrays alone."""
-        if not self._use_graphs:
-            kernels(slot)
-            return
         name = kernels.__name__
+        if not self._use_graphs or name not in self._warm:
+            kernels(slot)
+            self._warm.add(name)  # what a driver loads with a first launch is no part of a graph
+            return
         if name not in slot.graphs:
             stream.begin_capture()
             kernels(slot)
