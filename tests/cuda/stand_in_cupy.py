@@ -72,13 +72,16 @@ class Device:
             ),
             nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
             runtime=types.SimpleNamespace(
-                memGetInfo=lambda: (self.memory - self.allocated, self.memory), getDeviceCount=lambda: 1,
+                memGetInfo=lambda: self.free_memory(), getDeviceCount=lambda: 1,
                 driverGetVersion=lambda: 12080,
                 getDeviceProperties=lambda device: {"name": b"Emulated GPU", "totalGlobalMem": self.memory},
             ),
         )  # fmt: skip
         cupyx.empty_pinned = self.empty_pinned
         return {"cupy": cupy, "cupyx": cupyx}
+
+    def free_memory(self) -> tuple[int, int]:
+        return self.memory - self.allocated, self.memory
 
     def empty_pinned(self, shape: Any, dtype: Any) -> np.ndarray:
         array = np.full(np.prod(shape) * np.dtype(dtype).itemsize, 0xFF, np.uint8).view(dtype).reshape(shape)
@@ -243,6 +246,9 @@ class DeviceArray:
 
     def __getitem__(self, key: slice) -> DeviceArray:
         return DeviceArray(self.device, self.memory[key], self.owner or self)
+
+    def reshape(self, *shape: int) -> DeviceArray:
+        return DeviceArray(self.device, self.memory.reshape(shape), self.owner or self)
 
     def set(self, array: np.ndarray, stream: Stream | None = None) -> None:
         self._check(array)

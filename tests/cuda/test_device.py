@@ -164,6 +164,16 @@ def test_vectors_that_do_not_fit_are_told_with_numbers():
 
 
 @needs_compiler
+def test_memory_that_others_take_meanwhile_is_told_too(monkeypatch):
+    case = cases.Case(vocabulary=1000, dims=100, rows=200)
+    for memory in (800_000, 1_500_000):  # not enough for the vectors, and for the steps
+        device = Device(memory=memory)
+        monkeypatch.setattr(device, "free_memory", lambda: (1 << 40, 1 << 40))
+        with installed(device), pytest.raises(InputError, match="B left, though they were free: lower --"):
+            cases.on_the_device(case, "skipgram")
+
+
+@needs_compiler
 def test_steps_are_refused_that_would_overflow():
     rows = 70_000  # the first has all contexts; the arrays of contexts and negatives are never looked at
     offset = np.full(rows + 1, 2**29, np.int32)

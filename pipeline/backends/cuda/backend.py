@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
-from pipeline.backends.cuda.buffers import HEADER, Room, Shape, Sizes, allocate, shown
+from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
 from pipeline.errors import InputError
 from pipeline.kernels.loss import loss_of_tiles
@@ -96,7 +96,8 @@ class CudaBackend:
     # ---- memory
 
     def _load(self, weights: np.ndarray) -> Any:
-        loaded = self._cupy.empty((self._vocabulary, self._width), "float32")
+        (loaded,) = allocate(self._cupy, {"": self._vocabulary * self._width}, "float32").values()
+        loaded = loaded.reshape(self._vocabulary, self._width)
         for begin in range(0, self._vocabulary, _ROWS_AT_A_TIME):
             part = weights[begin : begin + _ROWS_AT_A_TIME]
             with self._plan_stream as stream:
@@ -109,7 +110,7 @@ class CudaBackend:
         if needed > free:
             raise InputError(
                 f"the GPU has {shown(free)} of {shown(total)} free, {what} of {self._dims} dims need {shown(needed)}:"
-                " lower --batch_size, --window, --negatives, --dims or --max_vocabulary, or train with --device=cpu"
+                f" {REMEDY}"
             )
 
     def _free_memory(self) -> tuple[int, int]:
@@ -201,7 +202,8 @@ class CudaBackend:
             self._check_memory(4 * scores, f"{scores:,} scores of vectors")
             for slot in self._slots:
                 slot.graphs.clear()  # they write to the old ones
-            self._scores, self._host_scores = self._cupy.empty(scores, "float32"), self._pinned(scores, "float32")
+            self._scores = allocate(self._cupy, {"scores": scores}, "float32")["scores"]
+            self._host_scores = self._pinned(scores, "float32")
 
     def _start_step(self, batch: Batch, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> None:
         """Hand the device a step, without waiting for it."""

@@ -22,6 +22,8 @@ SORTED_BY_A_THREAD = 8
 MOST_ENTRIES = 1 << 29
 """Entries of a step, counted in 32 bits with room for padding."""
 
+REMEDY = "lower --batch_size, --window, --negatives, --dims or --max_vocabulary, or train with --device=cpu"
+
 Sizes = Mapping[str, int]
 """Array -> how many numbers of four bytes it has."""
 
@@ -117,8 +119,16 @@ def _at_least_one(size: int) -> int:
 
 
 def allocate(cupy: Any, sizes: Sizes, dtype: str) -> dict[str, Any]:
-    """The arrays, not initialised."""
-    return {name: cupy.empty(_at_least_one(size), dtype) for name, size in sizes.items()}
+    """The arrays, not initialised.
+
+    Raises:
+      InputError: memory that was free is gone, or in too small pieces.
+    """
+    try:
+        return {name: cupy.empty(_at_least_one(size), dtype) for name, size in sizes.items()}
+    except MemoryError as error:  # CuPy's error is one
+        needed = shown(4 * sum(sizes.values()))
+        raise InputError(f"the GPU has no {needed} left, though they were free: {REMEDY}") from error
 
 
 def shown(size: int) -> str:
