@@ -68,8 +68,9 @@ def _is_news(record: logging.LogRecord) -> bool:
     if error:
         return find(error) is None
     message = record.getMessage()
-    waits = message.startswith("Waiting for grpc channel")
-    return not waits and find_in_text(message) is None and worker_trouble(message) is None
+    if message.startswith(("Waiting for grpc channel", "Unparseable argument")):
+        return False  # a server takes its time to start; the option is one of the runner's, or was refused before
+    return find_in_text(message) is None and worker_trouble(message) is None
 
 
 class _WithoutTracebacks:

@@ -105,7 +105,7 @@ class Disturbed:
 
     def __init__(self, cluster: Cluster, output: pathlib.Path, arguments: list[str], variables: dict[str, str]):
         self.cluster, self.output, self.variables = cluster, output, variables
-        self.process = start("jobs.train", *arguments, *cluster.options(), environment=SLOW)
+        self.process = start("jobs.train", *cluster.options(), *arguments, environment=SLOW)
 
     def at(self, stage: str, records: int, act: Callable[[], None]) -> None:
         """Acts once a stage has left so many records."""
@@ -137,7 +137,8 @@ def test_killed_taskmanagers_and_workers_change_no_bit(cluster, bucket, corpus, 
         "--batch_size=64", "--epochs=10", "--checkpoint_every=20", "--keep_checkpoints=2",
     ]  # fmt: skip
     output = tmp_path / "run"
-    disturbed = Disturbed(cluster, output, [f"--input={corpus}", f"--output={output}", *options], bucket)
+    quickly = "--environment_expiration_millis=15000"  # killed workers are replaced after a shorter time
+    disturbed = Disturbed(cluster, output, [quickly, f"--input={corpus}", f"--output={output}", *options], bucket)
     try:
         disturbed.at("counts", 4, lambda: disturbed.kill_taskmanager(1))
         disturbed.at("batches", 5, lambda: disturbed.kill_taskmanager(2))

@@ -1,12 +1,12 @@
 """Word counts -> the vocabulary."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam import PCollection
-from apache_beam.pvalue import AsList
+from apache_beam.pvalue import AsIter, AsList
 
 from pipeline.compressed import unpacked_name
 from pipeline.counts import table_from_bytes
@@ -43,12 +43,10 @@ class BuildVocabulary(beam.PTransform):
     first_files: Sequence[InputFile] = ()
 
     def expand(self, counts: PCollection[bytes]) -> PCollection[VocabularyRef]:
+        # The buckets come as a side input: put together in one element they would be too large for some runners.
         summaries = [AsList(one) for one in (self.summaries, self.left_out) if one is not None]
-        return (
-            counts
-            | "AllBuckets" >> beam.combiners.ToList()
-            | "Order" >> beam.ParDo(Order(self.context, self.first_files), *summaries)
-        )
+        order = beam.ParDo(Order(self.context, self.first_files), AsIter(counts), *summaries)
+        return counts.pipeline | "Once" >> beam.Create([0]) | "Order" >> order
 
 
 class Order(beam.DoFn):
@@ -59,7 +57,11 @@ class Order(beam.DoFn):
         self.first_files = first_files
 
     def process(
-        self, tables: list[bytes], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary] = ()
+        self,
+        once: int,
+        tables: Iterable[bytes],
+        summaries: Sequence[UnitSummary],
+        left_out: Sequence[UnitSummary] = (),
     ) -> Iterator[VocabularyRef]:
         context = self.context
         self._check_bad_lines(left_out, summaries)
