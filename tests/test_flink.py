@@ -28,6 +28,7 @@ from pipeline import object_storage
 from pipeline.storage import open_storage
 from pipeline.verify import verify_run
 
+pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine
 SLOW = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
 """Where workers find the slow tokeniser."""
 
@@ -130,7 +131,6 @@ class Disturbed:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(900)
 def test_killed_taskmanagers_and_workers_change_no_bit(cluster, bucket, corpus, tmp_path, monkeypatch):
     options = [
         *TINY, "--no_report", "--tokenizer=slow_words:split", "--block_bytes=40000", "--batches=stored",
