@@ -107,7 +107,7 @@ __device__ __forceinline__ float gradient_weight(float score, int k, const int *
   return zero_hits && output[k] == output[0] ? 0.f : g;
 }
 __device__ __forceinline__ bool is_damped(long long pairs, float tau) { return __ll2float_rn(pairs) > tau; }
-// how far a damped row moves; `squares` is its summed gradient times itself
+// how far a damped row moves, by a length of 1 at most; `squares` is its summed gradient times itself
 __device__ __forceinline__ float damped_scale(float learning_rate, float tau, long long pairs, float squares) {
   float scale = __fdiv_rn(__fmul_rn(learning_rate, tau), __ll2float_rn(pairs));
   float move = __fmul_rn(scale, __fsqrt_rn(squares));
