@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -141,6 +142,17 @@ def to_numpy(batch: pa.RecordBatch) -> tuple[np.ndarray, Batch]:
     )
 
 
+class TokenPiece(NamedTuple):
+    """Consecutive sentences of the corpus."""
+
+    tokens: np.ndarray
+    """int32 [n]"""
+    sentences: np.ndarray
+    """int64 [s + 1]: offsets of the sentences in `tokens`"""
+    position: int
+    """in the corpus, of tokens[sentences[0]]"""
+
+
 @dataclasses.dataclass(frozen=True)
 class BatchShard:
     """The rows of one token shard: a reference of a few hundred bytes that knows how to make or read them."""
@@ -158,6 +170,10 @@ class BatchShard:
     def end(self) -> int:
         """The position behind the last."""
         return self.first_position + self.positions
+
+    def piece(self, records: Records) -> TokenPiece:
+        """All its tokens."""
+        return TokenPiece(*read_tokens(records.read(self.tokens)), self.first_position)
 
     def batches(
         self, records: Records, epoch: int, pool: ThreadPoolExecutor | None = None, first: int = 0,

@@ -47,7 +47,7 @@ from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
 from pipeline.records import Artifact, Record, Records
 from pipeline.rounds import Rounds
-from pipeline.steps import blocks_of_steps
+from pipeline.steps import step_blocks
 from pipeline.training import Progress, check_loss, check_schedule, check_weights, in_order, new_backend
 
 STAGE = "slices"
@@ -302,15 +302,16 @@ class _Slice:
         loss = np.zeros((points, 2))
         rows, clock = 0, time.monotonic()
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
-            batches = self._batches(shards, pool if threads > 1 else None)
-            for block in blocks_of_steps(batches, schedule.batch_size, first, end, options.negatives):
+            epoch, size = self.rounds.epoch(self.number), schedule.batch_size
+            mine, ahead = self._shards(shards), pool if threads > 1 else None
+            for block in step_blocks(backend, mine, replicas.records, epoch, size, first, end, ahead):
                 step = before + block.first
                 rates = schedule.learning_rates(step, block.steps)
                 found = backend.train(block.batch, block.bounds, rates)
                 check_loss(found, rates, step, schedule)
                 point = (np.arange(block.steps) + block.first - first) * points // (end - first)
                 np.add.at(loss, point, np.column_stack([found.total, found.pairs]))
-                rows += block.batch.rows
+                rows += int(block.bounds[-1])
                 done = block.first + block.steps
                 positions = min(done * schedule.batch_size, schedule.positions) - first * schedule.batch_size
                 now = time.monotonic() - clock
@@ -341,11 +342,10 @@ class _Slice:
             w_in[rows], w_out[rows] = block.input, block.output
         return w_in, w_out
 
-    def _batches(self, shards: Iterable[BatchShard], pool: ThreadPoolExecutor | None) -> Iterator[pa.RecordBatch]:
+    def _shards(self, shards: Iterable[BatchShard]) -> list[BatchShard]:
+        """Those that the slice lies in."""
         first, end = self.rounds.positions(self.index)
-        mine = [shard for shard in shards if shard.first_position < end and shard.end > first]
-        for shard in in_order(mine, first, end):
-            yield from shard.batches(self.replicas.records, self.rounds.epoch(self.number), pool, first, end)
+        return in_order((shard for shard in shards if shard.first_position < end and shard.end > first), first, end)
 
 
 def _nothing(message: str) -> None:

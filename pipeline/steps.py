@@ -1,17 +1,18 @@
-"""Joins record batches, which end where a shard ends, into blocks of whole training steps."""
+"""Blocks of whole training steps, from shards and record batches, which end anywhere."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.backends import Batch
-from pipeline.batches import to_numpy
+from pipeline.backends import Backend, Batch, GeneratingBackend
+from pipeline.batches import BatchShard, load_tables, to_numpy
+from pipeline.records import Records
 
 Item = TypeVar("Item")
 
@@ -21,12 +22,35 @@ class StepBlock:
     """Consecutive steps of one epoch: step first + s is the rows bounds[s]:bounds[s+1] of `batch`."""
 
     first: int
-    batch: Batch
+    batch: Any
+    """`Batch`, or what the backend that has made the rows takes for one"""
     bounds: np.ndarray
 
     @property
     def steps(self) -> int:
         return len(self.bounds) - 1
+
+
+def step_blocks(
+    backend: Backend, shards: Sequence[BatchShard], records: Records, epoch: int, batch_size: int, first: int,
+    end: int, pool: ThreadPoolExecutor | None = None,
+) -> Iterator[StepBlock]:
+    """The steps first..end-1 of an epoch, for a backend to train on: each block before the next is asked for.
+
+    A backend that makes rows itself gets tokens, unless rows of the epoch are stored.
+
+    Args:
+      shards: in corpus order; those that have no part in the steps may be among them.
+      pool: makes rows; and what comes next is prepared while the backend trains.
+    """
+    low, high, sampling = first * batch_size, end * batch_size, shards[0].sampling
+    wanted = [shard for shard in shards if shard.first_position < high and shard.end > low]
+    if isinstance(backend, GeneratingBackend) and not any(epoch < len(shard.stored) for shard in wanted):
+        pieces, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
+        return backend.blocks(one_ahead(pieces) if pool else pieces, tables, sampling, epoch, batch_size, first, end)
+    batches = (batch for shard in wanted for batch in shard.batches(records, epoch, pool, low, high))
+    blocks = blocks_of_steps(batches, batch_size, first, end, sampling.negatives)
+    return one_ahead(blocks) if pool else blocks
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,7 +31,7 @@ from pipeline.model_digest import Model
 from pipeline.options import MAX_POSITION, Options
 from pipeline.records import Records
 from pipeline.schedule import Schedule
-from pipeline.steps import blocks_of_steps, one_ahead
+from pipeline.steps import step_blocks
 
 CHECKPOINT_SECONDS = 60.0
 ABSURD_LOSS = 100.0
@@ -144,10 +144,8 @@ class _Session:
         schedule = self.schedule
         base = epoch * schedule.steps_per_epoch
         first = self.step - base
-        batches = self._batches(epoch, first * schedule.batch_size, shards, pool)
-        negatives = self.trainer.options.negatives
-        blocks = blocks_of_steps(batches, schedule.batch_size, first, schedule.steps_per_epoch, negatives)
-        for block in one_ahead(blocks) if pool else blocks:
+        records, end = self.trainer.records, schedule.steps_per_epoch
+        for block in step_blocks(self.backend, shards, records, epoch, schedule.batch_size, first, end, pool):
             begin = 0
             while begin < block.steps:  # in one go, unless a checkpoint is due inside
                 count = min(block.steps - begin, self._steps_to_checkpoint())
@@ -159,13 +157,6 @@ class _Session:
                 self.step += count
                 begin += count
                 self._after_steps()
-
-    def _batches(
-        self, epoch: int, position: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None
-    ) -> Iterator[pa.RecordBatch]:
-        for shard in shards:
-            if shard.first_position + shard.positions > position:
-                yield from shard.batches(self.trainer.records, epoch, pool)
 
     def _steps_to_checkpoint(self) -> int:
         every = self.trainer.options.checkpoint_every

@@ -7,9 +7,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pipeline.batches import Sampling, Tables, TokenPiece
+    from pipeline.steps import StepBlock
 
 TILE = 16
 """Rows whose context gradients are summed first (the tile a GPU block would hold)."""
@@ -65,6 +70,24 @@ class Backend(Protocol):
 
         To be read before the next `train`, which may change them: at 10M words a copy
         for each checkpoint would be gigabytes.
+        """
+
+
+@runtime_checkable
+class GeneratingBackend(Backend, Protocol):
+    """A backend that makes rows where it trains, so that only tokens have to come there."""
+
+    def blocks(
+        self, pieces: Iterable[TokenPiece], tables: Tables, sampling: Sampling, epoch: int, batch_size: int,
+        first: int, end: int,
+    ) -> Iterator[StepBlock]:
+        """What `steps.blocks_of_steps` gives for the rows of `batches.generate_rows`, its `batch` for `train` alone.
+
+        A block holds until the next is asked for; train it before.
+
+        Args:
+          pieces: consecutive ones, from that with the first token of step `first` on.
+          first, end: steps counted within the epoch. Pieces behind them are not asked for.
         """
 
 

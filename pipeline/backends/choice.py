@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import unigram
 from pipeline.backends import Backend, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
+from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows
 from pipeline.errors import InputError
+from pipeline.steps import blocks_of_steps
 
 _NEEDED = (
     "needed are an NVIDIA GPU of compute capability 7.0 or later, its driver (525 or later for CUDA 12, 580 or later"
@@ -84,9 +87,9 @@ def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) ->
 
 
 def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], graphs: bool) -> None:
-    """Train four small steps on both."""
+    """Train four small steps on both, then as many of rows that are made from tokens."""
     rng = np.random.default_rng(0)
-    vocabulary, rows = 50, 200
+    vocabulary, rows = 50 + negatives, 200
     offset = np.append(0, np.cumsum(rng.integers(1, 8, rows))).astype(np.int32)
 
     def draw(*shape: int) -> np.ndarray:
@@ -96,11 +99,18 @@ def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], g
     weights = [rng.random((vocabulary, dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
     settings = settings | {"tau": 30.0}  # some rows are damped and some are not
     bounds, rates = np.array([0, 80, 100, 150, rows]), np.array([0.05, 0.04, 0.03, 0.02], np.float32)
+    piece = TokenPiece(draw(400), np.arange(0, 401, 40), (1 << 32) - 200)  # positions of one half and of two
+    first, sampling = piece.position // 100, Sampling(5, negatives, "distinct", 1)
+    tables = Tables.of(unigram.build(np.arange(vocabulary, 0, -1), 0.75, 1e-2))
     results = []
     try:
-        for backend in (CpuBackend(*weights, **settings), CudaBackend(*weights, graphs=graphs, **settings)):
-            loss = backend.train(batch, bounds, rates)
-            results.append(([w.tobytes() for w in backend.weights()], loss.total.tolist()))
+        cpu, cuda = CpuBackend(*weights, **settings), CudaBackend(*weights, graphs=graphs, **settings)
+        made = blocks_of_steps([generate_rows(*piece, tables, sampling, 1)], 100, first, first + 5, negatives)
+        for backend, blocks in ((cpu, made), (cuda, cuda.blocks([piece], tables, sampling, 1, 100, first, first + 5))):
+            loss = [backend.train(batch, bounds, rates)]
+            loss += [backend.train(block.batch, block.bounds, np.resize(rates, block.steps)) for block in blocks]
+            total = [value for part in loss for value in part.total.tolist()]
+            results.append(([w.tobytes() for w in backend.weights()], total))
     except Exception as error:  # of the driver, or of the compiler
         raise InputError(f"{gpu} failed on a first training step ({type(error).__name__}: {error})") from error
     if results[0] != results[1]:

@@ -11,16 +11,20 @@ to step, sizes and learning rate too, is in the slot.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
+from pipeline.backends.cuda.generation import Generator, MadeRows, stretches
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
+from pipeline.batches import Sampling, Tables, TokenPiece
 from pipeline.errors import InputError
 from pipeline.kernels.loss import loss_of_tiles
+from pipeline.steps import StepBlock
 
 _ROWS_AT_A_TIME = 1 << 16
 """Of the weights, when they go up: the padded copy stays small."""
@@ -50,6 +54,7 @@ class _Slot:
 class _Samples:
     """The tiles of consecutive steps whose loss is taken; tile i is the rows begin[i]:end[i]."""
 
+    rows: Batch
     step: np.ndarray
     number: np.ndarray
     """which of the step's sampled tiles"""
@@ -92,6 +97,7 @@ class CudaBackend:
         self._scores, self._host_scores = cupy.empty(1, "float32"), self._pinned(1, "float32")
         self._next_slot = 0
         self._use_graphs, self._warm = graphs, set[str]()
+        self._generator: Generator | None = None
 
     # ---- memory
 
@@ -151,10 +157,22 @@ class CudaBackend:
         }  # fmt: skip
         self._launch = Launcher(self._cupy, sources(self._model), constants)
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+    def blocks(
+        self, pieces: Iterable[TokenPiece], tables: Tables, sampling: Sampling, epoch: int, batch_size: int,
+        first: int, end: int,
+    ) -> Iterator[StepBlock]:
+        """See `GeneratingBackend`; tables stay on the device as long as they are the same object."""
+        made_by = self._generator
+        if made_by is None or made_by.tables is not tables or made_by.sampling != sampling:
+            self._generator = None
+            made_by = Generator(self._cupy, self._pinned, tables, sampling, self._check_memory, self._shape.block)
+            self._generator = made_by
+        return made_by.blocks(stretches(pieces, batch_size, first, end, sampling.window), epoch)
+
+    def train(self, batch: Batch | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         self._compile(batch.negatives.shape[1])
         steps, rows = len(learning_rates), np.diff(bounds)
-        contexts = np.diff(batch.offset[bounds])
+        contexts = np.diff(batch.offset_at(bounds) if isinstance(batch, MadeRows) else batch.offset[bounds])
         self._make_room(Room(int(np.max(rows, initial=0)), int(np.max(contexts, initial=0))))
         loss = np.zeros((steps, -(-int(np.max(rows, initial=0)) // (TILE * LOSS_TILES))))
         pairs = np.zeros(loss.shape, np.int64)
@@ -163,18 +181,20 @@ class CudaBackend:
             self._run(batch, bounds, learning_rates, samples, first, last, loss, pairs)
         return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
 
-    def _samples(self, batch: Batch, bounds: np.ndarray) -> _Samples:
+    def _samples(self, batch: Batch | MadeRows, bounds: np.ndarray) -> _Samples:
         begins = [np.arange(begin, end, TILE * LOSS_TILES) for begin, end in zip(bounds[:-1], bounds[1:])]
         step = np.repeat(np.arange(len(begins)), [len(tiles) for tiles in begins])
         begin = np.concatenate([np.empty(0, np.int64), *begins])
         end = np.minimum(begin + TILE, bounds[step + 1])
         number = (begin - bounds[step]) // (TILE * LOSS_TILES)
+        if isinstance(batch, MadeRows):
+            batch, begin, end = batch.sampled(begin, end, number)
         terms = end - begin if self._shape.cbow else batch.offset[end] - batch.offset[begin]
-        return _Samples(step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
+        return _Samples(batch, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
 
     def _run(
-        self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray, samples: _Samples, first: int, last: int,
-        loss: np.ndarray, pairs: np.ndarray,
+        self, batch: Batch | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray, samples: _Samples,
+        first: int, last: int, loss: np.ndarray, pairs: np.ndarray,
     ) -> None:
         """Steps first..last-1, and their loss."""
         low, high = np.searchsorted(samples.step, [first, last])
@@ -191,8 +211,8 @@ class CudaBackend:
         self._train_stream.synchronize()
         tile_loss, tile_pairs = np.zeros(high - low), np.zeros(high - low, np.int64)
         loss_of_tiles(
-            self._host_scores, at, samples.begin[low:high], samples.end[low:high], batch.target, batch.offset,
-            batch.negatives, self._shape.cbow, self._zero_hits, tile_loss, tile_pairs,
+            self._host_scores, at, samples.begin[low:high], samples.end[low:high], samples.rows.target,
+            samples.rows.offset, samples.rows.negatives, self._shape.cbow, self._zero_hits, tile_loss, tile_pairs,
         )  # fmt: skip
         where = samples.step[low:high], samples.number[low:high]
         loss[where], pairs[where] = tile_loss, tile_pairs
@@ -205,16 +225,21 @@ class CudaBackend:
             self._scores = allocate(self._cupy, {"scores": scores}, "float32")["scores"]
             self._host_scores = self._pinned(scores, "float32")
 
-    def _start_step(self, batch: Batch, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> None:
+    def _start_step(
+        self, batch: Batch | MadeRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+    ) -> None:
         """Hand the device a step, without waiting for it."""
         slot = self._slots[self._next_slot]
         self._next_slot = 1 - self._next_slot
         slot.copied.synchronize()
-        size = _pack(slot.host, batch, begin, end, learning_rate, scores_at)
+        pack = batch.pack_header if isinstance(batch, MadeRows) else functools.partial(_pack, batch)
+        size = pack(slot.host, begin, end, learning_rate, scores_at)
         with self._plan_stream as stream:
             stream.wait_event(slot.trained)
             slot["packed"][:size].set(slot.host[:size], stream=stream)
             slot.copied.record(stream)
+            if isinstance(batch, MadeRows):
+                batch.copy_step(slot["packed"], begin)
             self._launch_all(stream, self._plan, slot)
             slot.planned.record(stream)
         with self._train_stream as stream:
@@ -308,7 +333,7 @@ def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
 
 
 def _pack(
-    into: np.ndarray, batch: Batch, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+    batch: Batch, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
 ) -> int:
     """Rows begin..end-1 of the batch as one array of int32; see `unpack` in common.cu. Returns its length."""
     offset = batch.offset[begin : end + 1]

@@ -1,5 +1,4 @@
-// What the kernels of the training step share. NVRTC compiles these files as one source, without headers; which
-// files, and the constants below, is said in launcher.py. The numbers are those of ARCHITECTURE.md, "The training
+// What the kernels of the training step share. The numbers are those of ARCHITECTURE.md, "The training
 // step": every float operation is an intrinsic that rounds once (_rn), so neither compiler flags, nor the size of a
 // block, nor the order in which threads run can change a bit. Warps always work with all 32 threads.
 //
@@ -7,18 +6,10 @@
 // NEGATIVES  negatives of a row of the batch
 // CBOW       1: the mean of the contexts predicts the target; 0: each of them does
 // TILE, CHUNK, LOSS_TILES   as in pipeline/backends/__init__.py
-// THREADS    of the largest block
 #define OUTPUTS (NEGATIVES + 1)                    // of a row: its target, then its negatives
 #define PADDED_OUTPUTS ((OUTPUTS + 3) / 4 * 4)
 #define PART (OUTPUTS < 8 ? OUTPUTS : 8)           // outputs that a thread holds in registers at a time
 #define STRIPES ((DIMS + 127) / 128)               // a warp takes 128 numbers of a row at a time, four a thread
-#define WARP 32
-#define ALL 0xffffffffu
-#ifndef EMULATED
-#define SHARED(type, name, size) __shared__ type name[size]
-#endif
-#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
-#define BUSY_KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 2)  // two blocks at a time on a multiprocessor
 
 // ---- a step's rows, as the host packs them (or a kernel, for rows that are made on the device)
 

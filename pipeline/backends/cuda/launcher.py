@@ -6,7 +6,7 @@ the source, and every argument has to fit it.
 
 To add a kernel: write it in a `.cu` file of this folder as `KERNEL name(...)`, name
 the file in `sources`, and launch it with `launcher(name, grid, block, *arguments)`.
-It may use what the files before it define (`common.cu` first). Its parameters are of
+It may use what the files before it define (`base.cu` first). Its parameters are of
 the types in `SCALARS` or pointers to them; a pointer that is only read is `const`.
 """
 
@@ -45,7 +45,11 @@ class Parameter(NamedTuple):
 
 def sources(model: str) -> tuple[str, ...]:
     """The files of the training step of a model, in the order in which they build on each other."""
-    return ("common.cu", "plan.cu", "update.cu", f"{model}.cu")
+    return ("base.cu", "common.cu", "plan.cu", "update.cu", f"{model}.cu")
+
+
+GENERATION = ("base.cu", "generate.cu")
+"""The files of the kernels that make rows."""
 
 
 def read_sources(names: Sequence[str]) -> str:

@@ -1,0 +1,411 @@
+"""Rows made where they are trained on: tokens go up to the GPU, and training reads what its kernels make of them.
+
+The rows are those of `pipeline.batches.generate_rows`, in the same order (generate.cu).
+They never come to the host, but for what it has to know: where the steps begin, and the
+rows of the tiles whose loss is taken. While one block of steps is trained, the next is
+made on a stream of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pipeline.backends import LOSS_TILES, TILE, Batch
+from pipeline.backends.cuda.buffers import HEADER, allocate
+from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
+from pipeline.batches import POLICIES, Sampling, Tables, TokenPiece
+from pipeline.errors import InputError
+from pipeline.holdout import kept_back
+from pipeline.kernels import philox
+from pipeline.options import ALL
+from pipeline.steps import StepBlock
+
+SHARE = 256
+"""Tokens whose rows a warp puts in order (generate.cu)."""
+POSITIONS_AT_ONCE = 1 << 18
+"""Positions of a block, unless a step has more: work for all of a GPU, in some tens of MB."""
+CONTEXTS_AT_ONCE = 1 << 24
+"""Room for contexts of a block, unless a step may have more: wide windows make smaller ones."""
+_COPY_BLOCKS = 64
+"""Of a kernel that copies a step: some hundred KB seldom pay for more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """What the steps first..end-1 are made of: their tokens, and those of the sentences that they begin or end in."""
+
+    tokens: np.ndarray
+    """int32 [n]"""
+    sentences: np.ndarray
+    """int64 [s + 1]: offsets of the sentences, from 0 to n"""
+    position: int
+    """of the first token"""
+    first: int
+    end: int
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        return self.end - self.first
+
+    @property
+    def edge(self) -> int:
+        """Where the first step begins, as an offset of `tokens`."""
+        return self.first * self.batch_size - self.position
+
+    @property
+    def own(self) -> tuple[int, int]:
+        """First token that belongs to the steps, and that behind the last."""
+        first, end = self.edge, self.edge + self.steps * self.batch_size
+        return min(max(first, 0), len(self.tokens)), min(max(end, 0), len(self.tokens))
+
+    def most_contexts(self, window: int) -> int:
+        """Contexts that its rows have at most."""
+        lengths, own = np.diff(self.sentences), np.diff(np.clip(self.sentences, *self.own))
+        contexts = lengths - 1 if window == ALL else np.minimum(lengths - 1, 2 * window)
+        return int((own * contexts).sum())
+
+
+def stretches(
+    pieces: Iterable[TokenPiece], batch_size: int, first: int, end: int, window: int
+) -> Iterator[Stretch]:
+    """Cut the corpus into stretches that cover the steps first..end-1 of an epoch, each once and in order.
+
+    Args:
+      pieces: consecutive ones, from that with the first token of step `first` on.
+    """
+    tokens, sentences = np.empty(0, np.int32), np.zeros(1, np.int64)
+    step, position = first, first * batch_size
+    for piece in pieces:
+        if not len(tokens):
+            position = piece.position
+        sentences = np.concatenate([sentences, piece.sentences[1:] - piece.sentences[0] + len(tokens)])
+        tokens = np.concatenate([tokens, piece.tokens[piece.sentences[0] : piece.sentences[-1]]])
+        complete = min(end, (position + len(tokens)) // batch_size)  # the last step may go on in the next piece
+        for stretch in _cut(tokens, sentences, position, step, complete, batch_size, window):
+            yield stretch
+            step = stretch.end
+        if step == end:
+            return
+        begin = _sentence(sentences, step * batch_size - position)
+        position += int(sentences[begin])
+        tokens, sentences = tokens[sentences[begin] :], sentences[begin:] - sentences[begin]
+    yield from _cut(tokens, sentences, position, step, end, batch_size, window)
+
+
+def _cut(
+    tokens: np.ndarray, sentences: np.ndarray, position: int, first: int, end: int, batch_size: int, window: int
+) -> Iterator[Stretch]:
+    contexts = 2 * window if window != ALL else int(np.max(np.diff(sentences), initial=1))
+    steps = max(1, min(POSITIONS_AT_ONCE, CONTEXTS_AT_ONCE // contexts) // batch_size)
+    for step in range(first, end, steps):
+        last = min(step + steps, end)
+        begin = _sentence(sentences, step * batch_size - position)
+        behind = max(begin, int(np.searchsorted(sentences, last * batch_size - position)))
+        behind = min(behind, len(sentences) - 1)
+        low, high = int(sentences[begin]), int(sentences[behind])
+        yield Stretch(
+            tokens[low:high], sentences[begin : behind + 1] - low, position + low, step, last, batch_size
+        )
+
+
+def _sentence(sentences: np.ndarray, offset: int) -> int:
+    """The sentence that the token at an offset is in; behind the last token there is none, so the number of them."""
+    if offset >= sentences[-1]:
+        return len(sentences) - 1
+    return max(0, int(np.searchsorted(sentences, offset, side="right")) - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Room:
+    """What a block may have at most."""
+
+    tokens: int = 0
+    sentences: int = 0
+    own: int = 0
+    """tokens that rows are made of"""
+    contexts: int = 0
+    steps: int = 0
+    tiles: int = 0
+    """of a step whose loss is taken"""
+
+    @classmethod
+    def of(cls, stretch: Stretch, window: int) -> _Room:
+        begin, end = stretch.own
+        own, contexts = end - begin, stretch.most_contexts(window)
+        tiles = -(-min(stretch.batch_size, own) // (TILE * LOSS_TILES))
+        return cls(len(stretch.tokens), len(stretch.sentences) - 1, own, contexts, stretch.steps, tiles)
+
+    def covers(self, other: _Room) -> bool:
+        return all(a >= b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other)))
+
+    def with_headroom(self, earlier: _Room) -> _Room:
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(earlier))
+        return _Room(*(max(a + a // 8, b) for a, b in pairs))
+
+    def given(self) -> dict[str, int]:
+        """Numbers that go up."""
+        return {"tokens": self.tokens, "sentences": self.sentences + 1, "kept_back": self.sentences}
+
+    def rows(self, negatives: int) -> dict[str, int]:
+        """The rows of a block."""
+        return {
+            "target": self.own, "offset": self.own + 1, "context": self.contexts, "negatives": self.own * negatives,
+        }  # fmt: skip
+
+    def found(self, negatives: int) -> dict[str, int]:
+        """What comes back to the host."""
+        places = self.steps * self.tiles * TILE
+        return {
+            "bounds": self.steps + 1, "context_bounds": self.steps + 1, "target": places, "contexts": places,
+            "negatives": places * negatives,
+        }  # fmt: skip
+
+    def scratch(self) -> dict[str, int]:
+        return {
+            "radius": self.tokens, "kept_before": self.tokens + 1, "word": self.tokens, "place": self.tokens,
+            "begins": self.tokens, "contexts": self.tokens, "row_place": self.own,
+        }  # fmt: skip
+
+    def bytes(self, negatives: int) -> int:
+        """Of all arrays for blocks: two slots, and what kernels keep in between."""
+        slot = _length(self.given()) + _length(self.rows(negatives)) + _length(self.found(negatives))
+        return 4 * (2 * slot + _length(self.scratch())) + 8 * _totals(self.tokens)
+
+
+def _length(sizes: dict[str, int]) -> int:
+    return sum(max(size, 1) for size in sizes.values())
+
+
+def _totals(tokens: int) -> int:
+    """Sums of the warps' shares, and that of all."""
+    return -(-tokens // SHARE) + 1
+
+
+def _parts(array: Any, sizes: dict[str, int]) -> dict[str, Any]:
+    """Views of an array, one behind the other."""
+    views, at = {}, 0
+    for name, size in sizes.items():
+        views[name] = array[at : at + max(size, 1)]
+        at += max(size, 1)
+    return views
+
+
+@dataclasses.dataclass
+class _Slot:
+    """Arrays of one block, on the host (pinned) and on the device."""
+
+    room: _Room
+    host_given: np.ndarray
+    host_found: np.ndarray
+    made: Any
+    """event: the block is ready, and its numbers are on the host"""
+    given: Any
+    rows: Any
+    found: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeRows:
+    """The rows of a block of steps in the memory of the GPU: what `Batch` is to other backends."""
+
+    arrays: dict[str, Any]
+    """of the device, int32: target, offset, context and negatives as in `Batch`"""
+    launch: Launcher
+    bounds: np.ndarray
+    """int64 [S + 1]: rows before each step"""
+    context_bounds: np.ndarray
+    """int64 [S + 1]: contexts before each step"""
+    tiles: int
+    """of a step whose loss is taken, at most"""
+    sample: Batch
+    """rows of these tiles, `TILE` places each, [S, tiles, TILE] in all; without contexts where there is no row"""
+
+    def step_of(self, row: np.ndarray | int) -> Any:
+        """The step of a row; by the first row of a step, that step."""
+        return np.searchsorted(self.bounds, row, side="right") - 1
+
+    @property
+    def negatives(self) -> np.ndarray:
+        """int32 [n, K]: those of `sample`."""
+        return self.sample.negatives
+
+    def offset_at(self, bounds: np.ndarray) -> np.ndarray:
+        """Contexts of the rows before those at which steps begin."""
+        return self.context_bounds[np.searchsorted(self.bounds, bounds)]
+
+    def sampled(self, begin: np.ndarray, end: np.ndarray, number: np.ndarray) -> tuple[Batch, np.ndarray, np.ndarray]:
+        """Some tiles, the rows begin:end, as rows of the batch that is returned; `number`: counted in their step."""
+        place = (self.step_of(begin) * self.tiles + number) * TILE
+        return self.sample, place, place + end - begin
+
+    def pack_header(
+        self, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+    ) -> int:
+        """What a packed step (common.cu) of the rows begin..end-1 begins with; returns its length."""
+        contexts = int(np.diff(self.context_bounds)[self.step_of(begin)])
+        sizes = (len(scores_at), end - begin, end - begin + 1, contexts)
+        scores, target, offset, context, negatives = np.cumsum([HEADER, *sizes])
+        into[:3] = end - begin, contexts, np.float32(learning_rate).view(np.int32)
+        into[3:HEADER] = target, offset, context, negatives, scores
+        into[HEADER:target] = scores_at
+        return int(target)
+
+    def copy_step(self, packed: Any, begin: int) -> None:
+        """The rest of the packed step that begins with row `begin`: a copy on the device, on the current stream."""
+        step = int(self.step_of(begin))
+        contexts, count = int(self.context_bounds[step]), self.negatives.shape[1]
+        numbers = int(self.bounds[step + 1] - begin) * count + int(self.context_bounds[step + 1]) - contexts
+        blocks = max(1, min(numbers // THREADS, _COPY_BLOCKS))
+        self.launch("copy_step", blocks, THREADS, packed, begin, contexts, *self.arrays.values(), count)
+
+
+class Generator:
+    """Makes blocks of steps from tokens."""
+
+    def __init__(
+        self, cupy: Any, pinned: Callable[..., np.ndarray], tables: Tables, sampling: Sampling,
+        check_memory: Callable[[int, str], None], block: int = THREADS,
+    ):
+        """Args:
+          cupy, pinned: the module; `cupyx.empty_pinned`.
+          check_memory: raises InputError unless so many bytes are free, to be used for something.
+          block: threads of a block; any number of warps makes the same rows.
+        """
+        self.tables, self.sampling = tables, sampling
+        self._cupy, self._pinned, self._check_memory, self._block = cupy, pinned, check_memory, block
+        self._launch = Launcher(cupy, GENERATION, {"TILE": TILE, "LOSS_TILES": LOSS_TILES})
+        self._most_blocks = 32 * cupy.cuda.Device().attributes["MultiProcessorCount"]
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        size = sum(part.nbytes for part in vars(tables).values())
+        check_memory(size, f"tables of {len(tables.keep):,} words for making rows, vectors")
+        self._keep, self._table, self._weights = (
+            self._load(part, dtype)
+            for part, dtype in ((tables.keep, "uint32"), (tables.packed, "uint64"), (tables.weights, "int64"))
+        )
+        self._room = _Room()
+        self._slots: list[_Slot | None] = [None, None]
+        self._scratch: dict[str, Any] = {}
+        self._totals: Any = None
+
+    def _load(self, part: np.ndarray, dtype: str) -> Any:
+        loaded = allocate(self._cupy, {"": len(part)}, dtype)[""]
+        with self._stream as stream:
+            loaded.set(np.ascontiguousarray(part, dtype))
+            stream.synchronize()
+        return loaded
+
+    def blocks(self, parts: Iterable[Stretch], epoch: int) -> Iterator[StepBlock]:
+        """The steps of the stretches; a block is to be trained, and waited for, before the next is asked for."""
+        self._stream.synchronize()  # a generator that was given up may have left work
+        waiting: tuple[Stretch, _Slot] | None = None
+        for number, stretch in enumerate(parts):
+            started = self._start(stretch, epoch, number % 2)
+            if waiting:
+                yield self._finish(*waiting)
+            waiting = stretch, started
+        if waiting:
+            yield self._finish(*waiting)
+
+    def _slot(self, stretch: Stretch, which: int) -> _Slot:
+        """A slot with room for a stretch. What was in it has been trained."""
+        needed, negatives = _Room.of(stretch, self.sampling.window), self.sampling.negatives
+        if not self._room.covers(needed):
+            self._stream.synchronize()
+            room = needed.with_headroom(self._room)
+            if room.contexts >= 2**31:
+                raise InputError(
+                    f"{needed.own:,} positions of a training step may have {needed.contexts:,} contexts, {2**31:,} are"
+                    " too many for a GPU: lower --batch_size or --window, or train with --device=cpu"
+                )
+            self._scratch, self._totals = {}, None
+            self._check_memory(room.bytes(negatives), f"rows of {needed.own:,} positions at a time, vectors")
+            self._scratch = allocate(self._cupy, room.scratch(), "int32")
+            self._totals = allocate(self._cupy, {"totals": _totals(room.tokens)}, "uint64")["totals"]
+            self._room = room
+        slot = self._slots[which]
+        if slot is None or not slot.room.covers(needed):
+            self._slots[which] = slot = None
+            sizes = {
+                "given": _length(self._room.given()), "rows": _length(self._room.rows(negatives)),
+                "found": _length(self._room.found(negatives)),
+            }  # fmt: skip
+            given, found = self._pinned(sizes["given"], "int32"), self._pinned(sizes["found"], "int32")
+            made = self._cupy.cuda.Event(disable_timing=True)
+            self._slots[which] = slot = _Slot(
+                self._room, given, found, made, **allocate(self._cupy, sizes, "int32")
+            )
+        return slot
+
+    def _grid(self, items: int, items_of_a_block: int) -> int:
+        """Blocks for kernels that go round until all is done."""
+        return max(1, min(-(-items // items_of_a_block), self._most_blocks))
+
+    def _start(self, stretch: Stretch, epoch: int, which: int) -> _Slot:
+        """Have a stretch's rows made, without waiting for them."""
+        slot, sampling, policy = self._slot(stretch, which), self.sampling, POLICIES[self.sampling.policy]
+        room = _Room.of(stretch, sampling.window)
+        negatives, vocabulary, steps = sampling.negatives, len(self.tables.keep), stretch.steps
+        sizes = room.given()
+        host, given = _parts(slot.host_given, sizes), _parts(slot.given, sizes)
+        rows, found = _parts(slot.rows, room.rows(negatives)), _parts(slot.found, room.found(negatives))
+        host["tokens"][: room.tokens], host["sentences"][:] = stretch.tokens, stretch.sentences
+        host["kept_back"][: room.sentences] = kept_back(stretch.sentences[:-1] + stretch.position, sampling.holdout)
+        random = stretch.position, epoch, *philox.key_of(sampling.seed)
+        launch, block, n, scratch, totals = self._launch, self._block, room.tokens, self._scratch, self._totals
+        shares = -(-n // SHARE)
+        warps = max(1, -(-shares // (block // 32)))
+        everything = totals[shares : shares + 1]
+        radius, kept_before, word, place, begins, contexts, row_place = scratch.values()
+        target, row_offset, context, drawn = rows.values()
+        with self._stream as stream:
+            slot.given[: _length(sizes)].set(slot.host_given[: _length(sizes)], stream=stream)
+            launch("draw_kept", warps, block, given["tokens"], n, *random, self._keep, sampling.window, radius, totals)
+            launch("scan_totals", 1, 32, totals, shares)
+            launch("list_kept", warps, block, given["tokens"], n, radius, totals, kept_before, word, place)
+            launch(
+                "count_contexts", warps, block, n, kept_before, place, radius, given["sentences"], given["kept_back"],
+                room.sentences, *stretch.own, sampling.window, begins, contexts, totals,
+            )  # fmt: skip
+            launch("scan_totals", 1, 32, totals, shares)
+            launch(
+                "write_rows", warps, block, n, kept_before, word, place, begins, contexts, totals, target, row_place,
+                row_offset, context,
+            )  # fmt: skip
+            launch(
+                "find_steps", self._grid(steps + 1, block), block, everything, row_place, row_offset, stretch.edge,
+                stretch.batch_size, steps, found["bounds"], found["context_bounds"],
+            )  # fmt: skip
+            launch(
+                "draw_negatives", self._grid(room.own * ((negatives + 1) // 2), block), block, everything, row_place,
+                *random, self._table, vocabulary, negatives, drawn,
+            )  # fmt: skip
+            if sampling.policy != "any":
+                launch(
+                    "redraw_negatives", self._grid(room.own, block), block, everything, row_place, *random,
+                    self._table, self._weights, vocabulary, negatives, policy, target, drawn,
+                )  # fmt: skip
+            launch(
+                "sample_rows", self._grid(steps * room.tiles * TILE, block), block, found["bounds"], row_offset,
+                target, drawn, negatives, steps, room.tiles, found["target"], found["contexts"],
+                found["negatives"],
+            )  # fmt: skip
+            size = _length(room.found(negatives))
+            slot.found[:size].get(stream=stream, out=slot.host_found[:size], blocking=False)
+            slot.made.record(stream)
+        return slot
+
+    def _finish(self, stretch: Stretch, slot: _Slot) -> StepBlock:
+        slot.made.synchronize()
+        room, negatives = _Room.of(stretch, self.sampling.window), self.sampling.negatives
+        found = {name: part.copy() for name, part in _parts(slot.host_found, room.found(negatives)).items()}
+        bounds, context_bounds = found["bounds"].astype(np.int64), found["context_bounds"].astype(np.int64)
+        offset = np.append(0, np.cumsum(found["contexts"], dtype=np.int64))
+        sample = Batch(found["target"], offset, np.empty(0, np.int32), found["negatives"].reshape(-1, negatives))
+        arrays = _parts(slot.rows, room.rows(negatives))
+        rows = MadeRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
+        return StepBlock(stretch.first, rows, bounds)
