@@ -75,6 +75,13 @@ def test_the_digest_is_that_of_threads_in_this_process(corpus, digest, tmp_path)
     assert verify_run(open_storage(str(output)), True).problems == []
 
 
+def test_replicas_have_one_digest_too(corpus, tmp_path):
+    several = ("--replicas=2", "--rounds=2", "--epochs=1", "--holdout=0.1")
+    here = digest_of(corpus, tmp_path / "here", *several)
+    assert digest_of(corpus, tmp_path / "run", *several, *ON_PRISM) == here
+    assert verify_run(open_storage(str(tmp_path / "run"))).problems == []
+
+
 def test_so_is_that_of_preprocessing_and_training_by_themselves(corpus, digest, tmp_path):
     side = [f"--{name}" for name in ("min_count=2", "window=3", "seed=7", "block_bytes=9000", "threads=2")]
     made = preprocess(f"--input={corpus}", f"--output={tmp_path / 'corpus'}", *side, *ON_PRISM)
