@@ -66,17 +66,25 @@ def occupancy(kernel: nvrtc.Kernel, gpu: Gpu, threads: int = THREADS) -> float:
     return blocks * warps / gpu.warps
 
 
+def rows_of(architecture: int, model: str, dims: int, negatives: int, build: nvrtc.Build) -> list[Figures]:
+    """What the compiler says about the kernels of a build."""
+    return [
+        Figures(
+            architecture, model, dims, negatives, kernel.name, kernel.registers, kernel.spilled, kernel.stack,
+            kernel.shared, round(100 * occupancy(kernel, GPUS[architecture])),
+        )
+        for kernel in build.kernels
+    ]  # fmt: skip
+
+
 def figures() -> Iterator[Figures]:
     """All architectures and shapes; kernels that the shape does not change are there once."""
     seen = set()
-    for architecture, gpu in GPUS.items():
-        for model, dims, negatives in SHAPES:
-            for kernel in nvrtc.build_step(architecture, model, dims, negatives).kernels:
-                row = Figures(
-                    architecture, model, dims, negatives, kernel.name, kernel.registers, kernel.spilled, kernel.stack,
-                    kernel.shared, round(100 * occupancy(kernel, gpu)),
-                )  # fmt: skip
-                same = (architecture, kernel.name, *row[5:])
+    for architecture in GPUS:
+        builds = [(*shape, nvrtc.build_step(architecture, *shape)) for shape in SHAPES]
+        for model, dims, negatives, build in [*builds, ("rows", 0, 0, nvrtc.build_generation(architecture))]:
+            for row in rows_of(architecture, model, dims, negatives, build):
+                same = (architecture, row.kernel, *row[5:])
                 if same not in seen:
                     seen.add(same)
                     yield row
@@ -89,7 +97,7 @@ def document() -> str:
         "",
         f"By NVRTC {version}, without a GPU; made by `python -m benchmarks.gpu_kernels`. Blocks have {THREADS}",
         "threads. Occupancy is the part of a multiprocessor's warps that such blocks can fill. A kernel that other",
-        "shapes do not change is listed with the first of them.",
+        "shapes do not change is listed with the first of them. Those of the model `rows` make rows, of any shape.",
         "",
         *(f"- sm_{architecture}: {gpu.examples}" for architecture, gpu in GPUS.items()),
         "",

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.backends import CHUNK, LOSS_TILES, TILE
-from pipeline.backends.cuda.launcher import THREADS, options, read_sources, sources
+from pipeline.backends.cuda.launcher import GENERATION, THREADS, options, read_sources, sources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,13 @@ def constants(model: str, dims: int, negatives: int) -> dict[str, int]:
 def build_step(architecture: int, model: str, dims: int, negatives: int) -> Build:
     """The kernels of the training step for compute capability `architecture` (80 is 8.0)."""
     return build(read_sources(sources(model)), constants(model, dims, negatives), architecture)
+
+
+@functools.cache
+def build_generation(architecture: int) -> Build:
+    """The kernels that make rows."""
+    defined = {"THREADS": THREADS, "TILE": TILE, "LOSS_TILES": LOSS_TILES}
+    return build(read_sources(GENERATION), defined, architecture)
 
 
 def build(code: str, defined: Mapping[str, int], architecture: int, more: Sequence[str] = ()) -> Build:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu_kernels, nvrtc
-from pipeline.backends.cuda.launcher import read_sources, signatures, sources
+from pipeline.backends.cuda.launcher import GENERATION, read_sources, signatures, sources
 
 pytestmark = pytest.mark.skipif(
     nvrtc.library() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12 (90 MB)"
@@ -22,7 +22,11 @@ NO_SPILLS = (75, 80, 90)
 
 def check(architecture, model, dims, negatives, spills=False):
     build = nvrtc.build_step(architecture, model, dims, negatives)
-    wanted = signatures(read_sources(sources(model)))
+    check_build(build, sources(model), spills=spills or architecture not in NO_SPILLS)
+
+
+def check_build(build, files, spills=False):
+    wanted = signatures(read_sources(files))
     assert {kernel.name for kernel in build.kernels} == set(wanted)
     entries = dict(re.findall(r"\.visible \.entry (\w+)\(([^)]*)\)", build.ptx))
     for name, parameters in wanted.items():
@@ -34,7 +38,7 @@ def check(architecture, model, dims, negatives, spills=False):
     # a mul whose result is added would be one rounding too many or too few if the compiler fused it
     assert not re.search(r"\b(mad|fma)(?!\.rn\.f32|\.lo|\.wide|\.hi)\S*\.f32", build.ptx)
     for kernel in build.kernels:
-        if architecture in NO_SPILLS and not spills:
+        if not spills:
             assert kernel.spilled == kernel.stack == 0, kernel
 
 
@@ -53,6 +57,13 @@ def assert_no_worse(rows):
 @pytest.mark.parametrize(("architecture", "model", "dims", "negatives"), FAST)
 def test_builds_have_no_spills_and_no_loose_arithmetic(architecture, model, dims, negatives):
     check(architecture, model, dims, negatives)
+
+
+@pytest.mark.parametrize("architecture", gpu_kernels.GPUS)
+def test_kernels_that_make_rows_build_without_a_float(architecture):
+    build = nvrtc.build_generation(architecture)
+    check_build(build, GENERATION)
+    assert not re.search(r"\.(f16|f32|f64|bf16)\b", build.ptx)
 
 
 @pytest.mark.slow
@@ -78,15 +89,9 @@ def test_the_table_is_up_to_date():
 
 def test_no_figure_is_worse_than_written_down():
     rows = []
-    for architecture, model, dims, negatives in FAST:
-        for kernel in nvrtc.build_step(architecture, model, dims, negatives).kernels:
-            occupancy = round(100 * gpu_kernels.occupancy(kernel, gpu_kernels.GPUS[architecture]))
-            rows.append(
-                gpu_kernels.Figures(
-                    architecture, model, dims, negatives, kernel.name, kernel.registers, kernel.spilled, kernel.stack,
-                    kernel.shared, occupancy,
-                )
-            )  # fmt: skip
+    for architecture, *shape in FAST:
+        rows += gpu_kernels.rows_of(architecture, *shape, nvrtc.build_step(architecture, *shape))
+    rows += gpu_kernels.rows_of(80, "rows", 0, 0, nvrtc.build_generation(80))
     assert_no_worse(rows)
 
 

@@ -170,6 +170,7 @@ KERNEL write_rows(int n, const int *kept_before, const int *word, const int *pla
     for (unsigned todo = __ballot_sync(ALL, number > 0); todo; todo &= todo - 1) {  // the warp together, row by row
       int chosen = __ffs((int)todo) - 1, itself = first + chosen;
       int from = __shfl_sync(ALL, begin, chosen), to = __shfl_sync(ALL, at, chosen), size = __shfl_sync(ALL, number, chosen);
+#pragma unroll 1
       for (int k = lane; k < size; k += WARP) {
         int other = from + k;
         context[to + k] = word[other < itself ? other : other + 1];
@@ -247,6 +248,7 @@ KERNEL redraw_negatives(const unsigned long long *all, const int *row_place, lon
       int word = mine[k];
       if (is_allowed(word, mine, k, target[row], policy)) continue;
       bool found = false;
+#pragma unroll 1
       for (int i = 0; i < REDRAWS && !found; i++) {
         uint4 drawn = philox(position, epoch, REDRAW, (unsigned)(REDRAWS * k + i), k0, k1);
         word = from_alias_table(drawn.x, drawn.y, table, vocabulary);
@@ -254,6 +256,7 @@ KERNEL redraw_negatives(const unsigned long long *all, const int *row_place, lon
       }
       if (!found) {  // by running sums over what is still allowed; the host has seen to it that there is something
         u64 total = 0;
+#pragma unroll 1
         for (int other = 0; other < vocabulary; other++)
           if (is_allowed(other, mine, k, target[row], policy)) total += (u64)weights[other];
         uint4 drawn = philox(position, epoch, EXACT_DRAW, (unsigned)k, k0, k1);
