@@ -83,7 +83,7 @@ class Cluster:
     def command(self, role: str) -> list[str]:
         """What starts a "jobmanager" or a "taskmanager", in the foreground."""
         opened = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED]
-        heap, direct = (384, 64) if role == "jobmanager" else (64 + self.heap, 64 + 128 + 64)
+        heap, direct = (384, 64) if role == "jobmanager" else (64 + self.heap, 64 + 128 + 256)
         memory = [f"-Xmx{heap}m", f"-XX:MaxDirectMemorySize={direct}m", "-XX:MaxMetaspaceSize=256m"]
         libraries = str(PIECES["flink"].get().parent / "lib" / "*")
         mode = ["--executionMode", "cluster"] if role == "jobmanager" else []
