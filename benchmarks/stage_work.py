@@ -17,6 +17,7 @@ from typing import Any
 from jobs import preprocess
 from jobs.running import run_command
 from transforms import batches, counts, tokens, work_units
+from transforms.refs import BucketCounts
 
 FOLDER = "BEAM2VEC_STAGE_WORK"
 """Environment variable: where the notes go, a file a process."""
@@ -63,7 +64,7 @@ StoreBatches = _noting(batches.StoreBatches, "store batches", lambda element: el
 _merge = counts._merge
 
 
-def merge(element: tuple[int, Iterable[bytes]], *rest: Any) -> bytes:
+def merge(element: tuple[int, Iterable[bytes]], *rest: Any) -> BucketCounts:
     """Under a name of its own, by which workers find it."""
     parts = list(element[1])
     with noted("merge counts", sum(map(len, parts)) / 1e3):

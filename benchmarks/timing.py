@@ -106,14 +106,14 @@ def parser(name: str, description: str | None, words: int) -> argparse.ArgumentP
 
 
 @contextmanager
-def corpus_text(chosen: argparse.Namespace) -> Iterator[str]:
-    """The path of the plain text that the options ask for; it is gone afterwards."""
+def corpus_text(chosen: argparse.Namespace, make: Callable[[str, int], None] = zipf_text) -> Iterator[str]:
+    """The path of the plain text that the options ask for, or that `make` writes; it is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "corpus.txt")
         if chosen.input:
             write_plain_text(chosen.input, path, chosen.words)
         else:
-            zipf_text(path, chosen.words)
+            make(path, chosen.words)
         yield path
 
 

@@ -21,6 +21,7 @@ from jobs.command_line import LOCAL_RUNNER
 from jobs.runners import check_runner
 from pipeline import progress
 from pipeline.batches import BatchShard
+from pipeline.counts import buckets_for
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
 from pipeline.options import Options
@@ -53,10 +54,10 @@ def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Co
     """Input files -> vocabulary and batches."""
     inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
     units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context)
-    phrases = None
+    phrases, buckets = None, buckets_for(sum(file.size for file in files))
     for number in range(1, context.options.phrases + 1):
-        phrases = units | f"FindPhrases{number}" >> FindPhrases(context, number, phrases)
-    counts, summaries = units | "CountWords" >> CountWords(context, phrases)
+        phrases = units | f"FindPhrases{number}" >> FindPhrases(context, number, phrases, buckets)
+    counts, summaries = units | "CountWords" >> CountWords(context, phrases, buckets=buckets)
     vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, left_out, files[:3])
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
     shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary, phrases)

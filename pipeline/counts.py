@@ -26,6 +26,8 @@ SCHEMA = pa.schema(
 
 ELEMENT_BYTES = 4 << 20
 """About how large an element of `split_by_bucket` gets: runners dislike those above 10 MB."""
+_FEWEST_BUCKETS, _MOST_BUCKETS, _BUCKET_BYTES = 32, 1024, 4 << 30
+"""Parts that words are merged in, and the input that one of them is enough for."""
 
 _SUMMARY = b"beam2vec"
 
@@ -119,6 +121,14 @@ def load_unit_counts(records: Records, key: str, unit: WorkUnit, stage: str = ST
     except ArtifactError:
         return None
     return UnitCounts(table=table, **{name: record.numbers[name] for name in _NUMBERS}, reused=True)
+
+
+def buckets_for(input_bytes: int) -> int:
+    """In how many parts, by hash, the words of so much input are merged; decides no byte of the vocabulary.
+
+    What a worker holds of a part is about 80 bytes a different word: of 6 TB of text with a billion, 80 MB.
+    """
+    return min(_MOST_BUCKETS, max(_FEWEST_BUCKETS, input_bytes // _BUCKET_BYTES))
 
 
 def split_by_bucket(table: pa.Table, buckets: int) -> Iterator[tuple[int, bytes]]:

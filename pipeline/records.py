@@ -14,10 +14,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.ahead import each, is_remote
 from pipeline.errors import ArtifactError
 from pipeline.storage import Data, Storage, open_storage
 
 FOLDER = "records"
+_TOGETHER = 256
+"""Records that are read at once from a store."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,12 +168,14 @@ class Records:
 
     def scan(self, stage: str | None = None) -> Iterator[tuple[str, Record | None]]:
         """(path, record) of every record file; None where the file is damaged."""
-        for info in self.storage.list(f"{FOLDER}/{stage}" if stage else FOLDER):
-            if info.path.endswith(".json"):
-                data = self.storage.find(info.path)
+        found = self.storage.list(f"{FOLDER}/{stage}" if stage else FOLDER)
+        paths = [info.path for info in found if info.path.endswith(".json")]
+        for start in range(0, len(paths), _TOGETHER):
+            some = paths[start : start + _TOGETHER]
+            for path, data in zip(some, each(self.storage.find, some, is_remote(self.storage.root))):
                 if data is not None:
                     record = _from_json(data)
-                    yield info.path, record if record and record.path == info.path else None
+                    yield path, record if record and record.path == path else None
 
     def remove(self, record: Record) -> None:
         """Deletes the record, then its artefacts: a crash between them leaves bytes, never a false record."""

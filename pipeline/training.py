@@ -34,6 +34,8 @@ from pipeline.schedule import Schedule
 from pipeline.steps import step_blocks
 
 CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SHARE = 0.1
+"""Of the time, at most, that goes into checkpoints: one of 10 million words takes minutes."""
 ABSURD_LOSS = 100.0
 """Mean cross-entropy per pair of a step: chance is 0.69, and what is being learned seldom costs above 5."""
 FEW_STEPS = 400
@@ -138,6 +140,7 @@ class _Session:
         self.metrics = MetricsLog(schedule, holdout=bool(trainer.options.holdout))
         self.kept_back, self.next_holdout = kept_back, step
         self.clock = self.checkpoint_clock = time.monotonic()
+        self.checkpoint_wait = CHECKPOINT_SECONDS
         self.rows = 0
 
     def run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
@@ -180,7 +183,7 @@ class _Session:
                 f"stopped after step {self.step} of {self.schedule.steps}; run the same command again to go on"
             )
         every = self.trainer.options.checkpoint_every
-        due = self.step % every == 0 if every else now - self.checkpoint_clock >= CHECKPOINT_SECONDS
+        due = self.step % every == 0 if every else now - self.checkpoint_clock >= self.checkpoint_wait
         if due:
             self.commit()
 
@@ -188,7 +191,7 @@ class _Session:
         """Write a checkpoint of where training stands, unless that has just been done."""
         if self.committed and self.committed.step == self.step:
             return self.committed
-        trainer = self.trainer
+        trainer, began = self.trainer, time.monotonic()
         w_in, w_out = self.backend.weights()
         check_weights(w_in, w_out, self.step, self.schedule)
         trainer.renew_lock()
@@ -198,7 +201,13 @@ class _Session:
         )
         prune_checkpoints(trainer.records, trainer.key, trainer.options.keep_checkpoints)
         self.checkpoint_clock = time.monotonic()
+        self.checkpoint_wait = seconds_to_checkpoint(self.checkpoint_clock - began)
         return self.committed
+
+
+def seconds_to_checkpoint(took: float) -> float:
+    """How long to train before the next checkpoint, where the last one took so many seconds."""
+    return max(CHECKPOINT_SECONDS, took / CHECKPOINT_SHARE)
 
 
 def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: Callable[[str], None]) -> None:

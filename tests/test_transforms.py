@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import gzip
 import pathlib
+import pickle
 from collections.abc import Callable, Iterable
 
 import apache_beam as beam
@@ -42,7 +43,7 @@ from transforms import counts as counts_module
 from transforms.batches import GenerateBatches
 from transforms.context import NAMESPACE, Context
 from transforms.counts import CountWords
-from transforms.refs import UnigramRef, UnitSummary, VocabularyRef
+from transforms.refs import BucketCounts, UnigramRef, UnitSummary, VocabularyRef
 from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
@@ -169,7 +170,7 @@ def test_counts_are_those_of_a_counter(world, monkeypatch, bundle_words):
     monkeypatch.setattr(counts_module, "BUNDLE_WORDS", bundle_words)
 
     def expect(buckets):
-        found = [row for bucket in buckets for row in table_from_bytes(bucket).to_pylist()]
+        found = [row for bucket in buckets for row in bucket.open(world.context.records).to_pylist()]
         kept = dict(zip(world.vocabulary.words.to_pylist(), world.vocabulary.counts.tolist()))
         assert {row["word"]: row["count"] for row in found} == kept
         assert len(found) == len(kept)
@@ -216,13 +217,38 @@ def test_vocabulary_is_ordered_by_count_and_bytes(world):
             assert found.counts.tolist() == wanted.counts.tolist()
         assert (ref.words, ref.tokens) == (len(found), found.tokens)
 
-    check([merged], lambda counts: counts | BuildVocabulary(world.context, summaries_of(counts.pipeline)), expect)
+    check([BucketCounts(merged)], built(world.context), expect)
+
+
+def built(context: Context, bad_lines: int = 0) -> Callable:
+    return lambda counts: counts | BuildVocabulary(context, summaries_of(counts.pipeline, bad_lines))
+
+
+def test_a_bucket_of_many_words_travels_by_reference_and_is_gone_afterwards(world, monkeypatch):
+    monkeypatch.setattr(counts_module, "ELEMENT_BYTES", 0)
+    storage = world.context.records.storage
+
+    def expect_buckets(buckets):
+        assert max(len(pickle.dumps(bucket)) for bucket in buckets) < 500
+        assert {bucket.artifact.path for bucket in buckets} == {info.path for info in storage.list("counts/buckets")}
+
+    def expect_vocabulary(refs):
+        found = Vocabulary.from_parquet(world.context.records.read(refs[0].artifact))
+        assert found.words.to_pylist() == world.vocabulary.words.to_pylist()
+        assert found.counts.tolist() == world.vocabulary.counts.tolist()
+
+    def counted(units):
+        return (units | CountWords(world.context))[0]
+
+    check(world.units, counted, expect_buckets)
+    check(world.units, lambda units: built(world.context)(counted(units)), expect_vocabulary)
+    assert storage.list("counts/buckets") == []
 
 
 def test_too_many_bad_lines_stop_before_the_vocabulary(world):
     merged = counts_module.table_bytes(pa.table({"word": ["a"], "count": [9]}))
     with pytest.raises(Exception, match="while running") as caught:
-        check([merged], lambda counts: counts | BuildVocabulary(world.context, summaries_of(counts.pipeline, 2)), len)
+        check([BucketCounts(merged)], built(world.context, 2), len)
     error = find(caught.value)
     assert isinstance(error, InputError)
     assert str(error).startswith("2 of 100 lines cannot be read, more than --max_bad_lines=1%: see")

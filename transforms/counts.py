@@ -1,6 +1,7 @@
 """Units of work -> word counts."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -11,18 +12,28 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import progress
-from pipeline.counts import STAGE, MergedCounts, counted_unit, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.counts import (
+    ELEMENT_BYTES,
+    STAGE,
+    MergedCounts,
+    buckets_for,
+    counted_unit,
+    merge_counts,
+    prune,
+    split_by_bucket,
+    table_bytes,
+)
 from pipeline.word_lists import WordListRef, listed_counts
 from pipeline.work_units import WorkUnit
 from transforms.context import Context, counter
 from transforms.joining import OpenPhrases
-from transforms.refs import PhrasesRef, UnitSummary
+from transforms.refs import BucketCounts, PhrasesRef, UnitSummary
 
-BUCKETS = 32
-"""Words are merged in so many parts, each by one worker."""
 BUNDLE_WORDS = 2_000_000
 """Different words that a worker adds up before it sends them on: some 200 MB at most."""
 SUMMARIES = "summaries"
+_BUCKETS = "buckets"
+"""Folder of a count where the words of large buckets lie until the vocabulary is there."""
 KeyedCounts = tuple[int, bytes]
 """(bucket, Arrow IPC bytes of word counts)"""
 
@@ -41,7 +52,7 @@ class Counting:
 
 @dataclasses.dataclass
 class CountWords(beam.PTransform):
-    """WorkUnit -> (Arrow IPC bytes of pruned word counts, one a bucket; UnitSummary, one a unit).
+    """WorkUnit -> (BucketCounts; UnitSummary, one a unit).
 
     Text is read where it is counted. The counts of the units of a bundle are added up
     before they travel, or the runner would hold a vocabulary a unit; they travel cut by
@@ -53,19 +64,21 @@ class CountWords(beam.PTransform):
     """joined before words are counted"""
     counting: Counting | None = None
     """by default that of the vocabulary"""
+    buckets: int = buckets_for(0)
+    """Parts that words are merged in, each by one worker."""
 
-    def expand(self, units: PCollection[WorkUnit]) -> "tuple[PCollection[bytes], PCollection[UnitSummary]]":
+    def expand(self, units: PCollection[WorkUnit]) -> "tuple[PCollection[BucketCounts], PCollection[UnitSummary]]":
         context = self.context
         counting = self.counting or Counting(
             STAGE, STAGE, (("vocabulary", "vocabulary"),), context.options.min_count, context.listed
         )
         joined = () if self.phrases is None else (AsSingleton(self.phrases),)
-        count = beam.ParDo(CountUnit(context, counting), *joined).with_outputs(SUMMARIES, main="counts")
+        count = beam.ParDo(CountUnit(context, counting, self.buckets), *joined).with_outputs(SUMMARIES, main="counts")
         counted = units | "CountUnit" >> count
         merged = (
             counted["counts"]
             | "GatherBucket" >> beam.GroupByKey()
-            | "MergeBucket" >> beam.Map(_merge, counting.min_count, counting.listed)
+            | "MergeBucket" >> beam.Map(_merge, context, counting, ELEMENT_BYTES // self.buckets)
         )
         return merged, counted[SUMMARIES]
 
@@ -73,8 +86,8 @@ class CountWords(beam.PTransform):
 class CountUnit(beam.DoFn):
     """Counts a unit, or reads the counts of an earlier attempt; commits them and the dead letters."""
 
-    def __init__(self, context: Context, counting: Counting):
-        self.context, self.counting = context, counting
+    def __init__(self, context: Context, counting: Counting, buckets: int):
+        self.context, self.counting, self.buckets = context, counting, buckets
         self.phrases = OpenPhrases(context)
         self.counters = {name: counter(name) for name in ("bytes", "lines", "bad_lines", "tokens")}
         self.last = counting.stage == STAGE
@@ -111,12 +124,28 @@ class CountUnit(beam.DoFn):
             yield WindowedValue(keyed, window.max_timestamp(), [window])
 
     def _send(self) -> Iterator[KeyedCounts]:
-        yield from split_by_bucket(self.merged.table(), BUCKETS)
+        yield from split_by_bucket(self.merged.table(), self.buckets)
         self.merged = MergedCounts()
 
 
-def _merge(element: tuple[int, Iterable[bytes]], min_count: int, listed: WordListRef | None) -> bytes:
-    """A bucket's counts over all units, rare words left out; or only listed ones."""
-    if listed is not None:
-        return table_bytes(listed_counts([merge_counts(element[1])], listed.load()))
-    return table_bytes(prune(merge_counts(element[1]), min_count))
+def _merge(element: tuple[int, Iterable[bytes]], context: Context, counting: Counting, small: int) -> BucketCounts:
+    """A bucket's counts over all units, rare words left out, or only listed ones; stored where above `small` bytes."""
+    bucket, parts = element
+    merged = merge_counts(parts)
+    if counting.listed is not None:
+        kept = listed_counts([merged], counting.listed.load())
+    else:
+        kept = prune(merged, counting.min_count)
+    data = table_bytes(kept)
+    if len(data) <= small:
+        return BucketCounts(data)
+    # Parts come in any order, and so do words: another attempt at this bucket may write other bytes beside these.
+    path = f"{counting.folder}/{_BUCKETS}/{bucket:04d}-{hashlib.sha256(data).hexdigest()[:16]}.arrow"
+    return BucketCounts(artifact=context.records.write_artifact(path, data))
+
+
+def forget_buckets(context: Context, folder: str, counts: Iterable[BucketCounts]) -> None:
+    """Removes what was stored of a count in `folder`; call it when what is made of them has been committed."""
+    if any(one.artifact for one in counts):
+        for info in context.records.storage.list(f"{folder}/{_BUCKETS}"):
+            context.records.storage.delete(info.path)

@@ -9,7 +9,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 from apache_beam.utils.shared import Shared
 
 from pipeline import progress
-from pipeline.counts import table_bytes, table_from_bytes
+from pipeline.counts import buckets_for, table_bytes, table_from_bytes
 from pipeline.parquet import to_parquet
 from pipeline.phrases import Scoring, bucket_phrases, count_pairs, frequent_words, pairs_to_parquet, phrases_table
 from pipeline.records import Artifact
@@ -18,9 +18,9 @@ from pipeline.tokens import counted_fingerprint
 from pipeline.vocabulary import Vocabulary
 from pipeline.work_units import WorkUnit
 from transforms.context import Context
-from transforms.counts import Counting, CountWords
+from transforms.counts import Counting, CountWords, forget_buckets
 from transforms.joining import OpenPhrases
-from transforms.refs import PhrasesRef, PhraseWordsRef, UnitSummary
+from transforms.refs import BucketCounts, PhrasesRef, PhraseWordsRef, UnitSummary, total
 
 WORDS, PHRASES = "words", "phrases"
 """Names of the records of a pass."""
@@ -38,15 +38,19 @@ class FindPhrases(beam.PTransform):
     number: int
     """of the pass, from 1"""
     before: PCollection[PhrasesRef] | None = None
+    buckets: int = buckets_for(0)
+    """Parts that words are merged in."""
 
     def expand(self, units: PCollection[WorkUnit]) -> PCollection[PhrasesRef]:
         context, number = self.context, self.number
         joined = () if self.before is None else (AsSingleton(self.before),)
-        counts, summaries = units | "CountWords" >> CountWords(context, self.before, _counting(context, number))
+        count = CountWords(context, self.before, _counting(context, number), self.buckets)
+        counts, summaries = units | "CountWords" >> count
+        found = summaries | "SumUnits" >> beam.CombineGlobally(total).without_defaults()
         words = (
             counts
             | "AllWords" >> beam.combiners.ToList()
-            | "OrderWords" >> beam.ParDo(OrderWords(context, number), AsList(summaries))
+            | "OrderWords" >> beam.ParDo(OrderWords(context, number), AsList(found))
         )
         pairs = units | "CountPairs" >> beam.ParDo(CountPairs(context, number), AsSingleton(words), *joined)
         return (
@@ -65,16 +69,17 @@ class OrderWords(beam.DoFn):
     def __init__(self, context: Context, number: int):
         self.context, self.number = context, number
 
-    def process(self, tables: list[bytes], summaries: Sequence[UnitSummary]) -> Iterator[PhraseWordsRef]:
+    def process(self, counts: list[BucketCounts], summaries: Sequence[UnitSummary]) -> Iterator[PhraseWordsRef]:
         context, stage = self.context, phrases_stage(self.number)
         if context.made(stage, PHRASES):
             yield PhraseWordsRef(None, 0)
             return
         record = context.made(stage, WORDS)
         if record is None:
-            words = frequent_words(map(table_from_bytes, tables))
+            words = frequent_words(one.open(context.records) for one in counts)
             numbers = {"words": len(words), "tokens": sum(unit.tokens for unit in summaries)}
             record = context.make(stage, WORDS, f"{_folder(self.number)}/words.parquet", words.to_parquet(), numbers)
+            forget_buckets(context, _counting(context, self.number).folder, counts)
         yield PhraseWordsRef(record.artifacts[0], record.numbers["tokens"])
 
 

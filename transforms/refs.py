@@ -1,8 +1,12 @@
 """References that travel on the graph's edges in place of tables."""
 
 import dataclasses
+from collections.abc import Iterable
 
-from pipeline.records import Artifact
+import pyarrow as pa
+
+from pipeline.counts import table_from_bytes
+from pipeline.records import Artifact, Records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,6 +18,31 @@ class UnitSummary:
     lines: int
     bad_lines: int
     tokens: int
+
+
+def total(units: Iterable[UnitSummary]) -> UnitSummary:
+    """Of many units; its index is that of the first with bad lines."""
+    units = list(units)
+    return UnitSummary(
+        min((unit.index for unit in units if unit.bad_lines), default=0),
+        *(sum(getattr(unit, name) for unit in units) for name in ("bytes", "lines", "bad_lines", "tokens")),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class BucketCounts:
+    """The counts of one bucket's words over all units, rare ones left out: as they are where they are few, else stored.
+
+    All buckets come together in one element, which must not grow with the vocabulary.
+    """
+
+    table: bytes = b""
+    """Arrow IPC bytes; empty where they are stored."""
+    artifact: Artifact | None = None
+    """The same bytes. No record names it: it is removed once the vocabulary is there."""
+
+    def open(self, records: Records) -> pa.Table:
+        return table_from_bytes(records.read(self.artifact) if self.artifact else self.table)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from apache_beam.pvalue import AsSingleton
 from pipeline import interruption, progress
 from pipeline.batches import BatchShard
 from pipeline.checkpoints import CheckpointRef
+from pipeline.shard_lists import ShardList, list_of, shard_list
 from pipeline.training import Progress, Trainer
 from pipeline.vocabulary import Vocabulary
 from transforms.context import NAMESPACE, Context, counter
@@ -26,7 +27,8 @@ class Train(beam.PTransform):
     """BatchShard -> CheckpointRef of the last checkpoint.
 
     All shards come together at one trainer, a single long-running element that
-    commits checkpoints as it goes: a retry resumes from the last one.
+    commits checkpoints as it goes: a retry resumes from the last one. They come as
+    lists, packed or by reference, so that this element stays small however many they are.
     """
 
     context: Context
@@ -38,7 +40,9 @@ class Train(beam.PTransform):
         train = on_device(train, self.context, shards.pipeline.options)
         return (
             shards
-            | "ToReplica" >> beam.Map(_to_replica)
+            | "ByList" >> beam.Map(_by_list)
+            | "GatherList" >> beam.GroupByKey()
+            | "PackList" >> beam.ParDo(PackList(self.context))
             | "GatherShards" >> beam.GroupByKey()
             | "TrainModel" >> train
         )
@@ -56,8 +60,20 @@ def _names_accelerator(options: PipelineOptions) -> bool:
     return any(hint.startswith("accelerator=") for hint in options.view_as(StandardOptions).resource_hints or ())
 
 
-def _to_replica(shard: BatchShard) -> tuple[int, BatchShard]:
-    return 0, shard
+def _by_list(shard: BatchShard) -> tuple[int, BatchShard]:
+    return list_of(shard), shard
+
+
+class PackList(beam.DoFn):
+    """The shards of a list as one small element, for the one trainer."""
+
+    def __init__(self, context: Context):
+        self.context = context
+
+    def process(self, element: tuple[int, Iterable[BatchShard]]) -> Iterator[tuple[int, ShardList]]:
+        number, shards = element
+        self.context.renew_lock()
+        yield 0, shard_list(self.context.records, self.context.keys["checkpoints"], number, shards)
 
 
 class Report:
@@ -90,7 +106,7 @@ class TrainModel(beam.DoFn):
         self.provenance = provenance
 
     def process(
-        self, element: tuple[int, Iterable[BatchShard]], vocabulary: VocabularyRef
+        self, element: tuple[int, Iterable[ShardList]], vocabulary: VocabularyRef
     ) -> Iterator[CheckpointRef]:
         context = self.context
         words = Vocabulary.from_parquet(context.records.read(vocabulary.artifact))
@@ -100,4 +116,5 @@ class TrainModel(beam.DoFn):
             renew_lock=context.renew_lock, report=report, stop=interruption.requested, warn=progress.say,
         )  # fmt: skip
         with interruption.listening():
-            yield trainer.train(words.words, words.counts, list(element[1]), vocabulary.tokens)
+            shards = [shard for one in element[1] for shard in one.open(context.records)]
+            yield trainer.train(words.words, words.counts, shards, vocabulary.tokens)

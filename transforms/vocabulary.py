@@ -9,7 +9,7 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsList
 
 from pipeline.compressed import unpacked_name
-from pipeline.counts import table_from_bytes
+from pipeline.counts import STAGE as COUNTS
 from pipeline.dead_letters import NOT_UTF8, read_dead_letters
 from pipeline.errors import ArtifactError, InputError
 from pipeline.fields import INTEGERS
@@ -20,14 +20,15 @@ from pipeline.vocabulary import Vocabulary, build_vocabulary
 from pipeline.word_lists import listed_vocabulary
 from pipeline.work_units import WorkUnit
 from transforms.context import Context
-from transforms.refs import UnitSummary, VocabularyRef
+from transforms.counts import forget_buckets
+from transforms.refs import BucketCounts, UnitSummary, VocabularyRef, total
 
 STAGE = "vocabulary"
 
 
 @dataclasses.dataclass
 class BuildVocabulary(beam.PTransform):
-    """Merged counts, as Arrow IPC bytes -> one VocabularyRef.
+    """BucketCounts -> one VocabularyRef.
 
     The vocabulary is one Parquet, ordered by (-count, bytes of the word). Before it is
     made, the bad lines in the `summaries` of all units, and those `left_out` while files were
@@ -42,9 +43,14 @@ class BuildVocabulary(beam.PTransform):
     left_out: PCollection[UnitSummary] | None = None
     first_files: Sequence[InputFile] = ()
 
-    def expand(self, counts: PCollection[bytes]) -> PCollection[VocabularyRef]:
+    def expand(self, counts: PCollection[BucketCounts]) -> PCollection[VocabularyRef]:
         # The buckets come as a side input: put together in one element they would be too large for some runners.
-        summaries = [AsList(one) for one in (self.summaries, self.left_out) if one is not None]
+        units = (("SumUnits", self.summaries), ("SumLeftOut", self.left_out))
+        summaries = [
+            AsList(one | name >> beam.CombineGlobally(total).without_defaults())
+            for name, one in units
+            if one is not None
+        ]
         order = beam.ParDo(Order(self.context, self.first_files), AsIter(counts), *summaries)
         return counts.pipeline | "Once" >> beam.Create([0]) | "Order" >> order
 
@@ -59,7 +65,7 @@ class Order(beam.DoFn):
     def process(
         self,
         once: int,
-        tables: Iterable[bytes],
+        counts: Iterable[BucketCounts],
         summaries: Sequence[UnitSummary],
         left_out: Sequence[UnitSummary] = (),
     ) -> Iterator[VocabularyRef]:
@@ -67,9 +73,11 @@ class Order(beam.DoFn):
         self._check_bad_lines(left_out, summaries)
         record = context.made(STAGE, STAGE)
         if record is None:
-            vocabulary, in_vocabulary = self._build(list(map(table_from_bytes, tables)))
+            buckets = list(counts)
+            vocabulary, in_vocabulary = self._build([one.open(context.records) for one in buckets])
             numbers = {"words": len(vocabulary), "tokens": in_vocabulary}
             record = context.make(STAGE, STAGE, "vocabulary/vocabulary.parquet", vocabulary.to_parquet(), numbers)
+            forget_buckets(context, COUNTS, buckets)
         yield VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
 
     def _build(self, tables: list[pa.Table]) -> tuple[Vocabulary, int]:
@@ -100,7 +108,7 @@ class Order(beam.DoFn):
         self, left_out: Sequence[UnitSummary], summaries: Sequence[UnitSummary]
     ) -> tuple[str, str]:
         """(reason and place of the first bad line of a unit, else of an unpacked file; what helps), or nothing."""
-        units = [("counts", WorkUnit(unit.index, ()).name) for unit in _bad(summaries)]
+        units = [(COUNTS, WorkUnit(unit.index, ()).name) for unit in _bad(summaries)]
         names = units + [("text", unpacked_name(unit.index)) for unit in _bad(left_out)]
         record = self.context.made(*names[0])
         if record is None or not record.artifacts[-1].path.startswith("dead_letters/"):

@@ -1,0 +1,185 @@
+"""The parts of a run that could give way first, each alone, at the size it has far beyond one machine.
+
+Used by `benchmarks.scale_model --check=...`; every function says in its result what size was really run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from apache_beam import coders
+
+from benchmarks.stage_costs import clock, falling_counts, made_up_counts
+from pipeline import unigram
+from pipeline.batches import BatchShard, Sampling, Tables
+from pipeline.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.options import Options
+from pipeline.parquet import from_parquet, to_parquet
+from pipeline.records import Artifact, Record, Records
+from pipeline.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, unpack
+from pipeline.storage import open_storage
+from pipeline.vocabulary import Vocabulary
+from transforms.counts import BUNDLE_WORDS
+from transforms.refs import BucketCounts
+
+_FREQUENT = 200_000
+"""Words that every table of counts has; the others of a table are its own."""
+_TEXT_BYTES = 5.7
+"""of a token of English, with its space"""
+_READ = 2000
+"""Records that are read again, of those listed."""
+
+
+def merge(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Words of many tables cut by hash, laid down bucket by bucket as a runner does, and merged one after the other."""
+    wanted = chosen.merge_words
+    buckets = buckets_for(int(10_000 * wanted * _TEXT_BYTES))  # that text has so many different words
+    size = min(BUNDLE_WORDS, wanted)
+    frequent = made_up_counts(0, min(_FREQUENT, size // 2))
+    with tempfile.TemporaryDirectory() as folder:
+        made, moved, largest, first = frequent.num_rows, 0, 0, frequent.num_rows
+        split = 0.0
+        while made < wanted:
+            own = min(size - frequent.num_rows, wanted - made)
+            table = pa.concat_tables([frequent, made_up_counts(first, own, 1)])
+            began = time.process_time()
+            for bucket, data in split_by_bucket(table, buckets):
+                largest = max(largest, len(data))
+                with open(f"{folder}/{bucket}", "ab") as file:
+                    file.write(len(data).to_bytes(8, "little") + data)
+            split += time.process_time() - began
+            made, first, moved = made + own, first + own, moved + table.num_rows
+        cpu, memory, words, kept = 0.0, 0.0, 0, 0
+        for name in os.listdir(folder):
+            with clock() as clocked:
+                merged = merge_counts(_parts(Path(folder, name)))
+                kept += len(table_bytes(prune(merged, 5)))
+            words += merged.num_rows
+            cpu += clocked["cpu"]
+            memory = max(memory, clocked["memory"])
+            del merged
+    return {
+        "distinct words": words, "words moved": moved, "buckets": buckets, "CPU s to split": split,
+        "CPU s to merge": cpu, "largest element, bytes": largest, "memory of the largest bucket, bytes": memory,
+    }  # fmt: skip
+
+
+def _parts(path: Path):
+    with open(path, "rb") as file:
+        while size := file.read(8):
+            yield file.read(int.from_bytes(size, "little"))
+
+
+def listing(chosen: argparse.Namespace) -> dict[str, Any]:
+    """So many records of a stage, listed in a folder and in memory:// as one object store; some are read again."""
+    count = chosen.list_records
+    found: dict[str, Any] = {"records": count}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, root in (("folder", folder), ("memory store", "memory://scale-listing")):
+            records = Records(open_storage(root))
+            sample = Record("tokens", "unit-00000", "key", (Artifact("tokens/unit-00000.parquet", "0" * 64, 1),))
+            records.commit(sample)
+            data = records.storage.read(sample.path)
+            for index in range(1, count):
+                path = f"records/tokens/unit-{index:05d}.json"
+                if root == folder:  # unsynced: what is timed is listing
+                    with open(f"{folder}/{path}", "wb") as file:
+                        file.write(data)
+                else:
+                    records.storage.put(path, data)
+            with clock() as clocked:
+                names = records.names("tokens")
+            assert len(names) == count
+            found[f"s to list, {name}"] = clocked["wall"]
+            found[f"bytes of memory, {name}"] = clocked["memory"]
+            step = max(1, count // _READ)
+            began = time.perf_counter()
+            for one in names[::step]:
+                records.load("tokens", one, "key")
+            found[f"ms to read one, {name}"] = 1000 * (time.perf_counter() - began) / len(names[::step])
+            if root == folder:
+                shutil.rmtree(f"{folder}/records")
+    return found
+
+
+def side_input(chosen: argparse.Namespace) -> dict[str, Any]:
+    """A vocabulary and its unigram distribution: made once, then opened as each worker process does."""
+    count = chosen.side_input_words
+    words = made_up_counts(0, count)["word"].combine_chunks()
+    table = pa.table([words, pa.array(falling_counts(count))], schema=SCHEMA)
+    vocabulary = Vocabulary.from_table(table)
+    data, counts = vocabulary.to_parquet(), vocabulary.counts
+    del table, words, vocabulary
+    with clock() as noise:
+        made = to_parquet(unigram.build(counts, Options().power, Options().subsample).to_table())
+    with clock() as opened:
+        there = Vocabulary.from_parquet(data)
+        there.lookup_table()
+    del there
+    with clock() as tables:
+        Tables.of(unigram.UnigramDistribution.from_table(from_parquet(made)))
+    return {
+        "words": count, "bytes of vocabulary": memoryview(data).nbytes, "bytes of unigram": memoryview(made).nbytes,
+        "s to make the unigram distribution": noise["cpu"], "s to open the vocabulary": opened["cpu"],
+        "memory of it in a worker, bytes": opened["memory"], "s to open the negatives' tables": tables["cpu"],
+        "memory of them, bytes": tables["memory"],
+    }  # fmt: skip
+
+
+def elements(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What comes together in one element: real references of so many tokens, as Beam's coders write them."""
+    units = int(chosen.element_tokens * _TEXT_BYTES / Options().block_bytes) + 1
+    per_unit = int(chosen.element_tokens / units)
+    records = Records(open_storage("memory://scale-elements"))
+    one, lists = coders.registry.get_coder(BatchShard), coders.registry.get_coder(ShardList)
+    whole = plain = largest = stored = 0
+    for number in range(-(-units // LIST_SHARDS)):
+        indexes = range(number * LIST_SHARDS, min(units, (number + 1) * LIST_SHARDS))
+        shards = [_shard(index, per_unit) for index in indexes]
+        plain += sum(len(one.encode(shard)) for shard in shards[:16]) * len(shards) // len(shards[:16])
+        made = shard_list(records, "key", number, shards)
+        size = len(lists.encode(made))
+        stored += made.artifact.size if made.artifact else 0
+        whole, largest = whole + size, max(largest, size)
+    buckets = buckets_for(int(chosen.element_tokens * _TEXT_BYTES))
+    reference = BucketCounts(artifact=Artifact("counts/buckets/0000-0123456789abcdef.arrow", "0" * 64, 1 << 30))
+    bucket = len(coders.registry.get_coder(BucketCounts).encode(reference))
+    return {
+        "units": units, "bytes of all batch shards, each by itself": plain, "bytes at the trainer": whole,
+        "largest of its lists": largest, "bytes of stored lists": stored, "merged buckets": buckets,
+        "bytes of all buckets at the vocabulary": buckets * bucket,
+    }  # fmt: skip
+
+
+def _shard(index: int, tokens: int) -> BatchShard:
+    digest = np.random.default_rng(index).bytes(32).hex()
+    return BatchShard(
+        index, index * tokens, tokens, Sampling(5, 5, "exclude_target", 1),
+        Artifact(f"tokens/unit-{index:05d}.parquet", digest, 2 * tokens),
+        Artifact("unigram/unigram.parquet", "0" * 64, 1 << 28),
+    )  # fmt: skip
+
+
+def shard_costs() -> tuple[float, float]:
+    """Bytes of a shard in a packed list, and of memory once it is opened."""
+    data = pack([_shard(index, 1_000_000) for index in range(LIST_SHARDS)])
+    tracemalloc.start()
+    held = list(unpack(data))
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return len(data) / len(held), size / len(held)
+
+
+CHECKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "merge": merge, "listing": listing, "side_input": side_input, "elements": elements,
+}  # fmt: skip

@@ -1,0 +1,352 @@
+"""What each stage costs a token, a word, an object: measured on a sample text, by the functions of the job's stages.
+
+Used by `benchmarks.scale_model`. CPU seconds are of one thread's own work, so that a busy machine changes them little.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam import coders
+
+from pipeline import unigram
+from pipeline.batches import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
+from pipeline.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
+from pipeline.local_storage import LocalStorage
+from pipeline.options import Options
+from pipeline.parquet import to_parquet
+from pipeline.readers import open_reader
+from pipeline.records import Artifact, Record, Records
+from pipeline.storage import Data, Storage
+from pipeline.tokens import encoded_unit
+from pipeline.training import Trainer
+from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.work_units import TextSource, WorkUnit, plan_work_units
+
+TABLE_WORDS = 1_000_000
+"""Of the made-up vocabulary by which the cost of a word is measured."""
+KEYS = {stage: stage for stage in ("counts", "vocabulary", "unigram", "tokens", "batches", "checkpoints")}
+
+
+class Watched(Storage):
+    """A storage that counts what it is asked for."""
+
+    def __init__(self, storage: Storage):
+        self.storage, self.root = storage, storage.root
+        self.calls: collections.Counter[str] = collections.Counter()
+        self.bytes = 0
+        self.largest = 0
+
+    def walk(self, prefix: str = ""):
+        self.calls["list"] += 1
+        return self.storage.walk(prefix)
+
+    def info(self, path: str):
+        self.calls["get"] += 1
+        return self.storage.info(path)
+
+    def find(self, path: str) -> bytes | None:
+        self.calls["get"] += 1
+        return self.storage.find(path)
+
+    def put(self, path: str, data: Data) -> None:
+        self.calls["put"] += 1
+        self.bytes += memoryview(data).nbytes
+        self.largest = max(self.largest, memoryview(data).nbytes)
+        self.storage.put(path, data)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitCost:
+    """What a stage costs that works unit by unit."""
+
+    cpu: float
+    """seconds a token"""
+    bytes: float
+    """written, a token"""
+    puts: float
+    """objects and records written, a unit"""
+    gets: float
+    """other requests to the storage, a unit"""
+    unit_bytes: float
+    """the largest object"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """All that the model extrapolates from."""
+
+    text_bytes: float
+    """of text, a token"""
+    units: dict[str, UnitCost]
+    """stage -> cost"""
+    put_seconds: float
+    """wall time of a small object's put, in the folder of this run"""
+    record_bytes: float
+    distinct_factor: float
+    distinct_power: float
+    """different words of n tokens: factor * n ** power (Heaps' law), fitted on the sample"""
+    kept_share: float
+    """of the different words, those with at least `min_count` occurrences"""
+    kept_tokens: float
+    """of the tokens, those whose word is kept"""
+    word_bytes: float
+    """of a word of a table of counts as it travels"""
+    merge_cpu: float
+    """seconds to add a word and its count up"""
+    split_cpu: float
+    """seconds to cut a word into its bucket"""
+    table_memory: float
+    """bytes of memory, a word that is being added up"""
+    order_cpu: float
+    vocabulary_bytes: float
+    order_memory: float
+    """a word, to order the vocabulary: seconds, bytes on disk, bytes of memory"""
+    unigram_cpu: float
+    unigram_bytes: float
+    unigram_memory: float
+    """a word, to make the unigram distribution"""
+    side_cpu: float
+    side_memory: float
+    """a word, to open vocabulary and lookup table in a worker"""
+    tables_cpu: float
+    tables_memory: float
+    """a word, to open the tables that negatives are drawn from"""
+    train_rate: float
+    """tokens a second of one trainer on `threads`"""
+    train_memory: float
+    """bytes a word and dimension"""
+    elements: dict[str, float]
+    """bytes of an element on an edge of the graph, as Beam writes it"""
+    shard_memory: float = 0.0
+    """bytes of memory of a shard's reference in the trainer"""
+
+
+def open_ended_text(path: str, words: int, seed: int = 1) -> None:
+    """Sentences of 24 words whose frequencies fall as (rank + 8)^-1.5, without end: new words keep coming."""
+    rng = np.random.default_rng(seed)
+    with open(path, "w") as file:
+        for start in range(0, words, 24 * 4096):
+            count = min(24 * 4096, max(24, words - start)) // 24 * 24
+            ranks = np.minimum(8 * (rng.random(count) ** -2.0 - 1), 2.0**50).astype(np.int64)
+            lines = np.char.add("w", ranks.astype(str)).reshape(-1, 24)
+            file.write("\n".join(map(" ".join, lines.tolist())) + "\n")
+
+
+def measure(text: str, options: Options, threads: int, train_tokens: int) -> Costs:
+    """Everything, on a plain text file; it takes about a minute for 5 million tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = Watched(LocalStorage(folder))
+        records = Records(storage)
+        units = plan_work_units([TextSource(text, os.path.getsize(text))], options.block_bytes)
+        reader = open_reader(options, [])
+        count_unit(units[0], reader)  # machine code
+        counted = _each(storage, units, lambda unit: counted_unit(records, "counts", unit, reader))
+        tokens = sum(one.tokens for one in counted.results)
+        words, growth, seen = MergedCounts(), [(0, 0)], 0
+        for one in counted.results:
+            words.add(one.table)
+            seen += one.tokens
+            growth.append((seen, len(words)))
+        merged = words.table()
+        kept = build_vocabulary([merged], options.min_count)
+        vocabulary = Vocabulary.from_table(kept)
+        distribution = unigram.build(vocabulary.counts, options.power, options.subsample)
+        noise = records.write_artifact("unigram/unigram.parquet", to_parquet(distribution.to_table()))
+        encoded = _each(
+            storage, units, lambda unit: encoded_unit(records, "tokens", unit, vocabulary, reader, None)
+        )
+        shards = list(_shards(encoded.results, Sampling.of(options), noise))
+        stored = _each(storage, shards, lambda shard: _store(records, shard))
+        factor, power = _heaps(growth)
+        return Costs(
+            text_bytes=os.path.getsize(text) / tokens,
+            units={
+                "count": counted.cost(tokens), "encode": encoded.cost(tokens), "store batches": stored.cost(tokens),
+            },
+            put_seconds=_put_seconds(storage.storage),
+            record_bytes=_mean_record(records),
+            distinct_factor=factor,
+            distinct_power=power,
+            kept_share=kept.num_rows / merged.num_rows,
+            kept_tokens=vocabulary.tokens / tokens,
+            **_words(merged, options),
+            **_training(vocabulary, shards, Records(storage.storage), options, threads, train_tokens),
+            elements=_elements(units[0], shards[0]),
+        )  # fmt: skip
+
+
+@dataclasses.dataclass
+class _Done:
+    results: list[Any]
+    cpu: float
+    units: int
+    puts: int
+    gets: int
+    bytes: int
+    largest: int
+
+    def cost(self, tokens: int) -> UnitCost:
+        return UnitCost(
+            self.cpu / tokens, self.bytes / tokens, self.puts / self.units, self.gets / self.units, self.largest
+        )
+
+
+def _each(storage: Watched, items: list[Any], work: Callable[[Any], Any]) -> _Done:
+    """The work of a stage on each item, in this thread."""
+    storage.calls.clear()
+    storage.bytes = storage.largest = 0
+    work_alone = time.thread_time()
+    results = [work(item) for item in items]
+    cpu = time.thread_time() - work_alone
+    puts = storage.calls["put"]
+    return _Done(
+        results, cpu, len(items), puts, sum(storage.calls.values()) - puts, storage.bytes, storage.largest
+    )
+
+
+def _shards(encoded: list[Any], sampling: Sampling, noise: Artifact) -> Iterator[BatchShard]:
+    position = 0
+    for one in encoded:
+        yield BatchShard(one.index, position, one.tokens, sampling, one.artifact, noise)
+        position += one.tokens
+
+
+def _store(records: Records, shard: BatchShard) -> Record:
+    """One epoch of a shard's batches, as the stage stores them."""
+    data = write_batches(shard.batches(records, 0), shard.sampling.negatives)
+    artifact = records.write_artifact(stored_path(0, shard.index), data)
+    record = Record("batches", stored_name(0, shard.index), "batches", (artifact,), {"positions": shard.positions})
+    records.commit(record)
+    return record
+
+
+def _heaps(growth: list[tuple[int, int]]) -> tuple[float, float]:
+    """Factor and power of Heaps' law through half of the sample and all of it."""
+    (half, words_half), (whole, words) = growth[max(1, len(growth) // 2)], growth[-1]
+    power = math.log(words / words_half) / math.log(whole / half) if whole > half and words > words_half else 0.5
+    return words / whole**power, power
+
+
+def _put_seconds(storage: Storage, times: int = 50) -> float:
+    began = time.perf_counter()
+    for i in range(times):
+        storage.put(f"puts/{i}", b"x" * 500)
+    return (time.perf_counter() - began) / times
+
+
+def _mean_record(records: Records) -> float:
+    sizes = [info.size for info in records.storage.walk("records")]
+    return sum(sizes) / len(sizes)
+
+
+def made_up_counts(first: int, words: int, count: int = 5) -> pa.Table:
+    """A table of counts of the words w<first>, w<first + 1> and so on."""
+    numbers = pa.array(np.arange(first, first + words)).cast(pa.string())
+    names = pc.binary_join_element_wise("w", numbers, "")
+    return pa.table([names, pa.array(np.full(words, count, np.int64))], schema=SCHEMA)
+
+
+def falling_counts(words: int) -> np.ndarray:
+    """int64: counts as 1 / rank, the rarest 5."""
+    return np.maximum(5, 5 * words // np.arange(1, words + 1)).astype(np.int64)
+
+
+@contextmanager
+def clock() -> Iterator[dict[str, float]]:
+    """CPU seconds of the process, and the memory that the block added to it at its peak."""
+    made: dict[str, float] = {}
+    _forget_peak()
+    before, began, wall = _memory("VmRSS"), time.process_time(), time.perf_counter()
+    yield made
+    made["cpu"], made["wall"] = time.process_time() - began, time.perf_counter() - wall
+    made["memory"] = max(0.0, _memory("VmHWM") - before)
+
+
+def _forget_peak() -> None:
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # the peak is then that of the whole process, and what is shown too high
+
+
+def _memory(field: str) -> float:
+    """Bytes of this process by /proc/self/status; 0 where there is no such file."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(1024.0 * int(line.split()[1]) for line in file if line.startswith(field))
+    except OSError:
+        return 0.0
+
+
+def _words(merged: pa.Table, options: Options) -> dict[str, float]:
+    """What a word costs, on a vocabulary of TABLE_WORDS: small ones live in the CPU's caches."""
+    n = TABLE_WORDS
+    one = made_up_counts(0, n)
+    with clock() as split:
+        parts = [data for _, data in split_by_bucket(one, 32)]
+    with clock() as add:
+        tables = merge_counts(parts)
+    half = max(1, merged.num_rows // 2)
+    word_bytes = sum(len(data) for _, data in split_by_bucket(merged.slice(0, half), 1)) / half
+    counts = pa.array(falling_counts(n)[np.random.default_rng(1).permutation(n)])
+    counted = pa.table([tables["word"].combine_chunks(), counts], schema=SCHEMA)
+    with clock() as order:
+        vocabulary = Vocabulary.from_table(build_vocabulary([counted], options.min_count))
+        data = vocabulary.to_parquet()
+    with clock() as side:
+        Vocabulary.from_parquet(data).lookup_table()
+    with clock() as noise:
+        distribution = unigram.build(vocabulary.counts, options.power, options.subsample)
+        table = to_parquet(distribution.to_table())
+    with clock() as opened:
+        Tables.of(distribution)
+    return {
+        "word_bytes": word_bytes, "split_cpu": split["cpu"] / n,
+        "merge_cpu": add["cpu"] / n, "table_memory": add["memory"] / n,
+        "order_cpu": order["cpu"] / n, "order_memory": order["memory"] / n,
+        "vocabulary_bytes": memoryview(data).nbytes / n,
+        "side_cpu": side["cpu"] / n, "side_memory": side["memory"] / n,
+        "unigram_cpu": noise["cpu"] / n, "unigram_memory": noise["memory"] / n,
+        "unigram_bytes": memoryview(table).nbytes / n,
+        "tables_cpu": opened["cpu"] / n, "tables_memory": opened["memory"] / n,
+    }  # fmt: skip
+
+
+def _training(
+    vocabulary: Vocabulary, shards: list[BatchShard], records: Records, options: Options, threads: int, tokens: int
+) -> dict[str, float]:
+    """Speed of the trainer on the first shards, and its memory: both matrices, and their copy in the backend."""
+    few = [shard for shard in shards if shard.first_position < tokens]
+    asked = dataclasses.replace(options, threads=threads, device="cpu", epochs=1)
+    trainer = Trainer(asked, records, "checkpoints")
+    trainer.train(vocabulary.words, vocabulary.counts, few[:1])  # machine code
+    for record in records.all("checkpoints"):
+        records.remove(record)
+    began = time.perf_counter()
+    trainer.train(vocabulary.words, vocabulary.counts, few)
+    return {
+        "train_rate": sum(shard.positions for shard in few) / (time.perf_counter() - began),
+        "train_memory": 4.0 * 2 * 2,
+    }
+
+
+def _elements(unit: WorkUnit, shard: BatchShard) -> dict[str, float]:
+    """Bytes of the references that travel, as Beam's coder for them writes them."""
+    return {
+        "work unit": len(coders.registry.get_coder(WorkUnit).encode(unit)),
+        "batch shard": len(coders.registry.get_coder(BatchShard).encode(shard)),
+        "size of a shard": len(coders.registry.get_coder(tuple[int, int]).encode((shard.index, shard.positions))),
+    }

@@ -1,0 +1,84 @@
+"""Lists of batch shards, packed: a corpus of 10^12 tokens has 700,000, and one trainer gets them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+
+from pipeline.batches import BatchShard, Sampling
+from pipeline.parquet import from_parquet, to_parquet
+from pipeline.records import Artifact, Record, Records
+
+STAGE = "shards"
+LIST_SHARDS = 4096
+"""Shards in one list, at most."""
+_COMMON = b"beam2vec shards"
+_ARTIFACTS = pa.list_(
+    pa.struct([("path", pa.string()), ("digest", pa.string()), ("size", pa.int64()), ("root", pa.string())])
+)
+_SCHEMA = pa.schema([
+    pa.field("index", pa.int64()), pa.field("first_position", pa.int64()), pa.field("positions", pa.int64()),
+    pa.field("artifacts", _ARTIFACTS),
+])  # fmt: skip
+"""`artifacts`: the tokens, then each stored epoch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardList:
+    """Consecutive batch shards: packed where they are the first of a corpus, else stored; about 90 bytes a shard."""
+
+    packed: bytes = b""
+    artifact: Artifact | None = None
+
+    def open(self, records: Records) -> Iterator[BatchShard]:
+        yield from unpack(records.read(self.artifact) if self.artifact else self.packed)
+
+
+def list_of(shard: BatchShard) -> int:
+    """The number of the list that a shard belongs to."""
+    return shard.index // LIST_SHARDS
+
+
+def shard_list(records: Records, key: str, number: int, shards: Iterable[BatchShard]) -> ShardList:
+    """List `number` of a corpus. The first travels as it is, so that small corpora write nothing; the others are
+    stored under `key`."""
+    data = pack(sorted(shards, key=lambda shard: shard.index))
+    if number == 0:
+        return ShardList(data)
+    name = f"list-{number:05d}"
+    artifact = records.write_artifact(f"{STAGE}/{name}.parquet", data)
+    records.commit(Record(STAGE, name, key, (artifact,)))
+    return ShardList(artifact=artifact)
+
+
+def pack(shards: Sequence[BatchShard]) -> bytes:
+    """As Parquet; sampling and unigram distribution, which all shards of a run share, are written once."""
+    common = {(shard.sampling, shard.unigram) for shard in shards}
+    if len(common) != 1:
+        raise ValueError(f"the shards of one list are of {len(common)} runs")
+    ((sampling, unigram),) = common
+    rows = [
+        {
+            "index": shard.index, "first_position": shard.first_position, "positions": shard.positions,
+            "artifacts": [dataclasses.asdict(artifact) for artifact in (shard.tokens, *shard.stored)],
+        }
+        for shard in shards
+    ]  # fmt: skip
+    shared = json.dumps({"sampling": dataclasses.asdict(sampling), "unigram": dataclasses.asdict(unigram)})
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({_COMMON: shared}))
+    return to_parquet(table).to_pybytes()
+
+
+def unpack(data: bytes) -> Iterator[BatchShard]:
+    """What `pack` was given."""
+    table = from_parquet(data)
+    common = json.loads(table.schema.metadata[_COMMON])
+    sampling, unigram = Sampling(**common["sampling"]), Artifact(**common["unigram"])
+    for row in table.to_pylist():
+        tokens, *stored = (Artifact(**artifact) for artifact in row["artifacts"])
+        yield BatchShard(
+            row["index"], row["first_position"], row["positions"], sampling, tokens, unigram, tuple(stored)
+        )
