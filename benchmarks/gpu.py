@@ -21,6 +21,7 @@ from benchmarks.common import format_table, write_report
 from pipeline.backends import Backend, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
+from pipeline.backends.cuda.generation import bytes_of_blocks
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
 
@@ -113,7 +114,8 @@ def memory_table() -> list[dict[str, str]]:
             shape = Shape(-(-dims // 16) * 16, negatives, False)
             room = Room(rows, rows * (window + 1))
             row = {"dims": str(dims), "negatives": str(negatives), "window": str(window), "rows a step": f"{rows:,}"}
-            table.append(row | {"steps take": shown(shape.bytes(room))})
+            made = bytes_of_blocks(rows, window, negatives)
+            table.append(row | {"steps take": shown(shape.bytes(room)), "making rows takes": shown(made)})
     return table
 
 

@@ -383,6 +383,8 @@ def test_memory_is_computed_before_it_is_taken():
             list(generator.blocks(stretches(pieces, 100, 0, 20, 5), 0))
     assert asked[1][0] == device.allocated - before
     assert asked[1][1] == "rows of 500 positions at a time, vectors"
+    with positions_at_once(500):
+        assert generation.bytes_of_blocks(100, 5, 5, sentence=100) == asked[1][0]
 
 
 def test_rows_that_do_not_fit_are_told_with_numbers():

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from cases import CASES, MODELS, assert_equal
+from test_generation import everything
 from test_training import options_of
 from test_training import train as train_model
 
@@ -28,6 +29,10 @@ def gpu():
 def test_steps_have_the_bits_of_the_cpu(model, name):
     for block in (256, 64, 32):
         assert_equal(CASES[name], model, block)
+
+
+def test_rows_are_those_of_the_cpu():
+    everything()
 
 
 @pytest.mark.parametrize("model", MODELS)

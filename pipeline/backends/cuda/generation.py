@@ -100,8 +100,7 @@ def stretches(
 def _cut(
     tokens: np.ndarray, sentences: np.ndarray, position: int, first: int, end: int, batch_size: int, window: int
 ) -> Iterator[Stretch]:
-    contexts = 2 * window if window != ALL else int(np.max(np.diff(sentences), initial=1))
-    steps = max(1, min(POSITIONS_AT_ONCE, CONTEXTS_AT_ONCE // contexts) // batch_size)
+    steps = _steps_at_once(batch_size, window, int(np.max(np.diff(sentences), initial=1)))
     for step in range(first, end, steps):
         last = min(step + steps, end)
         begin = _sentence(sentences, step * batch_size - position)
@@ -111,6 +110,11 @@ def _cut(
         yield Stretch(
             tokens[low:high], sentences[begin : behind + 1] - low, position + low, step, last, batch_size
         )
+
+
+def _steps_at_once(batch_size: int, window: int, longest: int) -> int:
+    contexts = 2 * window if window != ALL else longest
+    return max(1, min(POSITIONS_AT_ONCE, CONTEXTS_AT_ONCE // contexts) // batch_size)
 
 
 def _sentence(sentences: np.ndarray, offset: int) -> int:
@@ -262,6 +266,16 @@ class MadeRows:
         numbers = int(self.bounds[step + 1] - begin) * count + int(self.context_bounds[step + 1]) - contexts
         blocks = max(1, min(numbers // THREADS, _COPY_BLOCKS))
         self.launch("copy_step", blocks, THREADS, packed, begin, contexts, *self.arrays.values(), count)
+
+
+def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int = 20) -> int:
+    """Memory for making rows, where all sentences have so many tokens; besides 20 bytes a word for the tables."""
+    steps = _steps_at_once(batch_size, window, sentence)
+    positions = steps * batch_size
+    contexts = positions * (min(2 * window, sentence - 1) if window != ALL else sentence - 1)
+    tiles = -(-batch_size // (TILE * LOSS_TILES))
+    room = _Room(positions, positions // sentence, positions, contexts, steps, tiles).with_headroom(_Room())
+    return room.bytes(negatives)
 
 
 class Generator:
