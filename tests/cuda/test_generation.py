@@ -11,6 +11,7 @@ import types
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+import test_replicas
 from cases import Case
 from emulation import COMPILER, EmulationError
 from hypothesis import given, settings
@@ -338,6 +339,14 @@ def test_a_run_from_token_shards_has_the_digest_of_the_cpu(values, monkeypatch):
     assert asked > 1
     assert found.digest == wanted.digest
     assert len(copied) >= wanted.step
+
+
+def test_replicas_make_the_rows_of_their_slices():
+    values = {"replicas": 2, "rounds": 1, "epochs": 1, "dims": 16, "negatives": 3}
+    wanted = test_replicas.train(test_replicas.options_of(device="cpu", **values))
+    with installed(Device(policy="random")), positions_at_once(1000):
+        found = test_replicas.train(test_replicas.options_of(device="gpu", **values))
+    assert found.digest == wanted.digest
 
 
 def test_stored_rows_are_not_made_again(monkeypatch):

@@ -251,13 +251,15 @@ class MadeRows:
         self, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
     ) -> int:
         """What a packed step (common.cu) of the rows begin..end-1 begins with; returns its length."""
-        contexts = int(np.diff(self.context_bounds)[self.step_of(begin)])
-        sizes = (len(scores_at), end - begin, end - begin + 1, contexts)
-        scores, target, offset, context, negatives = np.cumsum([HEADER, *sizes])
-        into[:3] = end - begin, contexts, np.float32(learning_rate).view(np.int32)
-        into[3:HEADER] = target, offset, context, negatives, scores
+        step, rows = int(self.step_of(begin)), end - begin
+        contexts = int(self.context_bounds[step + 1] - self.context_bounds[step])
+        target = HEADER + len(scores_at)
+        offset = target + rows
+        context = offset + rows + 1
+        rate = np.float32(learning_rate).view(np.int32)
+        into[:HEADER] = rows, contexts, rate, target, offset, context, context + contexts, HEADER
         into[HEADER:target] = scores_at
-        return int(target)
+        return target
 
     def copy_step(self, packed: Any, begin: int) -> None:
         """The rest of the packed step that begins with row `begin`: a copy on the device, on the current stream."""
