@@ -141,7 +141,7 @@ class _Room:
     def of(cls, stretch: Stretch, window: int) -> _Room:
         begin, end = stretch.own
         own, contexts = end - begin, stretch.most_contexts(window)
-        tiles = -(-min(stretch.batch_size, own) // (TILE * LOSS_TILES))
+        tiles = max(1, -(-min(stretch.batch_size, own) // (TILE * LOSS_TILES)))
         return cls(len(stretch.tokens), len(stretch.sentences) - 1, own, contexts, stretch.steps, tiles)
 
     def covers(self, other: _Room) -> bool:
