@@ -20,6 +20,7 @@ from test_training import POSITIONS, new_records, options_of
 from test_training import train as train_model
 
 from pipeline import steps, unigram
+from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, Stretch, stretches
@@ -304,6 +305,60 @@ def test_rows_of_any_corpus_are_those_of_the_cpu(corpus, epoch, batch_size, at_o
 @anything
 def test_rows_of_many_corpora_are_those_of_the_cpu(corpus, epoch, batch_size, at_once, way, data):
     check_any(corpus, epoch, batch_size, at_once, way, data)
+
+
+# ---- training on them
+
+
+def train_on_made_rows(model, made_by=CudaBackend):
+    """Weights and loss are those of the CPU, several blocks of several steps long, trained in two goes each."""
+    tables, sampling = tables_of(300, 1e-2), Sampling(5, 3, "exclude_target", 1)
+    pieces = pieces_of([[40] * 30, [300, 0, 2] * 6], 300, 1000)
+    case, steps_in = Case(vocabulary=300, dims=16), (600, 1, 6)  # more than a tile whose loss is taken, and short ends
+    results = []
+    for backend in (CpuBackend, made_by):
+        trained = backend(*case.weights(), **case.settings(model))
+        source = on_the_cpu(pieces, tables, sampling, 0, *steps_in)
+        if backend is made_by:
+            source = trained.blocks(pieces, tables, sampling, 0, *steps_in)
+        loss = []
+        for block in source:
+            half = (block.steps + 1) // 2
+            for part in (slice(0, half), slice(half, block.steps)):
+                rates = np.linspace(0.5, 0.1, 7, dtype=np.float32)[block.first :][: block.steps][part]
+                if len(rates):
+                    given = trained.train(block.batch, block.bounds[part.start : part.stop + 1], rates)
+                    loss += list(zip(given.total.tolist(), given.pairs.tolist()))
+        results.append((loss, [w.tobytes() for w in trained.weights()]))
+    assert len(results[0][0]) == 5
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(("model", "policy"), [("skipgram", "random"), ("cbow", "eager-1")])
+def test_training_on_made_rows_has_the_loss_of_the_cpu(model, policy):
+    with installed(Device(schedule=2, policy=policy)), positions_at_once(1300):
+        train_on_made_rows(model)
+
+
+HOST_DEFECTS = {
+    "no row is copied": ('batch.copy_step(slot["packed"], begin)', "pass"),
+    "a step of another block": ('batch.copy_step(slot["packed"], begin)', 'batch.copy_step(slot["packed"], 0)'),
+    "the loss of other rows": ("batch, begin, end = batch.sampled(begin, end, number)", "batch = batch.sample"),
+    "rows of all contexts": ("batch.offset_at(bounds)", "np.zeros(len(bounds))"),
+}
+"""Of backend.py."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOST_DEFECTS)
+def test_defects_of_training_on_made_rows_are_noticed(name):
+    right, wrong = HOST_DEFECTS[name]
+    text = (FOLDER / "backend.py").read_text()
+    assert text.count(right) == 1
+    module = sys.modules["planted"] = types.ModuleType("planted")
+    exec(compile(text.replace(right, wrong), "planted", "exec"), module.__dict__)
+    with installed(Device(watched=True)), positions_at_once(1300), pytest.raises((AssertionError, IndexError)):
+        train_on_made_rows("skipgram", module.CudaBackend)
 
 
 # ---- whole runs
