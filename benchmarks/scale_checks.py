@@ -20,7 +20,7 @@ import pyarrow as pa
 from apache_beam import coders
 
 from benchmarks.stage_costs import clock, falling_counts, made_up_counts
-from pipeline import unigram
+from pipeline import memory, unigram
 from pipeline.batches import BatchShard, Sampling, Tables
 from pipeline.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.options import Options
@@ -36,6 +36,8 @@ _FREQUENT = 200_000
 """Words that every table of counts has; the others of a table are its own."""
 _TEXT_BYTES = 5.7
 """of a token of English, with its space"""
+_TOKENS_A_WORD = 260
+"""Tokens for each different word, of English with 100 million of them, by Heaps' law as fitted on Wikipedia."""
 _READ = 2000
 """Records that are read again, of those listed."""
 
@@ -43,7 +45,8 @@ _READ = 2000
 def merge(chosen: argparse.Namespace) -> dict[str, Any]:
     """Words of many tables cut by hash, laid down bucket by bucket as a runner does, and merged one after the other."""
     wanted = chosen.merge_words
-    buckets = buckets_for(int(10_000 * wanted * _TEXT_BYTES))  # that text has so many different words
+    memory.return_early()
+    buckets = buckets_for(int(_TOKENS_A_WORD * wanted * _TEXT_BYTES))
     size = min(BUNDLE_WORDS, wanted)
     frequent = made_up_counts(0, min(_FREQUENT, size // 2))
     with tempfile.TemporaryDirectory() as folder:
@@ -59,18 +62,18 @@ def merge(chosen: argparse.Namespace) -> dict[str, Any]:
                     file.write(len(data).to_bytes(8, "little") + data)
             split += time.process_time() - began
             made, first, moved = made + own, first + own, moved + table.num_rows
-        cpu, memory, words, kept = 0.0, 0.0, 0, 0
+        cpu, most, words, kept = 0.0, 0.0, 0, 0
         for name in os.listdir(folder):
             with clock() as clocked:
                 merged = merge_counts(_parts(Path(folder, name)))
                 kept += len(table_bytes(prune(merged, 5)))
             words += merged.num_rows
             cpu += clocked["cpu"]
-            memory = max(memory, clocked["memory"])
+            most = max(most, clocked["memory"])
             del merged
     return {
         "distinct words": words, "words moved": moved, "buckets": buckets, "CPU s to split": split,
-        "CPU s to merge": cpu, "largest element, bytes": largest, "memory of the largest bucket, bytes": memory,
+        "CPU s to merge": cpu, "largest element, bytes": largest, "memory of the largest bucket, bytes": most,
     }  # fmt: skip
 
 
@@ -114,6 +117,7 @@ def listing(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def side_input(chosen: argparse.Namespace) -> dict[str, Any]:
     """A vocabulary and its unigram distribution: made once, then opened as each worker process does."""
+    memory.return_early()
     count = chosen.side_input_words
     words = made_up_counts(0, count)["word"].combine_chunks()
     table = pa.table([words, pa.array(falling_counts(count))], schema=SCHEMA)

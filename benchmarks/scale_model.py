@@ -50,6 +50,8 @@ class Asked:
     units_a_bundle: int
     train_rate: float
     """tokens a second of the trainer; 0 takes the one measured"""
+    request_seconds: float
+    """of a request to the storage"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Model:
         cost, workers = self.costs.units[unit], int(min(self.asked.workers, max(1.0, self.units * times)))
         work = self.tokens * times * cost.cpu
         objects = self.units * times * cost.puts
-        waits = objects * self.costs.put_seconds
+        waits = self.units * times * (cost.puts + cost.gets) * self.asked.request_seconds
         block = self.asked.block_bytes * 3
         return Stage(
             stage, workers, work + workers * once, (work + waits) / workers + once,
@@ -153,7 +155,7 @@ class Model:
     def _vocabulary(self) -> Stage:
         words = self.distinct * self.costs.kept_share
         cpu = words * self.costs.order_cpu
-        memory = words * (self.costs.order_memory + self.costs.word_bytes)
+        memory = self.words * (self.costs.order_memory + self.costs.word_bytes) + (words - self.words) * 16
         return Stage(
             "vocabulary", 1, cpu, cpu, self.words * self.costs.vocabulary_bytes, 2, memory,
             min(self.buckets * _REFERENCE + ELEMENT_BYTES, words * self.costs.word_bytes),
@@ -266,6 +268,9 @@ def _parser() -> argparse.ArgumentParser:
         "--train_rate", type=float, default=0.0, help="tokens a second of your trainer, a GPU say (default: measured)"
     )
     made.add_argument(
+        "--request_ms", type=float, help="of a request to the store (default: of a small file in a folder, measured)"
+    )
+    made.add_argument(
         "--units_a_bundle", type=int, default=16, help="work units that the runner gives a worker before it asks again"
     )
     made.add_argument("--check", default="", help=f"of {','.join(CHECKS)}: run these parts at full size instead")
@@ -297,8 +302,7 @@ def _modelled(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = [{"measured": dataclasses.asdict(costs)}]
     _say_measured(costs)
     for workers in map(int, chosen.workers.split(",")):
-        asked = Asked(**{field.name: getattr(chosen, field.name) for field in dataclasses.fields(Asked)} | {
-            "workers": workers})  # fmt: skip
+        asked = _asked(chosen, workers, costs)
         for tokens in map(float, chosen.tokens.split(",")):
             model = Model(costs, tokens, asked)
             stages = model.stages()
@@ -324,6 +328,13 @@ def _modelled(chosen: argparse.Namespace) -> list[dict[str, Any]]:
             for tokens, what, remedy in found
         ]
     return results
+
+
+def _asked(chosen: argparse.Namespace, workers: int, costs: Costs) -> Asked:
+    request = costs.put_seconds if chosen.request_ms is None else chosen.request_ms / 1000
+    own: dict[str, Any] = {"workers": workers, "request_seconds": request}
+    same = [field.name for field in dataclasses.fields(Asked) if field.name not in own]
+    return Asked(**{name: getattr(chosen, name) for name in same}, **own)
 
 
 def _cut(options: Options, text: str) -> Options:

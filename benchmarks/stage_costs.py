@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam import coders
 
-from pipeline import unigram
+from pipeline import memory, unigram
 from pipeline.batches import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
 from pipeline.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
 from pipeline.local_storage import LocalStorage
@@ -146,6 +146,7 @@ def open_ended_text(path: str, words: int, seed: int = 1) -> None:
 
 def measure(text: str, options: Options, threads: int, train_tokens: int) -> Costs:
     """Everything, on a plain text file; it takes about a minute for 5 million tokens."""
+    memory.return_early()  # as the commands do; what was freed would hide what is taken
     with tempfile.TemporaryDirectory() as folder:
         storage = Watched(LocalStorage(folder))
         records = Records(storage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from pipeline.word_table import WordTable
 
 MAX_WORDS = 2**31 - 1
 """Word ids are int32."""
+MAX_WORD_BYTES = 2**31 - 1
+"""Of all words together: Arrow's offsets are int32."""
 _INTEGER_SCHEMA = SCHEMA.set(0, pa.field("word", pa.int64(), nullable=False))
 
 
@@ -79,7 +81,7 @@ class Vocabulary:
 
 
 def build_vocabulary(
-    tables: Iterable[pa.Table],
+    tables: Collection[pa.Table],
     min_count: int,
     max_vocabulary: int | None = None,
     first_sentence: Sequence[str] = (),
@@ -87,7 +89,8 @@ def build_vocabulary(
     """Orders the words of all tables by (-count, UTF-8 bytes of the word), and keeps the first.
 
     Args:
-      tables: word, count; no word in two of them (as `merge_counts` makes them of buckets).
+      tables: word, count; no word in two of them (as `merge_counts` makes them of buckets). They are gone through
+        twice where `max_vocabulary` is given, and may be opened one by one: only kept words are held.
       min_count: words that occur less often are left out.
       max_vocabulary: how many words to keep at most.
       first_sentence: the corpus's first tokens, for the message.
@@ -98,18 +101,26 @@ def build_vocabulary(
     Raises:
       InputError: no word is left.
     """
-    tables = list(tables)
-    kept = pa.concat_tables([SCHEMA.empty_table(), *(plain(prune(table, min_count)) for table in tables)])
+    least = min_count if max_vocabulary is None else max(min_count, _count_at(tables, max_vocabulary))
+    kept = pa.concat_tables([SCHEMA.empty_table(), *(plain(prune(table, least)) for table in tables)])
     if not kept.num_rows:
         raise InputError(_nothing_left(*summary(tables), min_count, first_sentence))
     if kept.num_rows > MAX_WORDS and (max_vocabulary or MAX_WORDS + 1) > MAX_WORDS:
         raise InputError(f"{kept.num_rows:,} words are too many for 32-bit ids: raise --min_count")
-    if max_vocabulary is not None and kept.num_rows > max_vocabulary:
-        # Only words above or at the last place's count need the sort by bytes.
-        counts = kept["count"].to_numpy()
-        place = kept.num_rows - max_vocabulary
-        kept = kept.filter(pa.array(counts >= np.partition(counts, place)[place]))
+    size = pc.sum(pc.binary_length(kept["word"])).as_py()
+    if size > MAX_WORD_BYTES:
+        raise InputError(
+            f"{kept.num_rows:,} words of {size:,} bytes are too many for one table of {MAX_WORD_BYTES:,} bytes: raise"
+            " --min_count, or set --max_vocabulary"
+        )
     return by_frequency(kept, max_vocabulary)
+
+
+def _count_at(tables: Iterable[pa.Table], place: int) -> int:
+    """The count of the word in this place (from 1), or 0: only words above or at it need the sort by bytes."""
+    counts = np.concatenate([np.empty(0, np.int64), *(np.array(table["count"]) for table in tables)])  # copies
+    rest = len(counts) - place
+    return int(np.partition(counts, rest)[rest]) if rest > 0 else 0
 
 
 def by_frequency(table: pa.Table, first: int | None = None) -> pa.Table:

@@ -7,19 +7,24 @@ import hashlib
 import json
 import pickle
 import threading
+import weakref
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import scale_model, stage_costs
+from pipeline import vocabulary
 from pipeline.batches import BatchShard, Sampling
-from pipeline.counts import buckets_for
+from pipeline.counts import SCHEMA, buckets_for, table_bytes
+from pipeline.errors import InputError
 from pipeline.records import Artifact, Record, Records
 from pipeline.shard_lists import LIST_SHARDS, list_of, pack, shard_list, unpack
 from pipeline.storage import open_storage
 from pipeline.training import seconds_to_checkpoint
-from transforms.refs import UnitSummary, total
+from pipeline.vocabulary import build_vocabulary
+from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, total
 
 TB = 10**12
 
@@ -138,3 +143,37 @@ def test_the_parts_that_could_give_way_are_run_at_the_size_asked_for(tmp_path, c
     assert elements["bytes at the trainer"] < elements["bytes of all batch shards, each by itself"] / 10
     assert scale_model.main(["--check=merge,speed", f"--json={report}"]) == 2
     assert "--check=speed: allowed are merge, listing, side_input, elements" in capsys.readouterr().err
+
+
+def test_words_that_one_table_cannot_hold_are_refused_in_words(monkeypatch):
+    counted = pa.table({"word": ["long", "longer", "short"], "count": pa.array([7, 6, 5])}, schema=SCHEMA)
+    monkeypatch.setattr(vocabulary, "MAX_WORD_BYTES", 14)
+    with pytest.raises(InputError, match=r"3 words of 15 bytes are too many .* raise --min_count"):
+        build_vocabulary([counted], 5)
+    assert build_vocabulary([counted], 6).num_rows == 2
+    assert build_vocabulary([counted], 5, 1)["word"].to_pylist() == ["long"]
+
+
+def test_of_many_buckets_only_the_words_that_stay_are_held():
+    records, size, count = Records(open_storage("memory://scale-buckets")), 20_000, 30
+    buckets = []
+    for n in range(count):
+        words = [f"bucket {n} word {i}" for i in range(size)]
+        data = table_bytes(pa.table({"word": words, "count": range(n, n + size)}, schema=SCHEMA))
+        buckets.append(BucketCounts(artifact=records.write_artifact(f"{n}", data)))
+    opened: list[weakref.ref] = []
+    held = []
+
+    class Watched(OpenedCounts):
+        def __iter__(self):
+            for table in super().__iter__():
+                opened.append(weakref.ref(table))
+                held.append(sum(one() is not None for one in opened))
+                yield table
+
+    found = build_vocabulary(Watched(records, buckets), 1, 100)
+    assert len(held) == 2 * count
+    assert max(held) <= 2
+    assert found.equals(build_vocabulary(list(OpenedCounts(records, buckets)), 1, 100))
+    whole = build_vocabulary(OpenedCounts(records, buckets), 1)
+    assert found["word"].to_pylist() == whole["word"].to_pylist()[:100]

@@ -1,7 +1,7 @@
 """References that travel on the graph's edges in place of tables."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -43,6 +43,22 @@ class BucketCounts:
 
     def open(self, records: Records) -> pa.Table:
         return table_from_bytes(records.read(self.artifact) if self.artifact else self.table)
+
+
+class OpenedCounts(Collection[pa.Table]):
+    """The tables of buckets, each opened when it is come to, and again the next time."""
+
+    def __init__(self, records: Records, buckets: Sequence[BucketCounts]):
+        self._records, self._buckets = records, buckets
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        return (bucket.open(self._records) for bucket in self._buckets)
+
+    def __contains__(self, table: object) -> bool:
+        return any(table is one for one in self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Word counts -> the vocabulary."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import apache_beam as beam
 import pyarrow as pa
@@ -21,7 +21,7 @@ from pipeline.word_lists import listed_vocabulary
 from pipeline.work_units import WorkUnit
 from transforms.context import Context
 from transforms.counts import forget_buckets
-from transforms.refs import BucketCounts, UnitSummary, VocabularyRef, total
+from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, VocabularyRef, total
 
 STAGE = "vocabulary"
 
@@ -74,13 +74,13 @@ class Order(beam.DoFn):
         record = context.made(STAGE, STAGE)
         if record is None:
             buckets = list(counts)
-            vocabulary, in_vocabulary = self._build([one.open(context.records) for one in buckets])
+            vocabulary, in_vocabulary = self._build(OpenedCounts(context.records, buckets))
             numbers = {"words": len(vocabulary), "tokens": in_vocabulary}
             record = context.make(STAGE, STAGE, "vocabulary/vocabulary.parquet", vocabulary.to_parquet(), numbers)
             forget_buckets(context, COUNTS, buckets)
         yield VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
 
-    def _build(self, tables: list[pa.Table]) -> tuple[Vocabulary, int]:
+    def _build(self, tables: Collection[pa.Table]) -> tuple[Vocabulary, int]:
         """(the vocabulary, tokens of the corpus that are in it)."""
         options, integers = self.context.options, self.context.reader.items == INTEGERS
         if self.context.listed is not None:
