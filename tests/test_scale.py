@@ -11,11 +11,13 @@ import weakref
 
 import pyarrow as pa
 import pytest
+from commands import digest_of, run, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
+import transforms.counts
 from benchmarks import scale_model, stage_costs
-from pipeline import vocabulary
+from pipeline import shard_lists, vocabulary
 from pipeline.batches import BatchShard, Sampling
 from pipeline.counts import SCHEMA, buckets_for, table_bytes
 from pipeline.errors import InputError
@@ -177,3 +179,21 @@ def test_of_many_buckets_only_the_words_that_stay_are_held():
     assert found.equals(build_vocabulary(list(OpenedCounts(records, buckets)), 1, 100))
     whole = build_vocabulary(OpenedCounts(records, buckets), 1)
     assert found["word"].to_pylist() == whole["word"].to_pylist()[:100]
+
+
+@pytest.mark.parametrize("options", [[], ["--phrases=1", "--batches=stored"]], ids=["plain", "phrases, stored"])
+def test_a_run_by_references_alone_gives_the_same_digest(tmp_path, monkeypatch, options):
+    """As a large corpus does: no bucket is small enough to travel, no list but the first, which has two shards."""
+    text = write_corpus(tmp_path / "text")
+    options = [*options, "--block_bytes=3000"]
+    wanted = digest_of(text, tmp_path / "usual", *options)
+    monkeypatch.setattr(shard_lists, "LIST_SHARDS", 2)
+    monkeypatch.setattr(transforms.counts, "ELEMENT_BYTES", 0)
+    output = tmp_path / "large"
+    for _ in range(2):  # the second finds all of it done
+        assert digest_of(text, output, *options) == wanted
+        assert not [path for path in output.rglob("buckets") if any(path.iterdir())]
+        lists = sorted(path.name for path in (output / "shards").iterdir())
+        assert lists == [f"list-{n:05d}.parquet" for n in range(1, len(lists) + 1)]
+        assert len(lists) > 3
+    assert run("jobs.verify", f"--run={output}").status == 0
