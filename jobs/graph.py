@@ -53,7 +53,7 @@ class Corpus:
 def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context) -> Corpus:
     """Input files -> vocabulary and batches."""
     inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
-    units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context)
+    units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context, len(files))
     phrases, buckets = None, buckets_for(sum(file.size for file in files))
     for number in range(1, context.options.phrases + 1):
         phrases = units | f"FindPhrases{number}" >> FindPhrases(context, number, phrases, buckets)

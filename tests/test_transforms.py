@@ -49,7 +49,7 @@ from transforms.tokens import EncodeTokens
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
 from transforms.vocabulary import BuildVocabulary
-from transforms.work_units import PlanWorkUnits, indexed
+from transforms.work_units import PlanWorkUnits, _plan, indexed
 
 OPTIONS = Options(
     dims=8, epochs=2, min_count=2, block_bytes=4000, batch_size=128, window=3, seed=5, subsample=0.01, threads=2
@@ -140,7 +140,7 @@ def test_work_units_are_those_of_the_plan(world):
     def expect(units):
         assert sorted(units, key=lambda unit: unit.index) == world.units
 
-    check(indexed(world.files), lambda files: (files | PlanWorkUnits(world.context))[0], expect)
+    check(indexed(world.files), lambda files: (files | PlanWorkUnits(world.context, len(world.files)))[0], expect)
 
 
 def test_work_units_of_compressed_files_hold_their_text_in_order(world, tmp_path):
@@ -158,7 +158,15 @@ def test_work_units_of_compressed_files_hold_their_text_in_order(world, tmp_path
         assert b"".join(content(part) for part in parts) == world.corpus.read_bytes()
         assert {part.name() for part in parts} == {file.uri for file in files}
 
-    check(indexed(files), lambda elements: (elements | PlanWorkUnits(context))[0], expect)
+    check(indexed(files), lambda elements: (elements | PlanWorkUnits(context, len(files)))[0], expect)
+
+
+@pytest.mark.parametrize("delivered", [[0, 1], [0, 2], [1, 2], [0, 1, 1, 2], []])
+def test_files_that_a_runner_loses_or_doubles_are_noticed(delivered):
+    sources = [(3 * n, 3, (TextSource(f"{n}.txt", 10),)) for n in range(3)]
+    with pytest.raises(ArtifactError, match="run the same command again"):
+        list(_plan((0, [sources[n] for n in delivered]), 100, 9))
+    assert list(_plan((0, sources[::-1]), 100, 9)) == plan_work_units([s for *_, some in sources for s in some], 100)
 
 
 def content(part: TextRange) -> bytes:

@@ -10,6 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipeline.ahead import each, is_remote
 from pipeline.compressed import UnpackedText, unpack
+from pipeline.errors import ArtifactError
 from pipeline.inputs import InputFile
 from pipeline.work_units import TextSource, WorkUnit, plan_work_units
 from transforms.context import Context, counter
@@ -17,8 +18,8 @@ from transforms.refs import UnitSummary
 
 IndexedFiles = tuple[int, tuple[InputFile, ...]]
 """(index of the first file, consecutive files)"""
-FileSources = tuple[int, tuple[TextSource, ...]]
-"""(index of the first file, the plain text of some consecutive files)"""
+FileSources = tuple[int, int, tuple[TextSource, ...]]
+"""(index of the first file, how many files, their plain text)"""
 SUMMARIES = "summaries"
 _TOGETHER, _TOGETHER_BYTES = 256, 1 << 20
 """Files, and bytes of files, in one element."""
@@ -33,6 +34,8 @@ class PlanWorkUnits(beam.PTransform):
     """
 
     context: Context
+    files: int
+    """How many there are: a runner that loses some is found out."""
 
     def expand(self, files: PCollection[IndexedFiles]) -> "tuple[PCollection[WorkUnit], PCollection[UnitSummary]]":
         unpacked = (
@@ -42,8 +45,9 @@ class PlanWorkUnits(beam.PTransform):
         )
         units = (
             unpacked["sources"]
-            | "AllFiles" >> beam.combiners.ToList()
-            | "CutAndPack" >> beam.FlatMap(_plan, self.context.options.block_bytes)
+            | "ToOne" >> beam.Map(_to_one)  # no list of all files as one element: it would grow with the corpus
+            | "GatherFiles" >> beam.GroupByKey()
+            | "CutAndPack" >> beam.FlatMap(_plan, self.context.options.block_bytes, self.files)
             | "SpreadUnits" >> beam.Reshuffle()
         )
         return units, unpacked[SUMMARIES]
@@ -69,7 +73,7 @@ class UnpackFile(beam.DoFn):
                     yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, found.bad_lines, found.bad_lines, 0))
                 self.unpacked.inc(found.bytes)
                 sources += found.sources
-        yield first, tuple(sources)
+        yield first, len(files), tuple(sources)
 
     def _source_or_text(self, file: tuple[int, InputFile]) -> TextSource | UnpackedText:
         source = self.context.reader.source(file[1])
@@ -95,6 +99,26 @@ def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:
         yield first, tuple(files[first:])
 
 
-def _plan(files: Iterable[FileSources], block_bytes: int) -> Iterator[WorkUnit]:
-    """Beam promises no order: the files' indexes give it back."""
-    yield from plan_work_units((source for _, sources in sorted(files) for source in sources), block_bytes)
+def _to_one(sources: FileSources) -> tuple[int, FileSources]:
+    return 0, sources
+
+
+def _plan(gathered: tuple[int, Iterable[FileSources]], block_bytes: int, files: int) -> Iterator[WorkUnit]:
+    """Beam promises no order: the files' indexes give it back.
+
+    Raises:
+      ArtifactError: the runner has lost files, or delivered some twice.
+    """
+    sources: list[TextSource] = []
+    expected = 0
+    for first, count, some in sorted(gathered[1], key=lambda one: one[:2]):
+        if first != expected:
+            break
+        expected += count
+        sources += some
+    if expected != files:
+        raise ArtifactError(
+            f"the runner delivered the input files up to number {expected:,} of {files:,}, and then others: nothing"
+            " was made of them, run the same command again"
+        )
+    yield from plan_work_units(sources, block_bytes)

@@ -55,7 +55,7 @@ class CpuBackend:
         self._room = (0, 0)
         self._sums_in = self._sums_out = np.zeros(0, np.float32)
         self._plan = new_plan(0, 0, 0, 0)
-        self._most_contexts = 0
+        self._most_contexts = self._most_outputs = 0
         self._scratch: list[Scratch] = []
         self._notes = [np.zeros(self._rows * FIELDS, np.int32) for _ in range(threads)]
 
@@ -121,8 +121,9 @@ class CpuBackend:
             self._sums_in = aligned_zeros(self._room[0] * self._width)
             self._sums_out = aligned_zeros(self._room[1] * outputs * self._width)
         most = int(np.max(np.diff(batch.offset), initial=1))
-        if most > self._most_contexts:
-            self._most_contexts = most
+        if most > self._most_contexts or outputs > self._most_outputs:
+            self._most_contexts = most = max(most, self._most_contexts)
+            self._most_outputs = outputs = max(outputs, self._most_outputs)
             self._scratch = [
                 new_scratch(most, outputs, self._width, TILE, aligned_zeros) for _ in range(self._threads)
             ]
