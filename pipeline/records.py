@@ -159,8 +159,7 @@ class Records:
 
     def names(self, stage: str) -> list[str]:
         """The names of a stage's records, whatever their keys, in order; the records are not read."""
-        infos = self.storage.list(f"{FOLDER}/{stage}")
-        return [info.path.rpartition("/")[2].removesuffix(".json") for info in infos if info.path.endswith(".json")]
+        return [path.rpartition("/")[2].removesuffix(".json") for path in self._paths(f"{FOLDER}/{stage}")]
 
     def all(self, stage: str | None = None) -> list[Record]:
         """Every whole record, of one stage or of all, ordered by path; artefacts are not looked at."""
@@ -168,14 +167,17 @@ class Records:
 
     def scan(self, stage: str | None = None) -> Iterator[tuple[str, Record | None]]:
         """(path, record) of every record file; None where the file is damaged."""
-        found = self.storage.list(f"{FOLDER}/{stage}" if stage else FOLDER)
-        paths = [info.path for info in found if info.path.endswith(".json")]
+        paths = self._paths(f"{FOLDER}/{stage}" if stage else FOLDER)
         for start in range(0, len(paths), _TOGETHER):
             some = paths[start : start + _TOGETHER]
             for path, data in zip(some, each(self.storage.find, some, is_remote(self.storage.root))):
                 if data is not None:
                     record = _from_json(data)
                     yield path, record if record and record.path == path else None
+
+    def _paths(self, folder: str) -> list[str]:
+        """Of all records in a folder, in order; nothing else is held, for they can be millions."""
+        return sorted(info.path for info in self.storage.walk(folder) if info.path.endswith(".json"))
 
     def remove(self, record: Record) -> None:
         """Deletes the record, then its artefacts: a crash between them leaves bytes, never a false record."""
