@@ -53,6 +53,8 @@ class WorkUnit:
 
     index: int
     ranges: tuple[TextRange, ...]
+    of: int = 0
+    """How many units there are."""
 
     @property
     def size(self) -> int:
@@ -74,14 +76,14 @@ def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) 
     Args:
       sources: (uri, size) or TextSource, in corpus order; empty ones are left out.
     """
-    units: list[WorkUnit] = []
+    units: list[tuple[TextRange, ...]] = []
     ranges: list[TextRange] = []
     filled = 0
 
     def close() -> None:
         nonlocal filled
         if ranges:
-            units.append(WorkUnit(len(units), tuple(ranges)))
+            units.append(tuple(ranges))
             ranges.clear()
             filled = 0
 
@@ -95,4 +97,4 @@ def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) 
             filled += end - start
             start = end
     close()
-    return units
+    return [WorkUnit(index, unit, len(units)) for index, unit in enumerate(units)]

@@ -43,7 +43,7 @@ from transforms import counts as counts_module
 from transforms.batches import GenerateBatches
 from transforms.context import NAMESPACE, Context
 from transforms.counts import CountWords
-from transforms.refs import BucketCounts, UnigramRef, UnitSummary, VocabularyRef
+from transforms.refs import BucketCounts, UnigramRef, UnitSummary, VocabularyRef, check_complete, total
 from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
@@ -190,7 +190,7 @@ def test_summaries_are_those_of_the_units_and_artefacts_are_committed(world):
     wanted = []
     for unit in world.units:
         counts = count_unit(unit, world.context.reader)
-        wanted.append(UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens))
+        wanted.append(UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens, 1, unit.of))
 
     def expect(summaries):
         assert sorted(summaries, key=lambda unit: unit.index) == wanted
@@ -208,8 +208,8 @@ def test_no_words_travel_once_there_is_a_vocabulary(world):
     check(world.units, lambda units: (units | CountWords(world.context))[0], expect)
 
 
-def summaries_of(pipeline: beam.PCollection, bad_lines: int = 0) -> beam.PCollection:
-    return pipeline | "Summaries" >> beam.Create([UnitSummary(0, 10, 100, bad_lines, 10)])
+def summaries_of(pipeline: beam.PCollection, bad_lines: int = 0, tokens: int = 0) -> beam.PCollection:
+    return pipeline | "Summaries" >> beam.Create([UnitSummary(0, 10, 100, bad_lines, tokens, 1, 1)])
 
 
 def test_vocabulary_is_ordered_by_count_and_bytes(world):
@@ -228,8 +228,18 @@ def test_vocabulary_is_ordered_by_count_and_bytes(world):
     check([BucketCounts(merged)], built(world.context), expect)
 
 
-def built(context: Context, bad_lines: int = 0) -> Callable:
-    return lambda counts: counts | BuildVocabulary(context, summaries_of(counts.pipeline, bad_lines))
+def built(context: Context, bad_lines: int = 0, tokens: int = 0) -> Callable:
+    return lambda counts: counts | BuildVocabulary(context, summaries_of(counts.pipeline, bad_lines, tokens))
+
+
+def test_counts_that_a_runner_loses_are_noticed():
+    units = [UnitSummary(n, 10, 5, 0, 20, 1, 3) for n in range(3)]
+    counts = [BucketCounts(tokens=45), BucketCounts(tokens=15)]
+    check_complete(units, counts)
+    check_complete([total(units)], counts)
+    for fewer in ((units[:2], counts), (units, counts[:1]), (units[:2], counts[:1])):
+        with pytest.raises(ArtifactError, match="run the same command again"):
+            check_complete(*fewer)
 
 
 def test_a_bucket_of_many_words_travels_by_reference_and_is_gone_afterwards(world, monkeypatch):
@@ -249,7 +259,8 @@ def test_a_bucket_of_many_words_travels_by_reference_and_is_gone_afterwards(worl
         return (units | CountWords(world.context))[0]
 
     check(world.units, counted, expect_buckets)
-    check(world.units, lambda units: built(world.context)(counted(units)), expect_vocabulary)
+    tokens = sum(count_unit(unit, world.context.reader).tokens for unit in world.units)
+    check(world.units, lambda units: built(world.context, 0, tokens)(counted(units)), expect_vocabulary)
     assert storage.list("counts/buckets") == []
 
 

@@ -106,7 +106,7 @@ class CountUnit(beam.DoFn):
         context.renew_lock()
         reader = self.phrases.reader(phrases)
         counts = counted_unit(context.records, context.keys[stage], unit, reader, stage, self.counting.folder)
-        summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens)
+        summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens, 1, unit.of)
         if self.last:
             for name, metric in self.counters.items():
                 metric.inc(getattr(summary, name))
@@ -136,12 +136,12 @@ def _merge(element: tuple[int, Iterable[bytes]], context: Context, counting: Cou
         kept = listed_counts([merged], counting.listed.load())
     else:
         kept = prune(merged, counting.min_count)
-    data = table_bytes(kept)
+    data, tokens = table_bytes(kept), int(merged["count"].to_numpy().sum())
     if len(data) <= small:
-        return BucketCounts(data)
+        return BucketCounts(data, tokens=tokens)
     # Parts come in any order, and so do words: another attempt at this bucket may write other bytes beside these.
     path = f"{counting.folder}/{_BUCKETS}/{bucket:04d}-{hashlib.sha256(data).hexdigest()[:16]}.arrow"
-    return BucketCounts(artifact=context.records.write_artifact(path, data))
+    return BucketCounts(artifact=context.records.write_artifact(path, data), tokens=tokens)
 
 
 def forget_buckets(context: Context, folder: str, counts: Iterable[BucketCounts]) -> None:

@@ -20,7 +20,7 @@ from pipeline.work_units import WorkUnit
 from transforms.context import Context
 from transforms.counts import Counting, CountWords, forget_buckets
 from transforms.joining import OpenPhrases
-from transforms.refs import BucketCounts, PhrasesRef, PhraseWordsRef, UnitSummary, total
+from transforms.refs import BucketCounts, PhrasesRef, PhraseWordsRef, UnitSummary, check_complete, total
 
 WORDS, PHRASES = "words", "phrases"
 """Names of the records of a pass."""
@@ -76,6 +76,7 @@ class OrderWords(beam.DoFn):
             return
         record = context.made(stage, WORDS)
         if record is None:
+            check_complete(summaries, counts)
             words = frequent_words(one.open(context.records) for one in counts)
             numbers = {"words": len(words), "tokens": sum(unit.tokens for unit in summaries)}
             record = context.make(stage, WORDS, f"{_folder(self.number)}/words.parquet", words.to_parquet(), numbers)

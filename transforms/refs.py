@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from pipeline.counts import table_from_bytes
+from pipeline.errors import ArtifactError
 from pipeline.records import Artifact, Records
 
 
@@ -18,15 +19,20 @@ class UnitSummary:
     lines: int
     bad_lines: int
     tokens: int
+    units: int = 0
+    """1, or how many units were put together"""
+    of: int = 0
+    """How many units there are."""
 
 
 def total(units: Iterable[UnitSummary]) -> UnitSummary:
     """Of many units; its index is that of the first with bad lines."""
     units = list(units)
-    return UnitSummary(
-        min((unit.index for unit in units if unit.bad_lines), default=0),
-        *(sum(getattr(unit, name) for unit in units) for name in ("bytes", "lines", "bad_lines", "tokens")),
-    )
+    sums = {
+        name: sum(getattr(unit, name) for unit in units) for name in ("bytes", "lines", "bad_lines", "tokens", "units")
+    }
+    first_bad = min((unit.index for unit in units if unit.bad_lines), default=0)
+    return UnitSummary(first_bad, **sums, of=max((unit.of for unit in units), default=0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +47,21 @@ class BucketCounts:
     artifact: Artifact | None = None
     """The same bytes. No record names it: it is removed once the vocabulary is there."""
 
+    tokens: int = 0
+    """Occurrences of all its words, those left out too."""
+
     def open(self, records: Records) -> pa.Table:
         return table_from_bytes(records.read(self.artifact) if self.artifact else self.table)
+
+
+def check_complete(summaries: Iterable[UnitSummary], counts: Iterable[BucketCounts]) -> None:
+    """Hold what has arrived of a count against what was sent: ArtifactError where the runner has lost some of it."""
+    found, tokens = total(summaries), sum(one.tokens for one in counts)
+    if found.units != found.of or tokens != found.tokens:
+        raise ArtifactError(
+            f"the runner delivered {found.units:,} of {found.of:,} units and the counts of {tokens:,} of"
+            f" {found.tokens:,} tokens: nothing was made of them, run the same command again"
+        )
 
 
 class OpenedCounts(Collection[pa.Table]):

@@ -21,7 +21,7 @@ from pipeline.word_lists import listed_vocabulary
 from pipeline.work_units import WorkUnit
 from transforms.context import Context
 from transforms.counts import forget_buckets
-from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, VocabularyRef, total
+from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, VocabularyRef, check_complete, total
 
 STAGE = "vocabulary"
 
@@ -74,6 +74,7 @@ class Order(beam.DoFn):
         record = context.made(STAGE, STAGE)
         if record is None:
             buckets = list(counts)
+            check_complete(summaries, buckets)
             vocabulary, in_vocabulary = self._build(OpenedCounts(context.records, buckets))
             numbers = {"words": len(vocabulary), "tokens": in_vocabulary}
             record = context.make(STAGE, STAGE, "vocabulary/vocabulary.parquet", vocabulary.to_parquet(), numbers)
