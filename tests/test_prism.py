@@ -53,9 +53,11 @@ def worker_pool(log: pathlib.Path, **environment: str) -> Iterator[tuple[str, in
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    # The pool starts its workers as "python": that has to be this one, whatever is on the path.
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     with open(log, "wb") as said:
         pool = subprocess.Popen(
-            command, env={**os.environ, **environment}, cwd=log.parent, stdout=said, stderr=said, start_new_session=True
+            command, env={**os.environ, "PATH": path, **environment}, cwd=log.parent, stdout=said, stderr=said, start_new_session=True
         )
     try:
         while pool.poll() is None:

@@ -127,7 +127,7 @@ def launcher():
     with installed(Device()):
         import cupy
 
-        yield cupy, Launcher(cupy, ["common.cu", "plan.cu"], constants)
+        yield cupy, Launcher(cupy, ["base.cu", "common.cu", "plan.cu"], constants)
 
 
 def test_arguments_that_do_not_fit_are_refused(launcher):
