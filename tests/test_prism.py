@@ -57,8 +57,9 @@ def worker_pool(log: pathlib.Path, **environment: str) -> Iterator[tuple[str, in
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     with open(log, "wb") as said:
         pool = subprocess.Popen(
-            command, env={**os.environ, "PATH": path, **environment}, cwd=log.parent, stdout=said, stderr=said, start_new_session=True
-        )
+            command, env={**os.environ, "PATH": path, **environment}, cwd=log.parent, stdout=said, stderr=said,
+            start_new_session=True,
+        )  # fmt: skip
     try:
         while pool.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
