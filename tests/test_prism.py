@@ -110,8 +110,25 @@ def test_workers_of_their_own_have_the_same_digest_and_a_killed_one_ends_the_job
     assert verify_run(open_storage(str(output)), True).problems == []
 
 
+WITHOUT_THE_PACKAGE = """
+import sys
+
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pipeline", "transforms", "jobs"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Without())
+"""
+
+
 def test_a_worker_without_the_package_is_told_in_one_line(corpus, tmp_path):
-    with worker_pool(tmp_path / "log", PYTHONPATH="") as (config, _):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "sitecustomize.py").write_text(WITHOUT_THE_PACKAGE)  # the tests' own environment has it installed
+    with worker_pool(tmp_path / "log", PYTHONPATH=str(bare)) as (config, _):
         arguments = [*ON_PRISM, "--environment_type=EXTERNAL", config]
         outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *arguments)
     assert outcome.status == 2
