@@ -45,6 +45,15 @@ def test_fast_step_is_the_definition_bit_for_bit(model, shape, zero_hits):
         np.testing.assert_allclose(loss.total, wanted_loss.total, rtol=1e-12)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_one_backend_takes_more_and_fewer_negatives_in_turn(model):
+    weights, settings = random_weights(300, 20, 3), {"model": model, "tau": 64.0, "zero_hits": True}
+    fast, plain = CpuBackend(*weights, **settings, threads=2), PlainBackend(*weights, **settings)
+    for negatives, window in ((2, 3), (9, 2), (4, 8), (17, 1)):
+        batch = random_batch(300, 400, negatives, window, negatives)
+        assert run(fast, batch, quarters(400), RATES)[0] == run(plain, batch, quarters(400), RATES)[0]
+
+
 def test_more_pairs_than_32_bits_count_are_damped_all_the_same():
     """10,000 rows of 300 contexts, all one word, with 1,001 outputs: 3e9 pairs, negative in 32 bits."""
     rows, contexts, negatives = 10_000, 300, 1000

@@ -55,7 +55,7 @@ class CpuBackend:
         self._room = (0, 0)
         self._sums_in = self._sums_out = np.zeros(0, np.float32)
         self._plan = new_plan(0, 0, 0, 0)
-        self._most_contexts = self._most_outputs = 0
+        self._most_contexts = self._outputs = 0
         self._scratch: list[Scratch] = []
         self._notes = [np.zeros(self._rows * FIELDS, np.int32) for _ in range(threads)]
 
@@ -110,7 +110,9 @@ class CpuBackend:
                 f"a training step has {entries:,} entries, {_MOST_ENTRIES:,} are too many:"
                 " lower --batch_size, --window or --negatives"
             )
-        room = self._plan
+        if outputs > self._outputs:  # all room is for rows of so many
+            self._outputs, self._plan, self._room, self._most_contexts = outputs, new_plan(0, 0, 0, 0), (0, 0), 0
+        outputs, room = self._outputs, self._plan
         if batch.rows > len(room.slots) or len(batch.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
             self._plan = new_plan(
                 max(batch.rows, len(room.slots)), max(len(batch.context), len(room.in_slot)), outputs,
@@ -121,9 +123,8 @@ class CpuBackend:
             self._sums_in = aligned_zeros(self._room[0] * self._width)
             self._sums_out = aligned_zeros(self._room[1] * outputs * self._width)
         most = int(np.max(np.diff(batch.offset), initial=1))
-        if most > self._most_contexts or outputs > self._most_outputs:
-            self._most_contexts = most = max(most, self._most_contexts)
-            self._most_outputs = outputs = max(outputs, self._most_outputs)
+        if most > self._most_contexts:
+            self._most_contexts = most
             self._scratch = [
                 new_scratch(most, outputs, self._width, TILE, aligned_zeros) for _ in range(self._threads)
             ]
