@@ -104,27 +104,6 @@ def address(typing_context, array):
 
 
 @intrinsic
-def load_from(typing_context, address):
-    """The sixteen numbers at an address."""
-
-    def generate(context, builder, signature, args):
-        return emit_load(builder, builder.inttoptr(args[0], VECTOR.as_pointer()))
-
-    return lanes_type(types.intp), generate
-
-
-@intrinsic
-def store_to(typing_context, address, value):
-    """Write sixteen numbers to an address."""
-
-    def generate(context, builder, signature, args):
-        emit_store(builder, args[1], builder.inttoptr(args[0], VECTOR.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.intp, lanes_type), generate
-
-
-@intrinsic
 def splat(typing_context, scalar):
     """The same float32 in every lane."""
     return lanes_type(types.float32), lambda context, builder, signature, args: emit_splat(builder, args[0])

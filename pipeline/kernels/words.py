@@ -183,45 +183,15 @@ def add_words(buffer, offset, values, slots, entries, hashes, arena, state):
 
 
 @kernel
-def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state, tokens, lengths):
-    """Sentences of word ids: words not in the table are left out, and so are sentences that lose all.
+def find_words(buffer, start, end, sentence, slots, entries, arena, state, ids):
+    """The entry of each token's word, or -1 for one that is not in the table.
 
     Args:
-      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
-      slots, entries, arena: the table; a word's id is the number of its entry.
+      buffer, start, end, sentence: a `Spans` of n tokens.
+      slots, entries, arena: the table.
       state: int64 [3]; only the fingerprint is read and updated, as by `count_sentences`.
-      tokens: int32 [>= n] and lengths: int32 [>= s], filled.
-
-    Returns:
-      (tokens written, sentences written).
+      ids: int32 [>= n], filled.
     """
-    ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
-    fingerprint = np.uint64(state[2])
-    n, sentences, before = 0, 0, 0
-    following = 1
-    for token in range(0, start.shape[0], _AHEAD):
-        stop = min(token + _AHEAD, start.shape[0])
-        _look_ahead(buffer, start, end, token, stop, slots, entries, ahead)
-        for t in range(token, stop):
-            first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
-            fingerprint = _stir(fingerprint, h)
-            entry, _ = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
-            tokens[n] = entry
-            n += entry >= 0
-            if t + 1 == sentence[following]:
-                fingerprint = _stir(fingerprint, _K1)
-                following += 1
-                if n > before:
-                    lengths[sentences] = n - before
-                    sentences += 1
-                    before = n
-    state[2] = np.int64(fingerprint)
-    return n, sentences
-
-
-@kernel
-def find_words(buffer, start, end, sentence, slots, entries, arena, state, ids):
-    """The entry of each token's word, or -1, into `ids` (int32 [n]); else as `encode_sentences`."""
     ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
     fingerprint = np.uint64(state[2])
     following = 1
@@ -237,6 +207,33 @@ def find_words(buffer, start, end, sentence, slots, entries, arena, state, ids):
                 fingerprint = _stir(fingerprint, _K1)
                 following += 1
     state[2] = np.int64(fingerprint)
+
+
+@kernel
+def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state, tokens, lengths):
+    """Sentences of word ids: words not in the table are left out, and so are sentences that lose all.
+
+    Args:
+      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
+      slots, entries, arena: the table; a word's id is the number of its entry.
+      state: int64 [3]; only the fingerprint is read and updated, as by `count_sentences`.
+      tokens: int32 [>= n] and lengths: int32 [>= s], filled.
+
+    Returns:
+      (tokens written, sentences written).
+    """
+    find_words(buffer, start, end, sentence, slots, entries, arena, state, tokens)
+    n, sentences = 0, 0
+    for j in range(sentence.shape[0] - 1):
+        before = n
+        for t in range(sentence[j], sentence[j + 1]):
+            entry = tokens[t]
+            tokens[n] = entry  # n <= t
+            n += entry >= 0
+        if n > before:
+            lengths[sentences] = n - before
+            sentences += 1
+    return n, sentences
 
 
 @kernel
