@@ -1,11 +1,11 @@
 """Units of work -> phrases: pairs of words to join, in passes that each see what the ones before joined."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam import PCollection
-from apache_beam.pvalue import AsList, AsSingleton
+from apache_beam.pvalue import AsIter, AsList, AsSingleton
 from apache_beam.utils.shared import Shared
 
 from pipeline import progress
@@ -47,20 +47,18 @@ class FindPhrases(beam.PTransform):
         count = CountWords(context, self.before, _counting(context, number), self.buckets)
         counts, summaries = units | "CountWords" >> count
         found = summaries | "SumUnits" >> beam.CombineGlobally(total).without_defaults()
-        words = (
-            counts
-            | "AllWords" >> beam.combiners.ToList()
-            | "OrderWords" >> beam.ParDo(OrderWords(context, number), AsList(found))
-        )
+        # Buckets come as side inputs: put together in one element they would be too large for some runners.
+        once = units.pipeline | "Once" >> beam.Create([0])
+        words = once | "OrderWords" >> beam.ParDo(OrderWords(context, number), AsIter(counts), AsList(found))
         pairs = units | "CountPairs" >> beam.ParDo(CountPairs(context, number), AsSingleton(words), *joined)
-        return (
+        merged = (
             words
             | "Buckets" >> beam.FlatMap(_buckets, context)
             | "SpreadBuckets" >> beam.Reshuffle()
             | "MergePairs" >> beam.ParDo(MergePairs(context, number), AsSingleton(words), AsList(pairs))
-            | "AllPhrases" >> beam.combiners.ToList()
-            | "OrderPhrases" >> beam.ParDo(OrderPhrases(context, number), AsSingleton(words), *joined)
         )
+        order = beam.ParDo(OrderPhrases(context, number), AsIter(merged), AsSingleton(words), *joined)
+        return once | "OrderPhrases" >> order
 
 
 class OrderWords(beam.DoFn):
@@ -69,18 +67,21 @@ class OrderWords(beam.DoFn):
     def __init__(self, context: Context, number: int):
         self.context, self.number = context, number
 
-    def process(self, counts: list[BucketCounts], summaries: Sequence[UnitSummary]) -> Iterator[PhraseWordsRef]:
+    def process(
+        self, once: int, counts: Iterable[BucketCounts], summaries: Sequence[UnitSummary]
+    ) -> Iterator[PhraseWordsRef]:
         context, stage = self.context, phrases_stage(self.number)
         if context.made(stage, PHRASES):
             yield PhraseWordsRef(None, 0)
             return
         record = context.made(stage, WORDS)
         if record is None:
-            check_complete(summaries, counts)
-            words = frequent_words(one.open(context.records) for one in counts)
+            buckets = list(counts)
+            check_complete(summaries, buckets)
+            words = frequent_words(one.open(context.records) for one in buckets)
             numbers = {"words": len(words), "tokens": sum(unit.tokens for unit in summaries)}
             record = context.make(stage, WORDS, f"{_folder(self.number)}/words.parquet", words.to_parquet(), numbers)
-            forget_buckets(context, _counting(context, self.number).folder, counts)
+            forget_buckets(context, _counting(context, self.number).folder, buckets)
         yield PhraseWordsRef(record.artifacts[0], record.numbers["tokens"])
 
 
@@ -136,7 +137,7 @@ class OrderPhrases(WithWords):
     """Stores the phrases of a pass, unless an earlier attempt has."""
 
     def process(
-        self, tables: list[bytes], words: PhraseWordsRef, before: PhrasesRef | None = None
+        self, once: int, tables: Iterable[bytes], words: PhraseWordsRef, before: PhrasesRef | None = None
     ) -> Iterator[PhrasesRef]:
         context, stage = self.context, phrases_stage(self.number)
         record = context.made(stage, PHRASES)
