@@ -70,11 +70,19 @@ def _is_news(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     if message.startswith(("Waiting for grpc channel", "Unparseable argument")):
         return False  # a server takes its time to start; the option is one of the runner's, or was refused before
-    return find_in_text(message) is None and worker_trouble(message) is None
+    return not _is_told_otherwise(message) and worker_trouble(message) is None
+
+
+def _is_told_otherwise(text: str) -> bool:
+    """Whether a message quotes an error of ours, or a worker's whose runner ended with the job while it asked it.
+
+    Both come once more as what ends the job.
+    """
+    return find_in_text(text) is not None or "_InactiveRpcError" in text
 
 
 class _WithoutTracebacks:
-    """A stream that leaves out tracebacks of our errors: Beam's worker also prints what it logs."""
+    """A stream that leaves out tracebacks that are told otherwise: Beam's worker also prints what it logs."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -82,7 +90,7 @@ class _WithoutTracebacks:
 
     def write(self, text: str) -> int:
         ends_it = self._left_out and text == "\n"  # print writes it separately
-        self._left_out = text.startswith("Traceback ") and find_in_text(text) is not None
+        self._left_out = text.startswith("Traceback ") and _is_told_otherwise(text)
         return len(text) if self._left_out or ends_it else self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:

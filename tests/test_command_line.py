@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
+import sys
+from collections.abc import Sequence
 
 import pytest
 
 from jobs.arguments import shown
 from jobs.command_line import parser, read
-from jobs.running import _WithoutTracebacks
+from jobs.running import _WithoutTracebacks, run_command
 from pipeline import progress
 from pipeline.errors import InputError
 
@@ -38,9 +41,27 @@ def test_tracebacks_of_our_errors_are_left_out_and_others_shown():
     shown = io.StringIO()
     stream = _WithoutTracebacks(shown)
     print("Traceback (most recent call last):\n...\npipeline.errors.InputError: no words", file=stream)
+    print("Traceback (most recent call last):\n...\ngrpc._channel._InactiveRpcError: the job is gone", file=stream)
     print("Traceback (most recent call last):\n...\nKeyError: 3", file=stream)
     print("as it was", file=stream)
     assert shown.getvalue() == "Traceback (most recent call last):\n...\nKeyError: 3\nas it was\n"
+
+
+def test_a_worker_whose_runner_is_gone_says_nothing_beside_the_error_that_ended_the_job(capsys):
+    """Prism forgets the workers of a job that failed, while they still ask what to do."""
+    gone = "Traceback (most recent call last):\n...\ngrpc._channel._InactiveRpcError: 'job-7' is not registered"
+
+    def main(arguments: Sequence[str]) -> int:
+        print(gone, file=sys.stderr)
+        logging.getLogger("apache_beam.worker").error("Error processing instruction 11.\n%s", gone)
+        logging.getLogger("apache_beam.worker").error("Error processing instruction 12: out of memory")
+        raise InputError("50 of 100 lines cannot be read")
+
+    assert run_command("jobs.train", main, []) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "Error processing instruction 12: out of memory",
+        "jobs.train: 50 of 100 lines cannot be read",
+    ]
 
 
 def test_hyphens_in_our_options_are_as_good_as_underscores():
