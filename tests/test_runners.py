@@ -17,6 +17,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, PipelineState
+from apache_beam.runners.worker import data_plane
 from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
 
 from jobs import runners
@@ -53,6 +54,21 @@ def answering(status: int, body: bytes, asked: list[str] | None = None) -> Itera
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_no_thread_but_its_writer_empties_a_buffer_of_elements(corpus, tmp_path, monkeypatch):
+    """FnApiRunner's does, once a second and without a lock: elements are lost."""
+    made = []
+    begin = data_plane.ClosableOutputStream.create
+
+    def create(*arguments, **options):
+        made.append(begin(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(data_plane.ClosableOutputStream, "create", create)
+    digest_of(corpus, tmp_path / "run")
+    assert made
+    assert not [one for one in made if isinstance(one, data_plane.TimeBasedBufferingClosableOutputStream)]
 
 
 @pytest.fixture
