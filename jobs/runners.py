@@ -26,6 +26,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
+from jobs import worker_messages
 from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline import progress
@@ -65,7 +66,7 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
     process cancels a job on a cluster.
 
     Raises:
-      PipelineError: what a worker raised; InputError where workers could not start.
+      PipelineError: what a worker raised, or why there is none.
     """
     try:
         if _name(graph.options) in _IN_THIS_PROCESS:
@@ -74,8 +75,8 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
             return True
         return _run_elsewhere(graph, lock)
     except Exception as error:
-        if find(error) is None and (trouble := worker_trouble(str(error))):
-            raise InputError(trouble) from error
+        if find(error) is None and (told := worker_trouble(str(error)) or worker_messages.last_left_out()):
+            raise told from error
         raise
 
 
@@ -116,6 +117,8 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
                 with contextlib.suppress(OSError, ValueError):
                     _cancel_on_flink(graph.options.view_as(FlinkRunnerOptions).flink_master, cloud.job_name)
             raise
+        finally:
+            worker_messages.job_is_over()
         return True
 
 

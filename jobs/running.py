@@ -9,13 +9,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO
 
 import numba
 
-from jobs.trouble import worker_trouble
+from jobs import worker_messages
 from pipeline import interruption, memory, progress
-from pipeline.errors import InputError, InterruptedRunError, find, find_in_text
+from pipeline.errors import InputError, InterruptedRunError, find
 from pipeline.lock import Lock
 from pipeline.run_directory import Identity, RunDirectory, open_or_create
 from pipeline.storage import Storage, add_storage, open_storage
@@ -30,16 +29,17 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_news)
+        handler.addFilter(worker_messages.is_news)
     memory.return_early()
     progress.take_terminal()
     add_storage(_beam_storage)
     _received.clear()
     interruption.clear()
+    worker_messages.begin()
     try:
         if numba.config.DISABLE_JIT:
             raise InputError("NUMBA_DISABLE_JIT is set, and the kernels do not run uncompiled: unset it")
-        with contextlib.redirect_stderr(_WithoutTracebacks(sys.stderr)):
+        with worker_messages.left_out(for_good=arguments is None):
             return main(sys.argv[1:] if arguments is None else arguments) or 0
     except KeyboardInterrupt:
         return 130
@@ -60,41 +60,6 @@ def _beam_storage(root: str) -> Storage | None:
     from transforms.file_systems import open_beam_storage  # Beam takes a second to import
 
     return open_beam_storage(root)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Beam logs an error with its traceback before it raises it; ours end the command, as one line."""
-    error = record.exc_info[1] if record.exc_info else None
-    if error:
-        return find(error) is None
-    message = record.getMessage()
-    if message.startswith(("Waiting for grpc channel", "Unparseable argument")):
-        return False  # a server takes its time to start; the option is one of the runner's, or was refused before
-    return not _is_told_otherwise(message) and worker_trouble(message) is None
-
-
-def _is_told_otherwise(text: str) -> bool:
-    """Whether a message quotes an error of ours, or a worker's whose runner ended with the job while it asked it.
-
-    Both come once more as what ends the job.
-    """
-    return find_in_text(text) is not None or "_InactiveRpcError" in text
-
-
-class _WithoutTracebacks:
-    """A stream that leaves out tracebacks that are told otherwise: Beam's worker also prints what it logs."""
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-        self._left_out = False
-
-    def write(self, text: str) -> int:
-        ends_it = self._left_out and text == "\n"  # print writes it separately
-        self._left_out = text.startswith("Traceback ") and _is_told_otherwise(text)
-        return len(text) if self._left_out or ends_it else self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager

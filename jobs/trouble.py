@@ -1,8 +1,10 @@
-"""Workers that cannot start, told from what runners say of it."""
+"""Workers that cannot start, or are lost, told from what runners say of it."""
 
 from __future__ import annotations
 
 import re
+
+from pipeline.errors import InputError, PipelineError
 
 _REMEDY = "install beam2vec where workers run, or send it along by --setup_file=./setup.py"
 _TROUBLE = (
@@ -31,11 +33,15 @@ _TROUBLE = (
     ),
 )  # fmt: skip
 """What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
+_LOST = "SDK worker disconnected"
+"""Prism says so, which does not start another."""
 
 
-def worker_trouble(text: str) -> str | None:
-    """What keeps workers from starting, where a runner's message is about that."""
+def worker_trouble(text: str) -> PipelineError | None:
+    """What keeps workers from starting or ended them, where a runner's message is about that."""
     for pattern, told in _TROUBLE:
         if found := re.search(pattern, text):
-            return told.format(*found.groups())
+            return InputError(told.format(*found.groups()))
+    if _LOST in text:
+        return PipelineError("a Python worker was lost, killed perhaps for want of memory: run the same command again")
     return None

@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +102,18 @@ def finish(process: subprocess.Popen, timeout: float = 120) -> Outcome:
         process.kill()
         raise
     return Outcome(process.returncode, out, error)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports for servers that take a number, below those that the system gives to connections meanwhile."""
+    with contextlib.ExitStack() as taken:
+        found: list[int] = []
+        while len(found) < count:
+            port = random.SystemRandom().randrange(10_000, 32_000)
+            with contextlib.suppress(OSError):
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 _PEAK = """

@@ -51,7 +51,7 @@ def run_until(
     context.set_forkserver_preload(["crashing"])
     child = context.Process(target=_child, args=(moment, act, arguments, log, job))
     child.start()
-    child.join(60)
+    child.join(250)
     assert child.exitcode is not None, f"the run still goes on: {log.read_text()}"
     return child.exitcode
 
@@ -72,7 +72,7 @@ def interrupt_twice() -> None:
     interrupt()
     time.sleep(1)  # two at once are one
     interrupt()
-    time.sleep(50)
+    time.sleep(240)
 
 
 def _child(moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path, job: str) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from commands import free_ports
 
 from deploy.pieces import PIECES, UnavailableError
 
@@ -27,8 +28,7 @@ class Server:
             pytest.skip(f"no versitygw here: {error}")
         self._folder = folder
         (folder / BUCKET).mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        (self._port,) = free_ports(1)
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}", "AWS_ALLOW_HTTP": "true",
             "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-logs",

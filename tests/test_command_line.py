@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from jobs import worker_messages
 from jobs.arguments import shown
 from jobs.command_line import parser, read
-from jobs.running import _WithoutTracebacks, run_command
+from jobs.running import run_command
+from jobs.worker_messages import WithoutTracebacks
 from pipeline import progress
 from pipeline.errors import InputError
 
@@ -39,7 +42,7 @@ def test_an_option_that_does_not_parse_is_named_in_one_line(argument):
 
 def test_tracebacks_of_our_errors_are_left_out_and_others_shown():
     shown = io.StringIO()
-    stream = _WithoutTracebacks(shown)
+    stream = WithoutTracebacks(shown)
     print("Traceback (most recent call last):\n...\npipeline.errors.InputError: no words", file=stream)
     print("Traceback (most recent call last):\n...\ngrpc._channel._InactiveRpcError: the job is gone", file=stream)
     print("Traceback (most recent call last):\n...\nKeyError: 3", file=stream)
@@ -47,21 +50,49 @@ def test_tracebacks_of_our_errors_are_left_out_and_others_shown():
     assert shown.getvalue() == "Traceback (most recent call last):\n...\nKeyError: 3\nas it was\n"
 
 
-def test_a_worker_whose_runner_is_gone_says_nothing_beside_the_error_that_ended_the_job(capsys):
+class _MultiThreadedRendezvous(Exception):  # noqa: N818
+    """As gRPC calls it."""
+
+
+def in_a_thread(act: Callable[[], object]) -> None:
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+
+
+def test_a_worker_whose_runner_is_gone_says_nothing_beside_the_error_that_ended_the_job(capsys, monkeypatch):
     """Prism forgets the workers of a job that failed, while they still ask what to do."""
     gone = "Traceback (most recent call last):\n...\ngrpc._channel._InactiveRpcError: 'job-7' is not registered"
+    worker = logging.getLogger("apache_beam.worker")
+    failed: list[BaseException] = []
+    monkeypatch.setattr(threading, "excepthook", lambda thread: failed.append(thread.exc_value))
+
+    def lost(error: Exception) -> None:
+        try:
+            raise error
+        except Exception:
+            worker.exception("Failed to read inputs in the data plane.")
+            raise
 
     def main(arguments: Sequence[str]) -> int:
         print(gone, file=sys.stderr)
-        logging.getLogger("apache_beam.worker").error("Error processing instruction 11.\n%s", gone)
-        logging.getLogger("apache_beam.worker").error("Error processing instruction 12: out of memory")
+        worker.error("Error processing instruction 11.\n%s", gone)
+        worker.error("Error processing instruction 12: out of memory")
+        in_a_thread(lambda: lost(_MultiThreadedRendezvous("the job is gone")))
+        in_a_thread(lambda: {}["zeroth"])
+        in_a_thread(lambda: worker.error("13.\nTraceback (most recent call last):\nKeyError: 'first'"))
+        worker_messages.job_is_over()
+        in_a_thread(lambda: lost(KeyError("second")))
+        in_a_thread(lambda: print("Traceback (most recent call last):\nKeyError: 'third'", file=sys.stderr))
         raise InputError("50 of 100 lines cannot be read")
 
     assert run_command("jobs.train", main, []) == 2
+    assert [str(error) for error in failed] == ["'zeroth'"]
     assert capsys.readouterr().err.splitlines() == [
         "Error processing instruction 12: out of memory",
+        "13.", "Traceback (most recent call last):", "KeyError: 'first'",
         "jobs.train: 50 of 100 lines cannot be read",
-    ]
+    ]  # fmt: skip
 
 
 def test_hyphens_in_our_options_are_as_good_as_underscores():

@@ -13,14 +13,13 @@ import contextlib
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import real_s3
-from commands import ROOT, TINY, digest_of, finish, run, start, train, write_corpus
+from commands import ROOT, TINY, digest_of, finish, free_ports, run, start, train, write_corpus
 
 from deploy.flink.cluster import Cluster
 from deploy.pieces import FLINK, PIECES, UnavailableError
@@ -54,12 +53,6 @@ def test_embedded_flink_has_the_same_digest(tmp_path):
     output = tmp_path / "there"
     assert digest_of(corpus, output, *on_flink, "--block_bytes=9000", "--batches=stored") == digest
     assert verify_run(open_storage(str(output)), True).problems == []
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as taken:
-        sockets = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import contextlib
 import gzip
 import os
 import pathlib
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -50,9 +50,7 @@ def digest(corpus, tmp_path_factory) -> str:
 @contextlib.contextmanager
 def worker_pool(log: pathlib.Path, **environment: str) -> Iterator[tuple[str, int]]:
     """Workers in processes of their own; the option that leads to them, and the pool's process id."""
-    with socket.create_server(("localhost", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", "--service_port=0"]
     # The pool starts its workers as "python": that has to be this one, whatever is on the path.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     with open(log, "wb") as said:
@@ -61,11 +59,10 @@ def worker_pool(log: pathlib.Path, **environment: str) -> Iterator[tuple[str, in
             start_new_session=True,
         )  # fmt: skip
     try:
-        while pool.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
-                break
+        while (found := re.search(r"servicer at port: (localhost:\d+)", log.read_text())) is None:
+            assert pool.poll() is None, log.read_text()
             time.sleep(0.05)
-        yield f"--environment_config=localhost:{port}", pool.pid
+        yield f"--environment_config={found[1]}", pool.pid
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pool.pid, signal.SIGKILL)
@@ -101,11 +98,11 @@ def test_workers_of_their_own_have_the_same_digest_and_a_killed_one_ends_the_job
         process = start(
             "jobs.train", *arguments, f"--output={output}", "--epochs=60000", "--checkpoint_every=10"
         )
-        while not (output / "checkpoints").exists() and process.poll() is None:
-            time.sleep(0.05)
+        wait_for_a_checkpoint(output, process)
         os.killpg(pid, signal.SIGKILL)
         outcome = finish(process)
     assert outcome.status == 1, outcome.stderr
+    assert outcome.error.startswith("a Python worker was lost")
     assert not (output / "lock.json").exists()
     assert verify_run(open_storage(str(output)), True).problems == []
 
@@ -137,7 +134,8 @@ def test_a_worker_without_the_package_is_told_in_one_line(corpus, tmp_path):
 
 def test_an_error_of_a_worker_keeps_its_line_and_its_status(tmp_path):
     (tmp_path / "text.txt").write_bytes(b"a b a b\n\xff\xfe\n" * 50)
-    outcome = train(f"--input={tmp_path / 'text.txt'}", f"--output={tmp_path / 'run'}", *TINY, *ON_PRISM)
+    arguments = [f"--input={tmp_path / 'text.txt'}", f"--output={tmp_path / 'run'}", *TINY, *ON_PRISM]
+    outcome = finish(start("jobs.train", *arguments))  # with what is said after the command's last line
     assert outcome.status == 2
     assert outcome.error.startswith("50 of 100 lines cannot be read, more than --max_bad_lines=1%")
 
@@ -149,19 +147,27 @@ def test_a_signal_during_training_leaves_a_checkpoint_and_no_server(corpus, dige
     prism.symlink_to(PRISM)
     on_prism = ["--runner=PrismRunner", f"--prism_location={prism}"]
     process = start("jobs.train", *arguments, *on_prism, "--checkpoint_every=10")
-    while not (output / "checkpoints").exists() and process.poll() is None:
-        time.sleep(0.05)
-    assert _running(prism)
+    wait_for_a_checkpoint(output, process)
+    assert running(prism)
     process.terminate()
     outcome = finish(process)
     assert outcome.status == 143, outcome.stderr
     assert "run the same command again to go on" in outcome.stderr
     assert not (output / "lock.json").exists()
     assert verify_run(open_storage(str(output)), True).problems == []
-    assert not _running(prism)
+    until = time.monotonic() + 60
+    while running(prism):
+        assert time.monotonic() < until, "Prism goes on"
+        time.sleep(0.05)
 
 
-def _running(program: pathlib.Path) -> list[str]:
+def wait_for_a_checkpoint(output: pathlib.Path, process: subprocess.Popen) -> None:
+    while not list(output.glob("records/checkpoints/*.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def running(program: pathlib.Path) -> list[str]:
     """Processes that run a program."""
     shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in shown.splitlines() if line.startswith(str(program))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import pathlib
 import signal
 import socket
@@ -138,7 +139,9 @@ def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_por
     ],
 )  # fmt: skip
 def test_workers_that_cannot_start_are_told_in_one_line(message, told):
-    assert told in (worker_trouble(f"Pipeline x failed in state FAILED: {message}\n\tat java") or "")
+    found = worker_trouble(f"Pipeline x failed in state FAILED: {message}\n\tat java")
+    assert isinstance(found, InputError)
+    assert told in str(found)
     assert worker_trouble("ValueError: a mistake of ours") is None
 
 
@@ -155,6 +158,33 @@ def test_a_worker_without_the_package_ends_the_command_with_status_2(corpus, tmp
     assert outcome.status == 2
     assert "a worker has no module 'transforms': install beam2vec" in outcome.error
     assert not (tmp_path / "run" / "lock.json").exists()
+
+
+class EndsByALostConnection(PipelineRunner):
+    """As Prism, where a second worker fails because the first one's error has ended the job."""
+
+    error = ""
+
+    def run_pipeline(self, pipeline, options):
+        logging.getLogger("SdkWorker").error("Error processing instruction 11.\n%s", self.error)
+        raise RuntimeError("Pipeline job-1 failed in state FAILED: unknown error")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ("Traceback:\npipeline.errors.OutputInUseError: x is in use [while running 'Train']", 3, "x is in use"),
+        ("Traceback:\nModuleNotFoundError: No module named 'transforms'", 2, "a worker has no module 'transforms'"),
+    ],
+)
+def test_an_error_is_told_even_where_the_runner_ends_the_job_by_another(
+    corpus, tmp_path, monkeypatch, error, status, told
+):
+    monkeypatch.setattr(EndsByALostConnection, "error", error)
+    runner = "--runner=test_runners.EndsByALostConnection"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+    assert outcome.status == status
+    assert told in outcome.error
 
 
 STAGES = {
@@ -223,11 +253,11 @@ class Endless(PipelineRunner):
 
     def run_pipeline(self, pipeline, options):
         signal.signal(signal.SIGINT, lambda *_: print("not ours", flush=True))  # as Beam's job servers do
-        print("running", flush=True)
         return self
 
     def wait_until_finish(self):
-        time.sleep(60)
+        print("running", flush=True)
+        time.sleep(200)
         return PipelineState.DONE
 
     def cancel(self):
@@ -243,7 +273,6 @@ def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number)
         environment=environment,
     )  # fmt: skip
     assert process.stdout.readline() == "running\n"
-    time.sleep(0.3)
     process.send_signal(number)
     outcome = finish(process)
     assert outcome.status == 128 + number

@@ -1,0 +1,102 @@
+"""What runners and their workers say on the way, without what ends the command as one line anyway.
+
+Beam's worker prints and logs each error with its traceback, the runner logs it again, and workers
+whose job has ended fail once more when they next ask the runner for something.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from jobs.trouble import worker_trouble
+from pipeline.errors import PipelineError, find_in_text
+
+_RUNNER_IS_GONE = (
+    "_InactiveRpcError", "_MultiThreadedRendezvous", "Channel closed prematurely", "Instruction cleaned up already",
+    "Unknown process bundle id", "Shutdown invoked", "raise RuntimeError()",
+)  # fmt: skip
+"""In the tracebacks of workers that ask for something when the runner has ended their job."""
+_left_out: list[PipelineError] = []
+_over = threading.Event()
+
+
+def begin() -> None:
+    """Forget what an earlier command in this process has left out."""
+    _left_out.clear()
+    _over.clear()
+
+
+def job_is_over() -> None:
+    """From now on nothing is of interest that fails in a worker's thread."""
+    _over.set()
+
+
+def last_left_out() -> PipelineError | None:
+    """The error of ours, or about workers that are not there, that was left out last.
+
+    For a runner that ends a job by another: by the lost connection that followed from it, say.
+    """
+    return _left_out[0] if _left_out else None
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the log tells the user what the command's end will not tell."""
+    message = record.getMessage()
+    if message.startswith(("Waiting for grpc channel", "Unparseable argument")) or record.name == "PrismRunner":
+        return False  # a server takes its time to start; the option is one of the runner's, or was refused before
+    error = record.exc_info[1] if record.exc_info else None
+    return not _is_told_otherwise(message + ("\n" + "".join(traceback.format_exception(error)) if error else ""))
+
+
+@contextlib.contextmanager
+def left_out(for_good: bool) -> Iterator[None]:
+    """While open, tracebacks that are told otherwise do not reach stderr.
+
+    Args:
+      for_good: afterwards too. Threads of workers outlive the job; in a process that is the command's own they
+        have nothing more to say.
+    """
+    stderr, hook = sys.stderr, threading.excepthook
+
+    def excepthook(failed: Any) -> None:
+        if not _is_told_otherwise("".join(traceback.format_exception(failed.exc_value))):
+            hook(failed)
+
+    sys.stderr, threading.excepthook = WithoutTracebacks(stderr), excepthook
+    try:
+        yield
+    finally:
+        if not for_good:
+            sys.stderr, threading.excepthook = stderr, hook
+
+
+class WithoutTracebacks:
+    """A stream that leaves out tracebacks that are told otherwise, where they are printed in one piece."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self._left_out = False
+
+    def write(self, text: str) -> int:
+        ends_it = self._left_out and text == "\n"  # print writes it separately
+        self._left_out = text.startswith("Traceback ") and _is_told_otherwise(text)
+        return len(text) if self._left_out or ends_it else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _is_told_otherwise(text: str) -> bool:
+    """Whether a message or a traceback quotes what will end the command, or follows from its end."""
+    if ours := find_in_text(text) or worker_trouble(text):
+        _left_out[:] = [ours]
+        return True
+    if _over.is_set() and "Traceback " in text and threading.current_thread() is not threading.main_thread():
+        return True
+    return any(sign in text for sign in _RUNNER_IS_GONE)
