@@ -43,13 +43,15 @@ def main(arguments: Sequence[str]) -> int:
 def _pass_to_beam(arguments: Sequence[str]) -> None:
     """Options of Beam's file systems, such as --hdfs_host; InputError where Beam does not know them either."""
     if arguments:
-        from jobs.command_line import beam_options  # Beam takes a second to import
+        from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
+
+        from jobs.command_line import beam_options
         from transforms.file_systems import set_beam_options
 
         _, unknown = beam_options(arguments)
         if unknown:
             raise InputError(f"unrecognized arguments: {' '.join(unknown)}: see --help")
-        set_beam_options(list(arguments))
+        set_beam_options(PipelineOptions(list(arguments)))
 
 
 def _check_target(format: str, to: str) -> None:

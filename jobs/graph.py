@@ -29,6 +29,7 @@ from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.corpus import ReadTokens, ReadVocabulary
 from transforms.counts import CountWords
+from transforms.file_systems import set_beam_options
 from transforms.phrases import FindPhrases
 from transforms.refs import VocabularyRef
 from transforms.replicas import TrainReplicas
@@ -108,7 +109,10 @@ def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context,
 
 
 def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
-    """Beam's options, with FnApiRunner in threads of this process unless a runner is named."""
+    """Beam's options, with FnApiRunner in threads of this process unless a runner is named.
+
+    From here on its file systems know theirs, for input that lies there.
+    """
     options = PipelineOptions(list(arguments))
     standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
     if not standard.runner:  # DirectRunner by name would look for another runner to download
@@ -118,6 +122,7 @@ def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
         direct.direct_num_workers = threads
     if direct.direct_num_workers != 1 and not any(a.startswith("--direct_running_mode") for a in arguments):
         direct.direct_running_mode = "multi_threading"
+    set_beam_options(options)
     return options
 
 

@@ -108,6 +108,7 @@ class RunDirectory:
 def open_run(output: str) -> RunDirectory:
     """A run that is there already, to read from; InputError where there is none."""
     storage = open_storage(output)
+    storage.check_holds_runs()
     data = storage.find(PATH)
     if data is None:
         raise InputError(f"{storage.uri(PATH)} does not exist: {output} is not the output of a run")

@@ -52,6 +52,9 @@ class Storage:
 
     root: str
 
+    def check_holds_runs(self) -> None:
+        """InputError where only files can lie here, and no run."""
+
     def list(self, prefix: str = "") -> Listing:
         """Every object in the folder `prefix` and below, by the bytes of its path; [] where there is none.
 

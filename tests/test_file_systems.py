@@ -15,7 +15,7 @@ from pipeline import Run
 from pipeline.errors import ArtifactError, InputError
 from pipeline.export import FORMATS
 from pipeline.storage import open_storage, split_uri
-from tests.commands import TINY, run, train, write_corpus
+from tests.commands import TINY, digest_of, run, train, write_corpus
 
 
 class Shelf(FileSystem):
@@ -138,6 +138,11 @@ def test_no_run_and_no_listing(shelf, tmp_path):
     outcome = train(f"--input={corpus}", "--output=shelf://run", *TINY)
     assert outcome.status == 2
     assert "shelf://run: no run can live here" in outcome.error
+    export, train_from = ["--format=npy", "--to=x"], [f"--output={tmp_path / 'run'}"]
+    others = {"verify": [], "report": [], "evaluate": ["--neighbors=a"], "export": export, "train": train_from}
+    for job, more in others.items():
+        outcome = run(f"jobs.{job}", f"--{'corpus' if job == 'train' else 'run'}=shelf://run", *more)
+        assert (outcome.status, "shelf://run: no run can live here" in outcome.error) == (2, True)
     with pytest.raises(InputError, match="files here are not listed"):
         open_storage("shelf://run").list()
     outcome = run("jobs.evaluate", "--run=nosuch://x", "--neighbors=a")
@@ -168,6 +173,12 @@ def test_hdfs(trained, tmp_path):
             np.testing.assert_array_equal(np.load(tmp_path / "v.npy"), trained.vectors())
         outcome = run(*export, "--hdfs_host=127.0.0.1", f"--hdfs_port={port}", "--hdfs_user=me")
         assert (outcome.status, "hdfs://models/first.npy: " in outcome.error) == (1, True)
+        FileSystems.set_options(None)  # as in a new process
+        with serve() as (port, files):
+            files["/texts/text.txt"] = write_corpus(tmp_path / "text.txt", lines=60).read_bytes()
+            there = ["--hdfs_host=127.0.0.1", f"--hdfs_port={port}", "--hdfs_user=me"]
+            found = digest_of("hdfs://texts/text.txt", tmp_path / "there", *there)
+            assert found == digest_of(tmp_path / "text.txt", tmp_path / "here")
         outcome = run(*export, "--hdfs_host=127.0.0.1")
         assert (outcome.status, "hdfs_port is not set" in outcome.error) == (2, True)
         outcome = run(*export, "--hdfs_hosts=127.0.0.1")

@@ -7,7 +7,7 @@ What it cannot promise, where `pipeline/storage.py` does:
   the new one renamed. Nobody sees half a file, but a kill between the two leaves only the one that ends in
   `.beam2vec-tmp-...`.
 - Durability: a file is as safe as the file system leaves it when it is closed.
-- Listing: only files that are named are read.
+- Listing: only files that are named are read, and no run that was copied to here.
 """
 
 import contextlib
@@ -33,9 +33,9 @@ def open_beam_storage(root: str) -> "BeamStorage | None":
     return BeamStorage(root if root.endswith("://") else root.rstrip("/")) if known else None
 
 
-def set_beam_options(arguments: list[str]) -> None:
+def set_beam_options(options: PipelineOptions) -> None:
     """Options such as --hdfs_host=..., for file systems that are opened later."""
-    FileSystems.set_options(PipelineOptions(arguments))
+    FileSystems.set_options(options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,15 +99,15 @@ class BeamStorage(Storage):
                 FileSystems.delete([uri])
 
     def create(self, path: str, data: Data) -> bool:
-        self._no_run()
+        self.check_holds_runs()
 
     def swap(self, path: str, old: bytes, new: Data) -> bool:
-        self._no_run()
+        self.check_holds_runs()
 
     def walk(self, prefix: str = "") -> Iterator[ObjectInfo]:
         raise InputError(f"{self.uri(prefix)}: files here are not listed; name one, or copy them first")
 
-    def _no_run(self) -> NoReturn:
+    def check_holds_runs(self) -> NoReturn:
         raise InputError(
             f"{self.root}: no run can live here, for want of a way to lock it; export to it, and keep the run in a"
             " folder or on s3://, gs:// or az://"
