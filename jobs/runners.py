@@ -12,6 +12,8 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
@@ -35,6 +37,8 @@ from pipeline.lock import Lock
 
 SECONDS_TO_ANSWER = 5.0
 """For a cluster that is asked whether it is there."""
+_HEARS_AFTER = 0.2
+"""Seconds within which a signal is heard."""
 _IN_THIS_PROCESS = ("fnapirunner", "directrunner", "bundlebaseddirectrunner")
 _EMBEDDED_FLINK = ("[local]", "[auto]", "[collection]")
 
@@ -71,13 +75,26 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
     try:
         if _name(graph.options) in _IN_THIS_PROCESS:
             with _buffers_left_to_their_writers():
-                graph.run().wait_until_finish()
+                _run_beside(graph)
             return True
         return _run_elsewhere(graph, lock)
     except Exception as error:
         if find(error) is None and (told := worker_trouble(str(error)) or worker_messages.last_left_out()):
             raise told from error
         raise
+
+
+def _run_beside(graph: beam.Pipeline) -> None:
+    """Runs a graph in a thread of its own, so that this one hears signals.
+
+    Python's handlers run in the main thread alone. Where the system hands a signal to another thread,
+    a main thread that waits without end, as FnApiRunner's does, sleeps on.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="run-graph") as pool:
+        running = pool.submit(lambda: graph.run().wait_until_finish())
+        while not futures.wait([running], timeout=_HEARS_AFTER).done:
+            pass
+        running.result()
 
 
 @contextlib.contextmanager

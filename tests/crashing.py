@@ -6,12 +6,16 @@ that each costs its work and not two seconds of imports.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import functools
 import multiprocessing
 import os
 import pathlib
+import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -62,6 +66,19 @@ def kill() -> None:
 
 def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def terminate_another_thread(process: subprocess.Popen) -> None:
+    """SIGTERM to a thread of the process that takes it, and is not its main one."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for thread in sorted(map(int, os.listdir(f"/proc/{process.pid}/task"))):
+        status = pathlib.Path(f"/proc/{process.pid}/task/{thread}/status")
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            blocked = int(re.search(r"SigBlk:\s*(\w+)", status.read_text())[1], 16)
+            takes_it = not blocked >> (signal.SIGTERM - 1) & 1
+            if thread != process.pid and takes_it and libc.tgkill(process.pid, thread, signal.SIGTERM) == 0:
+                return
+    raise AssertionError("no thread took the signal")
 
 
 def interrupt() -> None:
