@@ -23,6 +23,7 @@ from typing import Any
 
 from commands import run
 
+from pipeline import interruption
 from pipeline.backends.cpu import CpuBackend
 from pipeline.local_storage import LocalStorage
 from transforms import work_units
@@ -65,7 +66,7 @@ def kill() -> None:
 
 
 def terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+    _signal(signal.SIGTERM)
 
 
 def terminate_another_thread(process: subprocess.Popen) -> None:
@@ -82,12 +83,18 @@ def terminate_another_thread(process: subprocess.Popen) -> None:
 
 
 def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    _signal(signal.SIGINT)
+
+
+def _signal(number: int) -> None:
+    """The moment lasts until the main thread has heard the signal: a tiny run would be over before."""
+    os.kill(os.getpid(), number)
+    while not interruption.requested():
+        time.sleep(0.01)
 
 
 def interrupt_twice() -> None:
     interrupt()
-    time.sleep(1)  # two at once are one
     interrupt()
     time.sleep(240)
 
