@@ -26,7 +26,8 @@ from pipeline.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_b
 from pipeline.options import Options
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.records import Artifact, Record, Records
-from pipeline.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, unpack
+from pipeline.rounds import Rounds
+from pipeline.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
 from pipeline.storage import open_storage
 from pipeline.vocabulary import Vocabulary
 from transforms.counts import BUNDLE_WORDS
@@ -38,6 +39,8 @@ _TEXT_BYTES = 5.7
 """of a token of English, with its space"""
 _TOKENS_A_WORD = 260
 """Tokens for each different word, of English with 100 million of them, by Heaps' law as fitted on Wikipedia."""
+_REPLICAS, _ROUNDS = 4, 10
+"""Of the side input of several trainers."""
 _READ = 2000
 """Records that are read again, of those listed."""
 
@@ -146,7 +149,8 @@ def elements(chosen: argparse.Namespace) -> dict[str, Any]:
     per_unit = int(chosen.element_tokens / units)
     records = Records(open_storage("memory://scale-elements"))
     one, lists = coders.registry.get_coder(BatchShard), coders.registry.get_coder(ShardList)
-    whole = plain = largest = stored = 0
+    slices = Rounds.of(Options(replicas=_REPLICAS, rounds=_ROUNDS), units * per_unit)
+    whole = plain = largest = stored = sliced = 0
     for number in range(-(-units // LIST_SHARDS)):
         indexes = range(number * LIST_SHARDS, min(units, (number + 1) * LIST_SHARDS))
         shards = [_shard(index, per_unit) for index in indexes]
@@ -155,12 +159,15 @@ def elements(chosen: argparse.Namespace) -> dict[str, Any]:
         size = len(lists.encode(made))
         stored += made.artifact.size if made.artifact else 0
         whole, largest = whole + size, max(largest, size)
+        of_slices = sliced_lists(records, "key", number, shards, slices.slices_of)
+        sliced += sum(len(lists.encode(part)) for _, part in of_slices)
     buckets = buckets_for(int(chosen.element_tokens * _TEXT_BYTES))
     reference = BucketCounts(artifact=Artifact("counts/buckets/0000-0123456789abcdef.arrow", "0" * 64, 1 << 30))
     bucket = len(coders.registry.get_coder(BucketCounts).encode(reference))
     return {
         "units": units, "bytes of all batch shards, each by itself": plain, "bytes at the trainer": whole,
-        "largest of its lists": largest, "bytes of stored lists": stored, "merged buckets": buckets,
+        "largest of its lists": largest, "bytes of stored lists": stored, "bytes at several trainers": sliced,
+        "merged buckets": buckets,
         "bytes of all buckets at the vocabulary": buckets * bucket,
     }  # fmt: skip
 

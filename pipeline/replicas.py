@@ -47,6 +47,7 @@ from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
 from pipeline.records import Artifact, Record, Records
 from pipeline.rounds import Rounds
+from pipeline.shard_lists import ShardList, sliced_lists
 from pipeline.steps import step_blocks
 from pipeline.training import Progress, check_loss, check_schedule, check_weights, in_order, new_backend
 
@@ -149,9 +150,12 @@ class Replicas:
         """Whether a round has been committed before."""
         return standing.checkpoint.step >= self._rounds(standing.positions).end(number)
 
-    def slices_of(self, shard: BatchShard, positions: int) -> range:
-        """The slices of an epoch that have a part of the shard."""
-        return self._rounds(positions).slices_of(shard.first_position, shard.end)
+    def lists_of_slices(
+        self, number: int, shards: Iterable[BatchShard], positions: int
+    ) -> Iterator[tuple[int, ShardList]]:
+        """List `number` of a corpus, for each slice of an epoch that has a part of it: (index of the slice, list)."""
+        self.renew_lock()
+        return sliced_lists(self.records, self.key, number, shards, self._rounds(positions).slices_of)
 
     def slice_index(self, standing: Standing, number: int, replica: int) -> int:
         """Which slice of its epoch a replica trains on in a round."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -52,6 +52,30 @@ def shard_list(records: Records, key: str, number: int, shards: Iterable[BatchSh
     artifact = records.write_artifact(f"{STAGE}/{name}.parquet", data)
     records.commit(Record(STAGE, name, key, (artifact,)))
     return ShardList(artifact=artifact)
+
+
+def sliced_lists(
+    records: Records, key: str, number: int, shards: Iterable[BatchShard], slices_of: Callable[[int, int], range]
+) -> Iterator[tuple[int, ShardList]]:
+    """List `number` of a corpus, for each slice that has a part of it: (index of the slice, list).
+
+    The first list travels as it is, so a slice gets its own part of it alone; of another, all get one reference.
+
+    Args:
+      slices_of: the slices that the positions from a first to one before an end are in.
+    """
+    ordered = sorted(shards, key=lambda shard: shard.index)
+    if number:
+        stored = shard_list(records, key, number, ordered)
+        for index in slices_of(ordered[0].first_position, ordered[-1].end):
+            yield index, stored
+        return
+    parts: dict[int, list[BatchShard]] = {}
+    for shard in ordered:
+        for index in slices_of(shard.first_position, shard.end):
+            parts.setdefault(index, []).append(shard)
+    for index, part in parts.items():
+        yield index, shard_list(records, key, number, part)
 
 
 def pack(shards: Sequence[BatchShard]) -> bytes:

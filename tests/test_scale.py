@@ -22,7 +22,7 @@ from pipeline.batches import BatchShard, Sampling
 from pipeline.counts import SCHEMA, buckets_for, table_bytes
 from pipeline.errors import InputError
 from pipeline.records import Artifact, Record, Records
-from pipeline.shard_lists import LIST_SHARDS, list_of, pack, shard_list, unpack
+from pipeline.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
 from pipeline.storage import open_storage
 from pipeline.training import seconds_to_checkpoint
 from pipeline.vocabulary import build_vocabulary
@@ -78,6 +78,29 @@ def test_what_comes_to_the_trainer_grows_by_a_reference_for_thousands_of_shards(
     assert sizes[:2] < [500, 500]
     assert sizes[2] < LIST_SHARDS * 100
     assert sorted((shard for one in lists for shard in one.open(records)), key=lambda shard: shard.index) == many
+    assert [record.name for record in records.all("shards")] == ["list-00001", "list-00002"]
+
+
+def test_what_comes_to_replicas_are_references_or_their_own_shards():
+    records, many, length = Records(open_storage("memory://scale-slices")), shards(180), 60
+    size = 10_500  # half a shard is in two slices
+
+    def slices_of(first: int, end: int) -> range:
+        return range(first // size, -(-end // size))
+
+    lists: dict[int, list[ShardList]] = {}
+    for number in (2, 0, 1):
+        some = reversed(many[number * length : (number + 1) * length])
+        for index, one in sliced_lists(records, "key", number, some, slices_of):
+            lists.setdefault(index, []).append(one)
+    for index, some in lists.items():
+        wanted = [shard for shard in many if index in slices_of(shard.first_position, shard.end)]
+        opened = {shard.index: shard for one in some for shard in one.open(records)}
+        assert [opened[shard.index] for shard in wanted] == wanted
+        if index < 5:
+            assert len(opened) == len(wanted)
+    assert set(lists) == set(slices_of(0, many[-1].end))
+    assert all(one.packed == b"" for index in range(6, len(lists)) for one in lists[index])
     assert [record.name for record in records.all("shards")] == ["list-00001", "list-00002"]
 
 
@@ -143,6 +166,7 @@ def test_the_parts_that_could_give_way_are_run_at_the_size_asked_for(tmp_path, c
     assert (merge["distinct words"], listing["records"], side["words"]) == (9000, 300, 700)
     assert elements["units"] > 3 * LIST_SHARDS
     assert elements["bytes at the trainer"] < elements["bytes of all batch shards, each by itself"] / 10
+    assert elements["bytes at several trainers"] < elements["bytes of all batch shards, each by itself"] / 10
     assert scale_model.main(["--check=merge,speed", f"--json={report}"]) == 2
     assert "--check=speed: allowed are merge, listing, side_input, elements" in capsys.readouterr().err
 
@@ -181,7 +205,11 @@ def test_of_many_buckets_only_the_words_that_stay_are_held():
     assert found["word"].to_pylist() == whole["word"].to_pylist()[:100]
 
 
-@pytest.mark.parametrize("options", [[], ["--phrases=1", "--batches=stored"]], ids=["plain", "phrases, stored"])
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--phrases=1", "--batches=stored"], ["--replicas=2", "--rounds=3", "--epochs=1"]],
+    ids=["plain", "phrases, stored", "replicas"],
+)
 def test_a_run_by_references_alone_gives_the_same_digest(tmp_path, monkeypatch, options):
     """As a large corpus does: no bucket is small enough to travel, no list but the first, which has two shards."""
     text = write_corpus(tmp_path / "text")

@@ -13,10 +13,11 @@ from pipeline.batches import BatchShard
 from pipeline.checkpoints import CheckpointRef
 from pipeline.holdout_loss import SHARDS
 from pipeline.replicas import MergedPart, Replicas, SlicePart, Standing
+from pipeline.shard_lists import ShardList
 from pipeline.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.refs import VocabularyRef
-from transforms.train import Report, on_device
+from transforms.train import Report, by_list, on_device
 
 
 @dataclasses.dataclass
@@ -37,7 +38,12 @@ class TrainReplicas(beam.PTransform):
     def expand(self, shards: PCollection[BatchShard]) -> PCollection[CheckpointRef]:
         work = Work(self.context, self.provenance, self.threads)
         vocabulary = AsSingleton(self.vocabulary)
-        slices = shards | "ToSlices" >> beam.ParDo(ToSlices(work), vocabulary)
+        slices = (
+            shards
+            | "ByList" >> beam.Map(by_list)
+            | "GatherList" >> beam.GroupByKey()
+            | "ToSlices" >> beam.ParDo(ToSlices(work), vocabulary)
+        )
         kept_back = []
         if self.context.options.holdout:
             count = shards | "Count" >> beam.combiners.Count.Globally()
@@ -67,14 +73,16 @@ class Work:
 
 
 class ToSlices(beam.DoFn):
-    """A shard, keyed by each slice of an epoch that has a part of it."""
+    """A list of shards, keyed by each slice of an epoch that has a part of it."""
 
     def __init__(self, work: Work):
         self.work = work
 
-    def process(self, shard: BatchShard, vocabulary: VocabularyRef) -> Iterator[tuple[int, BatchShard]]:
-        for index in self.work.replicas().slices_of(shard, vocabulary.tokens):
-            yield index, shard
+    def process(
+        self, element: tuple[int, Iterable[BatchShard]], vocabulary: VocabularyRef
+    ) -> Iterator[tuple[int, ShardList]]:
+        number, shards = element
+        yield from self.work.replicas().lists_of_slices(number, shards, vocabulary.tokens)
 
 
 def _is_chosen(shard: BatchShard, count: int) -> bool:
@@ -99,7 +107,7 @@ class Round(beam.PTransform):
 
     work: Work
     number: int
-    slices: PCollection[tuple[int, BatchShard]]
+    slices: PCollection[tuple[int, ShardList]]
     kept_back: list[AsIter]
     """of the shards that the loss on sentences kept back is taken from; [] without --holdout"""
 
@@ -135,11 +143,12 @@ class TrainSlice(beam.DoFn):
         self.work, self.number = work, number
 
     def process(
-        self, element: tuple[int, Iterable[Standing]], slices: Mapping[int, Iterable[BatchShard]]
+        self, element: tuple[int, Iterable[Standing]], slices: Mapping[int, Iterable[ShardList]]
     ) -> Iterator[tuple[int, SlicePart]]:
         replica, (standing,) = element
         replicas = self.work.replicas(Report(standing.positions * self.work.context.options.epochs))
-        shards = list(slices[replicas.slice_index(standing, self.number, replica)])
+        lists = slices[replicas.slice_index(standing, self.number, replica)]
+        shards = [shard for one in lists for shard in one.open(self.work.context.records)]
         yield from enumerate(replicas.train_slice(standing, self.number, replica, shards))
 
 

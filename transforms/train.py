@@ -40,7 +40,7 @@ class Train(beam.PTransform):
         train = on_device(train, self.context, shards.pipeline.options)
         return (
             shards
-            | "ByList" >> beam.Map(_by_list)
+            | "ByList" >> beam.Map(by_list)
             | "GatherList" >> beam.GroupByKey()
             | "PackList" >> beam.ParDo(PackList(self.context))
             | "GatherShards" >> beam.GroupByKey()
@@ -60,7 +60,8 @@ def _names_accelerator(options: PipelineOptions) -> bool:
     return any(hint.startswith("accelerator=") for hint in options.view_as(StandardOptions).resource_hints or ())
 
 
-def _by_list(shard: BatchShard) -> tuple[int, BatchShard]:
+def by_list(shard: BatchShard) -> tuple[int, BatchShard]:
+    """Keyed by the list that it belongs to."""
     return list_of(shard), shard
 
 
