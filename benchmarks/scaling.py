@@ -1,8 +1,10 @@
 """One trainer on more threads: how much faster, with the same bytes. Or preprocessing on more worker processes.
 
-    python -m benchmarks.scaling [--input=corpus.txt] [--threads=1,2]
+    python -m benchmarks.scaling [--input=corpus.txt] [--threads=1,2] [--beside=2]
     python -m benchmarks.scaling --workers=1,2,4 [--large_mb=1000] [--batches=stored]
 
+With --beside, so many processes that do nothing but count share the machine: more threads should not be slower
+than one there.
 With --workers, one large file among small ones and one of gzip are preprocessed, and what each worker did in
 each stage is shown: units, amount, CPU seconds. "Spread over" is the CPU time of all workers over that of the
 busiest: with a CPU for each, the stage takes so many times less than on one, whatever else this machine does now.
@@ -11,8 +13,10 @@ busiest: with a CPU for each, the stage takes so many times less than on one, wh
 from __future__ import annotations
 
 import argparse
+import contextlib
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.common import format_table, prepare, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
@@ -25,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--threads", default="1,2")
     made.add_argument("--model", choices=MODELS, default="skipgram")
     made.add_argument("--batch_size", type=int, default=Options().batch_size)
+    made.add_argument("--beside", type=int, default=0, help="busy processes beside the trainer")
     made.add_argument("--workers", help="numbers of worker processes; preprocess in place of training")
     made.add_argument("--large_mb", type=int, default=200, help="of the large file, with --workers")
     made.add_argument("--small_files", type=int, default=64, help="of 1 MB each, with --workers")
@@ -56,7 +61,9 @@ def _threads(chosen: argparse.Namespace) -> int:
 
             return train
 
-        timings = in_turns({threads: contender(threads) for threads in chosen.threads.split(",")}, chosen.repetitions)
+        with _busy_processes(chosen.beside):
+            contenders = {threads: contender(threads) for threads in chosen.threads.split(",")}
+            timings = in_turns(contenders, chosen.repetitions)
     first = next(iter(timings.values())).median("wall")
     rows = [
         {
@@ -70,6 +77,18 @@ def _threads(chosen: argparse.Namespace) -> int:
     print(format_table(rows))
     write_report(chosen.json, vars(chosen), rows)
     return int(len(set(digests.values())) > 1)
+
+
+@contextlib.contextmanager
+def _busy_processes(count: int) -> Iterator[None]:
+    """Each would take a CPU for itself."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":

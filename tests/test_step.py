@@ -1,5 +1,9 @@
 """The fast training step equals its definition in every bit, and the readable one closely."""
 
+import resource
+import threading
+import time
+
 import numpy as np
 import pytest
 from training_rows import RATES, quarters, random_batch, random_weights, run
@@ -8,7 +12,7 @@ from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.plain import PlainBackend
 from pipeline.backends.reference import ReferenceBackend
-from pipeline.kernels import lanes
+from pipeline.kernels import lanes, team
 from pipeline.kernels.compile import kernel
 
 MODELS = ("skipgram", "cbow")
@@ -52,6 +56,28 @@ def test_one_backend_takes_more_and_fewer_negatives_in_turn(model):
     for negatives, window in ((2, 3), (9, 2), (4, 8), (17, 1)):
         batch = random_batch(300, 400, negatives, window, negatives)
         assert run(fast, batch, quarters(400), RATES)[0] == run(plain, batch, quarters(400), RATES)[0]
+
+
+def test_a_thread_that_waits_for_its_team_gives_its_cpu_away():
+    """Beside busy processes, threads that spin would take the CPU from those they wait for."""
+    counters, slept = np.zeros(1, np.int64), []
+
+    def times_slept() -> int:
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+    def wait() -> None:
+        team.wait_for(counters, 0, 1)  # compiled before it is measured
+        before = times_slept()
+        team.wait_for(counters, 0, 2)
+        slept.append(times_slept() - before)
+
+    waiting = threading.Thread(target=wait)
+    counters[0] = 1
+    waiting.start()
+    time.sleep(0.5)
+    counters[0] = 2
+    waiting.join()
+    assert slept[0] > 50
 
 
 def test_more_pairs_than_32_bits_count_are_damped_all_the_same():
