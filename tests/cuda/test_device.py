@@ -9,15 +9,15 @@ import apache_beam as beam
 import cases
 import numpy as np
 import pytest
-import stand_in_cupy
 from apache_beam.options.pipeline_options import PipelineOptions
 from commands import TINY, train, write_corpus
-from emulation import COMPILER
-from stand_in_cupy import Device, installed
 from test_training import new_records, options_of
 from test_training import train as train_model
 
 from benchmarks import gpu as gpu_benchmark
+from benchmarks.emulator import stand_in_cupy
+from benchmarks.emulator.emulation import COMPILER
+from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends import Batch, choice
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.buffers import Room, Shape

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from cases import CASES, MODELS, Case, assert_equal
-from emulation import COMPILER
-from stand_in_cupy import POLICIES, Device, installed
 from training_rows import run
 
+from benchmarks.emulator.emulation import COMPILER
+from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.plain import PlainBackend

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from emulation import COMPILER, EmulationError, compiled
-from stand_in_cupy import Device, installed
 
+from benchmarks.emulator.emulation import COMPILER, EmulationError, compiled
+from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends.cuda.launcher import Launcher, signatures
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")

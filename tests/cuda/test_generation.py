@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import sys
 import types
@@ -13,18 +14,20 @@ import numpy as np
 import pytest
 import test_replicas
 from cases import Case
-from emulation import COMPILER, EmulationError
 from hypothesis import given, settings
-from stand_in_cupy import POLICIES, Device, installed
 from test_training import POSITIONS, new_records, options_of
 from test_training import train as train_model
 
+from benchmarks.emulator.emulation import COMPILER, EmulationError
+from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline import steps, unigram
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
+from pipeline.backends.cuda import stretches as cutting
 from pipeline.backends.cuda.backend import CudaBackend
-from pipeline.backends.cuda.generation import Generator, Stretch, stretches
+from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import FOLDER
+from pipeline.backends.cuda.stretches import Stretch, stretches
 from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.holdout import without_kept_back
@@ -36,28 +39,27 @@ WAYS = [(0, "late", 256), (1, "early", 64), (2, "random", 32), (3, "eager-3", 96
 """schedule, policy of the streams, threads of a block"""
 
 
-tested = generation
+tested = {"generation.py": generation, "stretches.py": cutting}
+"""The host code: itself, or a copy with a defect."""
 
 
 @contextlib.contextmanager
 def positions_at_once(number):
-    before = tested.POSITIONS_AT_ONCE
-    tested.POSITIONS_AT_ONCE = number
+    module = tested["stretches.py"]
+    before, module.POSITIONS_AT_ONCE = module.POSITIONS_AT_ONCE, number
     try:
         yield
     finally:
-        tested.POSITIONS_AT_ONCE = before
+        module.POSITIONS_AT_ONCE = before
 
 
 @contextlib.contextmanager
-def using(module):
-    """A copy of the host code is what is tested."""
-    global tested
-    before, tested = tested, module
+def using(file, module):
+    before, tested[file] = tested[file], module
     try:
         yield
     finally:
-        tested = before
+        tested[file] = before
 
 
 def piece(lengths, vocabulary, position, seed=0):
@@ -147,9 +149,11 @@ def on_the_device(pieces, tables, sampling, epoch, batch_size, first, end, block
     import cupy
     import cupyx
 
-    generator = tested.Generator(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: None, block)
+    cut = tested["stretches.py"].stretches
+    make = tested["generation.py"].Generator
+    generator = make(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: None, block)
     found = {}
-    for made in generator.blocks(tested.stretches(pieces, batch_size, first, end, sampling.window), epoch):
+    for made in generator.blocks(cut(pieces, batch_size, first, end, sampling.window), epoch):
         found |= unpacked(made)
     return found
 
@@ -515,14 +519,14 @@ DEFECTS = {
         "            slot.made.record(stream)\n"
         "            slot.found[:size].get(stream=stream, out=slot.host_found[:size], blocking=False)",
     ),
-    "sentences cut at the step": ("generation.py", 'offset, side="right")) - 1', 'offset, side="right"))'),
+    "sentences cut at the step": ("stretches.py", 'offset, side="right")) - 1', 'offset, side="right"))'),
     "the halo of the last step left out": (
-        "generation.py", "behind = min(behind, len(sentences) - 1)", "behind = max(begin, behind - 1)"
+        "stretches.py", "behind = min(behind, len(sentences) - 1)", "behind = max(begin, behind - 1)"
     ),
-    "positions of the shard": ("generation.py", "position + low, step, last", "position, step, last"),
+    "positions of the shard": ("stretches.py", "position + low, step, last", "position, step, last"),
 }  # fmt: skip
 """Name -> file, what stands there, what is put in its place."""
-HOST = [name for name, defect in DEFECTS.items() if defect[0] == "generation.py"]
+HOST = [name for name, defect in DEFECTS.items() if defect[0] != "generate.cu"]
 FAST = ["sums that count the share itself", "the epoch in other bits", "a token kept below its threshold alone"]
 
 
@@ -531,14 +535,15 @@ def is_noticed(file, right, wrong):
     text = (FOLDER / file).read_text()
     assert text.count(right) == 1, f"{right!r} stands {text.count(right)} times in {file}"
     if file == "generate.cu":
-        ways, module = ["late"], generation
+        ways, use = ["late"], contextlib.nullcontext
     else:
         ways, module = ["late", "eager-3", "random"], types.ModuleType("planted")
         sys.modules["planted"] = module  # where dataclasses look for types
         exec(compile(text.replace(right, wrong), "planted", "exec"), module.__dict__)
+        use = functools.partial(using, file, module)
     for policy in ways:
         edit = (lambda code: code.replace(right, wrong)) if file == "generate.cu" else (lambda code: code)
-        with installed(Device(schedule=2, policy=policy, watched=True, edit=edit)), using(module):
+        with installed(Device(schedule=2, policy=policy, watched=True, edit=edit)), use():
             try:
                 everything()
             except (AssertionError, EmulationError, ValueError, IndexError):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import sys
 import types
 
 import pytest
 import yaml
 from cases import Case, assert_equal
-from emulation import COMPILER, HERE, EmulationError
-from stand_in_cupy import POLICIES, Device, installed
 
+from benchmarks.emulator.emulation import COMPILER, EmulationError
+from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline.backends.cuda import backend
 from pipeline.backends.cuda.launcher import FOLDER
 
@@ -66,7 +67,8 @@ def missing_barriers() -> dict[str, Defect]:
     return found
 
 
-DEFECTS = {name: Defect(**fields) for name, fields in yaml.safe_load((HERE / "defects.yaml").read_text()).items()}
+LISTED = yaml.safe_load(pathlib.Path(__file__).with_name("defects.yaml").read_text())
+DEFECTS = {name: Defect(**fields) for name, fields in LISTED.items()}
 HOST = [name for name, defect in DEFECTS.items() if defect.file == "backend.py"]
 KERNELS = {**missing_barriers(), **{name: defect for name, defect in DEFECTS.items() if name not in HOST}}
 FAST = [

@@ -19,8 +19,9 @@ import numpy as np
 
 from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
-from pipeline.backends.cuda.generation import Generator, MadeRows, stretches
+from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
+from pipeline.backends.cuda.stretches import stretches
 from pipeline.batches import Sampling, Tables, TokenPiece
 from pipeline.errors import InputError
 from pipeline.kernels.loss import loss_of_tiles

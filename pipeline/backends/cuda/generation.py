@@ -17,7 +17,8 @@ import numpy as np
 from pipeline.backends import LOSS_TILES, TILE, Batch
 from pipeline.backends.cuda.buffers import HEADER, allocate
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
-from pipeline.batches import POLICIES, Sampling, Tables, TokenPiece
+from pipeline.backends.cuda.stretches import Stretch, steps_at_once
+from pipeline.batches import POLICIES, Sampling, Tables
 from pipeline.errors import InputError
 from pipeline.holdout import kept_back
 from pipeline.kernels import philox
@@ -26,102 +27,8 @@ from pipeline.steps import StepBlock
 
 SHARE = 256
 """Tokens whose rows a warp puts in order (generate.cu)."""
-POSITIONS_AT_ONCE = 1 << 18
-"""Positions of a block, unless a step has more: work for all of a GPU, in some tens of MB."""
-CONTEXTS_AT_ONCE = 1 << 24
-"""Room for contexts of a block, unless a step may have more: wide windows make smaller ones."""
 _COPY_BLOCKS = 64
 """Of a kernel that copies a step: some hundred KB seldom pay for more."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Stretch:
-    """What the steps first..end-1 are made of: their tokens, and those of the sentences that they begin or end in."""
-
-    tokens: np.ndarray
-    """int32 [n]"""
-    sentences: np.ndarray
-    """int64 [s + 1]: offsets of the sentences, from 0 to n"""
-    position: int
-    """of the first token"""
-    first: int
-    end: int
-    batch_size: int
-
-    @property
-    def steps(self) -> int:
-        return self.end - self.first
-
-    @property
-    def edge(self) -> int:
-        """Where the first step begins, as an offset of `tokens`."""
-        return self.first * self.batch_size - self.position
-
-    @property
-    def own(self) -> tuple[int, int]:
-        """First token that belongs to the steps, and that behind the last."""
-        first, end = self.edge, self.edge + self.steps * self.batch_size
-        return min(max(first, 0), len(self.tokens)), min(max(end, 0), len(self.tokens))
-
-    def most_contexts(self, window: int) -> int:
-        """Contexts that its rows have at most."""
-        lengths, own = np.diff(self.sentences), np.diff(np.clip(self.sentences, *self.own))
-        contexts = lengths - 1 if window == ALL else np.minimum(lengths - 1, 2 * window)
-        return int((own * contexts).sum())
-
-
-def stretches(
-    pieces: Iterable[TokenPiece], batch_size: int, first: int, end: int, window: int
-) -> Iterator[Stretch]:
-    """Cut the corpus into stretches that cover the steps first..end-1 of an epoch, each once and in order.
-
-    Args:
-      pieces: consecutive ones, from that with the first token of step `first` on.
-    """
-    tokens, sentences = np.empty(0, np.int32), np.zeros(1, np.int64)
-    step, position = first, first * batch_size
-    for piece in pieces:
-        if not len(tokens):
-            position = piece.position
-        sentences = np.concatenate([sentences, piece.sentences[1:] - piece.sentences[0] + len(tokens)])
-        tokens = np.concatenate([tokens, piece.tokens[piece.sentences[0] : piece.sentences[-1]]])
-        complete = min(end, (position + len(tokens)) // batch_size)  # the last step may go on in the next piece
-        for stretch in _cut(tokens, sentences, position, step, complete, batch_size, window):
-            yield stretch
-            step = stretch.end
-        if step == end:
-            return
-        begin = _sentence(sentences, step * batch_size - position)
-        position += int(sentences[begin])
-        tokens, sentences = tokens[sentences[begin] :], sentences[begin:] - sentences[begin]
-    yield from _cut(tokens, sentences, position, step, end, batch_size, window)
-
-
-def _cut(
-    tokens: np.ndarray, sentences: np.ndarray, position: int, first: int, end: int, batch_size: int, window: int
-) -> Iterator[Stretch]:
-    steps = _steps_at_once(batch_size, window, int(np.max(np.diff(sentences), initial=1)))
-    for step in range(first, end, steps):
-        last = min(step + steps, end)
-        begin = _sentence(sentences, step * batch_size - position)
-        behind = max(begin, int(np.searchsorted(sentences, last * batch_size - position)))
-        behind = min(behind, len(sentences) - 1)
-        low, high = int(sentences[begin]), int(sentences[behind])
-        yield Stretch(
-            tokens[low:high], sentences[begin : behind + 1] - low, position + low, step, last, batch_size
-        )
-
-
-def _steps_at_once(batch_size: int, window: int, longest: int) -> int:
-    contexts = 2 * window if window != ALL else longest
-    return max(1, min(POSITIONS_AT_ONCE, CONTEXTS_AT_ONCE // contexts) // batch_size)
-
-
-def _sentence(sentences: np.ndarray, offset: int) -> int:
-    """The sentence that the token at an offset is in; behind the last token there is none, so the number of them."""
-    if offset >= sentences[-1]:
-        return len(sentences) - 1
-    return max(0, int(np.searchsorted(sentences, offset, side="right")) - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,7 +179,7 @@ class MadeRows:
 
 def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int = 20) -> int:
     """Memory for making rows, where all sentences have so many tokens; besides 20 bytes a word for the tables."""
-    steps = _steps_at_once(batch_size, window, sentence)
+    steps = steps_at_once(batch_size, window, sentence)
     positions = steps * batch_size
     contexts = positions * (min(2 * window, sentence - 1) if window != ALL else sentence - 1)
     tiles = -(-batch_size // (TILE * LOSS_TILES))

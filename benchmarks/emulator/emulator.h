@@ -1,4 +1,4 @@
-// What a CUDA source needs to be compiled by g++: the names of CUDA on top of emulator.cpp. For tests alone.
+// What a CUDA source needs to be compiled by g++: the names of CUDA on top of emulator.cpp.
 // Blocks are whole warps, in one dimension; collectives take the mask of all 32 threads, nothing less.
 #pragma once
 #include <cmath>
@@ -32,7 +32,13 @@ void meet_block(Site);
 void meet_warp(Site);  // __syncwarp: orders memory, which the other collectives of a warp do not
 uint64_t exchange(Kind, uint64_t value, int source, unsigned mask, Site);
 char *shared_array(Site, long bytes);
-void touch_atomically(const void *);
+void touch(const void *, long bytes, bool writes, bool atomic);
+void misaligned(long bytes);
+void trace_block(int block);  // trace.cpp has these
+void trace_access(int site, uint64_t p, long bytes, bool writes);
+void trace_thread();
+void trace_warp();
+void trace_new_block();
 const char *run(const char *kernel, int grid, int block, int schedule, unsigned long seed, void (*body)(void *), void *arguments);
 
 template <class T> T shuffled(T value, int source, unsigned mask, Site site) {
@@ -43,7 +49,7 @@ template <class T> T shuffled(T value, int source, unsigned mask, Site site) {
   return value;
 }
 template <class T> T add_atomically(T *p, T value) {
-  touch_atomically(p);
+  touch(p, sizeof value, true, true);
   return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
 }
 }  // namespace emulator

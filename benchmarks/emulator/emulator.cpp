@@ -6,6 +6,7 @@
 // has left (deadlock on a device); writes next to shared arrays; and, where the kernel was compiled with
 // -fsanitize=thread, accesses outside of arrays, and races: two accesses to one address, one of them a write, that no
 // barrier puts in order. The compiler then calls __tsan_read4 and the like at every access to memory; those are here.
+// What was PTX (ptx.h) calls touch() itself.
 #include "emulator.h"
 
 #include <algorithm>
@@ -114,6 +115,7 @@ static void prepare(Fiber &fiber) {
 
 static void go_on(Fiber &fiber) {
   current = &fiber;
+  trace_thread();
   switch_to(&scheduler, fiber.saved);
   current = nullptr;
 }
@@ -234,6 +236,7 @@ static bool advance(Block &block) {
         go_on(fiber);
         if (failed) return true;
       }
+      trace_warp();
       if (!release_warp(block, warp)) break;
       any = true;
     } while (schedule != 2);
@@ -250,6 +253,7 @@ static Block *new_block(int index, int threads) {
   block->fibers.resize(threads);
   block->exchanged.resize(2 * threads);
   block->warp_epoch.resize(threads / 32);
+  trace_new_block();
   for (int i = 0; i < threads; i++) {
     block->fibers[i] = {nullptr, block, i, READY, {-1, 0, nullptr}, 0, nullptr};
     prepare(block->fibers[i]);
@@ -363,7 +367,7 @@ static bool is_before(const Access &old, const Access &now) {
   if (old.block_epoch < now.block_epoch) return true;
   return old.warp == now.warp && (old.warp_epoch < now.warp_epoch || old.thread == now.thread);
 }
-static void touch(const void *p, long bytes, bool writes, bool atomic) {
+void touch(const void *p, long bytes, bool writes, bool atomic) {
   if (!current || failed || ((const char *)p >= current->stack && (const char *)p < current->stack + STACK)) return;
   const Fiber &me = *current;
   if (!is_allocated((uintptr_t)p, bytes)) return give_up("%ld bytes were touched that are in no array", bytes);
@@ -387,7 +391,7 @@ static void touch(const void *p, long bytes, bool writes, bool atomic) {
     }
   }
 }
-void touch_atomically(const void *p) { touch(p, 4, true, true); }
+void misaligned(long bytes) { give_up("%ld bytes were touched at an address that is no multiple of them", bytes); }
 }  // namespace emulator
 
 #define HOOKS(bytes)                                                                  \

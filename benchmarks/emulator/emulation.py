@@ -1,4 +1,4 @@
-"""Compiles CUDA sources for the CPU, on top of emulator.cpp."""
+"""Compiles CUDA sources for the CPU, on top of emulator.cpp: by g++ alone, or what NVIDIA's compiler made of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks import nvrtc
+from benchmarks.emulator import ptx
 from pipeline.backends.cuda.launcher import Parameter, signatures
 
 HERE = pathlib.Path(__file__).parent
 CACHE = HERE.parent.parent / ".pytest_cache" / "emulated"
+_OURS = [HERE / name for name in ("emulator.h", "emulator.cpp", "ptx.h", "trace.cpp")]
 COMPILER = shutil.which("g++")
 # -ffp-contract=off: no multiplication and addition becomes one operation that was not written as one
 FLAGS = ["-O1", "-std=c++17", "-fPIC", "-w", "-ffp-contract=off", f"-I{HERE}"]
@@ -26,9 +29,6 @@ if platform.machine() == "x86_64":
 C_TYPES = {
     "int32": ctypes.c_int, "uint32": ctypes.c_uint, "float32": ctypes.c_float, "int64": ctypes.c_longlong,
     "uint64": ctypes.c_ulonglong,
-}  # fmt: skip
-C_NAMES = {
-    "int32": "int", "uint32": "unsigned", "float32": "float", "int64": "long long", "uint64": "unsigned long long",
 }  # fmt: skip
 
 
@@ -39,17 +39,26 @@ class EmulationError(AssertionError):
 class Library:
     """Kernels as functions (grid, block, schedule, seed, arguments)."""
 
-    def __init__(self, code: str, flags: Sequence[str]):
+    def __init__(self, code: str, flags: Sequence[str], build_for: Callable[[int], nvrtc.Build] | None = None,
+                 architecture: int = 0):
+        """Args:
+          code: CUDA.
+          build_for: what NVIDIA's compiler makes of it for an architecture, to run that of one.
+        """
         # PyDLL keeps other threads of Python out: one may drop an array, which a running kernel would notice
-        self._library = ctypes.PyDLL(_library(code, tuple(flags)))
-        self.kernels = {name: functools.partial(self._run, name, given) for name, given in signatures(code).items()}
-        _libraries.append(self._library)
+        found = signatures(code)
+        self.build_for, self.build = build_for, build_for(architecture) if build_for else None
+        self.program = ptx.translate(self.build.ptx, found) if self.build else None
+        text = self.program.code if self.program else f'#include "emulator.h"\n{code}'
+        self.functions = ctypes.PyDLL(_library(text, found, tuple(flags)))
+        self.kernels = {name: functools.partial(self._run, name, given) for name, given in found.items()}
+        _libraries.append(self.functions)
         for begin, size in _memory.items():
-            self._library.emulator_allocate(ctypes.c_size_t(begin), ctypes.c_long(size))
+            self.functions.emulator_allocate(ctypes.c_size_t(begin), ctypes.c_long(size))
 
     def _run(self, name: str, parameters: Sequence[Parameter], grid: int, block: int, schedule: int, seed: int,
              arguments: Sequence[Any]) -> None:
-        launch = getattr(self._library, f"launch_{name}")
+        launch = getattr(self.functions, f"launch_{name}")
         launch.restype = ctypes.c_char_p
         given = [
             ctypes.c_void_p(value.data.ptr) if parameter.pointer else C_TYPES[parameter.dtype.name](value.item())
@@ -79,22 +88,31 @@ def note_memory(begin: int, size: int, there: bool) -> None:
 
 
 @functools.cache
-def _compiled(code: str, defines: tuple[str, ...], watched: bool) -> Library:
-    return Library(code, [*FLAGS, *defines, *(["-fsanitize=thread"] if watched else [])])
+def _compiled(code: str, defines: tuple[str, ...], watched: bool, architecture: int, traced: bool) -> Library:
+    if not architecture:
+        return Library(code, [*FLAGS, *defines, *(["-fsanitize=thread"] if watched else [])])
+    defined = {name: int(value) for name, value in (define.removeprefix("-D").split("=") for define in defines)}
+    flags = [*FLAGS, *(["-DWATCHED"] if watched else []), *(["-DTRACED"] if traced else [])]
+    # line numbers lead from machine code back to the PTX, and change neither
+    return Library(code, flags, lambda chosen: nvrtc.build(code, defined, chosen, ["-lineinfo"]), architecture)
 
 
-def compiled(code: str, defines: Sequence[str], watched: bool) -> Library:
+def compiled(
+    code: str, defines: Sequence[str], watched: bool = False, architecture: int = 0, traced: bool = False
+) -> Library:
     """Compile a source, once.
 
     Args:
       defines: -DNAME=value.
       watched: notice races and accesses outside of arrays; slower.
+      architecture: run the PTX that NVIDIA's compiler makes for it (80 is compute capability 8.0), if not 0.
+      traced: count what the PTX does (trace.cpp).
     """
-    return _compiled(code, tuple(defines), watched)
+    return _compiled(code, tuple(defines), watched, architecture, traced)
 
 
 def _launcher(kernel: str, parameters: Sequence[Parameter]) -> str:
-    declared = ", ".join(f"{C_NAMES[p.dtype.name]} {'*' if p.pointer else ''}{p.name}" for p in parameters)
+    declared = ", ".join(f"{ptx.C_NAMES[p.dtype.name]} {'*' if p.pointer else ''}{p.name}" for p in parameters)
     names = ", ".join(p.name for p in parameters)
     return f"""
 extern "C" const char *launch_{kernel}(int grid_, int block_, int schedule_, unsigned long seed_, {declared}) {{
@@ -104,12 +122,11 @@ extern "C" const char *launch_{kernel}(int grid_, int block_, int schedule_, uns
 }}"""
 
 
-def _library(code: str, flags: tuple[str, ...]) -> str:
+def _library(code: str, found: Mapping[str, Sequence[Parameter]], flags: tuple[str, ...]) -> str:
     """The path of the shared library; made once, for all processes."""
-    launchers = "\n".join(_launcher(name, parameters) for name, parameters in signatures(code).items())
-    text = f'#include "emulator.h"\n{code}\n#line 1 "launchers"\n{launchers}\n'
-    emulator = (HERE / "emulator.cpp").read_text()
-    digest = hashlib.sha256("\0".join([text, emulator, (HERE / "emulator.h").read_text(), *flags]).encode()).hexdigest()
+    launchers = "\n".join(_launcher(name, parameters) for name, parameters in found.items())
+    text = f'{code}\n#line 1 "launchers"\n{launchers}\n'
+    digest = hashlib.sha256("\0".join([text, *(path.read_text() for path in _OURS), *flags]).encode()).hexdigest()
     path = CACHE / f"{digest[:24]}.so"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -118,17 +135,17 @@ def _library(code: str, flags: tuple[str, ...]) -> str:
             pathlib.Path(source).write_text(text)
             _run([*flags, "-c", source, "-o", kernels])
             # linking with -fsanitize=thread would bring a library along that has the functions of ours
-            _run(["-shared", kernels, _emulator(emulator), "-o", made])
+            _run(["-shared", kernels, _object("emulator.cpp"), _object("trace.cpp"), "-o", made])
             os.replace(made, path)
     return str(path)
 
 
-def _emulator(text: str) -> str:
-    digest = hashlib.sha256((text + (HERE / "emulator.h").read_text()).encode()).hexdigest()
-    path = CACHE / f"{digest[:24]}.o"
+def _object(name: str) -> str:
+    texts = (HERE / name).read_text(), (HERE / "emulator.h").read_text()
+    path = CACHE / f"{hashlib.sha256(''.join(texts).encode()).hexdigest()[:24]}.o"
     if not path.exists():
         with tempfile.NamedTemporaryFile(dir=CACHE, suffix=".o", delete=False) as made:
-            _run([*FLAGS, "-O2", "-c", str(HERE / "emulator.cpp"), "-o", made.name])
+            _run([*FLAGS, "-O2", "-c", str(HERE / name), "-o", made.name])
         os.replace(made.name, path)
     return str(path)
 

@@ -26,15 +26,19 @@ stand-in lacks is added here, as CuPy has it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import emulation
 import numpy as np
 
+from benchmarks.emulator import emulation
+
+Observer = Callable[[emulation.Library, str, Callable[[], None]], None]
+"""Called with a kernel's library and name in place of its launch, which it does by calling the last argument."""
 FENCE = 256
 POLICIES = ("late", "early", "eager-1", "eager-2", "random")
 
@@ -43,32 +47,39 @@ class Device:
     """One emulated device: streams, memory, and how it runs kernels."""
 
     def __init__(self, *, schedule: int = 0, seed: int = 1, policy: str = "late", watched: bool = False,
-                 memory: int = 1 << 40, edit: Callable[[str], str] = lambda code: code):
+                 memory: int = 1 << 40, edit: Callable[[str], str] = lambda code: code, architecture: int = 0,
+                 observer: Observer | None = None, multiprocessors: int = 2):
         """Args:
           schedule: of the emulator, 0 to 3.
           watched: notice races and accesses outside of arrays.
           memory: bytes there are.
           edit: changes the source before it is compiled, to plant defects.
+          architecture: run what NVIDIA's compiler makes of the source for it, if not 0.
+          observer: is told of launches that are traced, for which the schedule is 0.
         """
         self.schedule, self.policy, self.watched, self.memory, self.edit = schedule, policy, watched, memory, edit
+        self.architecture, self.observer, self.multiprocessors = architecture, observer, multiprocessors
+        assert not observer or (architecture and not schedule)
         self.random = random.Random(seed)
         self.streams: list[Stream] = []
         self.null = Stream(self)
         self.current = [self.null]
         self.pinned: list[tuple[int, int]] = []
         self.allocated = self.launches = self.allocations = 0
-        self.live: list[DeviceArray] = []
+        self.live: list[_Guard] = []
 
     def modules(self) -> dict[str, types.ModuleType]:
         """To be put into sys.modules: cupy and cupyx."""
-        cupy, cupyx = types.ModuleType("cupy"), types.ModuleType("cupyx")
+        cupy: Any = types.ModuleType("cupy")
+        cupyx: Any = types.ModuleType("cupyx")
         cupy.empty = lambda shape, dtype: DeviceArray.new(self, shape, dtype)
         cupy.RawModule = lambda **given: RawModule(self, **given)
         cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
         cupy.cuda = types.SimpleNamespace(
             Stream=lambda non_blocking: Stream(self), Event=lambda disable_timing: Event(self),
             Device=lambda: types.SimpleNamespace(
-                id=0, attributes={"MultiProcessorCount": 2}, compute_capability="86", synchronize=self.synchronize
+                id=0, attributes={"MultiProcessorCount": self.multiprocessors}, compute_capability="86",
+                synchronize=self.synchronize,
             ),
             nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
             runtime=types.SimpleNamespace(
@@ -124,7 +135,8 @@ class Stream:
     """Work in order. An item is a function, or an (event, mark) to wait for."""
 
     def __init__(self, device: Device):
-        self.device, self.queue, self.done = device, deque(), 0
+        self.device, self.done = device, 0
+        self.queue: deque[Any] = deque()
         self.captured: list[Callable[[], None]] | None = None
         device.streams.append(self)
 
@@ -197,7 +209,8 @@ class Graph:
 
 class Event:
     def __init__(self, device: Device):
-        self.device, self.recorded = device, None
+        self.device = device
+        self.recorded: tuple[Stream, int] | None = None
 
     def record(self, stream: Stream) -> None:
         assert stream.captured is None
@@ -215,6 +228,7 @@ class DeviceArray:
     def __init__(self, device: Device, memory: np.ndarray, owner: DeviceArray | None = None):
         self.device, self.memory, self.owner = device, memory, owner
         self.flags, self.data = memory.flags, types.SimpleNamespace(ptr=memory.ctypes.data)
+        self.size_in_bytes = memory.nbytes
 
     @classmethod
     def new(cls, device: Device, shape: Any, dtype: Any) -> DeviceArray:
@@ -227,10 +241,9 @@ class DeviceArray:
         payload = raw[start : start + size]
         payload[:] = 0xFF
         array = cls(device, payload.view(dtype).reshape(shape))
-        array.raw, array.start, array.size_in_bytes = raw, start, size
         device.allocated += size
         device.allocations += 1
-        device.live.append(_Guard(array))
+        device.live.append(_Guard(raw, start, size))
         emulation.note_memory(array.data.ptr, size, True)
         return array
 
@@ -257,7 +270,7 @@ class DeviceArray:
         target = self.memory
         self.device.put(stream or self.device.current[-1], lambda: np.copyto(target, array))
 
-    def get(self, stream: Stream | None = None, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
+    def get(self, stream: Stream | None = None, *, out: np.ndarray, blocking: bool = True) -> np.ndarray:
         self._check(out)
         source = self.memory
         now = stream or self.device.current[-1]
@@ -278,8 +291,8 @@ class DeviceArray:
 class _Guard:
     """Looks after an array's fences without keeping the array alive."""
 
-    def __init__(self, array: DeviceArray):
-        self.raw, self.start, self.size = array.raw, array.start, array.size_in_bytes
+    def __init__(self, raw: np.ndarray, start: int, size: int):
+        self.raw, self.start, self.size = raw, start, size
 
     def check_fences(self) -> None:
         before, after = self.raw[: self.start], self.raw[self.start + self.size :]
@@ -295,7 +308,10 @@ class RawModule:
         self.library: Any = None
 
     def compile(self) -> None:
-        self.library = emulation.compiled(self.code, self.defines, self.device.watched)
+        device = self.device
+        self.library = emulation.compiled(
+            self.code, self.defines, device.watched, device.architecture, device.observer is not None
+        )
 
     def get_function(self, name: str) -> Callable:
         launch = self.library.kernels[name]
@@ -307,7 +323,12 @@ class RawModule:
                 assert isinstance(value, (DeviceArray, np.generic)), "CuPy would guess the type of a Python number"
             device.launches += 1
             seed = device.launches
-            device.put(device.current[-1], lambda: launch(grid[0], block[0], device.schedule, seed, arguments))
+
+            def run() -> None:
+                launch(grid[0], block[0], device.schedule, seed, arguments)
+
+            observe = functools.partial(device.observer, self.library, name, run) if device.observer else run
+            device.put(device.current[-1], observe)
 
         return function
 
