@@ -66,16 +66,17 @@ def test_a_thread_that_waits_for_its_team_gives_its_cpu_away():
         return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
     def wait() -> None:
-        team.wait_for(counters, 0, 1)  # compiled before it is measured
+        team.wait_for(counters, 0, 0)  # compiled
+        compiled.set()
         before = times_slept()
-        team.wait_for(counters, 0, 2)
+        team.wait_for(counters, 0, 1)
         slept.append(times_slept() - before)
 
-    waiting = threading.Thread(target=wait)
-    counters[0] = 1
+    compiled, waiting = threading.Event(), threading.Thread(target=wait)
     waiting.start()
+    compiled.wait()
     time.sleep(0.5)
-    counters[0] = 2
+    counters[0] = 1
     waiting.join()
     assert slept[0] > 50
 
