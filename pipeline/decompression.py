@@ -14,6 +14,8 @@ import pyarrow as pa
 OUT_BYTES = 4 << 20
 """Most text made at once: a few bytes may stand for gigabytes."""
 
+_SLICE_BYTES = 16 << 10
+
 _XZ_MEMORY = 512 << 20
 """A window above this is refused; `xz -9` needs 65 MB."""
 
@@ -50,9 +52,8 @@ def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Streams one after the other; zeros may pad the end."""
     stream: Any = None
     count = read = made = 0
-    for chunk in chunks:
-        read += len(chunk)
-        data = chunk
+    for data in _slices(chunks):
+        read += len(data)
         while True:
             if stream is None:
                 data = data.lstrip(b"\0") if count else data
@@ -74,6 +75,13 @@ def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
                 break
     if stream is not None:
         raise _truncated(name, read, made)
+
+
+def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """What goes to a decompressor at a time: where it finds damage, it gives none of the text before it."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), _SLICE_BYTES):
+            yield chunk[start : start + _SLICE_BYTES]
 
 
 class _Gzip:

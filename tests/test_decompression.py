@@ -100,6 +100,22 @@ def test_what_is_left_of_a_truncated_file_is_used_only_when_allowed(name, tmp_pa
     assert lines.startswith(head(file, 1000))
 
 
+@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
+def test_what_comes_before_damage_is_used_when_allowed(name, tmp_path):
+    """However small the file: a decompressor gives nothing of the call in which it finds the damage."""
+    numbers = np.random.default_rng(1).integers(0, 1 << 62, 200_000)
+    lines = b"".join(b"%d\n" % number for number in numbers)
+    data = bytearray(PACKERS[name](lines))
+    middle = len(data) * 3 // 4
+    data[middle : middle + 4096] = b"\xff" * 4096
+    (tmp_path / "damaged").write_bytes(data)
+    (file,) = match_inputs([str(tmp_path / "damaged")])
+    records = Records(open_storage(str(tmp_path / "run")))
+    unpacked = unpack(file, 0, records, "key", 1000, allow_truncated=True)
+    text = b"".join(records.storage.read("text/" + s.uri.rpartition("/")[2]) for s in unpacked.sources)
+    assert text[: len(lines) // 2] == lines[: len(lines) // 2]
+
+
 def test_the_source_of_a_zstd_stream_fails_as_itself():
     def source():
         yield zstd(TEXT)[:1000]
