@@ -1,6 +1,9 @@
 """The whole job, text to checkpoint, beside gensim reading the same file with as many workers. Wall time and memory.
 
     python -m benchmarks.end_to_end [--input=corpus.txt] [--epochs=5] [--threads=2]
+
+"Kernels" are the functions of the job's stages called one after the other, without Beam, records or locks, and with
+threads for training alone: what the job's CPU time is held against.
 """
 
 from __future__ import annotations
@@ -23,6 +26,15 @@ model = Word2Vec(corpus_file=text, vector_size=100, window=5, negative=5, sample
 model.save(folder + "/model")
 """
 
+KERNELS = """
+import sys
+from benchmarks.common import prepare
+from pipeline.options import Options
+text, epochs, threads = sys.argv[1:]
+options = Options.checked({"epochs": int(epochs), "threads": threads})
+prepare(text, options, "end_to_end").fit(options)
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     made = parser("end_to_end", __doc__, 5_000_000)
@@ -30,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--threads", type=int, default=available_cpus())
     chosen = made.parse_args(arguments)
     with corpus_text(chosen) as text:
-        contenders = {"ours": lambda folder: _ours(text, folder, chosen.epochs, chosen.threads)}
+        contenders = {
+            "ours": lambda folder: _ours(text, folder, chosen.epochs, chosen.threads),
+            "kernels": lambda folder: _kernels(text, chosen.epochs, chosen.threads),
+        }
         if chosen.peers:
             contenders["gensim"] = lambda folder: _gensim(text, folder, chosen.epochs, chosen.threads)
         done: dict[str, list[Process]] = {name: [] for name in contenders}
@@ -39,11 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with tempfile.TemporaryDirectory() as folder:
                     done[name].append(run(folder))
     wall = {name: statistics.median(process.wall for process in runs) for name, runs in done.items()}
+    cpu = {name: statistics.median(process.cpu for process in runs) for name, runs in done.items()}
     rows = [
         {
             "whole job": name,
             "wall s": f"{wall[name]:.1f} ({min(p.wall for p in runs):.1f}-{max(p.wall for p in runs):.1f})",
-            "CPU s": f"{statistics.median(p.cpu for p in runs):.1f}",
+            "CPU s": f"{cpu[name]:.1f}",
+            "of kernels": f"{cpu[name] / cpu['kernels']:.2f}",
             "peak MB": f"{max(p.peak_mb for p in runs):.0f}",
             "times gensim": f"{wall['gensim'] / wall[name]:.2f}" if "gensim" in wall else "",
         }
@@ -57,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ours(text: str, folder: str, epochs: int, threads: int) -> Process:
     files = [f"--input={text}", f"--output={folder}/run"]
     return run_process(ours([*files, f"--epochs={epochs}", f"--threads={threads}"]))
+
+
+def _kernels(text: str, epochs: int, threads: int) -> Process:
+    return run_process([sys.executable, "-c", KERNELS, text, str(epochs), str(threads)])
 
 
 def _gensim(text: str, folder: str, epochs: int, threads: int) -> Process:
