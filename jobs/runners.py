@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     GoogleCloudOptions,
@@ -32,7 +33,7 @@ from jobs import worker_messages
 from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline import progress
-from pipeline.errors import InputError, find
+from pipeline.errors import InputError, PipelineError, find
 from pipeline.lock import Lock
 
 SECONDS_TO_ANSWER = 5.0
@@ -51,7 +52,7 @@ def check_runner(options: PipelineOptions) -> None:
     name = _name(options)
     endpoint = options.view_as(PortableOptions).job_endpoint
     if endpoint and endpoint != "embed":
-        _check_endpoint(endpoint)
+        _check_address("job_endpoint", endpoint, "job server")
     elif name == "flinkrunner":
         flink = options.view_as(FlinkRunnerOptions)
         _check_file("flink_job_server_jar", flink.flink_job_server_jar)
@@ -61,6 +62,7 @@ def check_runner(options: PipelineOptions) -> None:
             _check_flink(flink)
     elif name == "prismrunner":
         _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
+        _check_workers_of_prism(options.view_as(PortableOptions))
 
 
 def run(graph: beam.Pipeline, lock: Lock) -> bool:
@@ -79,7 +81,8 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
             return True
         return _run_elsewhere(graph, lock)
     except Exception as error:
-        if find(error) is None and (told := worker_trouble(str(error)) or worker_messages.last_left_out()):
+        told = worker_trouble(str(error)) or worker_messages.last_left_out() or _server_trouble(error)
+        if find(error) is None and told:
             raise told from error
         raise
 
@@ -163,15 +166,27 @@ def _name(options: PipelineOptions) -> str:
     return str(options.view_as(StandardOptions).runner or "").rpartition(".")[2].lower()
 
 
-def _check_endpoint(endpoint: str) -> None:
-    host, _, port = endpoint.rpartition(":")
+def _check_address(option: str, address: str, who: str) -> None:
+    host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER):
             pass
     except ValueError:
-        raise InputError(f"--job_endpoint={endpoint}: write HOST:PORT") from None
+        raise InputError(f"--{option}={address}: write HOST:PORT") from None
     except OSError as error:
-        raise InputError(f"--job_endpoint={endpoint}: no job server answers there ({_reason(error)})") from error
+        raise InputError(f"--{option}={address}: no {who} answers there ({_reason(error)})") from error
+
+
+def _check_workers_of_prism(options: PortableOptions) -> None:
+    """Prism, which runs on this machine, waits for ever for workers that do not come, or breaks off."""
+    if options.environment_type == "PROCESS":
+        raise InputError(
+            "--environment_type=PROCESS does not work on Prism, which turns such workers away: leave it out, or start a"
+            " worker pool and use EXTERNAL"
+        )
+    config = options.environment_config or ""
+    if options.environment_type == "EXTERNAL" and config and not config.startswith("{"):  # which holds JSON
+        _check_address("environment_config", config, "Python worker pool")
 
 
 def _check_flink(flink: Any) -> None:
@@ -192,6 +207,12 @@ def _check_flink(flink: Any) -> None:
         )
 
 
+def _server_trouble(error: Exception) -> PipelineError | None:
+    if not isinstance(error, grpc.RpcError):
+        return None
+    return PipelineError(f"the runner's server was lost ({_reason(error)}): run the same command again")
+
+
 def _check_file(option: str, place: str | None) -> None:
     if place and "://" not in place and not os.path.exists(place):
         raise InputError(f"--{option}={place} does not exist")
@@ -206,6 +227,8 @@ def _check_java(launcher: str) -> None:
 
 def _reason(error: BaseException) -> str:
     """Why something does not answer, in a few words."""
+    if isinstance(error, grpc.Call):
+        return error.details() or str(error.code())
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP status {error.code}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error

@@ -115,6 +115,8 @@ def _explained(bucket: str, error: BaseException) -> PipelineError | None:
     text = str(error)
     if "NoSuchBucket" in text:
         return InputError(f"{bucket}: there is no such bucket")
+    if "list request" in text and "404 Not Found" in text:
+        return _no_bucket(bucket)
     if any(sign in text for sign in _NO_CREDENTIALS):
         return InputError(f"{bucket}: there are no credentials; {_advice(bucket, 'credentials')}")
     if any(code in text for code in _NOT_VALID):
@@ -126,6 +128,13 @@ def _explained(bucket: str, error: BaseException) -> PipelineError | None:
     if "error sending request" in text:
         return ArtifactError(f"{bucket}: {_first_line(error)}; {_advice(bucket, 'address')}")
     return None
+
+
+def _no_bucket(bucket: str) -> InputError:
+    """For what answers that it does not know where to write, or what to list."""
+    return InputError(
+        f"{bucket}: there is no such bucket, or what answers is no object store; {_advice(bucket, 'address')}"
+    )
 
 
 def _advice(bucket: str, about: str) -> str:
@@ -210,6 +219,8 @@ class ObjectStorage(Storage):
                 try:
                     self._store.put(self._key(path), _bytes(data))
                     return
+                except FileNotFoundError as error:
+                    raise _explained(self._place[0], error) or _no_bucket(self._place[0]) from error
                 except obstore.exceptions.BaseError as error:
                     if "409 Conflict" not in str(error):
                         raise
@@ -222,6 +233,8 @@ class ObjectStorage(Storage):
                 self._conditional_store.put(self._key(path), _bytes(data), mode="create")
             except (FileExistsError, obstore.exceptions.AlreadyExistsError):
                 return False
+            except FileNotFoundError as error:
+                raise _explained(self._place[0], error) or _no_bucket(self._place[0]) from error
             except (NotImplementedError, obstore.exceptions.BaseError) as error:
                 if _is_unknown_to_store(error):
                     raise InputError(f"{self.uri(path)}: {NO_CONDITIONAL_CREATE}") from error

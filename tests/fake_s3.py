@@ -23,7 +23,8 @@ class _Handler(BaseHTTPRequestHandler):
     objects: dict[str, bytes]
     guard: threading.Lock
     trouble: Iterator[str]
-    """For each request what befalls it: "" nothing, "503" too much to do, "drop" its connection is lost."""
+    """For each request what befalls it: "" nothing, "503" too much to do, "404" not known, "drop" its connection is
+    lost."""
     conditions: str
     """What conditional writes meet: "kept", "ignored" or "refused\""""
 
@@ -48,6 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
             trouble = next(self.trouble)
         if trouble == "503":
             self._error(503, "SlowDown")
+            return None
+        if trouble == "404":
+            self._reply(404)
             return None
         if trouble == "drop":
             self.close_connection = True

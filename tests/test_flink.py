@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import real_s3
-from commands import ROOT, TINY, digest_of, finish, free_ports, run, start, train, write_corpus
+from commands import ROOT, TINY, digest_of, finish, free_ports, preprocess, start, train, write_corpus
 
 from deploy.flink.cluster import Cluster
 from deploy.pieces import FLINK, PIECES, UnavailableError
@@ -28,6 +28,8 @@ from pipeline.storage import open_storage
 from pipeline.verify import verify_run
 
 pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine
+CORPUS_SIDE = [option for option in TINY if not option.startswith(("--dims", "--batch_size"))]
+"""Of TINY, what jobs.preprocess takes."""
 SLOW = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
 """Where workers find the slow tokeniser."""
 
@@ -44,15 +46,33 @@ def corpus(tmp_path_factory) -> pathlib.Path:
     return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", lines=1500)
 
 
-@pytest.mark.flink
-def test_embedded_flink_has_the_same_digest(tmp_path):
+@pytest.fixture(scope="module")
+def embedded() -> list[str]:
+    """The options of Flink in a process beside the command, with the workers in the command."""
     jar = piece("flink")
+    return ["--runner=FlinkRunner", "--parallelism=2", f"--flink_job_server_jar={jar}", f"--flink_version={FLINK}"]
+
+
+@pytest.mark.flink
+def test_embedded_flink_has_the_same_digest(embedded, tmp_path):
     corpus = write_corpus(tmp_path / "text.txt", lines=200)
-    on_flink = ["--runner=FlinkRunner", "--parallelism=2", f"--flink_job_server_jar={jar}", f"--flink_version={FLINK}"]
     digest = digest_of(corpus, tmp_path / "here")
     output = tmp_path / "there"
-    assert digest_of(corpus, output, *on_flink, "--block_bytes=9000", "--batches=stored") == digest
+    assert digest_of(corpus, output, *embedded, "--block_bytes=9000", "--batches=stored") == digest
     assert verify_run(open_storage(str(output)), True).problems == []
+
+
+@pytest.mark.flink
+def test_a_corpus_made_on_embedded_flink_trains_to_the_same_digest(embedded, tmp_path):
+    corpus = write_corpus(tmp_path / "text.txt", lines=200)
+    made = preprocess(
+        f"--input={corpus}", f"--output={tmp_path / 'corpus'}", *CORPUS_SIDE, "--block_bytes=9000", "--batches=stored",
+        *embedded,
+    )  # fmt: skip
+    assert made.status == 0, made.stderr
+    assert verify_run(open_storage(str(tmp_path / "corpus")), True).problems == []
+    trained = train(f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
+    assert trained.digest == digest_of(corpus, tmp_path / "here")
 
 
 @pytest.fixture(scope="module")
@@ -167,15 +187,35 @@ def test_a_signal_to_the_command_cancels_the_job_on_the_cluster(cluster, bucket,
 @pytest.mark.cluster
 def test_a_corpus_made_there_and_several_trainers_have_the_same_digest(cluster, corpus, tmp_path):
     layout = ["--block_bytes=100000", "--batches=stored"]
-    corpus_options = [option for option in TINY if not option.startswith(("--dims", "--batch_size"))]
-    there = [f"--output={tmp_path / 'corpus'}", *cluster.options(), *layout, *corpus_options]
-    made = run("jobs.preprocess", f"--input={corpus}", *there)
+    there = [f"--output={tmp_path / 'corpus'}", *cluster.options(), *layout, *CORPUS_SIDE]
+    made = preprocess(f"--input={corpus}", *there)
     assert made.status == 0, made.stderr
     replicas = ["--no_report", *TINY, "--replicas=2", "--rounds=2"]
     from_corpus = [f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'run'}", *replicas, *cluster.options()]
     trained = train(*from_corpus)
     assert trained.status == 0, trained.stderr
     assert trained.digest == digest_of(corpus, tmp_path / "here", *replicas)
+
+
+@pytest.mark.cluster
+def test_several_trainers_that_lose_a_taskmanager_and_their_workers_have_the_same_digest(
+    cluster, bucket, corpus, tmp_path
+):
+    options = [*TINY, "--no_report", "--batch_size=64", "--replicas=2", "--rounds=3", "--holdout=0.05"]
+    output = tmp_path / "run"
+    quickly = "--environment_expiration_millis=15000"
+    arguments = [quickly, f"--input={corpus}", f"--output={output}", *options, "--block_bytes=100000"]
+    disturbed = Disturbed(cluster, output, arguments, bucket)
+    try:
+        disturbed.at("slices", 1, lambda: disturbed.kill_taskmanager(1))
+        disturbed.at("metrics", 2, lambda: disturbed.kill_taskmanager(2))  # one for each round, and never pruned
+        disturbed.at("metrics", 4, disturbed.kill_workers)
+        outcome = finish(disturbed.process, timeout=300)
+    finally:
+        disturbed.process.kill()
+    assert outcome.status == 0, outcome.stderr
+    assert verify_run(open_storage(str(output)), True).problems == []
+    assert outcome.digest == digest_of(corpus, tmp_path / "here", *options)
 
 
 @pytest.mark.cluster

@@ -108,6 +108,19 @@ def test_what_is_wrong_with_a_bucket_ends_the_command_in_seconds(
     assert told in outcome.error
 
 
+@pytest.mark.parametrize(
+    "files", [("s3://bucket/texts/*", "run"), ("s3://bucket/texts", "run"), ("text.txt", "s3://bucket/run")]
+)
+def test_an_address_at_which_no_store_answers_is_told(monkeypatch, tmp_path, files):
+    monkeypatch.chdir(tmp_path)
+    write_corpus(tmp_path / "text.txt", lines=30)
+    with fake_s3.serve(itertools.repeat("404")) as environment:
+        use(monkeypatch, environment)
+        outcome = train(f"--input={files[0]}", f"--output={files[1]}", *TINY)
+    assert outcome.status == 2
+    assert outcome.error.startswith("s3://bucket: there is no such bucket, or what answers is no object store; check")
+
+
 @pytest.mark.parametrize("conditions", ["refused", "ignored"])
 def test_a_store_without_conditional_create_ends_the_command_with_status_2(monkeypatch, corpus, conditions):
     with fake_s3.serve(conditions=conditions) as environment:

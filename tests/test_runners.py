@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import apache_beam as beam
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -122,6 +123,12 @@ def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_por
         f"{endpoint}: no job server answers there (Connection refused)"
     )
     assert "write HOST:PORT" in refusal("--runner=PortableRunner", "--job_endpoint=nowhere")
+    prism = "--runner=PrismRunner"
+    pool = f"--environment_config=127.0.0.1:{closed_port}"
+    assert refusal(prism, "--environment_type=EXTERNAL", pool) == (
+        f"{pool}: no Python worker pool answers there (Connection refused)"
+    )
+    assert "turns such workers away" in refusal(prism, "--environment_type=PROCESS")
     assert "--prism_location=/no/prism does not exist" in refusal("--runner=PrismRunner", "--prism_location=/no/prism")
     assert "--flink_job_server_jar=no.jar does" in refusal("--runner=FlinkRunner", "--flink_job_server_jar=no.jar")
     assert "needs Java" in refusal("--runner=FlinkRunner", "--job_server_java_launcher=no-java")
@@ -185,6 +192,25 @@ def test_an_error_is_told_even_where_the_runner_ends_the_job_by_another(
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
     assert outcome.status == status
     assert told in outcome.error
+
+
+class Lost(grpc.RpcError, grpc.Call):
+    """As a job server that is killed."""
+
+    def details(self) -> str:
+        return "Stream removed"
+
+
+def test_a_server_that_is_lost_is_told_in_one_line(corpus, tmp_path, monkeypatch):
+    def lose(*arguments):
+        raise Lost
+
+    monkeypatch.setattr(EndsByALostConnection, "run_pipeline", lose)
+    runner = "--runner=test_runners.EndsByALostConnection"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+    assert (outcome.status, outcome.error) == (
+        1, "the runner's server was lost (Stream removed): run the same command again"
+    )  # fmt: skip
 
 
 STAGES = {
