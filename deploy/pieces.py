@@ -31,6 +31,10 @@ class UnavailableError(Exception):
     """A piece is not here and cannot be fetched; says why in one line."""
 
 
+_unavailable: dict[Path, UnavailableError] = {}
+"""What this process has tried to fetch in vain."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Piece:
     """A program: the version that is wanted, and how it is fetched into a folder."""
@@ -50,14 +54,20 @@ class Piece:
         return self.path if self.path.exists() else None
 
     def get(self) -> Path:
-        """The path, fetched first where that is needed; UnavailableError says why it cannot be."""
+        """The path, fetched first where that is needed, once; UnavailableError says why it cannot be."""
         place = _folder() / f"{self.name}-{self.version}"
         if not self.path.exists():
+            if place in _unavailable:
+                raise _unavailable[place]
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place.parent) as folder:
                 fresh = Path(folder) / "fresh"
                 fresh.mkdir()
-                self.fetch(self, fresh)
+                try:
+                    self.fetch(self, fresh)
+                except UnavailableError as error:
+                    _unavailable[place] = error
+                    raise
                 if not place.exists():  # nobody else was faster
                     fresh.rename(place)
         return self.path

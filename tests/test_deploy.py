@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import pathlib
 import re
 import subprocess
 import zipfile
@@ -81,6 +82,21 @@ def test_a_piece_that_cannot_be_had_says_why(tmp_path, monkeypatch, capsys):
         "prism cannot be had: go is not installed", "flink cannot be had: mvn is not installed"
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_piece_that_cannot_be_had_is_asked_for_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("BEAM2VEC_PIECES", str(tmp_path))
+    asked = []
+
+    def fetch(piece: pieces.Piece, folder: pathlib.Path) -> None:
+        asked.append(piece.name)
+        raise pieces.UnavailableError("the registry does not answer")
+
+    piece = pieces.Piece("nothing", "1", "nothing", fetch)
+    for _ in range(2):
+        with pytest.raises(pieces.UnavailableError, match="does not answer"):
+            piece.get()
+    assert asked == ["nothing"]
 
 
 def test_a_job_server_jar_names_its_class_and_all_libraries_in_lines_that_java_takes(tmp_path, monkeypatch):
