@@ -19,7 +19,9 @@ from typing import NamedTuple
 from benchmarks.emulator.ptx import Program
 
 _LINE = re.compile(r'//## File ".*", line (\d+)')
-_INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)")
+_INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)(.*)")
+_SCATTERED = re.compile(r"WARPSYNC\.COLLECTIVE|CALL\S* .*__cuda_sm70_\w+sync")
+"""Collectives of a warp whose threads have not come together. That code stands behind the kernel's end."""
 _FP32 = ("FADD", "FMUL", "FFMA")
 _ONE_EACH = {"ld.global": "LDG", "st.global": "STG", "fma.rn": "FFMA", "shfl.sync": "SHFL"}
 """PTX of which each instruction is one of machine code."""
@@ -66,16 +68,26 @@ def disassemble(cubin: bytes) -> dict[str, list[Instruction]]:
 
 
 def read_listing(text: str) -> dict[str, list[Instruction]]:
-    """What nvdisasm prints, without what fills the end of a kernel up."""
+    """What nvdisasm prints, without what stands behind the end of a kernel for rare cases: collectives of threads that
+    have not come together, divisions with denormal numbers."""
     kernels: dict[str, list[Instruction]] = {}
     for line in text.splitlines():
         if line.startswith(".text."):
             code = kernels.setdefault(line.removeprefix(".text.").rstrip(":"), [])
-            at = 0
+            at, end, rare = 0, 0, False
+        elif line.startswith("$__internal"):
+            rare = True
         elif found := _LINE.search(line):
             at = int(found[1])
-        elif (found := _INSTRUCTION.search(line)) and found[1] != "NOP":
-            code.append(Instruction(at, found[1]))
+        elif (found := _INSTRUCTION.search(line)) and not rare:
+            predicate, opcode, operands = found.groups()
+            if _SCATTERED.match(opcode + operands):
+                del code[end:]
+                rare = True
+            elif opcode != "NOP":
+                code.append(Instruction(at, opcode))
+                if opcode == "EXIT" and not predicate:
+                    end = len(code)
     return kernels
 
 

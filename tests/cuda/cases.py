@@ -73,6 +73,7 @@ CASES = {
     "long vectors": Case(dims=304, rows=200),
     "large vocabulary": Case(vocabulary=200_000, dims=16, rows=300),
     "growing steps": Case(rows=600, dims=16, grows=True),
+    "about a warp's entries a word": Case(vocabulary=110, rows=1600, negatives=1, window=1, dims=16),
     "several sampled tiles": Case(rows=5000, dims=16, vocabulary=2000),
 }
 

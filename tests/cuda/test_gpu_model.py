@@ -131,20 +131,32 @@ LISTING = """
         /*0050*/              @UP1 EXIT ;
 .L_1:
         /*0060*/                   BRA `(.L_1);
-        /*0070*/                   NOP;
+        /*0070*/                   EXIT ;
+.L_2:
+	//## File ".nv_debug_ptx_txt", line 22
+        /*0080*/                   MOV R6, 0xffffffff ;
+        /*0090*/                   {how} ;
+        /*00a0*/                   VOTE.ANY R29, PT, P0 ;
+        /*00b0*/                   BRA `(.L_1) ;
+$__internal_0_$__cuda_sm3x_div_rn_noftz_f32_slowpath:
+        /*00c0*/                   FADD R1, R2, R3 ;
+        /*00d0*/                   NOP;
 """
 
 
-def test_machine_code_is_counted_by_the_ptx_that_it_stands_for():
-    code = sass.read_listing(LISTING)
-    assert [each.line for each in code["k"]] == [10, 21, 21, 22, 22, 31, 31]
+@pytest.mark.parametrize(
+    "how", ["WARPSYNC.COLLECTIVE R29, `(.L_9)", "CALL.REL.NOINC `($__internal_1_$__cuda_sm70_shflsync_bfly_p)"]
+)
+def test_machine_code_is_counted_by_the_ptx_that_it_stands_for(how):
+    code = sass.read_listing(LISTING.replace("{how}", how))
+    assert [each.line for each in code["k"]] == [10, 21, 21, 22, 22, 31, 31, 31]
     blocks = (
         ptx.Block("k", [12], ["mov.u32"]), ptx.Block("k", [21, 22], ["ld.global.u32", "fma.rn.f32"]),
         ptx.Block("k", [31], ["ret"]),
     )  # fmt: skip
     found = sass.executed(code, ptx.Program("", blocks), [2, 100, 2])["k"]
     # the loop stands there twice: each copy is passed through half as often; line 10 belongs to the first block
-    assert found == (2 + 50 * 4 + 2 * 2, 50 * 2)
+    assert found == (2 + 50 * 4 + 2 * 3, 50 * 2)
 
 
 @pytest.mark.skipif(sass.disassembler() is None, reason="nvdisasm is not installed: pip install nvidia-cuda-nvdisasm")

@@ -29,6 +29,8 @@ CASES = {
     "sparse": (Case(vocabulary=3000, dims=16, tau=3.0), 128),
     # rows that tau pairs touch, and a learning rate that is not (rate * tau) / tau
     "pairs at the bound": (Case(negatives=9, dims=16, tau=40.0, rate=3), 128),
+    # weight rows of several chunks, with a few entries more or fewer than a warp has threads
+    "about a warp": (Case(vocabulary=110, rows=1600, negatives=1, window=1, dims=16), 128),
     # for the host code: steps that follow each other, buffers that grow
     "steps": (Case(vocabulary=700, dims=16, rows=300, fewest=2, grows=True), 128),
 }
@@ -74,6 +76,7 @@ KERNELS = {**missing_barriers(), **{name: defect for name, defect in DEFECTS.ite
 FAST = [
     "update.cu: no __syncwarp, number 1", "plan.cu: no __syncwarp, number 2", "skipgram.cu: no __syncthreads, number 2",
     "lanes folded in another order", "fma rounds twice", "chunks one row too long", "damped rows in place",
+    "a long row one entry shorter",
 ]  # fmt: skip
 
 

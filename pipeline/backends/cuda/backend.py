@@ -32,7 +32,7 @@ _ROWS_AT_A_TIME = 1 << 16
 _MOST_SCORES = 1 << 24
 """Scores that wait for their loss: so many steps are trained in one go."""
 _ENTRIES_OF_A_WARP = 8
-"""Sorted entries a warp looks after when summing chunks and updating (update.cu)."""
+"""Sorted entries a warp looks after when updating weights (update.cu)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,11 +297,15 @@ class CudaBackend:
             slot["packed"], slot["owner"], slot["output"], slot["count"], slot["entry"], slot["level"], slot["place"],
             self._in, self._out, *means, sums["weight"], sums["gradient"], self._scores, self._zero_hits,
         )  # fmt: skip
-        grid = self._grid(self._shape.entries(self._room), _ENTRIES_OF_A_WARP * (block // 32))
-        launch("sum_chunks", grid, block, slot["count"], slot["level"], sums["gradient"])
+        entries = self._shape.entries(self._room)
         launch(
-            "update_weights", grid, block, slot["packed"], slot["count"], slot["key"], slot["entry"], slot["level"],
-            sums["gradient"], self._in, self._out, self._tau, self._vocabulary,
+            "sum_chunks", self._grid(entries, block), block, slot["count"], slot["key"], slot["level"],
+            sums["gradient"],
+        )  # fmt: skip
+        launch(
+            "update_weights", self._grid(entries, _ENTRIES_OF_A_WARP * (block // 32)), block, slot["packed"],
+            slot["count"], slot["key"], slot["entry"], slot["level"], sums["gradient"], self._in, self._out, self._tau,
+            self._vocabulary,
         )  # fmt: skip
 
     def _grid(self, items: int, items_of_a_block: int) -> int:

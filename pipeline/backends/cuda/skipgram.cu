@@ -1,6 +1,21 @@
 // Skip-gram: the gradient rows of a tile, from frozen weights. A block is a tile, so that the rows it reads stay in the
 // cache of its multiprocessor. Nothing here writes a row of the weights that another block reads.
 
+#define STEPS 2  // of sixteen numbers, between two moves of the pointers: constants beside a pointer cost no instruction
+
+// sum[c] += x times y[c], for so many times sixteen numbers, of which a thread has every fourth four. The pointers move on.
+__device__ __forceinline__ void add_products(float4 *sum, const float *&x, const float **y, int steps) {
+#pragma unroll
+  for (int q = 0; q < 16 * steps; q += 16) {
+    float4 value = load4(x + q);
+#pragma unroll
+    for (int c = 0; c < PART; c++) sum[c] = fma4(value, load4(y[c] + q), sum[c]);
+  }
+  x += 16 * steps;
+#pragma unroll
+  for (int c = 0; c < PART; c++) y[c] += 16 * steps;
+}
+
 // Scores and gradient weights of the tile's pairs. Four threads a context hold the sixteen lanes; eight contexts a warp.
 __device__ __forceinline__ void weigh_pairs(const Rows &batch, int begin, int contexts, const int *owner, const int *output,
                                             const float *w_in, const float *w_out, float *weight, float *scores, int zero_hits) {
@@ -19,12 +34,10 @@ __device__ __forceinline__ void weigh_pairs(const Rows &batch, int begin, int co
         y[c] = row_of(w_out, out[k]) + 4 * quarter;
         sum[c] = zero4();
       }
-#pragma unroll 2
-      for (int q = 0; q < DIMS; q += 16) {
-        float4 value = load4(x + q);
-#pragma unroll
-        for (int c = 0; c < PART; c++) sum[c] = fma4(value, load4(y[c] + q), sum[c]);
-      }
+      const float *column = x;
+#pragma unroll 1
+      for (int i = 0; i < DIMS / (16 * STEPS); i++) add_products(sum, column, y, STEPS);
+      add_products(sum, column, y, DIMS / 16 % STEPS);
       float score[PART];
 #pragma unroll
       for (int c = 0; c < PART; c++) score[c] = total(sum[c]);

@@ -1,5 +1,5 @@
 // From gradient rows to weights. Gradient row i is that of sorted entry i (plan.cu).
-#define ENTRIES 8  // that a warp looks after at a time
+#define ENTRIES 8  // that a warp looks after at a time, for their weight rows
 
 // Hands on four numbers of an output's gradient row: to the weights if it is their only one in the step, else to its
 // place, where they are summed later. A row in place is never damped (find_levels).
@@ -32,14 +32,28 @@ __device__ __forceinline__ float4 add_rows(float4 sum, const float *rows, unsign
   return sum;
 }
 
-// C[chunk, row]: where a chunk has several gradient rows for a weight row, their sum takes the place of the first.
-KERNEL sum_chunks(const int *count, const int *level, float *gradient) {
-  int n = count[0], lane = threadIdx.x % WARP, stride = gridDim.x * (blockDim.x / WARP) * ENTRIES;
-  for (int first = (blockIdx.x * blockDim.x + threadIdx.x) / WARP * ENTRIES; first < n; first += stride) {
+// ---- long weight rows, those of WARP sorted entries or more: their chunks are summed first, each by a warp of its own.
+// So one that is in every tile of the step is summed by many warps, and the others make no detour through memory.
+
+// Whether the weight row that sorted entry i belongs to is long. Its entries stand side by side.
+__device__ __forceinline__ bool is_long(const int *key, int count, int i) {
+  int row = key[i], lane = threadIdx.x % WARP, before = i - 1 - lane, after = i + 1 + lane;
+  unsigned others = __popc(__ballot_sync(ALL, before >= 0 && key[before] == row));
+  others += __popc(__ballot_sync(ALL, after < count && key[after] == row));
+  return others >= WARP - 1;
+}
+
+// C[chunk, row]: where a chunk has several gradient rows for a long weight row, their sum takes the place of the first.
+KERNEL sum_chunks(const int *count, const int *key, const int *level, float *gradient) {
+  int n = count[0], lane = threadIdx.x % WARP, stride = gridDim.x * blockDim.x;
+  for (int first = (blockIdx.x * blockDim.x + threadIdx.x) / WARP * WARP; first < n; first += stride) {
     int i = first + lane;
-    bool begins = lane < ENTRIES && i + 1 < n && (level[i] == NEW_CHUNK || level[i] == NEW_ROW) && level[i + 1] < NEW_CHUNK;
+    bool begins = i + 1 < n && (level[i] == NEW_CHUNK || level[i] == NEW_ROW) && level[i + 1] < NEW_CHUNK;
+    // half of a long row is before or behind each of its entries: few others are looked at
+    begins = begins && ((i >= WARP / 2 && key[i - WARP / 2] == key[i]) || (i + WARP / 2 < n && key[i + WARP / 2] == key[i]));
     for (unsigned todo = __ballot_sync(ALL, begins); todo; todo &= todo - 1) {
       int start = first + __ffs((int)todo) - 1;
+      if (!is_long(key, n, start)) continue;
 #pragma unroll 1
       for (int stripe = 0; stripe < STRIPES; stripe++) {
         int column = 4 * (lane + WARP * stripe);
@@ -55,24 +69,9 @@ KERNEL sum_chunks(const int *count, const int *level, float *gradient) {
   }
 }
 
-// (context, output) pairs that touch the weight row whose entries begin at `start`.
-__device__ __forceinline__ long long pairs_of_row(const Rows &batch, const int *level, const int *entry, int count, int start) {
-  int lane = threadIdx.x % WARP;
-  long long pairs = 0;
-  bool more = true;
-  for (int at = start; more; at += WARP) {
-    unsigned mine = entries_of(level, count, start, at, JOINS, NEW_ROW, more);
-    if (mine >> lane & 1) {
-      int output = entry[at + lane] - batch.contexts;  // negative: the entry is a context's
-      pairs += output < 0 ? OUTPUTS : pairs_of_output(batch, output / OUTPUTS);
-    }
-  }
-#pragma unroll
-  for (int step = WARP / 2; step; step /= 2) pairs += __shfl_xor_sync(ALL, pairs, step);
-  return pairs;
-}
+// ---- all weight rows
 
-// D: the sums of a weight row's chunks, added in order. Its entries begin at `start`.
+// D of a long row: the sums of its chunks, added in order. Its entries begin at `start`.
 __device__ __forceinline__ float4 sum_of_chunks(const int *level, int count, const float *gradient, int start, int column) {
   float4 sum = zero4();
   bool more = true;
@@ -81,6 +80,32 @@ __device__ __forceinline__ float4 sum_of_chunks(const int *level, int count, con
     if (column < DIMS) sum = add_rows(sum, row_of(gradient, at) + column, rows);
   }
   return sum;
+}
+
+// D of a row that is not long: gradient rows, a bit each, added to the sums of their chunks, which begin at other bits.
+__device__ __forceinline__ float4 sum_of_row(const float *gradient, unsigned rows, unsigned chunks) {
+  float4 sum = zero4(), chunk = zero4();
+  for (; rows; rows &= rows - 1) {
+    int i = __ffs((int)rows) - 1;
+    float4 row = load4(gradient + (long long)i * DIMS);
+    if (chunks >> i & 1) {
+      sum = add4(sum, chunk);
+      chunk = zero4();
+    }
+    chunk = add4(chunk, row);
+  }
+  return add4(sum, chunk);
+}
+
+// (context, output) pairs that the weight row's entries from `at` on stand for, those that are the bits of `mine`.
+__device__ __forceinline__ long long pairs_of_entries(const Rows &batch, const int *entry, bool is_output, int at, unsigned mine) {
+  if (!is_output) return __popc(mine) * OUTPUTS;
+  if (CBOW) return __popc(mine);
+  int lane = threadIdx.x % WARP;
+  long long pairs = mine >> lane & 1 ? pairs_of_output(batch, (entry[at + lane] - batch.contexts) / OUTPUTS) : 0;
+#pragma unroll
+  for (int step = WARP / 2; step; step /= 2) pairs += __shfl_xor_sync(ALL, pairs, step);
+  return pairs;
 }
 
 // A warp moves a damped row of the weights by its summed gradient, which it has just stored.
@@ -103,13 +128,26 @@ KERNEL update_weights(const int *packed, const int *count, const int *key, const
     bool begins = lane < ENTRIES && first + lane < n && level[first + lane] == NEW_ROW;
     for (unsigned todo = __ballot_sync(ALL, begins); todo; todo &= todo - 1) {
       int start = first + __ffs((int)todo) - 1, row = key[start];
-      float *weights = row < vocabulary ? row_of(w_in, row) : row_of(w_out, row - vocabulary);
-      long long pairs = pairs_of_row(batch, level, entry, n, start);
+      bool is_output = row >= vocabulary, more;
+      float *weights = is_output ? row_of(w_out, row - vocabulary) : row_of(w_in, row);
+      int found = start + lane < n ? level[start + lane] : ALONE;
+      unsigned mine = entries_of(level, n, start, start, JOINS, NEW_ROW, more);
+      unsigned rows = __ballot_sync(ALL, found >= NEW_SUM) & mine, chunks = __ballot_sync(ALL, found >= NEW_CHUNK) & mine;
+      long long pairs = pairs_of_entries(batch, entry, is_output, start, mine);
+      bool row_is_long = more;
+      for (int at = start + WARP; more; at += WARP) {
+        mine = entries_of(level, n, start, at, JOINS, NEW_ROW, more);
+        pairs += pairs_of_entries(batch, entry, is_output, at, mine);
+      }
       bool damped = is_damped(pairs, tau);
 #pragma unroll 1
       for (int stripe = 0; stripe < STRIPES; stripe++) {
         int column = 4 * (lane + WARP * stripe);
-        float4 sum = sum_of_chunks(level, n, gradient, start, column);
+        float4 sum = zero4();
+        if (row_is_long)
+          sum = sum_of_chunks(level, n, gradient, start, column);
+        else if (column < DIMS)
+          sum = sum_of_row(row_of(gradient, start) + column, rows, chunks);
         float *moved = weights + column;
         if (column < DIMS && damped) store4(row_of(gradient, start) + column, sum);
         if (column < DIMS && !damped) store4(moved, fma4(batch.learning_rate, sum, load4(moved)));
