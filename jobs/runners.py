@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import re
 import shutil
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import apache_beam as beam
 import grpc
@@ -29,19 +24,16 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from jobs import worker_messages
+from jobs import flink, worker_messages
 from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline import progress
 from pipeline.errors import InputError, PipelineError, find
 from pipeline.lock import Lock
 
-SECONDS_TO_ANSWER = 5.0
-"""For a cluster that is asked whether it is there."""
 _HEARS_AFTER = 0.2
 """Seconds within which a signal is heard."""
 _IN_THIS_PROCESS = ("fnapirunner", "directrunner", "bundlebaseddirectrunner")
-_EMBEDDED_FLINK = ("[local]", "[auto]", "[collection]")
 
 
 def check_runner(options: PipelineOptions) -> None:
@@ -54,12 +46,12 @@ def check_runner(options: PipelineOptions) -> None:
     if endpoint and endpoint != "embed":
         _check_address("job_endpoint", endpoint, "job server")
     elif name == "flinkrunner":
-        flink = options.view_as(FlinkRunnerOptions)
-        _check_file("flink_job_server_jar", flink.flink_job_server_jar)
-        if not flink.flink_submit_uber_jar:
+        given = options.view_as(FlinkRunnerOptions)
+        _check_file("flink_job_server_jar", given.flink_job_server_jar)
+        if not given.flink_submit_uber_jar:
             _check_java(options.view_as(JobServerOptions).job_server_java_launcher)
-        if flink.flink_master.strip() not in _EMBEDDED_FLINK:
-            _check_flink(flink)
+        if not flink.is_embedded(given.flink_master):
+            flink.check(given.flink_master, given.parallelism)
     elif name == "prismrunner":
         _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
         _check_workers_of_prism(options.view_as(PortableOptions))
@@ -120,45 +112,36 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # tells of each start and end
     cloud = graph.options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or f"beam2vec-{lock.token[:12]}"  # by which it is found again
-    runner = _name(graph.options)  # running it forgets
+    master = graph.options.view_as(FlinkRunnerOptions).flink_master
+    on_flink = _name(graph.options) == "flinkrunner" and not flink.is_embedded(master)  # running it forgets
     with unwinding_on_signals() as ours_again:
         result = graph.run()
         ours_again()  # a runner that starts a server takes SIGINT for itself
         if cloud.template_location:
             lock.hand_over()
             return False
+        found: list[PipelineError] = []
+        watched: contextlib.AbstractContextManager = contextlib.nullcontext(found)
+        if on_flink:
+            watched = flink.ended_by_what_no_restart_mends(master, cloud.job_name)
         try:
-            result.wait_until_finish()
+            with watched as found:
+                result.wait_until_finish()
         except (KeyboardInterrupt, SystemExit):
             progress.say("the job is cancelled; run the same command again to go on")
             with contextlib.suppress(Exception):  # it may have ended, or its server may be gone
                 result.cancel()
-            if runner == "flinkrunner":
+            if on_flink:
                 with contextlib.suppress(OSError, ValueError):
-                    _cancel_on_flink(graph.options.view_as(FlinkRunnerOptions).flink_master, cloud.job_name)
+                    flink.cancel(master, cloud.job_name)
+            raise
+        except Exception as error:
+            if found:
+                raise found[0] from error
             raise
         finally:
             worker_messages.job_is_over()
         return True
-
-
-def _cancel_on_flink(master: str, name: str) -> None:
-    """Beam's job server lets go of a job that is cancelled, but leaves it running on Flink's cluster."""
-    if master.strip() in _EMBEDDED_FLINK:
-        return
-    jobs = [job for job in _ask_flink(master, "jobs/overview")["jobs"] if job["name"] == name and job["end-time"] < 0]
-    if len(jobs) > 1:
-        progress.say(f"several jobs on {master} are called {name}: cancel this one there by hand")
-    elif jobs:
-        _ask_flink(master, f"jobs/{jobs[0]['jid']}?mode=cancel", "PATCH")
-
-
-def _ask_flink(master: str, path: str, method: str = "GET") -> dict[str, Any]:
-    """What the REST interface of a JobManager answers; OSError or ValueError where it does not."""
-    address = master if re.match(r"https?://", master) else f"http://{master}"
-    request = urllib.request.Request(f"{address.rstrip('/')}/{path}", method=method)
-    with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as answer:
-        return json.load(answer)
 
 
 def _name(options: PipelineOptions) -> str:
@@ -169,12 +152,12 @@ def _name(options: PipelineOptions) -> str:
 def _check_address(option: str, address: str, who: str) -> None:
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER):
+        with socket.create_connection((host.strip("[]"), int(port)), flink.SECONDS_TO_ANSWER):
             pass
     except ValueError:
         raise InputError(f"--{option}={address}: write HOST:PORT") from None
     except OSError as error:
-        raise InputError(f"--{option}={address}: no {who} answers there ({_reason(error)})") from error
+        raise InputError(f"--{option}={address}: no {who} answers there ({flink.reason(error)})") from error
 
 
 def _check_workers_of_prism(options: PortableOptions) -> None:
@@ -189,28 +172,11 @@ def _check_workers_of_prism(options: PortableOptions) -> None:
         _check_address("environment_config", config, "Python worker pool")
 
 
-def _check_flink(flink: Any) -> None:
-    master = flink.flink_master.strip()
-    try:
-        overview = _ask_flink(master, "overview")
-        free, slots = int(overview["slots-available"]), int(overview["slots-total"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"--flink_master={master}: no Flink cluster answers there ({_reason(error)}); give the address of the"
-            " JobManager's REST interface, such as HOST:8081"
-        ) from error
-    wanted = max(1, flink.parallelism)
-    if free < wanted:
-        progress.say(
-            f"the cluster has {free} of {slots} slots free, --parallelism={wanted} needs {wanted}: the job waits until"
-            " there are as many; start TaskManagers, cancel other jobs, or lower --parallelism"
-        )
-
-
 def _server_trouble(error: Exception) -> PipelineError | None:
     if not isinstance(error, grpc.RpcError):
         return None
-    return PipelineError(f"the runner's server was lost ({_reason(error)}): run the same command again")
+    told = error.details() if isinstance(error, grpc.Call) else str(error)
+    return PipelineError(f"the runner's server was lost ({told}): run the same command again")
 
 
 def _check_file(option: str, place: str | None) -> None:
@@ -223,17 +189,3 @@ def _check_java(launcher: str) -> None:
         raise InputError(
             f"--job_server_java_launcher={launcher} is not there: Flink's job server needs Java 11 or 17 here"
         )
-
-
-def _reason(error: BaseException) -> str:
-    """Why something does not answer, in a few words."""
-    if isinstance(error, grpc.Call):
-        return error.details() or str(error.code())
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP status {error.code}"
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return f"no answer within {SECONDS_TO_ANSWER:.0f} s"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return "the answer is not Flink's" if isinstance(cause, (ValueError, KeyError, TypeError)) else str(cause)

@@ -33,8 +33,13 @@ _TROUBLE = (
     ),
 )  # fmt: skip
 """What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
-_LOST = "SDK worker disconnected"
-"""Prism says so, which does not start another."""
+_LASTING = (_TROUBLE[0][0], r"IOException: (?:Cannot run program .*?)?error=(?:2|13),")
+"""Of these, what meets every worker that is started anew."""
+_ENDED = {
+    "SDK worker disconnected": "a Python worker was lost, perhaps killed for want of memory: run the command again",
+    "JobCancellationException: Job was cancelled": "the job was cancelled on the cluster: run the command again to go on",
+}
+"""What runners say (Prism, Flink) when they do not start a worker or a job again, and what the user is told."""
 
 
 def worker_trouble(text: str) -> PipelineError | None:
@@ -42,6 +47,9 @@ def worker_trouble(text: str) -> PipelineError | None:
     for pattern, told in _TROUBLE:
         if found := re.search(pattern, text):
             return InputError(told.format(*found.groups()))
-    if _LOST in text:
-        return PipelineError("a Python worker was lost, killed perhaps for want of memory: run the same command again")
-    return None
+    return next((PipelineError(told) for sign, told in _ENDED.items() if sign in text), None)
+
+
+def lasting_worker_trouble(text: str) -> PipelineError | None:
+    """What keeps workers from starting, however often they are started again."""
+    return worker_trouble(text) if any(re.search(pattern, text) for pattern in _LASTING) else None

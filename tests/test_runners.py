@@ -22,7 +22,7 @@ from apache_beam.runners.runner import PipelineRunner, PipelineState
 from apache_beam.runners.worker import data_plane
 from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
 
-from jobs import runners
+from jobs import flink, runners
 from jobs.trouble import worker_trouble
 from pipeline import lock
 from pipeline.errors import InputError, OutputInUseError
@@ -103,7 +103,7 @@ def test_an_address_at_which_something_else_answers_is_told(monkeypatch):
         assert "no Flink cluster answers there (HTTP status 404)" in refusal(*FLINK, f"--flink_master={address}")
     with answering(200, b"<html>") as address:
         assert "(the answer is not Flink's)" in refusal(*FLINK, f"--flink_master=http://{address}/")
-    monkeypatch.setattr(runners, "SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.setattr(flink, "SECONDS_TO_ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "no answer within" in refusal(*FLINK, f"--flink_master=127.0.0.1:{silent.getsockname()[1]}")
 
@@ -150,6 +150,8 @@ def test_workers_that_cannot_start_are_told_in_one_line(message, told):
     assert isinstance(found, InputError)
     assert told in str(found)
     assert worker_trouble("ValueError: a mistake of ours") is None
+    cancelled = "org.apache.flink.runtime.client.JobCancellationException: Job was cancelled."
+    assert "cancelled on the cluster" in str(worker_trouble(cancelled))
 
 
 class WithoutThePackage(PipelineRunner):
@@ -307,14 +309,44 @@ def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number)
     assert not (output / "lock.json").exists()
 
 
+MISSING = "ExecutionException: SDK harness: Traceback:\nModuleNotFoundError: No module named 'pipeline'\n\tat java"
+LOST = "java.lang.IllegalStateException: Process died with exit code 137"
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "told"),
+    [
+        ({"root-exception": MISSING}, "a worker has no module 'pipeline'"),
+        ({"exceptionHistory": {"entries": [{"stacktrace": LOST}, {"stacktrace": MISSING}]}}, "no module 'pipeline'"),
+        ({"root-exception": "x\npipeline.errors.InputError: no words [while running 'y']\n"}, "no words"),
+        ({"root-exception": LOST}, None),
+        ({"root-exception": "x\npipeline.errors.ArtifactError: the store is away [while running 'y']\n"}, None),
+        ({"root-exception": None, "exceptionHistory": {"entries": []}}, None),
+    ],
+)
+def test_a_job_on_flink_that_no_restart_mends_is_cancelled(monkeypatch, exceptions, told):
+    monkeypatch.setattr(flink, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    jobs = {"jobs": [{"jid": "a", "name": "ours", "end-time": -1}]}
+    asked: list[str] = []
+    with (
+        answering(200, json.dumps({**jobs, **exceptions}).encode(), asked) as address,
+        flink.ended_by_what_no_restart_mends(address, "ours") as found,
+    ):
+        wanted = "PATCH /jobs/a?mode=cancel" if told else "GET /jobs/a/exceptions"
+        while asked.count(wanted) < (1 if told else 3):
+            time.sleep(0.01)
+    assert [told in str(error) for error in found] == ([True] if told else [])
+    assert ("PATCH /jobs/a?mode=cancel" in asked) == bool(told)
+
+
 def test_a_job_on_flink_is_cancelled_by_its_name_unless_another_has_the_same(caplog):
     jobs = [{"jid": "a", "name": "ours", "end-time": -1}, {"jid": "b", "name": "ours", "end-time": 5},
             {"jid": "c", "name": "another", "end-time": -1}]  # fmt: skip
     asked: list[str] = []
     with answering(200, json.dumps({"jobs": jobs}).encode(), asked) as address:
-        runners._cancel_on_flink(f"http://{address}", "ours")
+        flink.cancel(f"http://{address}", "ours")
         assert asked == ["GET /jobs/overview", "PATCH /jobs/a?mode=cancel"]
     with answering(200, json.dumps({"jobs": jobs * 2}).encode(), asked) as address:
-        runners._cancel_on_flink(f"http://{address}", "ours")
+        flink.cancel(f"http://{address}", "ours")
     assert len(asked) == 3
     assert "cancel this one there by hand" in caplog.text

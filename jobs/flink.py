@@ -1,0 +1,115 @@
+"""A Flink cluster, asked by the REST interface of its JobManager: is it there, how is the job, cancel it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from jobs.trouble import lasting_worker_trouble
+from pipeline import progress
+from pipeline.errors import InputError, PipelineError, find_in_text
+
+SECONDS_TO_ANSWER = 5.0
+"""For whatever is asked whether it is there."""
+_EMBEDDED = ("[local]", "[auto]", "[collection]")
+_SECONDS_BETWEEN_LOOKS = 3.0
+
+
+def is_embedded(master: str) -> bool:
+    """Whether a --flink_master stands for Flink in the job server's process."""
+    return master.strip() in _EMBEDDED
+
+
+def check(master: str, parallelism: int) -> None:
+    """InputError where no cluster answers; a note where it has too few free slots."""
+    try:
+        overview = _ask(master, "overview")
+        free, slots = int(overview["slots-available"]), int(overview["slots-total"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"--flink_master={master.strip()}: no Flink cluster answers there ({reason(error)}); give the address of"
+            " the JobManager's REST interface, such as HOST:8081"
+        ) from error
+    wanted = max(1, parallelism)
+    if free < wanted:
+        progress.say(
+            f"the cluster has {free} of {slots} slots free, --parallelism={wanted} needs {wanted}: the job waits until"
+            " there are as many; start TaskManagers, cancel other jobs, or lower --parallelism"
+        )
+
+
+def cancel(master: str, name: str) -> None:
+    """Beam's job server lets go of a job that is cancelled, but leaves it running on the cluster."""
+    jobs = _running(master, name)
+    if len(jobs) > 1:
+        progress.say(f"several jobs on {master} are called {name}: cancel this one there by hand")
+    elif jobs:
+        _ask(master, f"jobs/{jobs[0]}?mode=cancel", "PATCH")
+
+
+@contextlib.contextmanager
+def ended_by_what_no_restart_mends(master: str, name: str) -> Iterator[list[PipelineError]]:
+    """While open, a job that fails for want of something that the user has to change is cancelled.
+
+    Flink would start it again as often as it is told to, minutes on end. Gives a list, which then holds the error.
+    """
+    found: list[PipelineError] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not found and not done.wait(_SECONDS_BETWEEN_LOOKS):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                jobs = _running(master, name)
+                if len(jobs) == 1 and (error := _lasting_error(_ask(master, f"jobs/{jobs[0]}/exceptions"))):
+                    found.append(error)
+                    cancel(master, name)
+
+    thread = threading.Thread(target=look, name="look-at-flink", daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
+def _lasting_error(exceptions: dict[str, Any]) -> PipelineError | None:
+    """What the user has to change, among the exceptions of a job."""
+    history = exceptions.get("exceptionHistory", {}).get("entries", [])
+    for text in (str(exceptions.get("root-exception")), *(str(entry.get("stacktrace")) for entry in history)):
+        ours = find_in_text(text) or lasting_worker_trouble(text)
+        if isinstance(ours, InputError):
+            return ours
+    return None
+
+
+def _running(master: str, name: str) -> list[str]:
+    """The ids of the jobs of a name that have not ended."""
+    jobs = _ask(master, "jobs/overview")["jobs"]
+    return [job["jid"] for job in jobs if job["name"] == name and job["end-time"] < 0]
+
+
+def _ask(master: str, path: str, method: str = "GET") -> dict[str, Any]:
+    """What the REST interface answers; OSError or ValueError where it does not."""
+    address = master if re.match(r"https?://", master) else f"http://{master}"
+    request = urllib.request.Request(f"{address.strip().rstrip('/')}/{path}", method=method)
+    with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as answer:
+        return json.load(answer)
+
+
+def reason(error: BaseException) -> str:
+    """Why something does not answer, in a few words."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP status {error.code}"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {SECONDS_TO_ANSWER:.0f} s"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return "the answer is not Flink's" if isinstance(cause, (ValueError, KeyError, TypeError)) else str(cause)
