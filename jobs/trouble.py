@@ -37,7 +37,7 @@ _LASTING = (_TROUBLE[0][0], r"IOException: (?:Cannot run program .*?)?error=(?:2
 """Of these, what meets every worker that is started anew."""
 _ENDED = {
     "SDK worker disconnected": "a Python worker was lost, perhaps killed for want of memory: run the command again",
-    "JobCancellationException: Job was cancelled": "the job was cancelled on the cluster: run the command again to go on",
+    "JobCancellationException: Job was cancelled": "the job was cancelled on the cluster: the same command goes on",
 }
 """What runners say (Prism, Flink) when they do not start a worker or a job again, and what the user is told."""
 
