@@ -122,7 +122,7 @@ class _Kernel:
         if operand in SPECIAL:
             return f"(u32){SPECIAL[operand]}"
         if operand in self.shared:
-            return f"(shared + {self.shared[operand]})"
+            return f"{self.shared[operand]}u"  # shared addresses are counted from 0, in 32 or 64 bits
         if operand.startswith("0f"):
             raw = f"0x{operand[2:]}u"
         elif operand.startswith("%"):
@@ -138,11 +138,13 @@ class _Kernel:
             return f"{target} = bits({expression});"
         return f"{target} = {expression};"  # what is signed is extended by its sign
 
-    def address(self, operand: str) -> str:
+    def address(self, operand: str, space: str) -> str:
         found = _ADDRESS.fullmatch(operand)
         assert found, operand
-        base = f"(shared + {self.shared[found[1]]})" if found[1] in self.shared else f"(u64){_register(found[1])}"
-        return f"{base} + {found[2] or 0}ll"
+        base = str(self.shared[found[1]]) if found[1] in self.shared else _register(found[1])
+        if space == "shared":  # modulo 2 ** 32: what stands in the register may be below 0
+            return f"shared + (u32)({base} + {found[2] or 0}ll)"
+        return f"(u64){base} + {found[2] or 0}ll"
 
     def statement(self, opcode: str, operands: list[str], line: int) -> str:
         name, *parts = opcode.split(".")
@@ -242,10 +244,10 @@ class _Kernel:
     def move(self, operands: list[str], kind: str) -> str:
         target, source = operands
         if target.startswith("{"):
-            halves = enumerate(map(_register, _parts(target)))
-            return " ".join(f"{half} = {_register(source)} >> {32 * i};" for i, half in halves)
+            wanted = [(i, _register(half)) for i, half in enumerate(_parts(target)) if half != "_"]
+            return " ".join(f"{half} = {_register(source)} >> {32 * i};" for i, half in wanted)
         if source.startswith("{"):
-            low, high = map(_register, _parts(source))
+            low, high = (self.value(half, "u32") for half in _parts(source))
             return f"{_register(target)} = (u64){high} << 32 | {low};"
         return self.assigned(target, self.value(source, kind), kind)
 
@@ -260,7 +262,8 @@ class _Kernel:
         return done
 
     def memory(self, name: str, parts: list[str], operands: list[str], line: int) -> str:
-        space, kind = next(part for part in parts if part != "volatile"), parts[-1]
+        parts = [part for part in parts if part not in ("volatile", "relaxed", "gpu", "cta")]
+        space, kind = parts[0], parts[-1]
         if space == "param":
             number = int(operands[1].strip("[]").rpartition("_")[2])
             return f"{_register(operands[0])} = {'(s32)' if kind == 's32' else ''}bits(param_{number});"
@@ -268,7 +271,7 @@ class _Kernel:
             raise NotImplementedError(f"line {line} of {self.name}: {name}.{'.'.join(parts)}")
         vector = next((int(part[1:]) for part in parts if part in ("v2", "v4")), 1)
         size = _bits(kind) // 8
-        address = self.address(operands[0 if name == "st" else 1])
+        address = self.address(operands[0 if name == "st" else 1], space)
         note = f"note({line}, at" if space == "global" else "note_shared(at"
         how = f"{str(name != 'ld').lower()}, {str(name == 'atom').lower()}"
         start = f"const u64 at = {address}; {note}, {vector * size}, {how});"
@@ -282,7 +285,8 @@ class _Kernel:
             assert size == 4
             whole = {2: "Two", 4: "Four"}[vector]
             if name == "ld":
-                taken = " ".join(f"{_register(register)} = all.x[{i}];" for i, register in enumerate(registers))
+                wanted = [(i, _register(register)) for i, register in enumerate(registers) if register != "_"]
+                taken = " ".join(f"{register} = all.x[{i}];" for i, register in wanted)
                 return f"{{ {start} {whole} all = load<{whole}>(at); {taken} }}"
             given = ", ".join(_raw(register) for register in registers)
             return f"{{ {start} store(at, {whole}{{{given}}}); }}"
