@@ -333,7 +333,8 @@ def test_a_job_on_flink_that_no_restart_mends_is_cancelled(monkeypatch, exceptio
         flink.ended_by_what_no_restart_mends(address, "ours") as found,
     ):
         wanted = "PATCH /jobs/a?mode=cancel" if told else "GET /jobs/a/exceptions"
-        while asked.count(wanted) < (1 if told else 3):
+        until = time.monotonic() + 60
+        while asked.count(wanted) < (1 if told else 3) and time.monotonic() < until and bool(found) <= bool(told):
             time.sleep(0.01)
     assert [told in str(error) for error in found] == ([True] if told else [])
     assert ("PATCH /jobs/a?mode=cancel" in asked) == bool(told)
