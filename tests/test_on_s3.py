@@ -98,12 +98,11 @@ def test_a_bucket_that_fails_now_and_then_changes_no_bit(monkeypatch, corpus, di
 )
 @pytest.mark.parametrize("what", ["input", "output"])
 def test_what_is_wrong_with_a_bucket_ends_the_command_in_seconds(
-    monkeypatch, corpus, tmp_path, variables, uri, status, told, what
+    bucket, monkeypatch, corpus, tmp_path, variables, uri, status, told, what
 ):
-    with fake_s3.serve() as environment:
-        use(monkeypatch, environment | variables)
-        files = {"input": str(corpus), "output": str(tmp_path / "run"), what: f"{uri}/some/place"}
-        outcome = train(f"--input={files['input']}", f"--output={files['output']}", *TINY)
+    use(monkeypatch, variables)
+    files = {"input": str(corpus), "output": str(tmp_path / "run"), what: f"{uri}/some/place"}
+    outcome = train(f"--input={files['input']}", f"--output={files['output']}", *TINY)
     assert outcome.status == status
     assert told in outcome.error
 
