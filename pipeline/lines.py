@@ -30,6 +30,8 @@ _PAST_END = 64 << 10
 """Bytes read at once beyond a range's end, to begin with."""
 
 _BAD_AT_ONCE = 4096
+_LOOKED_AT = 4096
+"""Bytes of a text that tell its encoding."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UTF8}
 
@@ -140,8 +142,9 @@ def _whole_lines(
     skipping = False  # inside an overlong line
     for position, data in _chunks(part, digests, block_bytes):
         start = 0
-        if part.offset(position) == 0 and bytes(data[:3]) == _BYTE_ORDER_MARK:
-            start = 3
+        if part.offset(position) == 0:
+            _refuse_wide_characters(part, bytes(data[:_LOOKED_AT]))
+            start = 3 if bytes(data[:3]) == _BYTE_ORDER_MARK else 0
         if not begun:
             newline = kernels.find_newline(data, 0, min(len(data), part.end - 1 - position))
             if newline < 0:
@@ -180,6 +183,19 @@ def _whole_lines(
             if held_bytes > max_line_bytes:
                 dead_letters.add(part.name(), part.offset(held_at), reasons.TOO_LONG, _first_bytes(held))
                 held, held_bytes, skipping = [], 0, True
+
+
+def _refuse_wide_characters(part: TextRange, head: bytes) -> None:
+    """InputError for UTF-16 and UTF-32: lines of plain English would pass as UTF-8, with a NUL beside each letter."""
+    encoding = ""
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        encoding = "utf-32"
+    elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif 4 * head.count(0) > len(head) >= 16:
+        encoding = "utf-16le" if head[1::2].count(0) > head[::2].count(0) else "utf-16be"
+    if encoding:
+        raise InputError(f"{part.name()} is {encoding.upper()}, not UTF-8: convert it, iconv -f {encoding} -t utf8")
 
 
 def _first_bytes(parts: list[np.ndarray]) -> bytes:

@@ -122,10 +122,20 @@ def test_a_line_that_breaks_off_is_named_where_it_is_one_bad_line_too_many(tmp_p
     fails(outcome, "1 of ", "(the first: the compressed data break off in this line, text.gz byte ")
 
 
-def test_text_in_utf_16_is_told_as_such(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16le", "utf-16be", "utf-32"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_text_in_utf_16_is_told_as_such(encoding, pack, tmp_path):
+    """All but its first line would pass: plain English with NUL bytes is UTF-8 too."""
     path = tmp_path / "text.txt"
-    path.write_text("some words\n" * 20, encoding="utf-16")
-    fails(train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY), "text.txt byte 0", "iconv -f utf-16 -t utf8")
+    path.write_bytes(pack(("some words\n" * 3000).encode(encoding)))
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY)
+    fails(outcome, f"text.txt is {encoding.upper()}, not UTF-8", f"iconv -f {encoding} -t utf8")
+
+
+def test_a_nul_among_letters_is_a_letter(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"one two th\0ree four\n" * 50)
+    assert digest_of(path, tmp_path / "run")
 
 
 def test_a_vocabulary_too_small_for_the_policy(tmp_path):

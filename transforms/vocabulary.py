@@ -122,8 +122,7 @@ class Order(beam.DoFn):
         what = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
         if row["reason"] != NOT_UTF8:
             return what, ""
-        likely = "utf-16" if row["sample"].startswith((b"\xff\xfe", b"\xfe\xff")) else "latin1"
-        return what, f"; convert it first, e.g. iconv -f {likely} -t utf8"
+        return what, "; convert it first, e.g. iconv -f latin1 -t utf8"
 
 
 def _bad(summaries: Sequence[UnitSummary]) -> list[UnitSummary]:
