@@ -1,23 +1,39 @@
-"""Lists the commands.
+"""Lists the commands, or runs one of them.
 
-    python -m jobs
+    beam2vec
+    beam2vec train --input=corpus.txt --output=runs/first
+
+`python -m jobs` is the same, and `python -m jobs.train` as good as `beam2vec train`.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
+import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 COMMANDS = ("train", "preprocess", "verify", "evaluate", "export", "report")
 """In the order in which one needs them."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in COMMANDS:
+        from jobs.running import run_command  # the list comes at once
+
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # where a tokeniser of the user's is; python -m has it first
+        return run_command(f"jobs.{name}", importlib.import_module(f"jobs.{name}").main, rest)
+    if name not in ("-h", "--help"):
+        print(f"beam2vec: {name} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
     width = max(map(len, COMMANDS))
     print("The commands, each with --help:\n")
     for name in COMMANDS:
-        print(f"  python -m jobs.{name:{width}}  {first_line(name)}")
+        print(f"  beam2vec {name:{width}}  {first_line(name)}")
     return 0
 
 

@@ -107,6 +107,7 @@ def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, 
     place = f"(the first: not UTF-8, text.txt byte {sum(map(len, lines[:20])):,})"
     fails(train(*arguments, "--max_bad_lines=1%"), "2 of 62 lines", place, "iconv -f latin1 -t utf8")
     tolerated = train(*arguments, "--max_bad_lines=2")
+    assert f"2 of 62 lines cannot be read and are left out {place}: see" in tolerated.stderr
     assert tolerated.digest == digest_of(corpus, tmp_path / "plain")
     letters = [row for file in sorted(output.glob("dead_letters/*")) for row in pq.read_table(file).to_pylist()]
     assert [row["uri"] for row in letters] == [str(path)] * 2

@@ -8,6 +8,7 @@ import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsList
 
+from pipeline import progress
 from pipeline.compressed import unpacked_name
 from pipeline.counts import STAGE as COUNTS
 from pipeline.dead_letters import NOT_UTF8, read_dead_letters
@@ -96,14 +97,18 @@ class Order(beam.DoFn):
 
     def _check_bad_lines(self, left_out: Sequence[UnitSummary], summaries: Sequence[UnitSummary]) -> None:
         bad = sum(unit.bad_lines for unit in [*left_out, *summaries])
+        if not bad:
+            return
         lines = sum(unit.lines for unit in [*left_out, *summaries])
         allowed = self.context.options.max_bad_lines
+        first, advice = self._first_bad_line(left_out, summaries)
+        letters = self.context.records.storage.uri("dead_letters")
         if bad > bad_line_limit(allowed, lines):
-            first, advice = self._first_bad_line(left_out, summaries)
             raise InputError(
                 f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={allowed}{first}: see"
-                f" {self.context.records.storage.uri('dead_letters')} for where and why{advice}, or allow more"
+                f" {letters} for where and why{advice}, or allow more"
             )
+        progress.say(f"{bad:,} of {lines:,} lines cannot be read and are left out{first}: see {letters}")
 
     def _first_bad_line(
         self, left_out: Sequence[UnitSummary], summaries: Sequence[UnitSummary]
