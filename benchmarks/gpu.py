@@ -1,29 +1,39 @@
-"""The training step on a GPU beside the CPU backend: rows a second, and that both give the same bytes.
+"""Training steps and the making of rows on a GPU beside the CPU: rows a second, and that both give the same bytes.
 
-    python -m benchmarks.gpu [--dims=128 --negatives=5 --window=5 --vocabulary=70000] [--rows=2048,16384,65536]
+    python -m benchmarks.gpu [--dims=100 --negatives=5 --window=5 --vocabulary=70000] [--rows=4096,16384,65536]
+    python -m benchmarks.gpu --model_report=gpu_model.json    # by benchmarks.gpu_model: the part of its bounds
     python -m benchmarks.gpu --memory      # what steps take, by arithmetic alone: needs no GPU
 
 A step's rows are made up beforehand, Zipf-distributed, so that neither side waits for
-them. `rows` are targets that subsampling has kept. Ends with status 2 without a GPU.
+them. `rows` are targets that subsampling has kept. Then rows are made of token ids, those
+of sentences of 20 words. Ends with status 2 without a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import format_table, write_report
+from pipeline import unigram
 from pipeline.backends import Backend, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
-from pipeline.backends.cuda.generation import bytes_of_blocks
+from pipeline.backends.cuda.generation import MadeRows, bytes_of_blocks
+from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows, to_numpy
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
+from pipeline.steps import StepBlock
+
+GENERATION = "rows"
+"""In place of a model, in the report of `benchmarks.gpu_model`: rows are made."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)
         return error.exit_status
+    bounds_of = Bounds(chosen, str(gpu))
     rng = np.random.default_rng(1)
     weights = [rng.random((chosen.vocabulary, chosen.dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
     table = []
@@ -64,12 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "rows a step": f"{rows:,}", "GPU rows/s": f"{speed['gpu']:,.0f}",
             f"CPU rows/s, {chosen.threads} threads": f"{speed['cpu']:,.0f}",
             "times": f"{speed['gpu'] / speed['cpu']:.1f}",
+            "of the model's bound": bounds_of.part(chosen.model, rows, speed["gpu"]),
             "same bytes": str(bits[0] == bits[1]),
         })  # fmt: skip
     print(gpu)
-    print(format_table(table))
-    write_report(chosen.json, {"gpu": str(gpu), **vars(chosen)}, table)
-    return 0 if all(row["same bytes"] == "True" for row in table) else 1
+    print(format_table(table), flush=True)
+    made = [time_generation(rng, CudaBackend(*weights, **settings), chosen, bounds_of)]
+    print()
+    print(format_table(made))
+    write_report(chosen.json, {"gpu": str(gpu), **vars(chosen)}, [*table, *made])
+    return 0 if all(row["same bytes"] == "True" for row in [*table, *made]) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,10 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--model", choices=MODELS, default="skipgram")
-    for name, value in (("dims", 128), ("negatives", 5), ("window", 5), ("vocabulary", 70_000), ("steps", 40)):
+    for name, value in (("dims", 100), ("negatives", 5), ("window", 5), ("vocabulary", 70_000), ("steps", 40)):
         made.add_argument(f"--{name}", type=int, default=value)
-    made.add_argument("--rows", default="2048,4096,16384,65536", help="rows of a step, several with commas")
+    made.add_argument("--rows", default="4096,16384,65536", help="rows of a step, several with commas")
+    made.add_argument("--tokens", type=int, default=4_000_000, help="of which rows are made")
     made.add_argument("--threads", type=int, default=available_cpus())
+    made.add_argument("--model_report", help="the JSON of benchmarks.gpu_model, to compare with")
     made.add_argument("--memory", action="store_true", help="print a table of the memory that is needed")
     made.add_argument("--json", default="gpu.json", help="where to write the report")
     return made
@@ -104,6 +121,77 @@ def zipf_rows(rng: np.random.Generator, vocabulary: int, rows: int, negatives: i
     places = np.arange(rows)[:, None] + window + reach
     offset = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int32)
     return Batch(tokens[window : window + rows], offset, tokens[places[inside]], draw(noise, rows, negatives))
+
+
+def zipf_tokens(rng: np.random.Generator, vocabulary: int, tokens: int) -> tuple[TokenPiece, Tables]:
+    """Token ids with the word frequencies of English, in sentences of 20, and the tables to make rows of them."""
+    counts = (1e8 / np.arange(1, vocabulary + 1)).astype(np.int64)
+    drawn = rng.choice(vocabulary, tokens, p=counts / counts.sum()).astype(np.int32)
+    sentences = np.append(np.arange(0, tokens, 20), tokens)
+    return TokenPiece(drawn, sentences, 0), Tables.of(unigram.build(counts, 0.75, 1e-4))
+
+
+def time_generation(
+    rng: np.random.Generator, backend: Any, chosen: argparse.Namespace, bounds_of: Bounds, batch_size: int = 16_384
+) -> dict[str, str]:
+    """Rows made on the GPU and on one thread of the CPU: a row of the table."""
+    piece, tables = zipf_tokens(rng, chosen.vocabulary, chosen.tokens)
+    sampling = Sampling(chosen.window, chosen.negatives, "exclude_target", 1)
+
+    def blocks() -> Iterable[StepBlock]:
+        return backend.blocks([piece], tables, sampling, 0, batch_size, 0, -(-chosen.tokens // batch_size))
+
+    found = [_arrays(block.batch) for block in blocks()]  # compiles, and makes room
+    began = time.perf_counter()
+    rows = sum(int(block.bounds[-1]) for block in blocks())
+    on_gpu = rows / (time.perf_counter() - began)
+    generate_rows(piece.tokens[:20], piece.sentences[:2], 0, tables, sampling, 0)
+    began = time.perf_counter()
+    _, wanted = to_numpy(generate_rows(*piece, tables, sampling, 0))
+    on_cpu = wanted.rows / (time.perf_counter() - began)
+    arrays = wanted.target, np.diff(wanted.offset), wanted.context, wanted.negatives.reshape(-1)
+    same = all(np.array_equal(np.concatenate(parts), array) for parts, array in zip(zip(*found), arrays))
+    return {
+        "rows made": f"{rows:,}", "GPU rows/s": f"{on_gpu:,.0f}", "CPU rows/s, 1 thread": f"{on_cpu:,.0f}",
+        "times": f"{on_gpu / on_cpu:.1f}", "of the model's bound": bounds_of.part(GENERATION, None, on_gpu),
+        "same bytes": str(same),
+    }  # fmt: skip
+
+
+def _arrays(made: MadeRows) -> list[np.ndarray]:
+    """Target, contexts of each row, context and negatives, as they stand in the memory of the GPU."""
+    rows, contexts = int(made.bounds[-1]), int(made.context_bounds[-1])
+    sizes = {
+        "target": rows, "offset": rows + 1, "context": contexts, "negatives": rows * made.negatives.shape[1],
+    }  # fmt: skip
+    found = {name: np.empty(size, np.int32) for name, size in sizes.items()}
+    for name, array in found.items():
+        if len(array):
+            made.arrays[name][: len(array)].get(out=array)
+    found["offset"] = np.diff(found["offset"])
+    return list(found.values())
+
+
+class Bounds:
+    """What `benchmarks.gpu_model` says for a GPU."""
+
+    def __init__(self, chosen: argparse.Namespace, gpu: str):
+        """Args:
+          gpu: its name, which has that of the model's in it.
+        """
+        self.shape = {name: getattr(chosen, name) for name in ("dims", "negatives", "window")}
+        results = json.loads(Path(chosen.model_report).read_text())["results"] if chosen.model_report else []
+        self.results, self.gpu = results, gpu
+
+    def part(self, model: str, rows: int | None, speed: float) -> str:
+        """How much of the bound a speed is; steps of other sizes are not compared."""
+        for result in self.results:
+            same = result["model"] == model and rows in (None, result["rows"])
+            if same and all(result[name] == value for name, value in self.shape.items()):
+                for gpu, (bound, limit) in result["bounds"].items():
+                    if gpu in self.gpu.replace("-", " ").split():
+                        return f"{speed / bound:.0%} ({limit})"
+        return "-"
 
 
 def memory_table() -> list[dict[str, str]]:

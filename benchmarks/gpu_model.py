@@ -26,18 +26,16 @@ from benchmarks import nvrtc, sass
 from benchmarks.common import write_report
 from benchmarks.emulator.emulation import COMPILER
 from benchmarks.emulator.stand_in_cupy import Device, installed
-from benchmarks.gpu import zipf_rows
+from benchmarks.gpu import GENERATION, zipf_rows, zipf_tokens
 from benchmarks.gpu_kernels import GPUS, Gpu
 from benchmarks.gpu_trace import Spec, Tracer, Work
-from pipeline import unigram
 from pipeline.backends import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.stretches import stretches
-from pipeline.batches import Sampling, Tables, TokenPiece
+from pipeline.batches import Sampling
 
 MODEL = "model, not measured"
-GENERATION = "rows"
 MB = 1 << 20
 SPECS = [
     # NVIDIA's data sheets and architecture papers. L2: 5,120 bytes a clock (A100 paper; H100 taken to be alike); T4:
@@ -183,10 +181,7 @@ def trace_step(shape: Shape, rows: int, vocabulary: int) -> Step:
 def trace_generation(shape: Shape, vocabulary: int, batch_size: int = 16_384, steps: int = 4) -> Step:
     """Making the rows of some steps, and copying each to where it is trained from, for the second time."""
     rng = np.random.default_rng(1)
-    counts = (1e8 / np.arange(1, vocabulary + 1)).astype(np.int64)
-    tables = Tables.of(unigram.build(counts, 0.75, 1e-4))
-    tokens = rng.choice(vocabulary, 2 * steps * batch_size, p=counts / counts.sum()).astype(np.int32)
-    pieces = [TokenPiece(tokens, np.append(np.arange(0, len(tokens), 20), len(tokens)), 0)]
+    piece, tables = zipf_tokens(rng, vocabulary, 2 * steps * batch_size)
     tracer, sampling, made = Tracer(SPECS), Sampling(shape.window, shape.negatives, "exclude_target", 1), 0
     with installed(_device(tracer)):
         import cupy
@@ -195,7 +190,7 @@ def trace_generation(shape: Shape, vocabulary: int, batch_size: int = 16_384, st
         generator = Generator(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: None)
         for first in (0, steps):
             tracer.take()
-            (block,) = generator.blocks(stretches(pieces, batch_size, first, first + steps, shape.window), 0)
+            (block,) = generator.blocks(stretches([piece], batch_size, first, first + steps, shape.window), 0)
             assert isinstance(block.batch, MadeRows)
             made = _copy_steps(block.batch, cupy, cupyx)
         work = tracer.take()
