@@ -1,7 +1,9 @@
 // Runs a CUDA kernel on the CPU. Every CUDA thread is a fiber; it runs until it meets a collective (a barrier or an
 // exchange among a warp) and waits there for the others. Which fiber goes on is the schedule's choice:
-//   0 forward: blocks, warps and threads in order     1 reverse
-//   2 random, five blocks interleaved                 3 random, but a warp runs as far as it can before another does
+//   0 forward: blocks, warps and threads in order; warps take turns at each collective, as they do on a device
+//   1 reverse: the last block, warp and thread first; a warp runs as far as it can before another does
+//   2 random, five blocks interleaved
+//   3 random, but a warp runs as far as it can
 // Shared memory is poisoned with NaN and fenced. Noticed are: threads that wait at different collectives, or for one that
 // has left (deadlock on a device); writes next to shared arrays; and, where the kernel was compiled with
 // -fsanitize=thread, accesses outside of arrays, and races: two accesses to one address, one of them a write, that no
@@ -239,7 +241,7 @@ static bool advance(Block &block) {
       trace_warp();
       if (!release_warp(block, warp)) break;
       any = true;
-    } while (schedule != 2);
+    } while (schedule & 1);
   }
   if (!any)
     for (int warp = 0; warp < warps; warp++) any |= release_warp(block, warp);

@@ -51,6 +51,17 @@ def test_collectives_do_what_cuda_says(schedule, watched):
     assert found.tolist() == wanted
 
 
+def test_warps_take_turns_or_run_ahead():
+    turns = """
+      for (int i = 0; i < 3; i++) {
+        if (threadIdx.x % 32 == 0) a[1 + threadIdx.x / 32 * 3 + i] = atomicAdd(&a[0], 1);
+        __syncwarp();
+      }
+    """
+    assert launch(turns, schedule=0)[1:7].tolist() == [0, 2, 4, 1, 3, 5]
+    assert launch(turns, schedule=1)[1:7].tolist() == [3, 4, 5, 0, 1, 2]
+
+
 @pytest.mark.slow
 def test_the_portable_emulator_does_the_same():
     flags = ("-DEMULATOR_PORTABLE",)
