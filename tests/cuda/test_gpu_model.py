@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -211,6 +212,19 @@ def test_generation_is_counted_too():
     assert 50 < step.rows <= 1024
     assert {"draw_kept", "write_rows", "draw_negatives", "sample_rows", "copy_step"} <= set(step.work)
     assert step.row()["floor, bytes"] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sass.disassembler() is None, reason="nvdisasm is not installed: pip install nvidia-cuda-nvdisasm")
+def test_the_documentation_says_what_the_model_says():
+    document = (pathlib.Path(__file__).parents[2] / "docs" / "gpu.md").read_text()
+    written = document.partition("| skipgram | 100 / 5 / 5 | 4,096 |")[2].partition("\n")[0]
+    cells = dict(zip(["floor, bytes", "asked", "L2", "memory, H100", "instructions, H100"], written.split("|")))
+    found = gpu_model.trace_step(gpu_model.Shape("skipgram", 100, 5, 5), 4096, 70_000).row()
+    # where arrays lie decides which of their lines keep each other out of a cache
+    for name in ("floor, bytes", "asked", "L2", "instructions, H100"):
+        number, wanted = (float(text.replace(",", "")) for text in (found[name], cells[name]))
+        assert number == pytest.approx(wanted, rel=0.02), f"{name}: run benchmarks.gpu_model for docs/gpu.md"
 
 
 def test_other_ptx_cannot_stand_for_a_gpus_own():
