@@ -28,11 +28,22 @@ _ALIKE = 0.7
 """Share of two names' letters that are common and in order, from which one may be meant for the other."""
 
 _ELSEWHERE = {
-    "vector_size": "dims", "size": "dims", "workers": "threads", "iter": "epochs", "epoch": "epochs",
-    "alpha": "learning_rate", "sample": "subsample", "negative": "negatives", "sg": "model", "cbow": "model",
-    "corpus_file": "input", "train": "input", "ns_exponent": "power", "max_final_vocab": "max_vocabulary",
+    "vector_size": "--dims", "size": "--dims", "dim": "--dims", "workers": "--threads", "thread": "--threads",
+    "iter": "--epochs", "epoch": "--epochs", "alpha": "--learning_rate", "lr": "--learning_rate",
+    "sample": "--subsample", "t": "--subsample", "negative": "--negatives", "neg": "--negatives", "ws": "--window",
+    "minCount": "--min_count", "sg": "--model=skipgram (or cbow)", "cbow": "--model=cbow (or skipgram)",
+    "corpus_file": "--input", "train": "--input", "ns_exponent": "--power", "max_final_vocab": "--max_vocabulary",
+    "read_vocab": "--vocabulary", "binary": "--format=word2vec-binary of jobs.export",
 }  # fmt: skip
-"""Options by the names that gensim and word2vec.c give them."""
+"""Options by the names that gensim, word2vec.c and fastText give them."""
+_NOT_HERE = {
+    "hs": "training is by negative sampling alone",
+    "min_alpha": "the learning rate always falls to a ten-thousandth",
+    "max_vocab_size": "nothing is pruned while words are counted; --max_vocabulary cuts afterwards",
+    "save_vocab": "the vocabulary is in the run, vocabulary/vocabulary.parquet",
+    "minn": "words are not cut into parts", "maxn": "words are not cut into parts",
+}  # fmt: skip
+"""What those have and we do not, and why not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +161,9 @@ def _as_argparse_takes_it(argument: str) -> list[str]:
     if not name.startswith("--") or ours not in _all_names():
         return [argument]
     switches = {field.name for field in dataclasses.fields(Options) if isinstance(field.default, bool)}
-    if value in ("true", "false") and ours in switches | {"overwrite", "no_report"}:
+    if value.lower() in ("true", "false") and ours in switches | {"overwrite", "no_report"}:
         off = [f"--no-{ours}"] if ours in switches else []
-        return [f"--{ours}"] if value == "true" else off
+        return [f"--{ours}"] if value.lower() == "true" else off
     return [f"--{ours}{equals}{value}"]
 
 
@@ -214,10 +225,9 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
     known, unknown = beam_options(arguments)
     local = known.runner in (None, LOCAL_RUNNER)
     names = sorted(made.ours | {"config", "help"})
+    if told := [message for argument in unknown if (message := _named_elsewhere(argument))]:
+        raise InputError("; ".join(told))
     for argument in unknown:
-        elsewhere = argument.lstrip("-").partition("=")[0].replace("-", "_")  # word2vec.c has one dash
-        if argument.startswith("-") and elsewhere in _ELSEWHERE:
-            raise InputError(f"--{elsewhere} is no option: it is called --{_ELSEWHERE[elsewhere]} here")
         if not argument.startswith("--"):
             raise InputError(
                 f"{argument!r} belongs to no option: quote the pattern (--input='texts/*') or separate files by"
@@ -231,3 +241,13 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")
         if local:
             raise InputError(f"--{name} is no option, here or in Beam: see --help")
+
+
+def _named_elsewhere(argument: str) -> str:
+    """What to write for an option that other trainers have, "" for other arguments."""
+    name = argument.lstrip("-").partition("=")[0].replace("-", "_")  # word2vec.c has one dash
+    if argument.startswith("-") and name in _ELSEWHERE:
+        return f"--{name} is no option: it is called {_ELSEWHERE[name]} here"
+    if argument.startswith("-") and name in _NOT_HERE:
+        return f"--{name} is no option: {_NOT_HERE[name]}"
+    return ""

@@ -38,7 +38,8 @@ def print_plan(command: CommandLine, source: Source, runner: str, names: Collect
         _print_input(command, source.files, source.reader)
     for kind in ("model", "layout", "execution"):
         values = source.options.of_kind(kind).items()
-        shown = (f"--{name}={value}" for name, value in values if names is None or name in names)
+        wanted = ((name, value) for name, value in values if value is not None and (names is None or name in names))
+        shown = (f"--{name}={value}" for name, value in wanted)
         print(f"{kind}: " + " ".join(shown))
     print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pathlib
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -33,7 +34,7 @@ def files_of(folder: pathlib.Path) -> list[str]:
         (["--dims=0"], ["--dims=0", "at least 1"]),
         (["--dims=ten"], ["--dims=ten", "whole number"]),
         (["--dims"], ["--dims", "expected one argument"]),
-        (["--dim=5"], ["--dim ", "did you mean --dims?"]),
+        (["--dimss=5"], ["--dimss ", "did you mean --dims?"]),
         (["--lern_rate=0.1"], ["--lern_rate", "did you mean --learning_rate?"]),
         (["--min-counts=3"], ["did you mean --min_count?"]),
         (["--model=word2vec"], ["--model=word2vec", "skipgram, cbow"]),
@@ -44,6 +45,8 @@ def files_of(folder: pathlib.Path) -> list[str]:
         (["more.txt"], ["'more.txt' belongs to no option", "quote the pattern", "put = between"]),
         (["--vector_size", "100"], ["--vector_size is no option: it is called --dims here"]),
         (["-sample=0"], ["it is called --subsample here"]),
+        (["-size=50", "-iter", "3", "--hs=1"], ["called --dims", "called --epochs", "negative sampling alone"]),
+        (["--cbow=1"], ["--cbow is no option: it is called --model=cbow (or skipgram) here"]),
         (["--runner=NoSuchRunner"], ["--runner=NoSuchRunner"]),
         (["--direct_num_workers=x"], ["--direct_num_workers"]),
         (["--tokenizer=nowhere:function"], ["--tokenizer=nowhere:function", "nowhere"]),
@@ -205,6 +208,15 @@ def test_an_output_that_is_no_run_is_never_touched(corpus, tmp_path):
     assert files_of(tmp_path / "run") == ["thesis.tex"]
     fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file where a folder is wanted")
     fails(run("jobs.verify", f"--run={tmp_path / 'run'}"), "is not the output of a run")
+
+
+def test_what_dry_run_prints_can_be_given(corpus, tmp_path):
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", "--dry_run", "--lowercase", "--dims=7"]
+    plan = train(*arguments).stdout
+    printed = re.findall(r"--\w+=\S+", "\n".join(line for line in plan.splitlines() if not line.startswith("output")))
+    assert "--lowercase=True" in printed
+    again = train(*arguments[:3], *printed)
+    assert again.stdout == plan, again.stderr
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
