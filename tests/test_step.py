@@ -12,7 +12,7 @@ from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.plain import PlainBackend
 from pipeline.backends.reference import ReferenceBackend
-from pipeline.kernels import lanes, team
+from pipeline.kernels import lanes, step, team
 from pipeline.kernels.compile import kernel
 
 MODELS = ("skipgram", "cbow")
@@ -56,6 +56,18 @@ def test_one_backend_takes_more_and_fewer_negatives_in_turn(model):
     for negatives, window in ((2, 3), (9, 2), (4, 8), (17, 1)):
         batch = random_batch(300, 400, negatives, window, negatives)
         assert run(fast, batch, quarters(400), RATES)[0] == run(plain, batch, quarters(400), RATES)[0]
+
+
+def test_the_step_is_compiled_once_for_rows_from_arrow_and_from_numpy():
+    """It takes half a minute."""
+    weights, batch = random_weights(300, 20, 3), random_batch(300, 400, 5, 3, 1)
+    backend = CpuBackend(*weights, model="skipgram", tau=64.0, zero_hits=True)
+    run(backend, batch, quarters(400), RATES)
+    compiled = len(step.train.signatures)
+    for array in (batch.target, batch.offset, batch.context, batch.negatives):
+        array.flags.writeable = False
+    run(backend, batch, quarters(400), RATES)
+    assert len(step.train.signatures) == compiled
 
 
 def test_a_thread_that_waits_for_its_team_gives_its_cpu_away():

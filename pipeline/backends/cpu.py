@@ -40,6 +40,13 @@ def aligned_zeros(numbers: int) -> np.ndarray:
     return raw[start : start + 4 * numbers].view(np.float32)
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written, as arrays of Arrow are: for others the step would be compiled once more."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 class CpuBackend:
     """See `Backend`; the same bits for any number of threads, with AVX-512 or AVX2."""
 
@@ -85,7 +92,7 @@ class CpuBackend:
         most_rows = int(np.max(np.diff(bounds), initial=0))
         tiles = -(-most_rows // (TILE * LOSS_TILES))
         loss, pairs = np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64)
-        rows = (batch.target, batch.offset, batch.context, batch.negatives)
+        rows = tuple(map(_read_only, (batch.target, batch.offset, batch.context, batch.negatives)))
 
         def run(thread: int) -> None:
             kernels.train(
