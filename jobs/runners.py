@@ -28,6 +28,7 @@ from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline import progress
 from pipeline.errors import InputError, PipelineError, find
+from pipeline.kernels.compile import are_compiled
 from pipeline.lock import Lock
 
 _HEARS_AFTER = 0.2
@@ -67,6 +68,8 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
     """
     try:
         if _name(graph.options) in _IN_THIS_PROCESS:
+            if not are_compiled():
+                progress.say("the kernels are compiled on the way: some 20 seconds, this once")
             with _buffers_left_to_their_writers():
                 _run_beside(graph)
             return True

@@ -60,6 +60,12 @@ def _cache_folder() -> str:
     return ""
 
 
+def are_compiled() -> bool:
+    """Whether machine code is kept from an earlier process, so that this one need not wait for it."""
+    folder = _cache_folder()
+    return bool(folder) and any(pathlib.Path(folder).rglob("step.train-*.nbc"))
+
+
 def kernel(function: Callable | None = None, *, allocates: bool = True, **options: Any) -> Any:
     """Decorator: compile on first call, keep the machine code for later processes.
 
