@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import StandardOptions, TestOptions
@@ -25,6 +25,7 @@ from jobs.running import holding, open_output, run_command
 from jobs.sources import find_source
 from pipeline import progress
 from pipeline.backends.choice import gpu_for
+from pipeline.checkpoints import checkpoints
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
             progress.say(note)
         context = source.context(run, lock.token)
         build(graph, source.files, context, _provenance(run, source.items))
+        trained = {ref.step for ref in checkpoints(run.records, run.keys["checkpoints"])}
         if not runners.run(graph, lock):
             summary.print_left(run)
             return 0
@@ -58,16 +60,21 @@ def main(arguments: Sequence[str]) -> int:
         if timings := progress.timeline(began):  # none where the work was done elsewhere
             add_timings(run.records, run.keys["checkpoints"], timings)
         progress.close_all()
-        page = _report(command.output, run) if command.report else ""
+        page = _report(command.output, run, trained) if command.report else ""
         summary.print_result(context, seconds, page)
     return 0
 
 
-def _report(output: str, run: RunDirectory) -> str:
-    """Writes the report and returns its uri; "" and a note where that fails: the model is there, whatever happens."""
+def _report(output: str, run: RunDirectory, trained: Collection[int]) -> str:
+    """Writes the report and returns its uri; "" and a note where that fails: the model is there, whatever happens.
+
+    A report on a model that had been `trained` already (to this step) stays: it may hold evaluations.
+    """
     try:
         made = Run(output, run)
-        run.storage.put(REPORT, report([(made, made.checkpoint())]))
+        ref = made.checkpoint()
+        if ref.step not in trained or run.storage.info(REPORT) is None:
+            run.storage.put(REPORT, report([(made, ref)]))
         return run.storage.uri(REPORT)
     except Exception as error:
         _log.warning("the report is left out (%s): python -m jobs.report --run=%s", error, output)

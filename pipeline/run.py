@@ -30,7 +30,7 @@ SIDES = ("input", "output", "mean")
 """Which of a word's two vectors: as a context, as a target (or negative), or half their sum."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """What a run has made, as Arrow and NumPy. Nothing is held: each call reads its artefacts, checked."""
 
@@ -41,6 +41,9 @@ class Run:
     def open(cls, uri: str) -> Run:
         """The run in a folder or bucket prefix; InputError where there is none."""
         return cls(uri, open_run(uri))
+
+    def __repr__(self) -> str:
+        return f"Run.open({self.uri!r})"
 
     @property
     def records(self) -> Records:
@@ -94,6 +97,19 @@ class Run:
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)
         return [word for block in self._blocks(ref, rows) for word in block.words.to_pylist()]
+
+    def nearest(
+        self, word: str, count: int = 10, side: str = "input", step: int | None = None
+    ) -> list[tuple[str, float]]:
+        """The words most similar to one, with their cosines; reads all vectors, so ask `Vectors` for many words.
+
+        Raises:
+          InputError: the word is not in the vocabulary; names similar ones that are.
+        """
+        from pipeline.quality import Vectors  # which reads runs
+
+        known = Vectors.read(self, self.checkpoint(step), side)
+        return known.neighbors(known.rows_of([word], "nearest"), count)[0]
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, so that a large one need not be held; the first `top` words."""
@@ -160,7 +176,10 @@ class Run:
 
     def keyed_vectors(self, side: str = "input", step: int | None = None) -> Any:
         """gensim's KeyedVectors with words, counts and vectors; ImportError without gensim."""
-        from gensim.models import KeyedVectors
+        try:
+            from gensim.models import KeyedVectors
+        except ImportError as error:
+            raise ImportError("keyed_vectors() needs gensim: pip install 'beam2vec[gensim]'") from error
 
         ref = self.checkpoint(step)
         counts = np.concatenate([block.counts for block in self._blocks(ref, ref.words)])

@@ -101,10 +101,14 @@ def test_training_ends_with_a_report_unless_told_not_to(folder):
     assert not page.exists()
     outcome = train(*again)
     assert f"report      {page}" in outcome.stdout
-    assert page.exists()
+    with open(page, "a") as file:
+        file.write("<!-- with evaluations -->")
+    assert f"report      {page}" in train(*again).stdout
+    assert page.read_text().endswith("<!-- with evaluations -->")  # there is no news of a model that was there
 
 
 def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
+    (folder / "b" / "report.html").unlink()
     monkeypatch.setattr("jobs.train.report", lambda runs: 1 / 0)
     outcome = train(f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS)
     assert outcome.status == 0

@@ -38,6 +38,19 @@ def test_vectors_and_words_are_those_of_the_checkpoint(run):
         run.vectors("both")
 
 
+def test_nearest_words_by_name(run):
+    words, vectors = run.words(), run.vectors().astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = vectors @ vectors[5]
+    cosine[5] = -1
+    found = run.nearest(words[5], count=3)
+    assert [word for word, _ in found] == [words[i] for i in np.argsort(-cosine)[:3]]
+    assert found[0][1] == pytest.approx(cosine.max(), abs=1e-6)
+    with pytest.raises(InputError, match=f"is not in the vocabulary.*did you mean.*{words[5]}"):
+        run.nearest(words[5] + "x")
+    assert repr(run) == f"Run.open({run.uri!r})"
+
+
 def test_step_selects_a_checkpoint_and_a_wrong_one_lists_those_there(run):
     last = run.checkpoint()
     assert not np.array_equal(run.vectors(step=20), run.vectors())
