@@ -18,7 +18,10 @@ pytestmark = [
     ),
 ]
 
-FAST = [("dims that are no multiple of 16", 75), ("some rows would move too far", 90), ("seventeen outputs", 120)]
+FAST = [
+    ("dims that are no multiple of 16", 75, "skipgram"), ("some rows would move too far", 90, "cbow"),
+    ("seventeen outputs", 120, "skipgram"),
+]  # fmt: skip
 START = """
 #define KERNEL extern "C" __global__ void
 #define ALL 0xffffffffu
@@ -56,8 +59,7 @@ def launch(code, given, block=64, architecture=80, **how):
         return array.get(out=np.zeros(given.size, np.int32))
 
 
-@pytest.mark.parametrize(("name", "architecture"), FAST)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("name", "architecture", "model"), FAST)
 def test_what_the_compiler_makes_has_the_bits_of_the_cpu(name, architecture, model):
     with installed(Device(schedule=3, policy="random", architecture=architecture)):
         assert_equal(CASES[name], model, 64)
@@ -68,18 +70,18 @@ def test_what_the_compiler_makes_has_the_bits_of_the_cpu(name, architecture, mod
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("model", MODELS)
 def test_all_that_the_compiler_makes_has_the_bits_of_the_cpu(name, architecture, model):
-    for schedule, block in ((1, 64), (2, 256)):
-        with installed(Device(schedule=schedule, policy="random", architecture=architecture)):
-            assert_equal(CASES[name], model, block)
+    schedule, block = ((1, 64), (2, 256))[list(CASES).index(name) % 2]
+    with installed(Device(schedule=schedule, policy="random", architecture=architecture)):
+        assert_equal(CASES[name], model, block)
 
 
-@pytest.mark.parametrize("architecture", [90, 120])
+@pytest.mark.parametrize("architecture", [pytest.param(90, marks=pytest.mark.slow), 120])
 def test_rows_made_by_what_the_compiler_makes_are_those_of_the_cpu(architecture):
     with installed(Device(schedule=2, policy="random", architecture=architecture)):
         everything()
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["skipgram", pytest.param("cbow", marks=pytest.mark.slow)])
 def test_the_compiler_adds_no_race_and_no_access_outside_of_arrays(model):
     """Nor an address that is no multiple of what is touched there, which a device refuses."""
     case = Case(vocabulary=150, dims=20, rows=300, negatives=8, fewest=0, tau=30.0)
