@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from cases import CASES, MODELS, Case, assert_equal
 from test_generation import everything
+from test_training import options_of
+from test_training import train as train_model
 
 from benchmarks import nvrtc
 from benchmarks.emulator import ptx
@@ -79,6 +81,15 @@ def test_all_that_the_compiler_makes_has_the_bits_of_the_cpu(name, architecture,
 def test_rows_made_by_what_the_compiler_makes_are_those_of_the_cpu(architecture):
     with installed(Device(schedule=2, policy="random", architecture=architecture)):
         everything()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_by_what_the_compiler_makes_has_the_digest_of_the_cpu(model):
+    values = {"model": model, "epochs": 1, "negatives": 3}
+    wanted = train_model(options_of(device="cpu", **values))
+    with installed(Device(policy="random", architecture=90)):
+        assert train_model(options_of(device="gpu", **values)).digest == wanted.digest
 
 
 @pytest.mark.parametrize("model", ["skipgram", pytest.param("cbow", marks=pytest.mark.slow)])
