@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     command = read(arguments, parser("jobs.preprocess", __doc__ or "", OPTIONS))
     runner_options = beam_options(command.beam, command.options.thread_count)
-    source = read_input(command, match_inputs(command.inputs), option_names())
+    source = read_input(command, match_inputs(command.inputs, command.output), option_names())
     if runner_options.view_as(TestOptions).dry_run:
         summary.print_plan(command, source, runner_options.view_as(StandardOptions).runner, OPTIONS)
         return 0

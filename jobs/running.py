@@ -26,6 +26,7 @@ _received: list[int] = []
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
+    _mend_standard_streams()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
@@ -43,6 +44,9 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
             return main(sys.argv[1:] if arguments is None else arguments) or 0
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at the end
+        return 128 + signal.SIGPIPE
     except Exception as error:
         progress.close_all()
         ours = find(error)
@@ -54,6 +58,16 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
         return ours.exit_status
     finally:
         progress.close_all()
+
+
+def _mend_standard_streams() -> None:
+    """Nothing that is printed can fail for its letters, nor for a stream that the caller has closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _beam_storage(root: str) -> Storage | None:

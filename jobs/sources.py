@@ -79,4 +79,4 @@ def take_corpus(command: CommandLine) -> Source:
 
 def find_source(command: CommandLine) -> Source:
     """The source that the command line names."""
-    return take_corpus(command) if command.corpus else read_input(command, match_inputs(command.inputs))
+    return take_corpus(command) if command.corpus else read_input(command, match_inputs(command.inputs, command.output))

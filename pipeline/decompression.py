@@ -15,6 +15,8 @@ OUT_BYTES = 4 << 20
 """Most text made at once: a few bytes may stand for gigabytes."""
 
 _SLICE_BYTES = 16 << 10
+_PIECE_BYTES = 128 << 10
+"""Taken from a decompressor at a time: of a call in which it finds damage it gives nothing."""
 
 _XZ_MEMORY = 512 << 20
 """A window above this is refused; `xz -9` needs 65 MB."""
@@ -45,7 +47,26 @@ def decompress(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     Raises:
       BrokenOffError: after as much text as could be read.
     """
-    return _unzstd(chunks) if name == "zstd" else _streams(name, chunks)
+    return _joined(_unzstd(chunks) if name == "zstd" else _streams(name, chunks))
+
+
+def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Small pieces as large ones, which cost less to work on; those before an error come before it."""
+    held: list[bytes] = []
+    size = 0
+    try:
+        for piece in pieces:
+            if size + len(piece) > OUT_BYTES:
+                yield b"".join(held)
+                held, size = [], 0
+            held.append(piece)
+            size += len(piece)
+    except BrokenOffError:
+        if held:
+            yield b"".join(held)
+        raise
+    if held:
+        yield b"".join(held)
 
 
 def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -62,7 +83,7 @@ def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
                 stream, count = _STREAMS[name](), count + 1
             held = len(data)
             try:
-                out = stream.decompress(data, OUT_BYTES)
+                out = stream.decompress(data, _PIECE_BYTES)
             except (zlib.error, lzma.LZMAError, OSError, ValueError) as error:
                 raise _damaged(name, read - held, made, error) from error
             made += len(out)
@@ -78,7 +99,7 @@ def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """What goes to a decompressor at a time: where it finds damage, it gives none of the text before it."""
+    """What goes to a decompressor at a time."""
     for chunk in chunks:
         for start in range(0, len(chunk), _SLICE_BYTES):
             yield chunk[start : start + _SLICE_BYTES]
@@ -111,7 +132,7 @@ def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     stream = pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd")
     while True:
         try:
-            out = stream.read(OUT_BYTES)
+            out = stream.read(_SLICE_BYTES)
         except OSError as error:
             if source.error is not None:
                 raise source.error from None

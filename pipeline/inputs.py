@@ -26,13 +26,13 @@ class InputFile:
     version: str
 
 
-def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
-    """The files that the patterns name, ordered by the bytes of their uri, each once.
+def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
+    """The files that the patterns name, ordered by the bytes of their uri, each once; none that lies below `output`.
 
     "@FILE" stands for the patterns in that file, one a line. A pattern is a file, a folder
-    (its files at any depth, without those whose name or folder begins with "." or "_"), or
-    a glob: `*`, `?` and `[...]` stay within a folder, `**` does not. Local paths become
-    absolute; s3://, gs://, az:// are taken too.
+    (its files at any depth, linked folders with them, without those whose name or folder
+    begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a folder, `**` does
+    not. Local paths become absolute; s3://, gs://, az:// are taken too.
 
     Raises:
       InputError: a pattern matches no file; a file cannot be looked at; all files are empty.
@@ -43,11 +43,13 @@ def match_inputs(patterns: Sequence[str]) -> list[InputFile]:
     listed = list(_listed(patterns))
     remote = [pattern for pattern in listed if is_remote(pattern)]
     matched = dict(zip(remote, each(_match_remote, remote, remote=True)))
+    own = open_storage(output).uri("").rstrip("/") + "/" if output else "\0"
     for pattern in listed:
         found = False
         for file in matched[pattern] if pattern in matched else _match_local(pattern):
-            files[file.uri] = file
-            found = True
+            if not file.uri.startswith(own):  # a run in the folder of its input would be input when it goes on
+                files[file.uri] = file
+                found = True
         if not found:
             if pattern not in matched and os.path.isdir(os.path.join(*split_uri(pattern))):
                 raise InputError(f"--input={pattern} is a folder without files (names with . or _ first do not count)")
@@ -134,8 +136,19 @@ def _walk(folder: str) -> Iterator[str]:
     def fail(error: OSError) -> None:
         raise InputError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
-    for place, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if name[0] not in "._"]
+    top, followed = os.path.realpath(folder), set()
+
+    def leads_elsewhere(path: str) -> bool:
+        """Not for what is found without the link too, nor round in a circle."""
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, top]) in (real, top) or real in followed:
+            return False
+        followed.add(real)
+        return True
+
+    for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        paths = [(name, os.path.join(place, name)) for name in sorted(folders) if name[0] not in "._"]
+        folders[:] = [name for name, path in paths if not os.path.islink(path) or leads_elsewhere(path)]
         yield from (os.path.join(place, name) for name in names if name[0] not in "._")
 
 

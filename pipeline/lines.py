@@ -143,7 +143,7 @@ def _whole_lines(
     for position, data in _chunks(part, digests, block_bytes):
         start = 0
         if part.offset(position) == 0:
-            _refuse_wide_characters(part, bytes(data[:_LOOKED_AT]))
+            _refuse_what_is_no_text(part, bytes(data[:_LOOKED_AT]))
             start = 3 if bytes(data[:3]) == _BYTE_ORDER_MARK else 0
         if not begun:
             newline = kernels.find_newline(data, 0, min(len(data), part.end - 1 - position))
@@ -185,8 +185,14 @@ def _whole_lines(
                 held, held_bytes, skipping = [], 0, True
 
 
-def _refuse_wide_characters(part: TextRange, head: bytes) -> None:
-    """InputError for UTF-16 and UTF-32: lines of plain English would pass as UTF-8, with a NUL beside each letter."""
+def _refuse_what_is_no_text(part: TextRange, head: bytes) -> None:
+    """InputError for tar archives, and for UTF-16 and UTF-32.
+
+    Most lines of them would pass: those of an archive are those of its files, and plain English
+    is UTF-8 with a NUL beside each letter.
+    """
+    if head[257:262] == b"ustar":
+        raise InputError(f"{part.name()} is a tar archive, which is not read: unpack it first")
     encoding = ""
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         encoding = "utf-32"

@@ -6,10 +6,17 @@ import gzip
 import os
 import pathlib
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 
 import pyarrow.parquet as pq
 import pytest
-from commands import TINY, Outcome, digest_of, finish, run, start, train, write_corpus
+from commands import ROOT, TINY, Outcome, digest_of, finish, run, start, train, write_corpus
+
+from pipeline.storage import open_storage
+from pipeline.verify import verify_run
 
 
 @pytest.fixture(scope="module")
@@ -277,3 +284,43 @@ def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
 def test_a_compiler_switched_off_is_one_line():
     outcome = finish(start("jobs.train", "--input=x", "--output=y", environment={"NUMBA_DISABLE_JIT": "1"}))
     fails(outcome, "NUMBA_DISABLE_JIT is set", "unset it")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, tmp_path, closed):
+    arguments = " ".join([f"--input={corpus}", f"--output={tmp_path / 'run'}", "--no_report", *TINY])
+    command = f"{sys.executable} -m jobs.train {arguments} {closed}"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0
+    assert verify_run(open_storage(str(tmp_path / "run"))).digest == digest_of(corpus, tmp_path / "plain")
+
+
+def test_who_reads_the_result_may_leave_and_may_not_know_its_letters(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("один два три четыре\n" * 50)
+    arguments = " ".join([f"--input={path}", f"--output={tmp_path / 'run'}", *TINY])
+    command = f"PYTHONIOENCODING=latin-1 {sys.executable} -m jobs.train {arguments}"
+    made = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=100, check=False)
+    assert (made.returncode, made.stderr) == (0, made.stderr), made.stderr
+    assert b"digest: " in made.stdout
+    gone = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m jobs.verify --run={tmp_path / 'run'} | true; exit ${{PIPESTATUS[0]}}"],
+        cwd=ROOT, capture_output=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert (gone.returncode, gone.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_tar_archive_is_refused(corpus, tmp_path, pack):
+    with tarfile.open(tmp_path / "plain.tar", "w") as archive:
+        archive.add(corpus, "text.txt")
+    (tmp_path / "texts").write_bytes(pack((tmp_path / "plain.tar").read_bytes()))
+    outcome = train(f"--input={tmp_path / 'texts'}", f"--output={tmp_path / 'run'}", *TINY)
+    fails(outcome, "texts is a tar archive", "unpack it first")
+
+
+def test_a_run_may_lie_in_the_folder_of_its_input(corpus, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(corpus, folder)
+    digest = digest_of(folder, folder / "run")
+    assert digest_of(folder, folder / "run") == digest == digest_of(corpus, tmp_path / "plain")

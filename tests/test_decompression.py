@@ -116,6 +116,27 @@ def test_what_comes_before_damage_is_used_when_allowed(name, tmp_path):
     assert text[: len(lines) // 2] == lines[: len(lines) // 2]
 
 
+@pytest.mark.parametrize("name", ["gzip", "xz", "zstd"])
+def test_a_small_truncated_file_gives_what_is_there(name):
+    data = PACKERS[name](TEXT)
+
+    def until_it_breaks(packed: bytes) -> bytes:
+        made = b""
+        try:
+            for part in decompress(name, [packed]):
+                made += part
+        except BrokenOffError:
+            return made
+        raise AssertionError("it is whole")
+
+    assert TEXT.startswith(cut := until_it_breaks(data[:-5]))
+    assert len(cut) > len(TEXT) // 3
+    for behind in (data[:-5], b"garbage that follows"):
+        found = until_it_breaks(data + behind)
+        assert (TEXT + cut).startswith(found)
+        assert len(found) > len(TEXT) - (17 << 10)  # Arrow gives nothing of what it has begun to read
+
+
 def test_the_source_of_a_zstd_stream_fails_as_itself():
     def source():
         yield zstd(TEXT)[:1000]

@@ -308,3 +308,18 @@ def test_first_sentences_of_plain_and_compressed_files(tmp_path):
     assert first_sentences([plain], reader) == first_sentences([packed], reader) == expected
     short = file_of(tmp_path / "c", b"\nlast")
     assert first_sentences([short, packed], reader, 2) == [["last"], ["a", "b"]]
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    """In the same order on every file system, and never round in a circle."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside / "a", outside / "deep"):
+        folder.mkdir(parents=True)
+        (folder / "text.txt").write_text("words\n")
+    (inside / "b").symlink_to(outside)
+    (inside / "c").symlink_to(outside)  # the same folder once more
+    (inside / "d").symlink_to(inside / "a")  # found without it
+    (inside / "a" / "up").symlink_to(inside)
+    (outside / "deep" / "up").symlink_to(outside)
+    found = [file.uri.removeprefix(f"{inside}/") for file in match_inputs([str(inside)])]
+    assert found == ["a/text.txt", "b/deep/text.txt"]
