@@ -33,6 +33,8 @@ PIECE_POSITIONS = 1 << 16
 _STORED = re.compile(r"epoch=(\d+)-shard-(\d+)")
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 16 << 20
 """Of a row group of stored batches: what a reader gets at once, and what it can skip."""
+_MOST_CONTEXTS = (1 << 31) - 1
+"""Of the sentences that are worked on together: offsets into them have 32 bits."""
 _PIECE_CONTEXTS = 1 << 23
 """Room for contexts in a record batch: wide windows make smaller ones."""
 
@@ -109,6 +111,11 @@ def generate_rows(
         room = int((lengths * (lengths - 1)).sum())
     else:
         room = n * min(2 * sampling.window, int(np.max(lengths, initial=1)))
+    if room > _MOST_CONTEXTS:
+        raise InputError(
+            f"a sentence of {int(np.max(lengths)):,} words with --window={sampling.window} may have {room:,} contexts,"
+            f" {_MOST_CONTEXTS:,} are possible: lower --max_sentence or --window"
+        )
     context = np.empty(room + 1, np.int32)
     rows = kernels.generate(
         tokens, sentences, first_position, tables.keep, tables.packed, tables.weights, sampling.window,

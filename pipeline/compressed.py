@@ -94,7 +94,7 @@ def unpack(
     """
     name = unpacked_name(index)
     record = records.valid(STAGE, name, key, check="digest")  # those who read the pieces do not check them
-    if record is not None:
+    if record is not None and records.load(INPUTS_STAGE, name, key) is not None:
         return _unpacked(records, file, record, reused=True)
     digests = RangeDigests(0, file.size, file.size)
     pieces = _Pieces(records, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes)

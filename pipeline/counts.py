@@ -101,11 +101,16 @@ def commit_unit_counts(
     if counts.dead_letters is not None:
         path = f"dead_letters/{unit.name}.parquet"
         artifacts.append(records.write_artifact(path, write_dead_letters(counts.dead_letters)))
-    if counts.inputs:
+    if _reads_input(unit, stage):
         records.commit(Record(INPUTS_STAGE, unit.name, key, (), dict(counts.inputs)))
     numbers = {name: getattr(counts, name) for name in _NUMBERS} | {"words": counts.table.num_rows}
     records.commit(Record(stage, unit.name, key, tuple(artifacts), numbers))
     return counts
+
+
+def _reads_input(unit: WorkUnit, stage: str) -> bool:
+    """Whether digests of the input are recorded beside the counts; of a compressed file, those who unpack it do it."""
+    return stage == STAGE and any(part.version for part in unit.ranges)
 
 
 _NUMBERS = ("lines", "bad_lines", "tokens", "bytes", "fingerprint")
@@ -114,7 +119,7 @@ _NUMBERS = ("lines", "bad_lines", "tokens", "bytes", "fingerprint")
 def load_unit_counts(records: Records, key: str, unit: WorkUnit, stage: str = STAGE) -> UnitCounts | None:
     """What an earlier attempt committed; None where that is nothing, or damaged."""
     record = records.valid(stage, unit.name, key)
-    if record is None:
+    if record is None or (_reads_input(unit, stage) and records.load(INPUTS_STAGE, unit.name, key) is None):
         return None
     try:
         table = from_parquet(records.read(record.artifacts[0]))

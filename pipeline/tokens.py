@@ -174,7 +174,7 @@ def not_the_same(unit: WorkUnit, reader: Reader) -> str:
     where = f"{first.name()} from byte {first.offset(first.start):,}"
     if last.name() != first.name():
         where += f" to {last.name()}"
-    changed = f"the input changed during the run: {where}; run again with --overwrite"
+    changed = f"the input changed during the run: {where}; touch it and run again with --overwrite"
     if function := reader.tokenizer.users_function:
         return f"--tokenizer={function} is not deterministic, or {changed}"
     return changed

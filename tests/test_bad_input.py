@@ -286,6 +286,19 @@ def test_a_compiler_switched_off_is_one_line():
     fails(outcome, "NUMBA_DISABLE_JIT is set", "unset it")
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_lost_record_of_what_was_read_is_made_again(corpus, tmp_path, pack):
+    (tmp_path / "text").write_bytes(pack(corpus.read_bytes()))
+    arguments = [f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report"]
+    made = train(*arguments)
+    for spoil in (pathlib.Path.unlink, lambda record: record.write_bytes(b"{" + record.read_bytes())):
+        for record in (tmp_path / "run/records/inputs").iterdir():
+            spoil(record)
+        assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 1
+        assert train(*arguments).digest == made.digest
+        assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 0
+
+
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, tmp_path, closed):
     arguments = " ".join([f"--input={corpus}", f"--output={tmp_path / 'run'}", "--no_report", *TINY])

@@ -12,6 +12,7 @@ from pipeline.batches import POLICIES, Sampling, Tables, generate_rows, piece_bo
 from pipeline.errors import InputError
 from pipeline.kernels import philox
 from pipeline.kernels.generate import REDRAWS
+from pipeline.options import Options
 
 SUBSAMPLE = 1e-2
 
@@ -302,3 +303,9 @@ def batch_of(begin: int, end: int, contexts: int) -> pa.RecordBatch:
         pa.FixedSizeListArray.from_arrays(negatives, type=fields.field("negatives").type),
     ]
     return pa.record_batch(columns, schema=fields)
+
+
+def test_more_contexts_than_offsets_can_count_are_refused():
+    tokens, sampling = np.zeros(2_300_000, np.int32), Sampling.of(Options.checked({"window": 1000}))
+    with pytest.raises(InputError, match="2,300,000 words with --window=1000 may have 4,600,000,000 contexts"):
+        generate_rows(tokens, np.array([0, len(tokens)]), 0, tables_of([5, 5, 5]), sampling, 0)

@@ -7,8 +7,10 @@ the folder of our cache carries a digest of every kernel source.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import logging
 import os
 import pathlib
 import tempfile
@@ -18,6 +20,9 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 from numba.core import config
+from numba.core.caching import FunctionCache
+
+_log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": False}
 """fastmath off: every float operation is correctly rounded, and in the order written."""
@@ -76,9 +81,30 @@ def kernel(function: Callable | None = None, *, allocates: bool = True, **option
         return functools.partial(kernel, allocates=allocates, **options)
     if not allocates:
         options["_nrt"] = False
-    folder = _cache_folder()
-    ours, config.CACHE_DIR = config.CACHE_DIR, folder or config.CACHE_DIR
-    try:
-        return numba.njit(cache=bool(folder), **{**OPTIONS, **options})(function)
-    finally:
-        config.CACHE_DIR = ours
+    made = numba.njit(**{**OPTIONS, **options})(function)
+    if folder := _cache_folder():
+        ours, config.CACHE_DIR = config.CACHE_DIR, folder
+        try:
+            made._cache = _Cache(function)  # what njit(cache=True) does, with Numba's own
+        finally:
+            config.CACHE_DIR = ours
+    return made
+
+
+class _Cache(FunctionCache):
+    """Numba's cache, which a torn file or a full disk does not stop: the kernel is compiled, then."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a pickle that breaks off or is damaged raises anything
+            _log.warning("machine code in %s is damaged (%s): the kernel is compiled anew", self.cache_path, error)
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            _log.warning("machine code cannot be kept in %s (%s): later runs compile again", self.cache_path, error)
