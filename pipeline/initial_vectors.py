@@ -13,12 +13,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from pipeline.float_mode import default_float_mode
 from pipeline.kernels import philox
 from pipeline.kernels.compile import kernel
 
 u32 = np.uint32
 
 
+@default_float_mode()
 def initial_vectors(words: Iterable[str], dims: int, seed: int) -> np.ndarray:
     """float32 [V, dims], one row a word."""
     keys = [hashlib.blake2b(word.encode(), digest_size=8).digest() for word in words]

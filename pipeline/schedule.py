@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from pipeline.float_mode import default_float_mode
 from pipeline.options import Options
 
 FINAL_SHARE = 1e-4
@@ -36,6 +37,7 @@ class Schedule:
         return self.steps_per_epoch * self.epochs
 
     @property
+    @default_float_mode()
     def tau(self) -> np.float32:
         """Pairs up to which a row's gradients are summed at the full learning rate."""
         return np.float32(self.damping / self.learning_rate)
@@ -45,6 +47,7 @@ class Schedule:
         epoch, inside = divmod(step, self.steps_per_epoch)
         return epoch * self.positions + min(inside * self.batch_size, self.positions)
 
+    @default_float_mode()
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """float32 [count], of the steps from `first` on: linear, one float64 formula, rounded once."""
         done = np.arange(first, first + count, dtype=np.float64) / self.steps

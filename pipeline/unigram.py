@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import ArtifactError, InputError
+from pipeline.float_mode import default_float_mode
 from pipeline.kernels.alias import fill_alias_table
 
 _ARITHMETIC = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
@@ -86,6 +87,7 @@ def build(counts: np.ndarray, power: float, subsample: float) -> UnigramDistribu
     return UnigramDistribution(probability, threshold, alias, keep_thresholds(counts, subsample))
 
 
+@default_float_mode()
 def powered_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
     """Unigram distribution raised to a power, the noise of negative sampling.
 
@@ -111,6 +113,7 @@ def powered_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
     return powered[which] / math.fsum(powered * times)
 
 
+@default_float_mode()
 def alias_table(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds uint32 [V] and aliases int32 [V] for draws in constant time.
 
@@ -130,6 +133,7 @@ def alias_table(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return threshold, alias
 
 
+@default_float_mode()
 def keep_thresholds(counts: np.ndarray, subsample: float) -> np.ndarray:
     """Subsampling as uint32 [V]: a token is kept when a random 32-bit number is at most this.
 
