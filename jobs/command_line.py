@@ -23,6 +23,7 @@ KINDS = {
 LOCAL_RUNNER = "FnApiRunner"
 """Threads of this process; the runner where none is named."""
 _FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report"})
+_NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _TRAINING_FILES = frozenset({"corpus", "no_report"})
 _ALIKE = 0.7
 """Share of two names' letters that are common and in order, from which one may be meant for the other."""
@@ -113,7 +114,8 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
             group.add_argument(name, metavar="|".join(field.metadata["choices"]), help=text.replace("%", "%%"))
         else:
             kind = str(field.type).partition(" | ")[0]
-            group.add_argument(name, metavar={"int": "N", "float": "X"}.get(kind, "TEXT"), help=text.replace("%", "%%"))
+            metavar = "FILE" if field.name in _NAME_FILES else {"int": "N", "float": "X"}.get(kind, "TEXT")
+            group.add_argument(name, metavar=metavar, help=text.replace("%", "%%"))
     made.ours = frozenset(field.name for field in fields) | (_FILES if trains else _FILES - _TRAINING_FILES)
     made.epilog = "Beam's own options are passed on: --runner=..., --dry_run (print the plan and stop), and so on."
     return made

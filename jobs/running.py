@@ -115,7 +115,7 @@ def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
         if again or not interruption.request():
             _tell("stopped; run the same command again to go on")
             leave(number)
-        _tell("stopping: a checkpoint is written first")
+        _tell("stopping: a checkpoint is written first (once more, and it is not)")
         timer = threading.Timer(_PATIENCE, leave, [number])
         timer.daemon = True
         timer.start()
@@ -144,7 +144,7 @@ def unwinding_on_signals() -> Iterator[Callable[[], None]]:
         _received.append(number)
         if again or not interruption.request():
             raise SystemExit(128 + number)
-        _tell("stopping: a checkpoint is written first")
+        _tell("stopping: a checkpoint is written first (once more, and it is not)")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

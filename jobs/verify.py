@@ -26,10 +26,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train or jobs.preprocess")
     parser.add_argument("--input", action="store_true", help="read the input files again too")
     options = parser.parse_args(list(arguments))
-    report = verify_run(open_run(options.run).storage, inputs=options.input)
+    run = open_run(options.run)
+    report = verify_run(run.storage, inputs=options.input)
     for problem in report.problems:
         print(problem, file=sys.stderr)
-    print(f"{report.checked:,} artefacts checked, {len(report.problems):,} differ")
+    inputs = f" and {len(run.identity['inputs']):,} input files" if options.input else ""
+    print(f"{report.checked:,} artefacts{inputs} checked, {len(report.problems):,} differ")
     if report.digest:
         print(f"digest: {report.digest}")
     return 1 if report.problems else 0

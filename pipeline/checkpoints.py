@@ -116,7 +116,7 @@ def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
         damage = _damage(records, ref, "digest")
         if damage is None:
             return ref
-        _log.warning("%s: the checkpoint before it is used", damage)
+        _log.warning("%s: it is passed over", damage)
     return None
 
 

@@ -8,10 +8,12 @@ too; else it is refused with a list of what differs.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import importlib.metadata
 import json
 import platform
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -267,9 +269,17 @@ def _input_differences(saved: list[dict[str, Any]], ours: list[dict[str, Any]]) 
         elif old["size"] != file["size"]:
             found.append(f"input changed: {uri} (size {old['size']} -> {file['size']})")
         elif old["version"] != file["version"]:
-            found.append(f"input changed: {uri} (same size, version {old['version']} -> {file['version']})")
+            changed = " -> ".join(map(_version_shown, (old["version"], file["version"])))
+            found.append(f"input changed: {uri} (same size, {changed})")
     found += [f"input gone: {uri}" for uri in before if uri not in now]
     return found if found or list(before) == list(now) else ["the inputs come in another order"]
+
+
+def _version_shown(version: str) -> str:
+    """A file's time as people read it; an object's ETag as it is."""
+    if not re.fullmatch(r"\d{19}", version):
+        return f"version {version}"
+    return f"written {datetime.datetime.fromtimestamp(int(version) / 1e9):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def _notes(saved: Identity, ours: Identity) -> list[str]:

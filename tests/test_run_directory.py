@@ -81,7 +81,7 @@ def test_other_input_is_refused_file_by_file(output):
     with pytest.raises(InputError) as raised:
         open_or_create(output, identity([File("a", size=12), File("b", version="2"), File("d"), File("e")]))
     assert (
-        "input changed: a (size 10 -> 12); input changed: b (same size, version 1 -> 2);"
+        "input changed: a (size 10 -> 12); input changed: b (same size, version 1 -> version 2);"
         " input added: d; input gone: c." in str(raised.value)
     )
 
