@@ -30,6 +30,8 @@ STAGE = "checkpoints"
 PARTS_STAGE = "merges"
 """Records of parts that several workers make, before a record makes them a checkpoint."""
 METADATA_KEY = b"beam2vec"
+GROUP_ROWS = 16_384
+"""Words in a row group: what is copied at a time, since the rows of matrices lie apart."""
 _PART = re.compile(r"checkpoints/step=(\d{8,})/part-\d{5,}-of-\d{5,}\.parquet")
 _log = logging.getLogger(__name__)
 
@@ -227,15 +229,23 @@ def _schema(dims: int, provenance: Mapping[str, Any], word_type: pa.DataType) ->
 
 
 def _to_parquet(block: Model, first: int, schema: pa.Schema) -> pa.Buffer:
-    ids = np.arange(first, first + len(block.words), dtype=np.int32)
-    lists = [vector_lists(matrix) for matrix in (block.input, block.output)]
-    table = pa.table([block.words.cast(schema.field("word").type), ids, block.counts, *lists], schema=schema)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table, sink, compression="none", use_dictionary=False, write_statistics=["word", "id", "count"],
-        row_group_size=BLOCK_ROWS,
-    )  # fmt: skip
+    with pq.ParquetWriter(
+        sink, schema, compression="none", use_dictionary=False, write_statistics=["word", "id", "count"]
+    ) as writer:
+        for start in range(0, max(1, len(block.words)), GROUP_ROWS):
+            table = _table(block, start, first, schema)
+            writer.write_table(table, row_group_size=GROUP_ROWS)
     return sink.getvalue()
+
+
+def _table(block: Model, start: int, first: int, schema: pa.Schema) -> pa.Table:
+    """GROUP_ROWS of the block's words from `start`; the first of the block has the id `first`."""
+    rows = slice(start, start + GROUP_ROWS)
+    words, counts = block.words[rows], block.counts[rows]
+    ids = np.arange(first + start, first + start + len(words), dtype=np.int32)
+    lists = [vector_lists(matrix[rows]) for matrix in (block.input, block.output)]
+    return pa.table([words.cast(schema.field("word").type), ids, counts, *lists], schema=schema)
 
 
 def vector_type(dims: int) -> pa.DataType:

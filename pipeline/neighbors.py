@@ -9,8 +9,8 @@ from pipeline.layers import Array
 
 QUERY_BLOCK = 256
 """Rows compared at a time ..."""
-VECTOR_BLOCK = 16384
-"""... with this many others: 16 MiB of float32 similarities, whatever the vocabulary."""
+VECTOR_BLOCK = 4096
+"""... with this many others: 4 MiB of float32 similarities, whatever the vocabulary."""
 
 
 def nearest(vectors: Array, rows: Array, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,9 +61,11 @@ def _largest(values: Array, k: int) -> Array:
     """Columns of the k largest values of each row, in ascending order; of equal values the first ones."""
     xp = array_module(values)
     edge = -xp.partition(-values, k - 1, axis=1)[:, k - 1 : k]
-    above, equal = values > edge, values == edge
-    room = k - above.sum(axis=1, keepdims=True)
-    chosen = above | (equal & (xp.cumsum(equal, axis=1) <= room))
+    chosen = values >= edge
+    if xp.count_nonzero(chosen) > k * len(values):  # more are equal to the last than there is room for
+        above, equal = values > edge, values == edge
+        room = k - above.sum(axis=1, keepdims=True)
+        chosen = above | (equal & (xp.cumsum(equal, axis=1) <= room))
     return xp.nonzero(chosen)[1].reshape(len(values), k)
 
 

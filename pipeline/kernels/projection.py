@@ -8,33 +8,29 @@ from pipeline.kernels.compile import kernel
 
 
 @kernel(allocates=False)
-def push_apart(points: np.ndarray, forces: np.ndarray) -> float:
-    """Adds up, for each point, q^2 * (its distance vector) over all others, q = 1 / (1 + distance^2).
+def push_apart(
+    x: np.ndarray, y: np.ndarray, force_x: np.ndarray, force_y: np.ndarray, closeness: np.ndarray
+) -> None:
+    """Adds up, for each point, q = 1 / (1 + distance^2) and q^2 * (its distance vector) over all points.
+
+    The inner loop adds to as many sums as there are points, so that it runs in vectors without
+    another order of additions. A point adds 1 to its own closeness, and no force.
 
     Args:
-      points: float64 [n, 2].
-      forces: float64 [n, 2], written.
-
-    Returns:
-      The sum of q over all ordered pairs.
+      x, y: float32 [n], contiguous.
+      force_x, force_y: float32 [n], written.
+      closeness: float32 [n], written: the sums of q.
     """
-    n = points.shape[0]
-    total = 0.0
-    forces[:] = 0.0
-    for i in range(n):
-        x, y, at_x, at_y = points[i, 0], points[i, 1], 0.0, 0.0
-        for j in range(i):
-            dx, dy = x - points[j, 0], y - points[j, 1]
-            q = 1.0 / (1.0 + dx * dx + dy * dy)
-            total += q
-            fx, fy = q * q * dx, q * q * dy
-            at_x += fx
-            at_y += fy
-            forces[j, 0] -= fx
-            forces[j, 1] -= fy
-        forces[i, 0] += at_x
-        forces[i, 1] += at_y
-    return 2.0 * total
+    one = np.float32(1)
+    force_x[:], force_y[:], closeness[:] = np.float32(0), np.float32(0), np.float32(0)
+    for other in range(x.size):
+        other_x, other_y = x[other], y[other]
+        for i in range(x.size):
+            dx, dy = x[i] - other_x, y[i] - other_y
+            q = one / (one + dx * dx + dy * dy)
+            closeness[i] += q
+            force_x[i] += q * q * dx
+            force_y[i] += q * q * dy
 
 
 @kernel(allocates=False)

@@ -36,10 +36,6 @@ def find_gpu() -> Gpu:
         import cupy
     except Exception as error:  # whatever a broken installation raises
         raise NoGpuError(f"CuPy cannot be imported ({_said(error)})") from error
-    try:
-        cupy.cuda.nvrtc.getVersion()
-    except Exception as error:
-        raise NoGpuError(f"NVRTC, the compiler that CuPy uses, is not found ({_said(error)})") from error
     runtime = cupy.cuda.runtime
     try:
         count = runtime.getDeviceCount()
@@ -47,6 +43,10 @@ def find_gpu() -> Gpu:
         raise NoGpuError(f"no NVIDIA driver answers ({_said(error)})") from error
     if not count:
         raise NoGpuError("the driver shows no device: is CUDA_VISIBLE_DEVICES set?")
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:
+        raise NoGpuError(f"NVRTC, the compiler that CuPy uses, is not found ({_said(error)})") from error
     try:
         device = cupy.cuda.Device()
         properties = runtime.getDeviceProperties(device.id)
