@@ -23,7 +23,7 @@ from jobs.command_line import LOCAL_RUNNER, parser, read
 from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import find_source
-from pipeline import progress
+from pipeline import memory, progress
 from pipeline.backends.choice import gpu_for
 from pipeline.checkpoints import checkpoints
 from pipeline.report.page import PATH as REPORT
@@ -70,6 +70,7 @@ def _report(output: str, run: RunDirectory, trained: Collection[int]) -> str:
 
     A report on a model that had been `trained` already (to this step) stays: it may hold evaluations.
     """
+    memory.give_back()
     try:
         made = Run(output, run)
         ref = made.checkpoint()

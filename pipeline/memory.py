@@ -7,6 +7,7 @@ threads. Left alone, the allocators keep what every thread once had: a run of
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 
 import pyarrow as pa
@@ -30,3 +31,9 @@ def return_early() -> None:
     mallopt(_MMAP_THRESHOLD, _LARGE)
     mallopt(_TRIM_THRESHOLD, _LARGE)
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+def give_back() -> None:
+    """Gives back what lies free between blocks in use: between stages, whose needs differ."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline import memory
 from pipeline.backends import Backend, Batch, StepLoss
 from pipeline.backends.choice import open_backend
 from pipeline.batches import BatchShard, Sampling
@@ -96,6 +97,7 @@ class Trainer:
           ArtifactError: a shard is missing, or there twice.
         """
         options = self.options
+        memory.give_back()
         shards = in_order(shards, end=tokens)
         schedule = Schedule.of(options, sum(shard.positions for shard in shards))
         check_schedule(schedule, options, len(words), self.warn)
@@ -123,7 +125,7 @@ class Trainer:
             model = read_checkpoint(self.records, done)
             return model.input, model.output
         w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
-        return w_in, np.zeros_like(w_in)
+        return w_in, np.zeros(w_in.shape, np.float32)  # pages that nobody has written take no memory
 
 
 class _Session:
@@ -192,6 +194,7 @@ class _Session:
         if self.committed and self.committed.step == self.step:
             return self.committed
         trainer, began = self.trainer, time.monotonic()
+        memory.give_back()
         w_in, w_out = self.backend.weights()
         check_weights(w_in, w_out, self.step, self.schedule)
         trainer.renew_lock()
