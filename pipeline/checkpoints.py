@@ -30,7 +30,7 @@ STAGE = "checkpoints"
 PARTS_STAGE = "merges"
 """Records of parts that several workers make, before a record makes them a checkpoint."""
 METADATA_KEY = b"beam2vec"
-GROUP_ROWS = 16_384
+GROUP_ROWS = 8_192
 """Words in a row group: what is copied at a time, since the rows of matrices lie apart."""
 _PART = re.compile(r"checkpoints/step=(\d{8,})/part-\d{5,}-of-\d{5,}\.parquet")
 _log = logging.getLogger(__name__)
