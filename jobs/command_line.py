@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -13,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.errors import InputError
 from pipeline.options import Options
+from pipeline.suggestions import suggestions
 
 KINDS = {
     "model": "model options (these, the corpus and the seed decide the model's bytes)",
@@ -25,6 +27,8 @@ LOCAL_RUNNER = "FnApiRunner"
 _FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report"})
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _TRAINING_FILES = frozenset({"corpus", "no_report"})
+_OFF = {"overwrite": "--no-overwrite", "no_report": "--no-no_report"}
+"""What takes back a switch that a configuration file has set."""
 _ALIKE = 0.7
 """Share of two names' letters that are common and in order, from which one may be meant for the other."""
 
@@ -99,8 +103,10 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")
     files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
+    files.add_argument(_OFF["overwrite"], dest="overwrite", action="store_false", help=argparse.SUPPRESS)
     if trains:
         files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
+        files.add_argument(_OFF["no_report"], dest="no_report", action="store_false", help=argparse.SUPPRESS)
     groups = {kind: made.add_argument_group(title) for kind, title in KINDS.items()}
     fields = [field for field in dataclasses.fields(Options) if only is None or field.name in only]
     for field in fields:
@@ -130,8 +136,7 @@ def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
         ours, theirs = _read_config(given.pop("config"), made.ours)
         given = {**ours, **given}
         beam = theirs + beam
-    # To Beam it is an option with a value, and any value means yes.
-    beam = ["--dry_run=True" if argument == "--dry_run" else argument for argument in beam]
+    beam = list(itertools.chain.from_iterable(map(_as_beam_takes_it, beam)))
     _refuse_unknown(beam, made)
     corpus = str(given.pop("corpus", ""))
     if corpus and given.get("input"):
@@ -164,9 +169,16 @@ def _as_argparse_takes_it(argument: str) -> list[str]:
         return [argument]
     switches = {field.name for field in dataclasses.fields(Options) if isinstance(field.default, bool)}
     if value.lower() in ("true", "false") and ours in switches | {"overwrite", "no_report"}:
-        off = [f"--no-{ours}"] if ours in switches else []
-        return [f"--{ours}"] if value.lower() == "true" else off
+        return [f"--{ours}" if value.lower() == "true" else _OFF.get(ours, f"--no-{ours}")]
     return [f"--{ours}{equals}{value}"]
+
+
+def _as_beam_takes_it(argument: str) -> list[str]:
+    """To Beam --dry_run is an option with a value, and any value means yes."""
+    name, _, value = argument.partition("=")
+    if name.replace("-", "_") != "__dry_run":
+        return [argument]
+    return [] if value.lower() == "false" else ["--dry_run=True"]
 
 
 class _AsWritten(yaml.SafeLoader):
@@ -191,11 +203,14 @@ def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], lis
     if not isinstance(values, Mapping):
         raise InputError(f"--config={path} must hold names and values, like `dims: 100`")
     ours, beam = {}, []
-    for name, value in values.items():
+    for given, value in values.items():
+        name = str(given).replace("-", "_")
+        if name == "config":
+            raise InputError(f"--config={path} names another configuration file: put all options into one")
         if name in taken:
-            ours[str(name)] = value
-        elif name not in _all_names() - {"config"}:
-            beam += _as_arguments(str(name), value)
+            ours[name] = value
+        elif name not in _all_names():
+            beam += _as_arguments(str(given), value)
     return ours, beam
 
 
@@ -222,7 +237,7 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
     """An option that neither we nor Beam know is a mistake where nobody else could know it: in this process.
 
     Other runners have options that Beam's Python has not heard of; there, only what
-    looks like one of ours is refused.
+    is within two letters of one of ours is refused.
     """
     known, unknown = beam_options(arguments)
     local = known.runner in (None, LOCAL_RUNNER)
@@ -238,7 +253,7 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
         name = argument[2:].partition("=")[0].replace("-", "_")
         if name in _all_names():
             raise InputError(f"--{name} has no part in {made.prog}: give it to jobs.train")
-        near = difflib.get_close_matches(name, names, 1, _ALIKE)
+        near = difflib.get_close_matches(name, names, 1, _ALIKE) if local else suggestions(name, names, 1)
         if near:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")
         if local:

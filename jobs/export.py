@@ -37,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{written.changed:,} words hold white space or control characters, which are written as _")
     if options.format == "safetensors" and run.options.tokenizer != "whitespace":
         print(f"tokenizer.json splits at white space alone: text has to go through {run.options.tokenizer} first")
+    if options.format == "safetensors" and run.options.phrases:
+        print("tokenizer.json joins no words: phrases like new_york have to be joined in the text first")
     return 0
 
 

@@ -32,8 +32,9 @@ Made from `pipeline/options.py` by `make docs`; edit there.
 
 An option is written `--name=value`. All values are checked before anything runs. What is not listed
 here goes to Beam (`--runner`, `--direct_num_workers`, ...); Beam's `--dry_run` prints the plan, shows what
-the first lines are turned into, and stops. A name that Beam does not know either and that is within two
-letters of one of ours is taken for a misspelling and refused.
+the first lines are turned into, and stops. A name that Beam does not know either is refused; with another
+runner than the default, which may know more, only within two letters of one of ours. `--name=false` takes back a
+switch that a configuration file has set.
 
 `jobs.preprocess` takes the same, but `--corpus`, `--no_report`, and the options below that are of training
 alone: what begins to matter at the stage checkpoints, except for `--epochs` (how many are stored), and the

@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.inputs import InputFile
 from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.neighbors import nearest
-from pipeline.options import Options
+from pipeline.options import Options, shown
 from pipeline.preview import first_sentences
 from pipeline.progress import scaled
 from pipeline.readers import Reader
@@ -39,8 +39,7 @@ def print_plan(command: CommandLine, source: Source, runner: str, names: Collect
     for kind in ("model", "layout", "execution"):
         values = source.options.of_kind(kind).items()
         wanted = ((name, value) for name, value in values if value is not None and (names is None or name in names))
-        shown = (f"--{name}={value}" for name, value in wanted)
-        print(f"{kind}: " + " ".join(shown))
+        print(f"{kind}: " + " ".join(f"--{name}={shown(name, value) if value != '' else ''}" for name, value in wanted))
     print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
 
 
@@ -87,7 +86,9 @@ def print_result(context: Context, seconds: float, report: str = "") -> None:
     ref = latest_checkpoint(context.records, context.keys["checkpoints"])
     if ref is None:
         raise InputError("the run ended without a checkpoint")  # pragma: no cover: the trainer commits one
-    words, tokens, vectors = _input_side(context.records, ref)
+    words, vectors = _input_side(context.records, ref)
+    vocabulary = context.records.load("vocabulary", "vocabulary", context.keys["vocabulary"])
+    tokens = vocabulary.numbers["tokens"] if vocabulary else 0
     uri = context.records.storage.uri
     metrics = read_metrics(context.records, context.keys["checkpoints"])
     last_loss = final_loss(metrics)
@@ -116,16 +117,14 @@ def print_left(run: RunDirectory) -> None:
     print(f"{once}, once it has ended: python -m jobs.verify --run={run.storage.root}")
 
 
-def _input_side(records: Records, ref: CheckpointRef) -> tuple[list[str], int, np.ndarray]:
-    """Words, how often they occur together, and input vectors: all that is shown, in half the memory."""
+def _input_side(records: Records, ref: CheckpointRef) -> tuple[list[str], np.ndarray]:
+    """Words and input vectors: all that is shown, in half the memory."""
     words: list[str] = []
-    tokens = 0
     vectors = np.empty((ref.words, ref.dims), np.float32)
     for block in read_blocks(records, ref):
         vectors[len(words) : len(words) + len(block.words)] = block.input
         words += block.words.to_pylist()
-        tokens += int(block.counts.sum())
-    return words, tokens, vectors
+    return words, vectors
 
 
 def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:

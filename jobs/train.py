@@ -53,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         context = source.context(run, lock.token)
         build(graph, source.files, context, _provenance(run, source.items))
         trained = {ref.step for ref in checkpoints(run.records, run.keys["checkpoints"])}
+        if not trained:
+            run.storage.delete(REPORT)  # on a model that has been replaced
         if not runners.run(graph, lock):
             summary.print_left(run)
             return 0

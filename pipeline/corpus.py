@@ -10,7 +10,7 @@ from pipeline.batches import STAGE as BATCHES
 from pipeline.batches import stored_batches
 from pipeline.errors import InputError
 from pipeline.fields import TEXT
-from pipeline.options import Options
+from pipeline.options import Options, shown
 from pipeline.run_directory import RunDirectory, open_run, options_of_run, package_versions
 from pipeline.stage_keys import option_names, with_upstream
 from pipeline.tokens import STAGE as TOKENS
@@ -67,13 +67,14 @@ def with_options_of(uri: str, run: RunDirectory, options: Options, given: Collec
       given: names of the options that the user gave.
 
     Raises:
-      InputError: an option that decides the tokens is given with another value; each is named.
+      InputError: an option that decides the tokens is given with another value; each is named. Or
+        an option that is given does not go with the corpus run's.
     """
     pinned = run.pinned(Options())
     saved: dict[str, Any] = {name: getattr(pinned, name) for name in option_names()}
     fixed = option_names(GIVEN_STAGES)
     unequal = [
-        f"--{name} is {getattr(options, name)}, the corpus has {saved[name]}"
+        f"--{name} is {shown(name, getattr(options, name))}, the corpus has {shown(name, saved[name])}"
         for name in fixed
         if name in given and getattr(options, name) != saved[name]
     ]
@@ -82,7 +83,9 @@ def with_options_of(uri: str, run: RunDirectory, options: Options, given: Collec
             f"--corpus={uri} was made with other options: {'; '.join(unequal)}. Leave them out, or preprocess anew"
         )
     taken = {name: value for name, value in saved.items() if name in fixed or name not in given}
-    return dataclasses.replace(options, **taken)
+    merged = dataclasses.replace(options, **taken)
+    merged.check()
+    return merged
 
 
 def taking_identity(run: RunDirectory, options: Options) -> dict[str, Any]:

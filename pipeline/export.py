@@ -266,10 +266,13 @@ def _write_lines(file: IO[bytes], lines: pa.Array) -> None:
 
 def _tokenizer(run: Run, words: list[str]) -> dict[str, Any]:
     """tokenizer.json of Hugging Face's tokenizers: whole words, split at white space."""
-    lowercase = {"type": "Lowercase"} if run.options.lowercase else None
+    forms = [run.options.normalize.upper()] if run.options.normalize else []
+    forms += ["Lowercase"] if run.options.lowercase else []
+    steps = [{"type": form} for form in forms]
+    normalizer = {"type": "Sequence", "normalizers": steps} if steps else None
     vocabulary = {word: i for i, word in enumerate(words)}
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": lowercase,
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": normalizer,
         "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": words[-1]},
     }  # fmt: skip

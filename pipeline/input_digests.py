@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline.errors import InputError, PipelineError
@@ -74,12 +74,20 @@ def recorded_digests(records: Records) -> dict[str, dict[int, str]]:
     return digests
 
 
-def changed_inputs(records: Records) -> Iterator[str]:
-    """Reads every input again; a line for each that is not what was counted, with the first difference."""
+def changed_inputs(records: Records, sizes: Mapping[str, int]) -> Iterator[str]:
+    """Reads every input again; a line for each that is not what was counted, with the first difference.
+
+    Args:
+      sizes: uri -> bytes of the inputs when the run began. What is missing within them was not read yet.
+    """
     fields = _recorded_fields(records)
     for uri, digests in sorted(recorded_digests(records).items()):
+        size = sizes.get(uri, 0)
         try:
-            problem = _column_change(uri, fields[uri], digests) if uri in fields else _first_change(uri, digests)
+            if uri in fields:
+                problem = _column_change(uri, fields[uri], digests, size)
+            else:
+                problem = _first_change(uri, digests, size)
         except PipelineError as error:
             problem = str(error)
         if problem:
@@ -93,23 +101,36 @@ def _recorded_fields(records: Records) -> dict[str, str]:
     return {uri: decode(text, len(_COLUMN))[0] for uri, text in entries if text.startswith(_COLUMN)}
 
 
-def _column_change(uri: str, field: str, digests: dict[int, str]) -> str:
+def _column_change(uri: str, field: str, digests: dict[int, str], size: int) -> str:
     from pipeline.parquet_rows import column_digests
 
-    now = column_digests(uri, field)
-    different = sorted(group for group in now | digests if now.get(group) != digests.get(group))
-    return f"{uri} differs from what the run has read, in row group {different[0]}" if different else ""
+    root, path = split_uri(uri)
+    now, info = column_digests(uri, field), open_storage(root).info(path)
+    as_large = info is not None and info.size == size
+    unread = now.keys() - digests if as_large else set()
+    different = sorted(group for group in now | digests if now.get(group) != digests.get(group) and group not in unread)
+    if different:
+        return f"{uri} differs from what the run has read, in row group {different[0]}"
+    return _not_read(uri) if unread else ""
 
 
-def _first_change(uri: str, digests: dict[int, str]) -> str:
+def _not_read(uri: str) -> str:
+    return f"{uri}: counting has not read all of it yet"
+
+
+def _first_change(uri: str, digests: dict[int, str], size: int) -> str:
     root, path = split_uri(uri)
     storage = open_storage(root)
     info = storage.info(path)
     if info is None:
         raise InputError(f"{uri} is missing: the run has read it")
+    unread = False
     for i in range(max(max(digests) + 1, -(-info.size // RANGE_BYTES))):
+        if i not in digests and i * RANGE_BYTES < size:
+            unread = True
+            continue
         data = storage.read_range(path, i * RANGE_BYTES, RANGE_BYTES)
         if hashlib.sha256(data).hexdigest()[:_DIGITS] != digests.get(i):
             place = f"bytes {i * RANGE_BYTES:,} to {(i + 1) * RANGE_BYTES:,}"
             return f"{uri} differs from what the run has read, within {place}"
-    return ""
+    return _not_read(uri) if unread else ""

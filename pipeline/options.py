@@ -148,18 +148,19 @@ class Options:
             if name not in fields:
                 raise InputError(f"--{name} is no option; there are {', '.join(fields)}")
         options = cls(**{name: _checked(fields[name], value) for name, value in values.items()})
-        bad_line_limit(options.max_bad_lines, 0)
-        if options.window == ALL and options.max_sentence > MAX_ALL:
-            raise InputError(
-                f"--window=all pairs all words of a sentence with each other: with it, --max_sentence is at most"
-                f" {MAX_ALL:,}, not {options.max_sentence:,}"
-            )
-        if options.window == ALL and options.phrases:
-            raise InputError("--phrases joins words that follow each other, and --window=all is for sets without order")
-        options._check_rounds()
+        options.check()
         return options
 
-    def _check_rounds(self) -> None:
+    def check(self) -> None:
+        """InputError where options, each allowed, do not go together."""
+        bad_line_limit(self.max_bad_lines, 0)
+        if self.window == ALL and self.max_sentence > MAX_ALL:
+            raise InputError(
+                f"--window=all pairs all words of a sentence with each other: with it, --max_sentence is at most"
+                f" {MAX_ALL:,}, not {self.max_sentence:,}"
+            )
+        if self.window == ALL and self.phrases:
+            raise InputError("--phrases joins words that follow each other, and --window=all is for sets without order")
         if self.rounds > 1 and self.replicas == 1:
             raise InputError(
                 f"--rounds={self.rounds} without --replicas: one trainer has nothing to merge; leave it out,"
@@ -189,6 +190,15 @@ class Options:
         known = self.of_kind("model") | self.of_kind("layout")
         del known["phrases"]  # decides which stages there are, and none's content
         return {name: value for name, value in known.items() if name in names}
+
+
+def shown(name: str, value: Any) -> str:
+    """A value as the user writes it: by its name where it has one."""
+    if value is None or value == "":
+        return "not set"
+    field = next((field for field in dataclasses.fields(Options) if field.name == name), None)
+    named = field.metadata["named"] if field else {}
+    return next((text for text, meant in named.items() if meant == value), str(value))
 
 
 def _checked(field: dataclasses.Field, value: Any) -> Any:

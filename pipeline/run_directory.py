@@ -23,7 +23,7 @@ from pipeline.checkpoints import remove_unrecorded
 from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
-from pipeline.options import Options
+from pipeline.options import Options, shown
 from pipeline.records import Records, canonical_json, sealed_json, unsealed_json
 from pipeline.stage_keys import option_names, stage_keys
 from pipeline.storage import Storage, open_storage
@@ -235,7 +235,9 @@ def differences(saved: Identity, ours: Identity) -> list[str]:
     """What keeps two runs from making the same model, each in words; [] where nothing does."""
     found = []
     if saved.get("corpus") != ours.get("corpus"):
-        found.append(f"--corpus is {_shown(ours.get('corpus'))}, the run has {_shown(saved.get('corpus'))}")
+        found.append(
+            f"--corpus is {shown('corpus', ours.get('corpus'))}, the run has {shown('corpus', saved.get('corpus'))}"
+        )
     known = ours["options"]["model"]
     unchanged = {name: value for name, value in Options().of_kind("model").items() if name in known}
     options = unchanged | saved["options"]["model"], known  # what the run did not know of, it did not do
@@ -244,11 +246,11 @@ def differences(saved: Identity, ours: Identity) -> list[str]:
         found.append("it holds a corpus, and is no training run")
         unequal = [one for one in unequal if one[0] in option_names()]
     for name, theirs, mine in unequal:
-        found.append(f"--{name} is {_shown(mine)}, the run has {_shown(theirs)}")
+        found.append(f"--{name} is {shown(name, mine)}, the run has {shown(name, theirs)}")
     told = {name for name, _, _ in unequal}
     for name, theirs, mine in _unequal(saved["tokenizer"], ours["tokenizer"]):
         if name not in options[1]:
-            found.append(f"the tokenizer's {name} is {_shown(mine)}, the run has {_shown(theirs)}")
+            found.append(f"the tokenizer's {name} is {shown(name, mine)}, the run has {shown(name, theirs)}")
         elif name not in told:  # the digest of a file that the option names
             found.append(f"the words of --{name}={options[1][name]} have changed")
     listed = [(one["options"]["model"].get("vocabulary"), one.get("vocabulary")) for one in (saved, ours)]
@@ -285,7 +287,7 @@ def _version_shown(version: str) -> str:
 def _notes(saved: Identity, ours: Identity) -> list[str]:
     layout = saved["options"]["layout"], ours["options"]["layout"]
     notes = [
-        f"--{name}={_shown(mine)} is ignored, the run began with {_shown(theirs)} (no effect on the model)"
+        f"--{name}={shown(name, mine)} is ignored, the run began with {shown(name, theirs)} (no effect on the model)"
         for name, theirs, mine in _unequal(*layout)
         if name in layout[0]
     ]
@@ -300,7 +302,3 @@ def _unequal(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[tuple[st
     """(name, saved value, our value) where they differ; None stands for what is not there."""
     names = [*ours, *(name for name in saved if name not in ours)]
     return [(n, saved.get(n), ours.get(n)) for n in names if saved.get(n) != ours.get(n)]
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None or value == "" else str(value)

@@ -96,4 +96,4 @@ def _input_problems(records: Records, identity: dict[str, Any]) -> list[str]:
         for file in identity["inputs"]
         if file["size"] and file["uri"] not in counted
     ]
-    return unread + list(changed_inputs(records))
+    return unread + list(changed_inputs(records, {file["uri"]: file["size"] for file in identity["inputs"]}))

@@ -198,7 +198,7 @@ def test_counted_unit_is_written_once_and_read_back(tmp_path):
     record = records.load("counts", "unit-00000", "other key")
     dead = read_dead_letters(records.read(record.artifacts[1])).to_pylist()
     assert dead == [{"uri": str(corpus), "offset": 6, "reason": "not UTF-8", "sample": b"bad \xff line\n"}]
-    assert list(changed_inputs(records)) == []
+    assert list(changed_inputs(records, {})) == []
 
     (tmp_path / "run" / record.artifacts[0].path).write_bytes(b"x" * record.artifacts[0].size)
     assert not counted_unit(records, "other key", unit, reader).reused

@@ -180,7 +180,7 @@ def test_members_and_padding(tmp_path, records):
     again = unpack(file, 7, records, "key", 1000)
     assert again.reused
     assert again.sources == unpacked.sources
-    assert list(changed_inputs(records)) == []
+    assert list(changed_inputs(records, {})) == []
 
 
 def test_damaged_work_text_is_unpacked_anew(tmp_path, records):

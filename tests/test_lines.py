@@ -176,15 +176,19 @@ def test_changed_input_is_found(tmp_path, monkeypatch):
     text = digests.finish(lambda at, length: file.read_bytes()[at : at + length])
     records = Records(open_storage(str(tmp_path / "run")))
     records.commit(Record("inputs", "unit-00000", "key", (), {str(file): text}))
-    assert list(changed_inputs(records)) == []
+    assert list(changed_inputs(records, {str(file): 48})) == []
     file.write_bytes(b"0123456789abcdef" * 2 + b"0123456789abcdeX")
-    assert list(changed_inputs(records)) == [
+    assert list(changed_inputs(records, {str(file): 48})) == [
         f"{file} differs from what the run has read, within bytes 32 to 48"
     ]
     file.write_bytes(b"0123456789abcdef" * 4)
-    assert "within bytes 48 to 64" in next(changed_inputs(records))
+    assert "within bytes 48 to 64" in next(changed_inputs(records, {str(file): 48}))
+    file.write_bytes(b"0123456789abcdef" * 4)
+    assert list(changed_inputs(records, {str(file): 64})) == [f"{file}: counting has not read all of it yet"]
+    file.write_bytes(b"X" + b"0123456789abcdef" * 4)
+    assert "within bytes 0 to 16" in next(changed_inputs(records, {str(file): 64}))
     file.unlink()
-    assert "is missing" in next(changed_inputs(records))
+    assert "is missing" in next(changed_inputs(records, {str(file): 48}))
 
 
 def test_storage_of_inputs_is_opened_once(monkeypatch):

@@ -19,7 +19,7 @@ NAMESPACE = "beam2vec"
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """Picklable, a few hundred bytes."""
+    """Picklable; about a kilobyte, and stop words with it."""
 
     records: Records
     keys: Mapping[str, str]

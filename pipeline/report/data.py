@@ -60,7 +60,7 @@ def collect(
     judged = judged or Judged()
     return {
         "uri": run.uri,
-        "facts": facts(run, ref, counts),
+        "facts": facts(run, ref),
         "config": {**run.identity["options"]["model"], **run.identity["options"]["layout"]},
         "versions": run.identity.get("versions", {}),
         "inputs": inputs(run),
@@ -78,9 +78,9 @@ def collect(
     }  # fmt: skip
 
 
-def facts(run: Run, ref: CheckpointRef, counts: np.ndarray) -> dict[str, Any]:
+def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
     """The few numbers at the top."""
-    options, tokens = run.options, int(counts.sum())
+    options, tokens = run.options, run.vocabulary_tokens()  # not the sum of counts, which a list may bring
     schedule = Schedule.of(options, tokens)
     metrics = run.metrics()
     loss = final_loss(metrics.filter(pc.less_equal(metrics["step"], ref.step)))
