@@ -113,7 +113,9 @@ def _match_local(pattern: str) -> Iterator[InputFile]:
     elif os.path.lexists(path) or not _MAGIC.search(path):
         paths = iter([path])
     else:
-        paths = (match for match in glob.iglob(path, recursive=True) if not os.path.isdir(match))
+        here = os.path.commonpath([path, os.getcwd()])  # no pattern: it comes from where we are
+        wanted = glob.escape(here) + path[len(here) :]
+        paths = (match for match in glob.iglob(wanted, recursive=True) if not os.path.isdir(match))
     for match in paths:
         try:
             info = os.stat(match)

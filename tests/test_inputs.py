@@ -68,6 +68,16 @@ def test_patterns(corpus, monkeypatch):
     assert match_inputs([(corpus / "a.txt").as_uri()]) == [file]
 
 
+def test_the_working_directory_is_no_part_of_a_pattern(corpus, monkeypatch):
+    for place in ("[2024] te*ts?", "[a", "plain"):
+        (corpus / "sub").rename(corpus / place)
+        monkeypatch.chdir(corpus / place)
+        assert names(match_inputs(["*.txt"]), corpus) == [f"{place}/c.txt"]
+        assert names(match_inputs(["deep/[d]*"]), corpus) == [f"{place}/deep/d.txt"]
+        assert names(match_inputs(["../[b]*"]), corpus) == ["b.txt"]
+        (corpus / place).rename(corpus / "sub")
+
+
 def test_list_files(corpus):
     listed = corpus / "sub" / "paths"
     listed.write_text(f"\ufeff{corpus}/b.txt\r\n\n{corpus}/a*.txt\n{corpus}/b.txt\n", encoding="utf-8")
