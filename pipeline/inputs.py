@@ -35,7 +35,8 @@ def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
     not. Local paths become absolute; s3://, gs://, az:// are taken too.
 
     Raises:
-      InputError: a pattern matches no file; a file cannot be looked at; all files are empty.
+      InputError: a pattern matches no file, or only ones below `output`; a file cannot be looked at; all
+        files are empty.
     """
     files: dict[str, InputFile] = {}
     if not patterns:
@@ -45,12 +46,19 @@ def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
     matched = dict(zip(remote, each(_match_remote, remote, remote=True)))
     own = open_storage(output).uri("").rstrip("/") + "/" if output else "\0"
     for pattern in listed:
-        found = False
+        found = of_run = False
         for file in matched[pattern] if pattern in matched else _match_local(pattern):
-            if not file.uri.startswith(own):  # a run in the folder of its input would be input when it goes on
+            if file.uri.startswith(own):  # a run in the folder of its input would be input when it goes on
+                of_run = True
+            else:
                 files[file.uri] = file
                 found = True
         if not found:
+            if of_run:
+                raise InputError(
+                    f"--input={pattern} matches only files below --output={output}, which are left out: choose another"
+                    " --output, or move the files"
+                )
             if pattern not in matched and os.path.isdir(os.path.join(*split_uri(pattern))):
                 raise InputError(f"--input={pattern} is a folder without files (names with . or _ first do not count)")
             raise InputError(f"--input={pattern} matches no file; check the path and the pattern's * and ?")

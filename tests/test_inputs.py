@@ -128,6 +128,20 @@ def test_what_matches_nothing_is_named(corpus):
     assert len(match_inputs([str(corpus / "empty"), str(corpus / "a.txt")])) == 2
 
 
+def test_input_below_the_output_is_told(corpus):
+    open_storage("memory://below").put("run/a.txt", b"text")
+    for pattern, output in (
+        (corpus / "sub/c.txt", corpus / "sub"),
+        (corpus / "sub", corpus / "sub"),
+        (corpus / "sub/*/*", corpus),
+        ("memory://below/run/*", "memory://below/run"),
+    ):
+        with pytest.raises(InputError) as told:
+            match_inputs([str(pattern)], str(output))
+        assert f"--input={pattern} matches only files below --output={output}, which are left out" in str(told.value)
+    assert names(match_inputs([str(corpus)], str(corpus / "sub")), corpus) == ["a.txt", "a[1].txt", "b.txt"]
+
+
 def test_a_file_that_vanishes_while_it_is_listed_hides_no_other(corpus, monkeypatch):
     (corpus / "a.txt").unlink()
     listed = [str(corpus / name) for name in ("a.txt", "b.txt")]
