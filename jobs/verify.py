@@ -34,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{report.checked:,} artefacts{inputs} checked, {len(report.problems):,} differ")
     if report.digest:
         print(f"digest: {report.digest}")
+    elif run.has_model:
+        print("no digest: the run has no whole checkpoint")
     return 1 if report.problems else 0
 
 

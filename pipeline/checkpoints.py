@@ -204,12 +204,18 @@ def remove_unrecorded(records: Records, below: int | None = None) -> None:
 
     Call it with the lock held; without `below` only while no checkpoint is being written.
     """
+    for path in unrecorded_parts(records, below):
+        records.storage.delete(path)
+
+
+def unrecorded_parts(records: Records, below: int | None = None) -> Iterator[str]:
+    """Paths of parts that no record names, below a step or all."""
     named = [*records.all(STAGE), *records.all(PARTS_STAGE)]
     recorded = {artifact.path for record in named for artifact in record.artifacts}
     for info in records.storage.list(STAGE):
         match = _PART.fullmatch(info.path)
         if match and (below is None or int(match[1]) < below) and info.path not in recorded:
-            records.storage.delete(info.path)
+            yield info.path
 
 
 def _damage(records: Records, ref: CheckpointRef, check: str) -> str | None:

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import input_digests
-from pipeline.checkpoints import write_checkpoint
+from pipeline import input_digests, lock, verify
+from pipeline.checkpoints import read_blocks, write_checkpoint
 from pipeline.errors import InputError
 from pipeline.inputs import match_inputs
 from pipeline.model_digest import Model
@@ -21,7 +21,7 @@ from pipeline.verify import verify_run
 
 @pytest.fixture
 def run(tmp_path) -> RunDirectory:
-    """A small run as training leaves it: counts, the input's digests, two checkpoints."""
+    """A small run as training leaves it: the corpus side, the input's digests, two checkpoints."""
     corpus = tmp_path / "a corpus"
     corpus.mkdir()
     (corpus / "a.txt").write_bytes(b"one two")
@@ -31,6 +31,8 @@ def run(tmp_path) -> RunDirectory:
     run = open_or_create(str(tmp_path / "a run"), identity)
     artifact = run.records.write_artifact("counts/unit-00000.parquet", b"counts")
     run.records.commit(Record("counts", "unit-00000", run.keys["counts"], (artifact,), {"tokens": 3}))
+    for stage, name in (("vocabulary", "vocabulary"), ("unigram", "unigram"), ("tokens", "unit-00000")):
+        run.records.commit(Record(stage, name, run.keys[stage], (), {"tokens": 3}))
     digests = {
         str(corpus / name): f"0:{hashlib.sha256((corpus / name).read_bytes()).hexdigest()[:32]}"
         for name in ("a.txt", "b.txt")
@@ -62,6 +64,9 @@ def test_a_sound_run_has_no_problem_and_the_digest_of_its_last_checkpoint(run):
         "checkpoints/step=00000001/part-00000-of-00001.parquet",
         "checkpoints/step=00000002/part-00000-of-00001.parquet",
         "records/counts/unit-00000.json",
+        "records/vocabulary/vocabulary.json",
+        "records/unigram/unigram.json",
+        "records/tokens/unit-00000.json",
         "records/checkpoints/step=00000002.json",
     ],
 )
@@ -73,12 +78,35 @@ def test_each_damaged_file_is_the_one_that_is_named(run, path, damage):
         run.storage.delete(path)
     else:
         run.storage.put(path, data if damage == "bit" else data[:-3])
-    problems = verify_run(run.storage).problems
-    if damage == "gone" and path.startswith("records/"):
-        assert problems == []  # what nothing speaks of is not part of the run
-    else:
-        assert len(problems) == 1
-        assert path in problems[0]
+    (problem,) = verify_run(run.storage).problems
+    if damage == "gone" and path.startswith("records/checkpoints"):
+        path = "checkpoints/step=00000002 is named by no record"
+    elif damage == "gone" and path.startswith("records/") and "counts" not in path:
+        path = path.rpartition("/")[0]
+    assert path in problem
+
+
+def test_what_a_run_at_work_is_about_to_record_is_no_problem(run):
+    run.storage.delete("records/checkpoints/step=00000002.json")
+    run.storage.put(lock.PATH, b"{}")
+    assert verify_run(run.storage).problems == []
+
+
+def test_a_checkpoint_that_is_pruned_while_it_is_read_is_no_problem(run, monkeypatch):
+    def pruned(records, ref):
+        if ref.step == 1:
+            run.records.remove(next(r for r in run.records.all("checkpoints") if r.numbers["step"] == 1))
+        return read_blocks(records, ref)
+
+    monkeypatch.setattr(verify, "read_blocks", pruned)
+    report = verify_run(run.storage)
+    assert (report.problems, report.digest) == ([], digest_of(run, 2))
+
+
+def test_a_model_that_was_trained_and_is_gone_is_a_problem(run):
+    run.records.commit(Record("metrics", "step=00000003", run.keys["checkpoints"], (), {"step": 3}))
+    (problem,) = verify_run(run.storage).problems
+    assert "has nothing of step 3, which was trained" in problem
 
 
 def test_the_digest_is_that_of_the_newest_sound_checkpoint(run):
