@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -77,6 +77,7 @@ def unpack(
     max_line_bytes: int,
     piece_bytes: int = PIECE_BYTES,
     allow_truncated: bool = False,
+    renew_lock: Callable[[], None] = lambda: None,
 ) -> UnpackedText:
     """Unpacks a compressed file into work text; an earlier attempt's is used where it is whole.
 
@@ -88,6 +89,7 @@ def unpack(
       max_line_bytes: a longer line becomes a dead letter and is not held.
       allow_truncated: take the whole lines before the place where the data break off; the
         line that they break off in becomes a dead letter.
+      renew_lock: called before each piece is written; raises when the lock is lost.
 
     Raises:
       InputError: the file is truncated or damaged; it changed since it was listed.
@@ -97,7 +99,7 @@ def unpack(
     if record is not None and records.load(INPUTS_STAGE, name, key) is not None:
         return _unpacked(records, file, record, reused=True)
     digests = RangeDigests(0, file.size, file.size)
-    pieces = _Pieces(records, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes)
+    pieces = _Pieces(records, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes, renew_lock)
     try:
         for data in decompress(compression_of(file), _read(file, digests, _READ_BYTES)):
             pieces.add(data)
@@ -153,14 +155,16 @@ def _unpacked(records: Records, file: InputFile, record: Record, reused: bool = 
 class _Pieces:
     """Cuts a stream of text into stored pieces at line ends; leaves overlong lines out."""
 
-    def __init__(self, records: Records, uri: str, index: int, longest: int, piece_bytes: int) -> None:
+    def __init__(
+        self, records: Records, uri: str, index: int, longest: int, piece_bytes: int, renew_lock: Callable[[], None]
+    ) -> None:
         self.artifacts: list[Artifact] = []
         self.offsets: list[int] = []
         self.dead_letters = DeadLetters()
         self.position = 0
         """Bytes of the stream seen."""
         self._records, self._uri, self._index = records, uri, index
-        self._longest, self._piece_bytes = longest, piece_bytes
+        self._longest, self._piece_bytes, self._renew_lock = longest, piece_bytes, renew_lock
         self._held = bytearray()
         self._line = 0  # where in _held its last line begins
         self._skipping = False
@@ -197,10 +201,12 @@ class _Pieces:
         self._held.clear()
 
     def finish(self) -> None:
+        """Stores what is left. The lock is renewed even if nothing is: the records come next."""
         self._write(len(self._held))
 
     def _write(self, size: int) -> None:
         """Store the first `size` bytes held as a piece."""
+        self._renew_lock()
         if not size:
             return
         self.offsets.append(self.position - len(self._held))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,12 +85,25 @@ def count_unit(unit: WorkUnit, reader: Reader, whole: bool = True) -> UnitCounts
 
 
 def counted_unit(
-    records: Records, key: str, unit: WorkUnit, reader: Reader, stage: str = STAGE, folder: str = STAGE
+    records: Records,
+    key: str,
+    unit: WorkUnit,
+    reader: Reader,
+    stage: str = STAGE,
+    folder: str = STAGE,
+    renew_lock: Callable[[], None] = lambda: None,
 ) -> UnitCounts:
-    """The unit's counts: from its artefact where that is whole, else counted and committed."""
-    return load_unit_counts(records, key, unit, stage) or commit_unit_counts(
-        records, key, unit, count_unit(unit, reader, whole=stage == STAGE), stage, folder
-    )
+    """The unit's counts: from its artefact where that is whole, else counted and committed.
+
+    Args:
+      renew_lock: called when the unit is counted, before anything is written; raises when the lock is lost.
+    """
+    done = load_unit_counts(records, key, unit, stage)
+    if done:
+        return done
+    counts = count_unit(unit, reader, whole=stage == STAGE)
+    renew_lock()
+    return commit_unit_counts(records, key, unit, counts, stage, folder)
 
 
 def commit_unit_counts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,12 +80,19 @@ def encoded_unit(
     vocabulary: Vocabulary,
     reader: Reader,
     fingerprint: str | None = None,
+    renew_lock: Callable[[], None] = lambda: None,
 ) -> TokenShard:
-    """The unit's token shard: as committed before where that is whole, else encoded and committed."""
+    """The unit's token shard: as committed before where that is whole, else encoded and committed.
+
+    Args:
+      renew_lock: called when the unit is encoded, before anything is written; raises when the lock is lost.
+    """
     record = records.valid(STAGE, unit.name, key)
     if record is None:
         encoded = encode_unit(unit, vocabulary, reader, fingerprint)
-        artifact = records.write_artifact(f"tokens/{unit.name}.parquet", tokens_to_parquet(encoded.table))
+        data = tokens_to_parquet(encoded.table)
+        renew_lock()
+        artifact = records.write_artifact(f"tokens/{unit.name}.parquet", data)
         committed = Record(STAGE, unit.name, key, (artifact,), {n: getattr(encoded, n) for n in _NUMBERS})
         records.commit(committed)
     else:

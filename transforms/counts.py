@@ -103,9 +103,10 @@ class CountUnit(beam.DoFn):
         if not (self.wanted or self.last):
             return
         context, stage = self.context, self.counting.stage
-        context.renew_lock()
         reader = self.phrases.reader(phrases)
-        counts = counted_unit(context.records, context.keys[stage], unit, reader, stage, self.counting.folder)
+        counts = counted_unit(
+            context.records, context.keys[stage], unit, reader, stage, self.counting.folder, context.renew_lock
+        )
         summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens, 1, unit.of)
         if self.last:
             for name, metric in self.counters.items():
@@ -141,6 +142,7 @@ def _merge(element: tuple[int, Iterable[bytes]], context: Context, counting: Cou
         return BucketCounts(data, tokens=tokens)
     # Parts come in any order, and so do words: another attempt at this bucket may write other bytes beside these.
     path = f"{counting.folder}/{_BUCKETS}/{bucket:04d}-{hashlib.sha256(data).hexdigest()[:16]}.arrow"
+    context.renew_lock()
     return BucketCounts(artifact=context.records.write_artifact(path, data), tokens=tokens)
 
 

@@ -50,7 +50,6 @@ class EncodeUnit(beam.DoFn):
         self, unit: WorkUnit, vocabulary: VocabularyRef, phrases: PhrasesRef | None = None
     ) -> Iterator[TokenShard]:
         context = self.context
-        context.renew_lock()
         yield encoded_unit(
             context.records,
             context.keys["tokens"],
@@ -58,6 +57,7 @@ class EncodeUnit(beam.DoFn):
             self.shared.acquire(lambda: _open(context, vocabulary), tag=vocabulary.artifact.digest),
             self.phrases.reader(phrases),
             counted_fingerprint(context.records, context.keys["counts"], unit),
+            context.renew_lock,
         )
         progress.stage("Encode tokens", None, "B").advance(unit.size)
 

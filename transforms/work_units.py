@@ -62,7 +62,6 @@ class UnpackFile(beam.DoFn):
 
     def process(self, element: IndexedFiles) -> Iterator[FileSources | TaggedOutput[Literal["summaries"], UnitSummary]]:
         first, files = element
-        self.context.renew_lock()
         sources: list[TextSource] = []
         looked = each(self._source_or_text, [*enumerate(files, first)], any(is_remote(file.uri) for file in files), 16)
         for index, found in enumerate(looked, first):
@@ -83,7 +82,7 @@ class UnpackFile(beam.DoFn):
         context = self.context
         return unpack(
             file, index, context.records, context.keys["text"], context.options.max_line_bytes,
-            allow_truncated=context.options.allow_truncated,
+            allow_truncated=context.options.allow_truncated, renew_lock=context.renew_lock,
         )  # fmt: skip
 
 
