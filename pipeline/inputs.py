@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -31,8 +32,9 @@ def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
 
     "@FILE" stands for the patterns in that file, one a line. A pattern is a file, a folder
     (its files at any depth, linked folders with them, without those whose name or folder
-    begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a folder, `**` does
-    not. Local paths become absolute; s3://, gs://, az:// are taken too.
+    begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a folder, `**` between
+    slashes is any number of folders, and none of them stands for a "." that begins a name.
+    Local paths become absolute; s3://, gs://, az:// are taken too.
 
     Raises:
       InputError: a pattern matches no file, or only ones below `output`; a file cannot be looked at; all
@@ -170,31 +172,21 @@ def _match_remote(pattern: str) -> list[InputFile]:
         return [InputFile(storage.uri(path), info.size, info.version)]
     magic = _MAGIC.search(path)
     folder = path[: magic.start()].rpartition("/")[0] if magic else path.rstrip("/")
-    wanted = _glob_pattern(path) if magic else None
+    wanted = [part for part in path.split("/") if part]
     found = []
     for info in storage.list(folder):
         below = info.path[len(folder) :].strip("/")
         hidden = any(part[0] in "._" for part in below.split("/") if part)
-        if wanted.fullmatch(info.path) if wanted else not hidden:
+        if _matches(info.path.split("/"), wanted) if magic else not hidden:
             found.append(InputFile(storage.uri(info.path), info.size, info.version))
     return found
 
 
-def _glob_pattern(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression over whole paths."""
-    parts, i = [], 0
-    while i < len(pattern):
-        if pattern.startswith("**/", i):
-            parts.append("(?:[^/]+/)*")
-            i += 3
-        elif pattern.startswith("**", i):
-            parts.append(".*")
-            i += 2
-        elif pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
-            inside = pattern[i + 1 : end].replace("\\", "\\\\")
-            parts.append("[^" + inside[1:] + "]" if inside[0] == "!" else f"[{inside}]")
-            i = end + 1
-        else:
-            parts.append({"*": "[^/]*", "?": "[^/]"}.get(pattern[i]) or re.escape(pattern[i]))
-            i += 1
-    return re.compile("".join(parts), re.DOTALL)
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a glob's parts fit the names that make up a path, as `glob` has it for folders."""
+    if not names or not parts:
+        return not names and not parts
+    hidden = names[0].startswith(".") and not parts[0].startswith(".")
+    if parts[0] == "**":
+        return _matches(names, parts[1:] or ["*"]) or (not hidden and _matches(names[1:], parts))
+    return not hidden and fnmatch.fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import compressed, decompression, inputs
@@ -166,12 +166,45 @@ def test_patterns_in_an_object_store():
     assert matched("x/a.txt") == ["x/a.txt"]
     assert matched("x/*") == ["x/_SUCCESS", "x/a.txt", "x/b.gz"]
     assert matched("x/[!b_]*") == ["x/a.txt"]
-    assert matched("x**.txt") == ["x/a.txt", "x/y/c.txt", "xx/d.txt"]
+    assert matched("x/**") == ["x/_SUCCESS", "x/a.txt", "x/b.gz", "x/y/c.txt"]
     assert matched("**/c.txt") == ["x/y/c.txt"]
     assert matched("x") == matched("x/") == ["x/a.txt", "x/b.gz", "x/y/c.txt"]
     assert matched("?/?.txt") == ["x/a.txt"]
     with pytest.raises(InputError, match="matches no file"):
         matched("y*")
+
+
+FOLDERS = ("", "d/", "d/d/", "d/.d/", ".d/", ".d/d/", "^d/d/d/")
+FILES = ("a", "b", "ab", "^", "!", "]", "[a]", ".a", "_a")
+PARTS = ("*", "**", "?", "a*", "a**", "[^a]", "[!a]", "[!^]*", "[a^]", "[]^]", "[.]a", ".*", "[a", "[[]a]", ".a",
+         "d", ".d", "[^]d", "[!.]*")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two_places(tmp_path_factory):
+    """A folder and a bucket with the same files."""
+    folder, bucket = tmp_path_factory.mktemp("tree"), "memory://patterns"
+    for name in (folder + file for folder in FOLDERS for file in FILES):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("text")
+        open_storage(bucket).put(name, b"text")
+    return str(folder), bucket
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map("/".join))
+@settings(max_examples=300)
+@example("*").via("a name that begins with a dot")
+@example("[^a]").via("no negation")
+@example("**/b")
+def test_a_pattern_means_the_same_in_a_bucket_and_in_a_folder(two_places, pattern):
+    def matched(root):
+        try:
+            return [file.uri.removeprefix(f"{root}/") for file in match_inputs([f"{root}/{pattern}"])]
+        except InputError:
+            return []
+
+    in_folder, in_bucket = map(matched, two_places)
+    assert in_bucket == in_folder
 
 
 # Compressed files
