@@ -20,8 +20,8 @@ Made from `pipeline/options.py` by `make docs`; edit there.
     python -m jobs.train --input=PATTERN[,PATTERN...] --output=DIR [options]
 
 - `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
-  folder, `**` between slashes is any number of folders; `@FILE` stands for the patterns in a file, one a line. Plain, gzip,
-  bzip2, xz or zstd, told by content. Local paths, `s3://`, `gs://`, `az://`.
+  folder, `**` between slashes is any number of folders; `@FILE` stands for the
+  patterns in a file, one a line. Plain, gzip, bzip2, xz or zstd, told by content. Local paths, `s3://`, `gs://`, `az://`.
 - `--corpus`: in place of `--input`, a run whose vocabulary and tokens are trained on; see
   [preprocessing.md](preprocessing.md).
 - `--output`: where the run goes, a folder or a prefix in a bucket.
