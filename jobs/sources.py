@@ -71,6 +71,10 @@ def take_corpus(command: CommandLine) -> Source:
     """
     uri = command.corpus
     corpus = open_corpus(uri)
+    try:
+        corpus.storage.root.encode()  # as shards name it
+    except UnicodeEncodeError as error:
+        raise InputError(f"--corpus={uri}: the bytes of its path are no UTF-8: rename the folder") from error
     if open_storage(command.output).root == corpus.storage.root:
         raise InputError(f"--output={command.output} is the --corpus itself, which is only read: choose another")
     options = with_options_of(uri, corpus, command.options, command.given)

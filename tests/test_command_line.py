@@ -30,6 +30,28 @@ def test_dry_run_needs_no_value_though_beam_wants_one(tmp_path):
     config = tmp_path / "plan.yaml"
     config.write_text("dry_run: true\n")
     assert command(f"--config={config}").beam == ("--dry_run=True",)
+    assert command("--dry_run=false").beam == ()
+
+
+def test_a_switch_of_the_configuration_file_is_taken_back_by_the_command_line(tmp_path):
+    config = tmp_path / "switches.yaml"
+    config.write_text("overwrite: true\nno_report: true\nlowercase: true\nmin-count: 3\n")
+    made = command(f"--config={config}")
+    assert (made.overwrite, made.report, made.options.lowercase, made.options.min_count) == (True, False, True, 3)
+    made = command(f"--config={config}", "--overwrite=false", "--no_report=false", "--lowercase=false")
+    assert (made.overwrite, made.report, made.options.lowercase) == (False, True, False)
+    config.write_text("config: other.yaml\n")
+    with pytest.raises(InputError, match="names another configuration file"):
+        command(f"--config={config}")
+
+
+def test_options_that_only_another_runner_knows_are_passed_on_unless_they_look_like_ours():
+    with pytest.raises(InputError, match="--max_vocab is no option: did you mean --max_vocabulary"):
+        command("--max_vocab=10")
+    elsewhere = ("--runner=FlinkRunner", "--checkpointing_mode=AT_LEAST_ONCE", "--checkpoint_dir=/tmp")
+    assert command(*elsewhere).beam == elsewhere
+    with pytest.raises(InputError, match="--min_cont is no option: did you mean --min_count"):
+        command("--runner=FlinkRunner", "--min_cont=3")
 
 
 @pytest.mark.parametrize("argument", ["--dims", "--runner", "--lowercase=maybe"])

@@ -100,6 +100,19 @@ def test_safetensors_and_its_tokenizer(trained, last, tmp_path):
     assert loaded.encode(f"{words[3]}  {words[1]} neverseen").ids == [3, 1, len(words)]
 
 
+def test_the_tokenizer_brings_text_into_the_form_of_the_corpus(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    (tmp_path / "text.txt").write_text("Café new york\nCafé new york tea\n" * 60, "utf-8")
+    options = ("--normalize=nfc", "--lowercase", "--phrases=1", "--dims=4", "--min_count=1", "--no_report")
+    outcome = train(f"--input={tmp_path / 'text.txt'}", f"--output={tmp_path / 'run'}", *options)
+    assert outcome.status == 0, outcome.stderr
+    run = Run.open(str(tmp_path / "run"))
+    said = exported(run, "safetensors", tmp_path / "s")
+    assert "joins no words" in said
+    loaded = tokenizers.Tokenizer.from_file(str(tmp_path / "s" / "tokenizer.json"))
+    assert loaded.encode("CAFE\u0301").ids == [run.words().index("café")]
+
+
 def test_sentence_transformers_load_the_folder(trained, last, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     exported(trained, "safetensors", tmp_path / "s", step=last)

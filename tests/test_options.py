@@ -216,3 +216,9 @@ def test_threads_are_those_of_the_process_unless_given(monkeypatch):
 
 def test_at_least_one_cpu_is_available():
     assert options.available_cpus() >= 1
+
+
+def test_values_are_shown_as_they_are_written():
+    assert options.shown("window", Options.checked({"window": "all"}).window) == "all"
+    assert options.shown("window", 5) == "5"
+    assert options.shown("threads", None) == options.shown("vocabulary", "") == "not set"

@@ -176,6 +176,19 @@ def test_kinds_of_runs_are_not_mixed_up(text, stream, whole, tmp_path):
     assert digest_of(text, corpus, "--block_bytes=12000") == whole.checkpoint().digest
 
 
+def test_a_corpus_whose_path_is_no_utf8_is_refused(stream, tmp_path):
+    corpus = copied(stream, tmp_path / "x\udcff")
+    refused = train(f"--corpus={corpus}", f"--output={tmp_path / 'run'}")
+    assert (refused.status, "its path are no UTF-8" in refused.error) == (2, True)
+
+
+def test_options_are_checked_together_with_those_of_the_corpus(text, tmp_path):
+    corpus = str(tmp_path / "corpus")
+    assert preprocess(f"--input={text}", f"--output={corpus}", *CORPUS_SIDE, "--phrases=1").status == 0
+    refused = train(f"--corpus={corpus}", f"--output={tmp_path / 'run'}", "--window=all")
+    assert (refused.status, "--phrases joins words that follow each other" in refused.error) == (2, True)
+
+
 @pytest.mark.parametrize("number", range(3), ids=["pyarrow", "duckdb", "Run"])
 def test_the_documents_ways_to_read_rows_work(stored, tmp_path, monkeypatch, number, capsys):
     text = (ROOT / "docs" / "preprocessing.md").read_text()

@@ -107,6 +107,29 @@ def test_training_ends_with_a_report_unless_told_not_to(folder):
     assert page.read_text().endswith("<!-- with evaluations -->")  # there is no news of a model that was there
 
 
+def test_a_report_on_a_model_that_is_replaced_goes(folder, tmp_path):
+    corpus, output = write_corpus(tmp_path / "text.txt"), tmp_path / "run"
+    assert train(f"--input={corpus}", f"--output={output}", *TINY).status == 0
+    assert (output / "report.html").exists()
+    again = train(f"--input={corpus}", f"--output={output}", *TINY, "--seed=9", "--overwrite", "--no_report")
+    assert again.status == 0
+    assert not (output / "report.html").exists()
+
+
+def test_tokens_are_those_of_the_text_where_a_word_list_brings_counts(tmp_path):
+    corpus = write_corpus(tmp_path / "text.txt")
+    words = sorted(set(corpus.read_text().split()))
+    (tmp_path / "words.tsv").write_text("".join(f"{word}\t1000000\n" for word in words))
+    outcome = train(
+        f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, f"--vocabulary={tmp_path / 'words.tsv'}"
+    )
+    assert outcome.status == 0, outcome.stderr
+    tokens = len(corpus.read_text().split())
+    assert f"{len(words):,} words, {tokens:,} tokens" in outcome.stdout
+    shown = data_of(tmp_path / "run" / "report.html")["runs"][0]["facts"]
+    assert (shown["tokens"], shown["step"]) == (tokens, shown["steps"])
+
+
 def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
     (folder / "b" / "report.html").unlink()
     monkeypatch.setattr("jobs.train.report", lambda runs: 1 / 0)
