@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     graph = new_graph(runner_options)
     with holding(command.output) as lock:
         run = open_output(command.output, source.identity, command.overwrite)
-        context = source.context(run, lock.token)
+        context = source.context(run, lock.token, command.beam)
         corpus_side(graph, source.files, context)
         if not runners.run(graph, lock):
             summary.print_left(run)

@@ -48,9 +48,9 @@ class Source:
             return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]
         return []
 
-    def context(self, run: RunDirectory, lock_token: str) -> Context:
+    def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> Context:
         """What the stages are handed."""
-        return Context(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed)
+        return Context(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed, beam)
 
 
 def read_input(command: CommandLine, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         run = open_output(command.output, source.identity, command.overwrite)
         for note in source.notes(run):
             progress.say(note)
-        context = source.context(run, lock.token)
+        context = source.context(run, lock.token, command.beam)
         build(graph, source.files, context, _provenance(run, source.items))
         trained = {ref.step for ref in checkpoints(run.records, run.keys["checkpoints"])}
         if not trained:

@@ -8,9 +8,12 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from commands import ROOT, TINY, digest_of, preprocess, train, write_corpus
+from fake_hdfs import serve
 
 from pipeline import progress
 from pipeline.options import Options
@@ -50,6 +53,44 @@ def test_the_command_itself_keeps_its_lines_and_bars(tmp_path):
     context = Context(Records(open_storage(str(tmp_path))), {}, Options(), None)
     assert pickle.loads(pickle.dumps(context)) == context
     assert progress._line_prefix == ""
+
+
+READING = """
+import pickle, sys
+from pipeline.storage import open_storage
+pickle.loads(sys.stdin.buffer.read())
+sys.stdout.buffer.write(open_storage("hdfs://texts").read("text.txt"))
+"""
+
+
+@pytest.fixture
+def name_node() -> Iterator[tuple[list[str], dict[str, bytes]]]:
+    """Beam's options that lead to it, and its files."""
+    pytest.importorskip("hdfs", reason="pip install 'apache-beam[hadoop]'")
+    with serve() as (port, files):
+        yield ["--hdfs_host=127.0.0.1", f"--hdfs_port={port}", "--hdfs_user=me"], files
+    FileSystems.set_options(None)
+
+
+def test_a_context_brings_the_file_systems_of_beam_along(tmp_path, name_node):
+    options, files = name_node
+    files["/texts/text.txt"] = b"some words"
+    context = Context(Records(open_storage(str(tmp_path))), {}, Options(), None, beam=tuple(options))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", READING], input=pickle.dumps(context), capture_output=True, env=environment, check=False
+    )
+    assert done.stdout == b"some words", done.stderr.decode()
+
+
+@pytest.mark.slow
+def test_worker_processes_read_what_lies_on_hdfs(tmp_path, name_node):
+    """Beam hands such workers none of its options."""
+    options, files = name_node
+    files["/texts/text.txt"] = write_corpus(tmp_path / "text.txt", lines=60).read_bytes()
+    processes = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    found = digest_of("hdfs://texts/text.txt", tmp_path / "there", *processes, *options)
+    assert found == digest_of(tmp_path / "text.txt", tmp_path / "here")
 
 
 @pytest.mark.slow

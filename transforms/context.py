@@ -13,6 +13,7 @@ from pipeline.readers import Reader
 from pipeline.records import Artifact, Record, Records
 from pipeline.storage import Data
 from pipeline.word_lists import WordListRef
+from transforms.file_systems import read_through_beam
 
 NAMESPACE = "beam2vec"
 
@@ -29,6 +30,8 @@ class Context:
     lock_token: str = ""
     listed: WordListRef | None = None
     """The words of --vocabulary."""
+    beam: tuple[str, ...] = ()
+    """Arguments of Beam's, for its file systems: not every runner hands them to its workers."""
 
     @property
     def reader(self) -> Reader:
@@ -41,6 +44,7 @@ class Context:
         """A context that arrives in a process brings work: the process is set up for it."""
         self.__dict__.update(state)
         worker.set_up()
+        read_through_beam(self.beam)
 
     def renew_lock(self) -> None:
         """Before a commit: OutputInUseError when another run has taken the output over."""

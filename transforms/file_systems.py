@@ -13,7 +13,7 @@ What it cannot promise, where `pipeline/storage.py` does:
 import contextlib
 import dataclasses
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NoReturn
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
@@ -21,7 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.storage import Data, ObjectInfo, Storage, checked_path
+from pipeline.storage import Data, ObjectInfo, Storage, add_storage, checked_path
 
 _PIECE = 8 << 20
 
@@ -36,6 +36,13 @@ def open_beam_storage(root: str) -> "BeamStorage | None":
 def set_beam_options(options: PipelineOptions) -> None:
     """Options such as --hdfs_host=..., for file systems that are opened later."""
     FileSystems.set_options(options)
+
+
+def read_through_beam(arguments: Sequence[str]) -> None:
+    """From now on `open_storage` knows Beam's file systems in this process, by the arguments of the command."""
+    add_storage(open_beam_storage)
+    if arguments:
+        set_beam_options(PipelineOptions(list(arguments)))
 
 
 @dataclasses.dataclass(frozen=True)
