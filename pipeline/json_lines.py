@@ -19,8 +19,8 @@ from pipeline.work_units import TextRange
 
 NOT_JSON = "not JSON"
 _NO_FIELD = object()
-_LOOKED_AT = (1 << 20, 64 << 20)
-"""Bytes of a file in which its first row is sought."""
+_LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
+"""Bytes of a file in which its first whole row is sought, one after the other; what holds none is taken for text."""
 _FILES, _ROWS = 20, 1000
 """Files and rows of each that are looked into to learn what the field holds."""
 
@@ -43,7 +43,7 @@ class JsonReader(LineReader):
     def preview(self, file: InputFile) -> list[list[str]]:
         found: list[list[str]] = []
         pick = picker(self.field)
-        for line in head_lines(file, HEAD_BYTES) or head_lines(file, _LOOKED_AT[-1]):
+        for line in _first_lines(file, _LOOKED_AT):
             value = _parsed(line, pick)
             if wrong(value, self.items) is None:
                 for spans in self._spans([value], lambda row: file.uri):
@@ -105,8 +105,7 @@ def json_items(files: Sequence[InputFile], field: str) -> str:
     pick = picker(field)
     trouble = ""
     for file in [file for file in files if file.size][:_FILES]:
-        lines = next((lines for size in _LOOKED_AT if (lines := head_lines(file, size))), [])
-        for line in lines[:_ROWS]:
+        for line in _first_lines(file, _LOOKED_AT[1:])[:_ROWS]:
             value = _parsed(line, pick)
             if items := items_of(value):
                 return items
@@ -114,6 +113,11 @@ def json_items(files: Sequence[InputFile], field: str) -> str:
     if trouble:
         raise InputError(trouble)
     return TEXT
+
+
+def _first_lines(file: InputFile, sizes: Sequence[int]) -> list[bytes]:
+    """The whole lines in the smallest part of the file that has one."""
+    return next((lines for size in sizes if (lines := head_lines(file, size))), [])
 
 
 def _parsed(line: bytes, pick: Callable[[Any], Any]) -> Any:

@@ -96,7 +96,7 @@ class TextReader(LineReader):
             yield Portion(block.lines, self.tokenizer.split(block.data, block.locate))
 
     def preview(self, file: InputFile) -> list[list[str]]:
-        return self.tokenizer.sentences(b"\n".join(head_lines(file, HEAD_BYTES)))
+        return self.tokenizer.sentences(b"\n".join(head_lines(file, HEAD_BYTES, whole=False)))
 
 
 def line_blocks(
@@ -112,11 +112,11 @@ def line_blocks(
             digests[part.uri] = found
 
 
-def head_lines(file: InputFile, size: int) -> list[bytes]:
-    """The good lines among the first `size` bytes of a file's text."""
+def head_lines(file: InputFile, size: int, whole: bool = True) -> list[bytes]:
+    """The good lines among the first `size` bytes of a file's text; unless `whole`, a part of the first will do."""
     text = head(file, size)
     lines = text.split(b"\n")
-    if len(text) >= size and len(lines) > 1:
+    if len(text) >= size and (whole or len(lines) > 1):
         lines.pop()  # cut off by the end of what was read
     return [line for line in lines if line and first_invalid(as_array(line), 0, len(line)) == len(line)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 
@@ -19,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.inputs import match_inputs
 from pipeline.options import Options
 from pipeline.parquet_rows import ParquetReader
-from pipeline.readers import open_reader
+from pipeline.readers import HEAD_BYTES, open_reader
 from pipeline.run import Run
 from pipeline.tokens import encode_unit
 from pipeline.vocabulary import Vocabulary, build_vocabulary
@@ -170,6 +171,27 @@ def test_a_field_that_the_first_rows_lack(tmp_path):
     jsonl(tmp_path / "x", [{"y": 1}, 5, {"text": "here"}])
     (file,) = match_inputs([str(tmp_path)])
     assert open_reader(options("jsonl"), [file]).preview(file) == [["here"]]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("size", [240_000, 1_200_000])
+def test_rows_longer_than_the_first_look(tmp_path, size, pack):
+    words = [f"w{i:06}" for i in range(size // 8)]
+    for value in (" ".join(words), words):
+        file = jsonl(tmp_path / "x", [{"text": value}] * 3)
+        file.write_bytes(pack(file.read_bytes()))
+        files = match_inputs([str(file)])
+        reader = open_reader(options("jsonl", max_sentence=1 << 20), files)
+        assert reader.preview(files[0]) == [words] * 3
+        if pack is bytes:
+            assert counted(files, options("jsonl", max_sentence=1 << 20))[0] == [words] * 3
+
+
+def test_the_preview_of_text_shows_the_beginning_of_a_long_line(tmp_path):
+    (tmp_path / "x").write_text("word " * 50_000)
+    (file,) = match_inputs([str(tmp_path / "x")])
+    (sentence,) = open_reader(Options.checked({"max_sentence": 1 << 20}), [file]).preview(file)
+    assert sentence[:-1] == ["word"] * (HEAD_BYTES // 5)
 
 
 def test_bad_items_are_dead_letters(tmp_path):
