@@ -275,7 +275,7 @@ def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> 
         if batch is None:
             break
         read += batch.num_rows
-        array = batch.column(0)
+        array = batch.column(batch.schema.names.index(path[0]))  # "a.b" selects a column and a struct's field alike
         for part in path[1:]:
             array = pc.struct_field(array, part)
         yield array

@@ -137,6 +137,10 @@ def test_kinds_of_columns(tmp_path):
     assert counted(match_inputs([str(file)]), options("parquet"))[0] == [["a", "b"], ["c", "d"]]
     file = parquet(tmp_path / "x.parquet", "a.b", ["dot in the name"])
     assert counted(match_inputs([str(file)]), options("parquet", "a.b"))[0] == [["dot", "in", "the", "name"]]
+    both = {"a": pa.array([{"b": "in the struct"}]), "a.b": pa.array(["dot in the name"])}
+    for names in (("a", "a.b"), ("a.b", "a")):
+        pq.write_table(pa.table({name: both[name] for name in names}), tmp_path / "x.parquet")
+        assert counted(match_inputs([str(file)]), options("parquet", "a.b"))[0] == [["dot", "in", "the", "name"]]
     long = [["a"] * 5]
     file = parquet(tmp_path / "x.parquet", "text", long)
     assert counted(match_inputs([str(file)]), options("parquet", max_sentence=2))[0] == [["a", "a"], ["a", "a"], ["a"]]
@@ -326,7 +330,7 @@ def test_window_all_and_its_bound(tmp_path):
     arguments = [f"--input={file}", f"--output={tmp_path / 'o'}", "--input_format=jsonl", "--field=x", *TINY]
     assert train(*arguments, "--window=all").status == 0
     assert train(*arguments, "--window=all").status == 0
-    assert "--window is 2, the run has 0" in train(*arguments, "--window=2").error
+    assert "--window is 2, the run has all" in train(*arguments, "--window=2").error
     refused = train(*arguments, "--window=all", "--max_sentence=5000")
     assert "--max_sentence is at most 4,096, not 5,000" in refused.error
     assert "is a whole number (or all) of at least 1 and at most 1000" in train(*arguments, "--window=some").error
