@@ -21,6 +21,8 @@ from pipeline.storage import Storage, add_storage, open_storage
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""
+_LEAVING = 10.0
+"""Seconds that giving up the lock may take when a signal ends the process."""
 _received: list[int] = []
 
 
@@ -103,9 +105,16 @@ def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
     handlers: in another, signals do what they did before.
     """
 
-    def leave(number: int) -> None:
-        try:
+    def clean_up_quietly() -> None:
+        with contextlib.suppress(Exception):
             clean_up()
+
+    def leave(number: int) -> None:
+        # In a thread: what it has to wait for may be held by what the signal has interrupted, or far away.
+        try:
+            cleaning = threading.Thread(target=clean_up_quietly, daemon=True)
+            cleaning.start()
+            cleaning.join(_LEAVING)
         finally:
             os._exit(128 + number)
 

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from pipeline.errors import InputError, OutputInUseError
+from pipeline.errors import ArtifactError, InputError, OutputInUseError
 from pipeline.storage import NO_CONDITIONAL_CREATE, Storage
 
 PATH = "lock.json"
@@ -27,6 +27,10 @@ LIFETIME = 600.0
 """Seconds from a renewal to the expiry."""
 
 _POLL = 0.5
+_RELEASED = "released "
+"""Before the token of a lock that is about to be removed."""
+_ATTEMPTS = 20
+"""Of a change, where others change the lock at the same time."""
 _log = logging.getLogger(__name__)
 
 
@@ -108,7 +112,7 @@ class Lock:
 
     def _change(self, change: Callable[[_Holder, float], _Holder | None]) -> None:
         """Swaps the lock for what `change` makes of it, None: for nothing; OutputInUseError where it is not ours."""
-        for _ in range(20):
+        for _ in range(_ATTEMPTS):
             data = self.storage.find(self.path)
             holder = _Holder.from_json(data) if data is not None else None
             if data is None or holder is None or holder.token != self.token:
@@ -119,13 +123,30 @@ class Lock:
         raise self._lost(self.storage.find(self.path))
 
     def release(self) -> None:
-        """Removes the lock if it is ours, else does nothing."""
+        """Removes the lock if it is ours, else does nothing.
+
+        No storage deletes an object only if it still holds what was read. So the lock is first swapped for one that
+        nobody renews and nobody takes over while this process lives: a worker that renews meanwhile cannot
+        bring the lock back, and no other's lock is deleted.
+        """
         if self._handed_over:
             return
-        data = self.storage.find(self.path)
-        holder = _Holder.from_json(data) if data is not None else None
-        if holder and holder.token == self.token:
-            self.storage.delete(self.path)
+        released = _RELEASED + self.token
+        for _ in range(_ATTEMPTS):
+            data = self.storage.find(self.path)
+            holder = _Holder.from_json(data) if data is not None else None
+            if data is None or holder is None or holder.token not in (self.token, released):
+                return
+            try:
+                # It may be swapped already: by an earlier call, or one whose answer was lost.
+                ours = holder.token == released or self.storage.swap(
+                    self.path, data, self._held_here(released).to_json()
+                )
+            except ArtifactError:  # a disk that is full has no room for another lock, but lets this one go
+                ours = True
+            if ours:
+                self.storage.delete(self.path)
+                return
 
     def __enter__(self) -> Lock:
         return self.acquire()
@@ -161,8 +182,7 @@ class Lock:
 
     def _try(self) -> bool:
         now = time.time()
-        me = os.getpid()
-        mine = _Holder(self.token, _host(), me, _process(me), now, now + self.lifetime).to_json()
+        mine = self._held_here(self.token).to_json()
         if self.storage.create(self.path, mine):
             self._check_excludes(mine)
             return True
@@ -187,6 +207,10 @@ class Lock:
             self.storage.delete(self.path)
             raise InputError(f"{self.storage.uri(self.path)}: {NO_CONDITIONAL_CREATE}")
 
+    def _held_here(self, token: str) -> _Holder:
+        now, me = time.time(), os.getpid()
+        return _Holder(token, _host(), me, _process(me), now, now + self.lifetime)
+
     @staticmethod
     def _is_me(holder: _Holder) -> bool:
         me = os.getpid()
@@ -208,7 +232,10 @@ class Lock:
 
     def _lost(self, data: bytes | None) -> OutputInUseError:
         holder = _Holder.from_json(data) if data is not None else None
-        who = f"process {holder.pid} on {holder.host} took it over" if holder else "its lock was removed"
+        if holder is None or holder.token.startswith(_RELEASED):
+            who = "its lock was removed"
+        else:
+            who = f"process {holder.pid} on {holder.host} took it over"
         return OutputInUseError(f"{self.storage.root} is no longer held by this run: {who}; this run stops")
 
 

@@ -16,7 +16,8 @@ import time
 import pytest
 
 from pipeline import lock as lock_module
-from pipeline.errors import OutputInUseError
+from pipeline.errors import ArtifactError, OutputInUseError
+from pipeline.local_storage import LocalStorage
 from pipeline.lock import Lock
 from pipeline.storage import Storage, open_storage
 
@@ -106,6 +107,81 @@ def test_a_removed_lock_stops_the_run(storage):
     with pytest.raises(OutputInUseError, match="its lock was removed"):
         lock.renew()
     lock.release()
+
+
+def test_a_worker_that_renews_meanwhile_does_not_bring_a_released_lock_back(tmp_path, monkeypatch):
+    """It has read the lock, and is about to write it, when the run ends."""
+    storage = open_storage(str(tmp_path / "run"))
+    lock = Lock(storage).acquire()
+    change(storage, expires=time.time() + 100)
+    about_to_write, released, put = threading.Event(), threading.Event(), LocalStorage.put
+
+    def slow(storage, *arguments):
+        if threading.current_thread() is renewing:
+            about_to_write.set()
+            released.wait(0.3)
+        put(storage, *arguments)
+
+    monkeypatch.setattr(LocalStorage, "put", slow)
+    renewing = threading.Thread(target=Lock.attach(storage, lock.token).renew)
+    renewing.start()
+    assert about_to_write.wait(10)
+    lock.release()
+    released.set()
+    renewing.join()
+    assert storage.list() == []
+
+
+def test_release_leaves_a_lock_that_was_taken_over_meanwhile(storage, monkeypatch):
+    lock, other = Lock(storage).acquire(), Lock(storage)
+    find = type(storage).find
+
+    def taken_over(storage, path):
+        found = find(storage, path)
+        monkeypatch.undo()
+        change(storage, expires=time.time() - 1)
+        other.acquire()
+        return found
+
+    monkeypatch.setattr(type(storage), "find", taken_over)
+    lock.release()
+    assert content(storage)["token"] == other.token
+    other.release()
+    assert storage.list() == []
+
+
+def test_nobody_gets_a_lock_that_is_being_released(storage, monkeypatch):
+    lock = Lock(storage).acquire()
+    delete = type(storage).delete
+
+    def last_moment(storage, path):
+        with pytest.raises(OutputInUseError):
+            Lock(storage).acquire()
+        with pytest.raises(OutputInUseError):
+            Lock.attach(storage, lock.token).renew()
+        delete(storage, path)
+
+    monkeypatch.setattr(type(storage), "delete", last_moment)
+    lock.release()
+    assert storage.list() == []
+
+
+def test_a_release_whose_answer_was_lost_is_finished(storage, monkeypatch):
+    lock = Lock(storage).acquire()
+    swap = type(storage).swap
+    monkeypatch.setattr(type(storage), "swap", lambda *args: swap(*args) and False)
+    lock.release()
+    assert storage.list() == []
+
+
+def test_a_full_disk_lets_the_lock_go(storage, monkeypatch):
+    def full(*_):
+        raise ArtifactError("No space left on device")
+
+    lock = Lock(storage).acquire()
+    monkeypatch.setattr(type(storage), "swap", full)
+    lock.release()
+    assert storage.list() == []
 
 
 def test_a_worker_renews_by_the_token(storage):
