@@ -75,7 +75,7 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
             return True
         return _run_elsewhere(graph, lock)
     except Exception as error:
-        told = worker_trouble(str(error)) or worker_messages.last_left_out() or _server_trouble(error)
+        told = worker_trouble(str(error)) or worker_messages.cause_of(error) or _server_trouble(error)
         if find(error) is None and told:
             raise told from error
         raise
@@ -111,6 +111,7 @@ def _buffers_left_to_their_writers() -> Iterator[None]:
 
 
 def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
+    worker_messages.workers_are_elsewhere()
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # tells of each start and end
     cloud = graph.options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or f"beam2vec-{lock.token[:12]}"  # by which it is found again

@@ -23,13 +23,20 @@ _RUNNER_IS_GONE = (
 )  # fmt: skip
 """In the tracebacks of workers that ask for something when the runner has ended their job."""
 _left_out: list[PipelineError] = []
+_elsewhere = threading.Event()
 _over = threading.Event()
 
 
 def begin() -> None:
     """Forget what an earlier command in this process has left out."""
     _left_out.clear()
+    _elsewhere.clear()
     _over.clear()
+
+
+def workers_are_elsewhere() -> None:
+    """From now on what is said of a worker that cannot start is about the job's workers, and ends it."""
+    _elsewhere.set()
 
 
 def job_is_over() -> None:
@@ -37,12 +44,15 @@ def job_is_over() -> None:
     _over.set()
 
 
-def last_left_out() -> PipelineError | None:
-    """The error of ours, or about workers that are not there, that was left out last.
+def cause_of(error: Exception) -> PipelineError | None:
+    """The error of ours, or about workers that are not there, that was left out last, where `error` follows from one.
 
-    For a runner that ends a job by another: by the lost connection that followed from it, say.
+    For a runner elsewhere that ends a job by another: by the lost connection that followed from it, say. An error
+    that quotes what a worker raised stands for itself.
     """
-    return _left_out[0] if _left_out else None
+    text = str(error)
+    follows = "Traceback (" not in text or _is_of_the_end(text)
+    return _left_out[0] if _elsewhere.is_set() and _left_out and follows else None
 
 
 def is_news(record: logging.LogRecord) -> bool:
@@ -94,9 +104,15 @@ class WithoutTracebacks:
 
 def _is_told_otherwise(text: str) -> bool:
     """Whether a message or a traceback quotes what will end the command, or follows from its end."""
-    if ours := find_in_text(text) or worker_trouble(text):
+    # In this process all modules are there, and one that a user's tokenizer misses is its own affair.
+    if ours := find_in_text(text) or (worker_trouble(text) if _elsewhere.is_set() else None):
         _left_out[:] = [ours]
         return True
     if _over.is_set() and "Traceback " in text and threading.current_thread() is not threading.main_thread():
         return True
+    return _is_of_the_end(text)
+
+
+def _is_of_the_end(text: str) -> bool:
+    """Whether it is about a worker whose runner is gone, or has ended the job."""
     return any(sign in text for sign in _RUNNER_IS_GONE)

@@ -23,11 +23,14 @@ from apache_beam.runners.worker import data_plane
 from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
 
 from jobs import flink, runners
+from jobs import train as train_job
+from jobs.running import run_command
 from jobs.trouble import worker_trouble
 from pipeline import lock
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.lock import Lock
 from pipeline.storage import open_storage
+from transforms import counts
 
 
 @pytest.fixture(scope="module")
@@ -173,12 +176,17 @@ class EndsByALostConnection(PipelineRunner):
     """As Prism, where a second worker fails because the first one's error has ended the job."""
 
     error = ""
+    ends_by = "unknown error"
 
     def run_pipeline(self, pipeline, options):
         logging.getLogger("SdkWorker").error("Error processing instruction 11.\n%s", self.error)
-        raise RuntimeError("Pipeline job-1 failed in state FAILED: unknown error")
+        raise RuntimeError(f"Pipeline job-1 failed in state FAILED: {self.ends_by}")
 
 
+TRACEBACK = "Traceback (most recent call last):\n"
+
+
+@pytest.mark.parametrize("ends_by", ["unknown error", f"{TRACEBACK}grpc._channel._InactiveRpcError: it is gone"])
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
@@ -187,13 +195,41 @@ class EndsByALostConnection(PipelineRunner):
     ],
 )
 def test_an_error_is_told_even_where_the_runner_ends_the_job_by_another(
-    corpus, tmp_path, monkeypatch, error, status, told
+    corpus, tmp_path, monkeypatch, error, status, told, ends_by
 ):
     monkeypatch.setattr(EndsByALostConnection, "error", error)
+    monkeypatch.setattr(EndsByALostConnection, "ends_by", ends_by)
     runner = "--runner=test_runners.EndsByALostConnection"
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
     assert outcome.status == status
     assert told in outcome.error
+
+
+def test_what_a_worker_has_logged_takes_no_other_errors_place(corpus, tmp_path, monkeypatch):
+    missing = f"{TRACEBACK}ModuleNotFoundError: No module named 'fast_tagger'"
+    monkeypatch.setattr(EndsByALostConnection, "error", missing)
+    monkeypatch.setattr(EndsByALostConnection, "ends_by", f"{TRACEBACK}MemoryError: out of memory")
+    runner = "--runner=test_runners.EndsByALostConnection"
+    with pytest.raises(RuntimeError, match="MemoryError: out of memory"):
+        train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+
+
+def test_in_this_process_a_module_that_is_missed_and_logged_is_shown_and_ends_nothing(
+    corpus, tmp_path, monkeypatch, capsys
+):
+    def counted_unit(*_):
+        try:
+            import fast_tagger  # type: ignore[import-not-found]  # noqa: F401
+        except ImportError:
+            logging.getLogger("tagger").exception("the slow one is taken")
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(counts, "counted_unit", counted_unit)
+    with pytest.raises(Exception, match="out of memory"):
+        run_command("jobs.train", train_job.main, [f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY])
+    shown = capsys.readouterr().err
+    assert "the slow one is taken" in shown
+    assert "ModuleNotFoundError: No module named 'fast_tagger'" in shown
 
 
 class Lost(grpc.RpcError, grpc.Call):
