@@ -128,16 +128,20 @@ def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
         timer = threading.Timer(_PATIENCE, leave, [number])
         timer.daemon = True
         timer.start()
+        timers.append(timer)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    timers: list[threading.Timer] = []
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for timer in timers:  # or it would end a process that goes on after the command
+            timer.cancel()
 
 
 @contextlib.contextmanager

@@ -6,8 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 from commands import ROOT
+
+from jobs import running
+from pipeline import interruption
 
 STUCK = """
 import os, signal, threading, time
@@ -26,3 +30,20 @@ def test_what_a_signal_interrupts_may_hold_what_giving_up_the_lock_needs():
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 128 + signal.SIGTERM, done.stderr.decode()
+
+
+def test_a_process_that_goes_on_after_a_run_that_was_stopped_is_not_ended_later(monkeypatch, capfd):
+    """Whoever calls a command from Python has a life after it."""
+    ended: list[int] = []
+    monkeypatch.setattr(running, "_PATIENCE", 0.2)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    try:
+        with running.stopping_on_signals(lambda: None), interruption.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        running._received.clear()
+        interruption.clear()
+    for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
+        timer.join()
+    assert "a checkpoint is written first" in capfd.readouterr().err
+    assert ended == []
