@@ -7,11 +7,12 @@ import dataclasses
 import difflib
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from jobs.arguments import Parser
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.suggestions import suggestions
@@ -69,14 +70,11 @@ class CommandLine:
     """Which of the options were given; the others have their defaults."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage, all of Beam's options with it, is for those who ask."""
+class _Parser(Parser):
+    """Of training and preprocessing, whose usage has all of Beam's options."""
 
     ours: frozenset[str] = frozenset()
     """Names of the options that the command takes, those of files with them."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}: see --help")
 
 
 def parser(prog: str, description: str, only: Collection[str] | None = None) -> _Parser:

@@ -23,6 +23,13 @@ def to_host(array: Any) -> np.ndarray:
     return np.asarray(array) if array_module(array) is np else array.get()
 
 
+def unit_length(vectors: Any) -> Any:
+    """Vectors [n, dims] of length 1, zeros left as they are; of the same type."""
+    xp = array_module(vectors)
+    length = xp.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
+    return vectors / xp.where(length == 0, 1, length).astype(vectors.dtype)
+
+
 def add_rows(table: Any, index: Any, rows: Any) -> None:
     """table[index[i]] += rows[i] for every i: rows named several times add up, as += would not."""
     if array_module(table) is np:

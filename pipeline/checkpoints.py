@@ -11,7 +11,6 @@ as JSON in each part's schema metadata, under "beam2vec".
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,11 +165,6 @@ def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> N
             f"{records.storage.uri(ref.folder)}: its model digest is {found[:16]}… where its record says"
             f" {ref.digest[:16]}…: delete the folder and run the same command again"
         )
-
-
-def provenance_of(data: bytes) -> dict[str, Any]:
-    """What the metadata of a part says about where it comes from."""
-    return json.loads(pq.read_schema(pa.BufferReader(data)).metadata[METADATA_KEY])
 
 
 def remove_newer(records: Records, key: str, step: int) -> None:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrays import unit_length
 from pipeline.errors import InputError
 from pipeline.storage import open_storage, split_uri
 
@@ -164,7 +165,7 @@ def evaluate_pairs(
     if not known:
         raise InputError(_nothing_known(judged.uri, len(judged.pairs), "pairs", rows.size, ignore_case))
     sides = [np.array([rows.first(judged.pairs[i][side]) for i in known]) for side in (0, 1)]
-    first, second = (_unit(vectors[side].astype(np.float64)) for side in sides)
+    first, second = (unit_length(vectors[side].astype(np.float64)) for side in sides)
     cosine, similarity = (first * second).sum(axis=1), judged.similarity[known]
     return PairsResult(
         spearman(similarity, cosine), pearson(similarity, cosine), len(known), len(judged.pairs) - len(known)
@@ -259,7 +260,7 @@ def _answers(
 ) -> np.ndarray:
     """Row of the best answer to each question, int64 [n]."""
     a, b, c = (np.array([rows.first(question[part]) for question in questions]) for part in range(3))
-    wanted = _unit(_unit(vectors[b]) + _unit(vectors[c]) - _unit(vectors[a]))
+    wanted = unit_length(unit_length(vectors[b]) + unit_length(vectors[c]) - unit_length(vectors[a]))
     excluded = np.array([
         (i, row) for i, asked in enumerate(questions) for word in asked[:3] for row in rows.variants(word)
     ])
@@ -267,7 +268,7 @@ def _answers(
     answer = np.full(len(questions), -1, np.int64)
     for start in range(0, rows.size, VECTOR_BLOCK):
         end = min(start + VECTOR_BLOCK, rows.size)
-        block = np.ascontiguousarray(_unit(vectors[start:end]).T)
+        block = np.ascontiguousarray(unit_length(vectors[start:end]).T)
         inside = excluded[(excluded[:, 1] >= start) & (excluded[:, 1] < end)]
         for first in range(0, len(questions), QUESTION_BLOCK):
             part = slice(first, first + QUESTION_BLOCK)
@@ -280,12 +281,6 @@ def _answers(
             best[part][better], answer[part][better] = highest[better], column[better] + start
         report(end, rows.size)
     return answer
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1, zeros left as they are."""
-    length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    return vectors / np.where(length == 0, 1, length)
 
 
 def _lines(uri: str) -> Iterator[str]:

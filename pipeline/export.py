@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.arrays import unit_length
 from pipeline.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model_digest import Model
 from pipeline.records import canonical_json
@@ -70,7 +71,7 @@ class Export:
                 rows = slice(start, start + ROWS)
                 part = Model(block.words[rows], block.counts[rows], block.input[rows], block.output[rows])
                 vectors = side_of(part, self.side)
-                yield part.words, part.counts, unit_length(vectors) if self.normalize else vectors
+                yield part.words, part.counts, _normalized(vectors) if self.normalize else vectors
                 done += len(part.words)
                 self.report(done, self.words)
 
@@ -236,10 +237,8 @@ class _Listed:
         return uri
 
 
-def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1, zeros left as they are."""
-    length = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    return (vectors / np.where(length == 0, 1, length)).astype(np.float32)
+def _normalized(vectors: np.ndarray) -> np.ndarray:
+    return unit_length(vectors.astype(np.float64)).astype(np.float32)
 
 
 def beside(to: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.arrays import array_module, to_host
+from pipeline.arrays import array_module, to_host, unit_length
 from pipeline.layers import Array
 
 QUERY_BLOCK = 256
@@ -38,13 +38,13 @@ def _nearest_block(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray
     """`nearest` for few rows: keeps the best k so far while it passes over the vectors."""
     xp = array_module(vectors)
     queries = xp.asarray(rows)
-    unit_queries = _unit(vectors[queries])
+    unit_queries = unit_length(vectors[queries])
     best_ids = xp.zeros((len(rows), 0), xp.int64)
     best = xp.zeros((len(rows), 0), vectors.dtype)
     for start in range(0, len(vectors), VECTOR_BLOCK):
         block = vectors[start : start + VECTOR_BLOCK]
         ids = xp.arange(start, start + len(block))
-        cosine = unit_queries @ _unit(block).T
+        cosine = unit_queries @ unit_length(block).T
         cosine = xp.where(ids == queries[:, None], -xp.inf, cosine)
         best = xp.concatenate([best, cosine], axis=1)
         best_ids = xp.concatenate([best_ids, xp.broadcast_to(ids, cosine.shape)], axis=1)
@@ -62,15 +62,8 @@ def _largest(values: Array, k: int) -> Array:
     xp = array_module(values)
     edge = -xp.partition(-values, k - 1, axis=1)[:, k - 1 : k]
     chosen = values >= edge
-    if xp.count_nonzero(chosen) > k * len(values):  # more are equal to the last than there is room for
+    if int(chosen.sum()) > k * len(values):  # more are equal to the last than there is room for
         above, equal = values > edge, values == edge
         room = k - above.sum(axis=1, keepdims=True)
         chosen = above | (equal & (xp.cumsum(equal, axis=1) <= room))
     return xp.nonzero(chosen)[1].reshape(len(values), k)
-
-
-def _unit(vectors: Array) -> Array:
-    """Vectors of length 1, zeros left as they are."""
-    xp = array_module(vectors)
-    length = xp.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    return vectors / xp.where(length == 0, 1, length).astype(vectors.dtype)

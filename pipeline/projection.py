@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.arrays import unit_length
 from pipeline.kernels.projection import pull_together, push_apart
 from pipeline.neighbors import nearest
 
@@ -51,7 +52,7 @@ def project(vectors: np.ndarray, steps: int = STEPS) -> np.ndarray:
 
 def principal_plane(vectors: np.ndarray) -> np.ndarray:
     """float64 [n, 2]: directions of the vectors on the plane of their largest variance, standard deviation 1."""
-    unit = _unit(vectors)
+    unit = unit_length(np.asarray(vectors, np.float64))
     centred = unit - unit.mean(axis=0) if len(unit) else unit
     _, axes = np.linalg.eigh(centred.T @ centred)
     plane = axes[:, ::-1][:, :2]
@@ -94,9 +95,3 @@ def _standard(points: np.ndarray) -> np.ndarray:
     points = points - points.mean(axis=0)
     spread = points.std()
     return points / spread if spread else points
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, np.float64)
-    length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    return vectors / np.where(length == 0, 1, length)

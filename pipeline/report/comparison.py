@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import unit_length
 from pipeline.evaluation import average_ranks
 from pipeline.quality import Vectors
 from pipeline.report.data import rounded
@@ -75,6 +76,5 @@ def _shared(first: Vectors, second: Vectors) -> np.ndarray:
 
 
 def _cosines(vectors: np.ndarray) -> np.ndarray:
-    length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    unit = vectors / np.where(length == 0, 1, length)
+    unit = unit_length(vectors)
     return unit @ unit.T
