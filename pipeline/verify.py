@@ -17,6 +17,7 @@ from pipeline.records import Record, Records
 from pipeline.run_directory import RunDirectory
 from pipeline.stage_keys import CORPUS_STAGES
 from pipeline.storage import Storage
+from pipeline.timings import read_timings
 from pipeline.tokens import STAGE as TOKENS
 
 
@@ -104,6 +105,8 @@ def _lost(run: RunDirectory, there: Mapping[str, list[Record]]) -> list[str]:
     counted = {record.name for record in there["counts"]}
     lost += [f"counts/{record.name}.json" for record in there[TOKENS] if record.name not in counted]
     problems = [f"{uri(f'records/{path}')} is missing, or some of it: {remedy}" for path in lost]
+    if not read_timings(run.records, run.keys[STAGE]):
+        return problems  # it has not ended yet: somebody may have been killed before the record was written
     last, clocked = (max((r.numbers["step"] for r in there[stage]), default=0) for stage in (STAGE, metrics.STAGE))
     if last < clocked:
         problems.append(f"{uri(f'records/{STAGE}')} has nothing of step {clocked}, which was trained: {remedy}")

@@ -16,12 +16,13 @@ from pipeline.options import Options
 from pipeline.records import Record
 from pipeline.run_directory import RunDirectory, make_identity, open_or_create
 from pipeline.storage import open_storage
+from pipeline.timings import add_timings
 from pipeline.verify import verify_run
 
 
 @pytest.fixture
 def run(tmp_path) -> RunDirectory:
-    """A small run as training leaves it: the corpus side, the input's digests, two checkpoints."""
+    """A small run as training leaves it: the corpus side, the input's digests, two checkpoints, timings."""
     corpus = tmp_path / "a corpus"
     corpus.mkdir()
     (corpus / "a.txt").write_bytes(b"one two")
@@ -42,6 +43,7 @@ def run(tmp_path) -> RunDirectory:
         matrix = np.full((2, 3), step, np.float32)
         model = Model(pa.array(["a", "b"]), np.array([2, 1]), matrix, matrix)
         write_checkpoint(run.records, run.keys["checkpoints"], step, model, {})
+    add_timings(run.records, run.keys["checkpoints"], {"Train": 1.0})
     return run
 
 
@@ -89,6 +91,13 @@ def test_each_damaged_file_is_the_one_that_is_named(run, path, damage):
 def test_what_a_run_at_work_is_about_to_record_is_no_problem(run):
     run.storage.delete("records/checkpoints/step=00000002.json")
     run.storage.put(lock.PATH, b"{}")
+    assert verify_run(run.storage).problems == []
+
+
+def test_parts_of_a_run_that_has_not_ended_may_be_without_a_record(run):
+    run.storage.delete("records/timings/seconds.json")
+    run.storage.delete("records/checkpoints/step=00000002.json")
+    run.records.commit(Record("metrics", "step=00000003", run.keys["checkpoints"], (), {"step": 3}))
     assert verify_run(run.storage).problems == []
 
 
