@@ -198,8 +198,10 @@ def _refuse_what_is_no_text(part: TextRange, head: bytes) -> None:
         encoding = "utf-32"
     elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
-    elif 4 * head.count(0) > len(head) >= 16:
-        encoding = "utf-16le" if head[1::2].count(0) > head[::2].count(0) else "utf-16be"
+    elif len(head) >= 16:
+        even, odd = head[::2].count(0), head[1::2].count(0)
+        if 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs everywhere are no letters
+            encoding = "utf-16le" if odd > even else "utf-16be"
     if encoding:
         raise InputError(f"{part.name()} is {encoding.upper()}, not UTF-8: convert it, iconv -f {encoding} -t utf8")
 
