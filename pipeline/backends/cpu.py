@@ -13,7 +13,7 @@ from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss
 from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
 from pipeline.kernels.gradients import Scratch, new_scratch
-from pipeline.kernels.plan import FIELDS, new_plan
+from pipeline.kernels.plan import Notes, new_notes, new_plan
 
 _HUGE_PAGE = 2 << 20
 _MOST_ENTRIES = 1 << 30
@@ -64,7 +64,7 @@ class CpuBackend:
         self._plan = new_plan(0, 0, 0, 0)
         self._most_contexts = self._outputs = 0
         self._scratch: list[Scratch] = []
-        self._notes = [np.zeros(self._rows * FIELDS, np.int32) for _ in range(threads)]
+        self._notes: list[Notes] = []
 
     def _load(self, weights: np.ndarray) -> np.ndarray:
         flat = aligned_zeros(self._rows * self._width)
@@ -88,7 +88,7 @@ class CpuBackend:
     def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
         self._make_room(batch, bounds, outputs)
-        counters = np.zeros(3 + 2 * steps, np.int64)
+        counters = np.zeros(1 + 3 * steps, np.int64)
         most_rows = int(np.max(np.diff(bounds), initial=0))
         tiles = -(-most_rows // (TILE * LOSS_TILES))
         loss, pairs = np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64)
@@ -127,6 +127,8 @@ class CpuBackend:
             )  # fmt: skip
         if contexts > self._room[0] or rows > self._room[1]:
             self._room = max(contexts, self._room[0]), max(rows, self._room[1])
+            entries = max(self._room[0], self._room[1] * outputs)
+            self._notes = [new_notes(self._rows, entries) for _ in range(self._threads)]
             self._sums_in = aligned_zeros(self._room[0] * self._width)
             self._sums_out = aligned_zeros(self._room[1] * outputs * self._width)
         most = int(np.max(np.diff(batch.offset), initial=1))

@@ -26,12 +26,15 @@ class Scratch(NamedTuple):
     What outlives the first half of the work is there twice: `slot` 0 or 1 is the half of the array to use.
     """
 
+    most_contexts: int
     x_at: np.ndarray
-    """int64 [2, m]: where the input rows of the contexts begin"""
-    y_at: np.ndarray
-    """int64 [2, P]: where the output rows begin"""
+    """int64: where the input row of each context of the tile begins"""
     tile_at: np.ndarray
-    """int64 [2, m]: where the tile sums of the contexts begin"""
+    """int64: where its tile sum begins"""
+    y_at: np.ndarray
+    """int64 [targets of a tile and some ahead, P]: where their output rows begin"""
+    h_at: np.ndarray
+    """int64 [2]: where the slots of h begin"""
     g: np.ndarray
     """float32 [2, (m + 1) P]: gradient weights, in planes of up to 8 outputs: [contexts, outputs of the plane]"""
     raw: np.ndarray
@@ -49,17 +52,19 @@ class Scratch(NamedTuple):
     tile: np.ndarray
     """float32 [distinct contexts of a tile, dims]: tile sums"""
     to: np.ndarray
-    """int64 [P]: address that an output's gradient row is written to"""
+    """int64 [targets of a tile, P]: address that an output's gradient row is written to"""
     base: np.ndarray
-    """int64 [P]: address of what it is added to"""
+    """int64 [targets of a tile, P]: address of what it is added to"""
     factor: np.ndarray
-    """float32 [P]: what it is multiplied by"""
-    soon: np.ndarray
-    """int64 [P]: where output rows begin that are needed soon"""
+    """float32 [targets of a tile, P]: what it is multiplied by"""
     zeros: np.ndarray
     """float32 [dims]"""
     one: np.ndarray
     """float32 [9, 16]: row b has 1 in lanes 0 and b, what the target's gradient adds to -sigmoid"""
+
+
+TARGETS_AHEAD = 4
+"""Targets whose output vectors are asked for before they are needed."""
 
 
 def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -> Scratch:
@@ -70,75 +75,116 @@ def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -
     one[:, 0] = 1
     one[np.arange(rows.MOST_OUTPUTS + 1), np.arange(rows.MOST_OUTPUTS + 1)] = 1
     return Scratch(
-        x_at=np.zeros(2 * m, i64), y_at=np.zeros(2 * outputs, i64), tile_at=np.zeros(2 * m, i64),
+        most_contexts=most_contexts, x_at=np.zeros(tile * m, i64), tile_at=np.zeros(tile * m, i64),
+        y_at=np.zeros((tile + TARGETS_AHEAD) * outputs, i64), h_at=np.array([0, dims], i64),
         g=zeros(2 * planes), raw=zeros(2 * planes), h=zeros(2 * dims), scores=zeros(m * outputs), loss=np.zeros(2),
         e=zeros(m * dims), s=zeros(outputs * dims), tile=zeros(tile * most_contexts * dims),
-        to=np.zeros(outputs, i64), base=np.zeros(outputs, i64), factor=np.zeros(outputs, f32),
-        soon=np.zeros(outputs, i64), zeros=zeros(dims), one=one.reshape(-1),
+        to=np.zeros(tile * outputs, i64), base=np.zeros(tile * outputs, i64), factor=np.zeros(tile * outputs, f32),
+        zeros=zeros(dims), one=one.reshape(-1),
     )  # fmt: skip
 
 
-@kernel(inline="always", allocates=False)
-def weigh(t, slot, step_rows, in_slot, own, w_in, w_out, dims, cbow, zero_hits, loss_wanted):
-    """First half of a target's work: its gradient weights, into the slot's part of `own`."""
+@kernel(allocates=False)
+def prepare_tile(start, stop, step_end, step_rows, plan, own, w_out, sums_out, lr, dims):
+    """Where the rows of a tile's targets begin, and where their outputs' gradients go.
+
+    to[k] = fma(factor[k], gradient, base[k]): to the weights with the learning rate when the row is alone in
+    the step, to a chunk sum with 1, and to the first of a chunk sum on zeros. One form for all, and all targets
+    of the tile at a time, because branches would be guessed wrong and short loops are not worth entering.
+
+    Returns whether a negative is its own target.
+    """
     target, offset, context, negatives = step_rows
     outputs = negatives.shape[1] + 1
-    x_from, y_from, g_from, h_from = _places_of(slot, own, dims)
-    begin = i64(offset[t])
-    m = i64(offset[t + 1]) - begin
-    rows.begins(own.y_at, y_from, target, t, i64(1), dims)
-    rows.begins(own.y_at, y_from + 1, negatives, t * (outputs - 1), outputs - 1, dims)
-    rows.begins(own.x_at, x_from, context, begin, m, dims)
-    rows.begins(own.tile_at, x_from, in_slot, begin, m, dims)
-    terms = m
-    if cbow:
-        rows.mean(own.h, h_from, w_in, own.x_at, x_from, m, ONE / f32(m), dims)
-        own.x_at[u64(x_from)] = h_from
-        terms = i64(1)
-        _weigh_terms(terms, outputs, own, x_from, y_from, g_from, w_out, own.h, dims, loss_wanted)
-    else:
-        _weigh_terms(terms, outputs, own, x_from, y_from, g_from, w_out, w_in, dims, loss_wanted)
-    if loss_wanted:
-        _add_loss(t, terms, outputs, target, negatives, zero_hits, own, g_from)
-    if zero_hits:
-        _zero_hits(terms, outputs, own, y_from, g_from)
+    first = i64(offset[start])
+    for i in range(i64(offset[stop]) - first):
+        own.x_at[i] = i64(context[first + i]) * dims
+        own.tile_at[i] = i64(plan.in_slot[first + i]) * dims
+    hit = False
+    for t in range(start, stop + TARGETS_AHEAD):
+        row = min(t, step_end - 1)
+        at = u64((t - start) * outputs)
+        own.y_at[at] = i64(target[row]) * dims
+        for k in range(u64(0), u64(outputs - 1)):
+            own.y_at[at + u64(1) + k] = i64(negatives[row, k]) * dims
+            hit |= negatives[row, k] == target[row]
+    weights, sums, zeros = lanes.address(w_out), lanes.address(sums_out), lanes.address(own.zeros)
+    for i in range((stop - start) * outputs):
+        place = i64(plan.out_place[start * outputs + i])
+        alone = place < 0  # nobody else reads or writes this row in the step
+        to = weights + 4 * own.y_at[i] if alone else sums + 4 * (place >> 1) * dims
+        own.to[i] = to
+        own.base[i] = zeros if place & 1 and not alone else to
+        own.factor[i] = lr if alone else ONE
+    return hit
 
 
 @kernel(inline="always", allocates=False)
-def form(t, slot, m, outputs, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow):
+def weigh(t, start, slot, step_rows, own, w_in, w_out, dims, cbow, hits, zero_hits, loss_wanted):
+    """First half of a target's work: its gradient weights, into the slot's part of `own`."""
+    target, offset, _, negatives = step_rows
+    outputs = negatives.shape[1] + 1
+    g_from = slot * (len(own.g) // 2)
+    x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
+    m = i64(offset[t + 1]) - i64(offset[t])
+    terms = m
+    if cbow:
+        rows.mean(own.h, slot * dims, w_in, own.x_at, x_from, m, ONE / f32(m), dims)
+        terms = i64(1)
+        _weigh_terms(terms, outputs, own, own.h_at, slot, y_from, g_from, w_out, own.h, dims, loss_wanted)
+    else:
+        _weigh_terms(terms, outputs, own, own.x_at, x_from, y_from, g_from, w_out, w_in, dims, loss_wanted)
+    if loss_wanted:
+        _add_loss(t, terms, outputs, target, negatives, zero_hits, own, g_from)
+    if hits:
+        _zero_weights_of_hits(terms, outputs, own, y_from, g_from)
+
+
+@kernel(inline="always", allocates=False)
+def form(t, start, slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow):
     """Second half: gradient rows of the contexts onto the tile sums; those of the outputs to where the plan says."""
+    _, offset, _, negatives = step_rows
+    outputs = negatives.shape[1] + 1
+    g_from, h_from = slot * (len(own.g) // 2), slot * dims
+    x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
+    m = i64(offset[t + 1]) - i64(offset[t])
     terms = i64(1) if cbow else m
-    scale, damped = step_scale(terms, lr, tau), f32(terms) > tau
-    x_from, y_from, g_from, h_from = _places_of(slot, own, dims)
-    _aim(t, outputs, own, y_from, plan.out_place, w_out, sums_out, scale, damped, dims)
+    damped = f32(terms) > tau
+    if damped:
+        _keep_apart(outputs, own, y_from, dims)
     parts = _parts(outputs)
     k = 0
     for part in range(parts):
         width = _part_width(outputs, parts, part)
+        y = y_from + k
+        soon = y + TARGETS_AHEAD * outputs
         if cbow:
             rows.gradients_of_mean(
-                width, own.h, h_from, w_out, own.y_at, y_from, k, own.g, g_from + 2 * k, own.e, own.to, own.base,
-                own.factor, own.soon, dims,
+                width, own.h, h_from, w_out, own.y_at, y, k, own.g, g_from + 2 * k, own.e, own.to, own.base,
+                own.factor, soon, dims,
             )  # fmt: skip
         else:
             kind = rows.WHOLE if parts == 1 else rows.PART
             flags = (rows.FIRST if part == 0 else 0) + (rows.LAST if part == parts - 1 else 0)
             rows.gradients(
-                kind, flags, width, w_in, own.x_at, x_from, m, w_out, own.y_at, y_from, k, own.g,
-                g_from + k * (m + 1), own.e, own.tile, own.tile_at, own.to, own.base, own.factor, own.soon, dims,
+                kind, flags, width, w_in, own.x_at, x_from, m, w_out, own.y_at, y, own.g, g_from + k * (m + 1),
+                own.e, own.tile, own.tile_at, own.to, own.base, own.factor, soon, dims,
             )  # fmt: skip
         k += width
     if cbow:  # each context gets the whole gradient of the mean vector
         for a in range(u64(x_from), u64(x_from + m)):
             rows.add(own.tile, own.tile_at[a], own.e, 0, dims)
     if damped:
-        _place_damped(t, outputs, own, y_from, plan.out_place, w_out, sums_out, scale, dims)
+        _place_damped(t, outputs, own, y_from, plan.out_place, w_out, sums_out, step_scale(terms, lr, tau), dims)
 
 
-@kernel(inline="always", allocates=False)
-def _places_of(slot, own, dims):
-    """Where the slot begins in x_at (and tile_at), y_at, g (and raw) and h."""
-    return slot * (len(own.x_at) // 2), slot * (len(own.y_at) // 2), slot * (len(own.g) // 2), slot * dims
+@kernel(allocates=False)
+def _keep_apart(outputs, own, y_from, dims):
+    """The gradient rows of a damped target go to own.s first: how far they move depends on all their dims."""
+    for k in range(outputs):
+        own.to[y_from + k] = lanes.address(own.s) + 4 * k * dims
+        own.base[y_from + k] = lanes.address(own.zeros)
+        own.factor[y_from + k] = ONE
 
 
 @kernel(inline="always", allocates=False)
@@ -153,7 +199,7 @@ def _part_width(outputs, parts, part):
 
 
 @kernel(inline="always", allocates=False)
-def _weigh_terms(m, outputs, own, x_from, y_from, g_from, w_out, x, dims, raw_too):
+def _weigh_terms(m, outputs, own, x_at, x_from, y_from, g_from, w_out, x, dims, raw_too):
     """Gradient weights of m rows of x against all outputs, into own.g; scores into own.raw."""
     parts = _parts(outputs)
     k = 0
@@ -162,13 +208,13 @@ def _weigh_terms(m, outputs, own, x_from, y_from, g_from, w_out, x, dims, raw_to
         at = g_from + k * (m + 1)
         ones = lanes.load(own.one, width * LANES) if k == 0 else lanes.zero()
         for a in range(0, m - 1, 2):
-            scores = rows.dots_of_two(width, x, own.x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
+            scores = rows.dots_of_two(width, x, x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
         if m % 2:
             a = m - 1
-            scores = rows.dots_of_one(width, x, own.x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
+            scores = rows.dots_of_one(width, x, x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
@@ -191,18 +237,9 @@ def _add_loss(t, m, outputs, target, negatives, zero_hits, own, g_from):
     own.loss[1] += pairs
 
 
-@kernel(inline="always", allocates=False)
-def _zero_hits(m, outputs, own, y_from, g_from):
-    """A negative that is the target itself teaches nothing: its gradient weights become 0."""
-    hit = False
-    for k in range(u64(1), u64(outputs)):
-        hit |= own.y_at[u64(y_from) + k] == own.y_at[u64(y_from)]
-    if hit:  # hardly ever
-        _zero_weights_of_hits(m, outputs, own, y_from, g_from)
-
-
 @kernel(allocates=False)
 def _zero_weights_of_hits(m, outputs, own, y_from, g_from):
+    """A negative that is the target itself teaches nothing: its gradient weights become 0."""
     parts = _parts(outputs)
     k = 0
     for part in range(parts):
@@ -212,26 +249,6 @@ def _zero_weights_of_hits(m, outputs, own, y_from, g_from):
                 for a in range(m):
                     own.g[g_from + k * (m + 1) + a * width + j] = ZERO
         k += width
-
-
-@kernel(inline="always", allocates=False)
-def _aim(t, outputs, own, y_from, out_place, w_out, sums_out, scale, damped, dims):
-    """Where the gradient rows of the outputs go: to[k] = fma(factor[k], gradient, base[k]).
-
-    One form for all, because branches would be guessed wrong: to the weights with the scale of the step when
-    the row is alone in it, to a chunk sum with 1, and to the first of a chunk sum on zeros.
-    """
-    weights, sums, zeros = lanes.address(w_out), lanes.address(sums_out), lanes.address(own.zeros)
-    own_s = lanes.address(own.s)
-    for k in range(u64(outputs)):
-        place = i64(out_place[u64(t) * u64(outputs) + k])
-        alone = place < 0  # nobody else reads or writes this row in the step
-        to = weights + 4 * own.y_at[u64(y_from) + k] if alone else sums + 4 * (place >> 1) * dims
-        base = zeros if place & 1 and not alone else to
-        if damped:
-            to, base = own_s + 4 * i64(k) * dims, zeros
-        own.to[k], own.base[k] = to, base
-        own.factor[k] = scale if alone and not damped else ONE
 
 
 @kernel(allocates=False)

@@ -18,13 +18,36 @@ i32, i64, u64 = np.int32, np.int64, np.uint64
 
 ENTRIES, LAST_SEEN, PLACES, PAIRS = u64(0), u64(1), u64(2), u64(3)
 FIELDS = 4
-"""A word's fields stand together in a table of int32 [V * 4]. Indexes are unsigned, which
+"""A word's fields stand together in a table of int32. Indexes are unsigned, which
 spares the check for negative ones: half the work of a plan."""
 _WORD = u64(FIELDS)
+_ALONE = i32(-2)
+"""The place before the first of a word that needs none: its only entry then gets -1."""
+
+
+class Notes(NamedTuple):
+    """One thread's memory for plans of steps of at most n entries a side."""
+
+    number: np.ndarray
+    """int32 [V], zeros before and after: the number, from 1, of a word among those of the step"""
+    word: np.ndarray
+    """int32 [n + 1]: the word of a number"""
+    table: np.ndarray
+    """int32 [(n + 1) FIELDS], zeros before and after: fields of a number's word. Numbers are few and given in
+    turn, so this stays in the cache where a table of all words would not."""
+    entry: np.ndarray
+    """int32 [n]: the number of each entry's word"""
+
+
+def new_notes(words: int, entries: int) -> Notes:
+    """Memory for steps of so many entries."""
+    return Notes(
+        np.zeros(words, i32), np.zeros(entries + 1, i32), np.zeros((entries + 1) * FIELDS, i32), np.zeros(entries, i32)
+    )
 
 
 class Side(NamedTuple):
-    """The weight rows (input or output side) that a step touches; stretch `at` belongs to the step."""
+    """The weight rows (input or output side) that a step updates when its gradients are summed."""
 
     row: np.ndarray
     """int32: the weight row"""
@@ -68,64 +91,72 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
 
 
 @kernel(allocates=False)
-def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, table, plan):
-    """Plan one step; `table` is int32 [V * 4], all zero before and after."""
+def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan):
+    """Plan one step."""
     begin, end = bounds[step], bounds[step + 1]
-    plan.sizes[step, 0] = _plan_inputs(begin, end, offset, context, negatives.shape[1] + 1, tile, chunk, table, plan)
-    plan.sizes[step, 1] = _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, table, plan)
+    plan.sizes[step, 0] = _plan_inputs(begin, end, offset, context, negatives.shape[1] + 1, tile, chunk, notes, plan)
+    plan.sizes[step, 1] = _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan)
 
 
 @kernel(inline="always", allocates=False)
-def _meet_word(table, word_id, chunk, side, at):
-    """Count the entries of `word` and the chunks that have some; list it when it is new.
+def _meet_word(notes, word_id, entry, chunk, pairs, known):
+    """Number the entry's word, count its entries, pairs and the chunks that have some.
 
-    Returns where the next one is listed. No branches: they would be guessed wrong too often.
+    Returns how many words are known. No branches: they would be guessed wrong too often.
     """
-    word = u64(word_id) * _WORD
-    entries, last = table[word + ENTRIES], table[word + LAST_SEEN]
-    side.row[at] = word_id
-    table[word + ENTRIES] = entries + i32(1)
-    table[word + LAST_SEEN] = chunk
-    table[word + PLACES] += i32(last != chunk)
-    return at + u64(entries == 0)
+    number = notes.number[u64(word_id)]
+    number = known + i32(1) if number == 0 else number
+    notes.number[u64(word_id)] = number
+    notes.word[u64(number)] = word_id
+    notes.entry[entry] = number
+    at = u64(number) * _WORD
+    last = notes.table[at + LAST_SEEN]
+    notes.table[at + ENTRIES] += i32(1)
+    notes.table[at + LAST_SEEN] = chunk
+    notes.table[at + PLACES] += i32(last != chunk)
+    notes.table[at + PAIRS] += pairs
+    return max(known, number)
 
 
 @kernel(allocates=False)
-def _give_places(table, side, begin, end, pairs_an_entry, single):
-    """Give each listed word its stretch of places; with `single`, words of one entry need none."""
-    place = i32(0)
-    for i in range(begin, end):
-        word = u64(side.row[i]) * _WORD
-        entries = table[word + ENTRIES]
-        places = table[word + PLACES] * i32(1 - (single & (entries == 1)))
-        side.first[i] = place
-        side.places[i] = places
-        side.pairs[i] = table[word + PAIRS] if pairs_an_entry == 0 else i64(entries) * i64(pairs_an_entry)
-        table[word + PLACES] = place - i32(1)
-        table[word + LAST_SEEN] = 0
+def _give_places(notes, known, side, at, single):
+    """Give each word its stretch of places and list it; with `single`, words of one entry need neither.
+
+    Returns how many are listed, from side[at] on.
+    """
+    place, listed = i32(0), at
+    for number in range(u64(1), u64(known) + u64(1)):
+        field = number * _WORD
+        word, places = notes.word[number], notes.table[field + PLACES]
+        alone = i32(single & (notes.table[field + ENTRIES] == 1))
+        places = places * (i32(1) - alone)
+        side.row[listed] = word
+        side.first[listed] = place
+        side.places[listed] = places
+        side.pairs[listed] = notes.table[field + PAIRS]
+        listed += u64(1) - u64(alone)
+        notes.table[field + PLACES] = _ALONE if alone else place - i32(1)
+        notes.table[field + LAST_SEEN] = 0
+        notes.number[u64(word)] = 0
         place += places
+    return i64(listed - at)
 
 
 @kernel(allocates=False)
-def _forget(table, side, begin, end):
-    for i in range(begin, end):
-        word = u64(side.row[i]) * _WORD
-        table[word + ENTRIES] = 0
-        table[word + LAST_SEEN] = 0
-        table[word + PLACES] = 0
-        table[word + PAIRS] = 0
+def _forget(notes, known):
+    for i in range(u64(0), (u64(known) + u64(1)) * _WORD):
+        notes.table[i] = 0
 
 
 @kernel(allocates=False)
-def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, table, plan):
-    side, first = plan.inputs, u64(offset[begin])
-    known = first
-    number = i32(0)
+def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan):
+    table, first = notes.table, u64(offset[begin])
+    known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
         for i in range(u64(offset[start]), u64(offset[min(start + chunk, end)])):
-            known = _meet_word(table, context[i], number, side, known)
-    _give_places(table, side, first, known, outputs, False)
+            known = _meet_word(notes, context[i], i - first, number, i32(outputs), known)
+    listed = _give_places(notes, known, plan.inputs, first, False)
     tiles = i32(chunk // tile)
     number = i32(0)  # of the tile, from 1
     chunk_begins = i32(1)  # number of the first tile of the chunk
@@ -135,7 +166,7 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, table, plan)
             chunk_begins = number
         base, slots = u64(offset[start]), i32(0)
         for i in range(base, u64(offset[min(start + tile, end)])):
-            word = u64(context[i]) * _WORD
+            word = u64(notes.entry[i - first]) * _WORD
             last = table[word + LAST_SEEN]
             new_in_tile, new_in_chunk = last != number, i32(last < chunk_begins)
             slot = slots if new_in_tile else table[word + PAIRS]
@@ -147,17 +178,16 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, table, plan)
             plan.slot_place[base + u64(slots)] = (place << i32(1)) | new_in_chunk
             slots += i32(new_in_tile)
         plan.slots[start] = slots
-    _forget(table, side, first, known)
-    return i64(known - first)
+    _forget(notes, known)
+    return listed
 
 
 @kernel(allocates=False)
-def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, table, plan):
-    count = u64(negatives.shape[1])
+def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan):
+    table, count = notes.table, u64(negatives.shape[1])
     flat = negatives.reshape(-1)
-    side, first = plan.outputs, u64(begin) * (count + u64(1))
-    known = first
-    number = i32(0)
+    first = u64(begin) * (count + u64(1))
+    known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
         for t in range(u64(start), u64(min(start + chunk, end))):
@@ -165,32 +195,23 @@ def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, table, pla
             if pairs == 0:
                 continue
             touched = i32(1) if cbow else pairs
-            known = _meet_word(table, target[t], number, side, known)
-            table[u64(target[t]) * _WORD + PAIRS] += touched
-            for j in range(t * count, (t + u64(1)) * count):
-                known = _meet_word(table, flat[j], number, side, known)
-                table[u64(flat[j]) * _WORD + PAIRS] += touched
-    _give_places(table, side, first, known, 0, True)
+            entry = t * (count + u64(1)) - first
+            known = _meet_word(notes, target[t], entry, number, touched, known)
+            for j in range(u64(0), count):
+                known = _meet_word(notes, flat[t * count + j], entry + u64(1) + j, number, touched, known)
+    listed = _give_places(notes, known, plan.outputs, first, True)
     number = i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
         for t in range(u64(start), u64(min(start + chunk, end))):
             if offset[t + u64(1)] == offset[t]:
                 continue
-            at = t * (count + u64(1))
-            plan.out_place[at] = _place(table, target[t], number)
-            for j in range(u64(0), count):
-                plan.out_place[at + u64(1) + j] = _place(table, flat[t * count + j], number)
-    _forget(table, side, first, known)
-    return i64(known - first)
-
-
-@kernel(inline="always", allocates=False)
-def _place(table, word_id, number):
-    """Where an output's gradient goes, as in `Plan.out_place`."""
-    word = u64(word_id) * _WORD
-    new = i32(table[word + LAST_SEEN] != number)
-    place = table[word + PLACES] + new
-    table[word + LAST_SEEN] = number
-    table[word + PLACES] = place
-    return i32(-1) if table[word + ENTRIES] == 1 else (place << i32(1)) | new
+            for at in range(t * (count + u64(1)), (t + u64(1)) * (count + u64(1))):
+                word = u64(notes.entry[at - first]) * _WORD
+                new = i32(table[word + LAST_SEEN] != number)
+                place = table[word + PLACES] + new
+                table[word + LAST_SEEN] = number
+                table[word + PLACES] = place
+                plan.out_place[at] = (place << i32(1)) | new
+    _forget(notes, known)
+    return listed

@@ -64,24 +64,6 @@ def prefetch(typing_context, array, at, dims):
 
 
 @intrinsic
-def begins(typing_context, to, to_at, ids, ids_at, count, dims):
-    """to[to_at + i] = ids[ids_at + i] * dims for i < count: where rows begin."""
-
-    def generate(context, builder, signature, args):
-        to, to_at, ids, ids_at, count, dims = args
-        t = signature.args
-        loop = Loop(builder, count, 1, [], rolled=True)
-        row = builder.sext(_offset(context, builder, t[2], ids, ids_at, loop.index), I64)
-        data = context.make_array(t[0])(context, builder, to).data
-        builder.store(builder.mul(row, dims), builder.gep(data, [builder.add(to_at, loop.index)]))
-        loop.close([])
-        return context.get_dummy_value()
-
-    i64 = types.intp
-    return types.void(to, i64, ids, i64, i64, i64), generate
-
-
-@intrinsic
 def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
     """to[to_at : to_at + dims] = share * (sum, in order, of the rows that begin at rows[at[first + i]], i < count)"""
 
@@ -171,10 +153,10 @@ FIRST, LAST = 1, 2
 """Flags of a part: none are before it; none are behind it."""
 
 
-def _ask_for_rows(context, builder, array_type, array, offsets_type, offsets, k, q, count):
-    """Prefetch the lanes at q of the rows that begin at offsets[k + j], j < count."""
+def _ask_for_rows(context, builder, array_type, array, offsets_type, offsets, at, q, count):
+    """Prefetch the lanes at q of the rows that begin at offsets[at + j], j < count."""
     for j in range(count):
-        row = _offset(context, builder, offsets_type, offsets, k, j)
+        row = _offset(context, builder, offsets_type, offsets, at, j)
         _ask(context, builder, array_type, array, builder.add(row, q))
 
 
@@ -191,23 +173,23 @@ def _place(context, builder, array_types, arrays, k, q, gradient):
 
 @intrinsic
 def gradients(
-    typing_context, kind, flags, width, x, x_at, x_from, m, y, y_at, y_from, k, g, g_at, e, tile, tile_at, to, base,
-    factor, soon, dims,
+    typing_context, kind, flags, width, x, x_at, x_from, m, y, y_at, k, g, g_at, e, tile, tile_at, to, base, factor,
+    soon, dims,
 ):  # fmt: skip
-    """Gradient rows of one target, for `width` of its outputs from k on and all its m contexts.
+    """Gradient rows of one target, for `width` of its outputs and all its m contexts.
 
-    `kind` is WHOLE, or PART with `flags`.
+    `kind` is WHOLE, or PART with `flags`; row j of y begins at y_at[k + j].
 
-    output k + j: sum over contexts c of g[g_at + c width + j] * x row c, from +0, in order, put in its place
-    e_c         : sum over j of g[...] * y row k + j, in order, from +0 in the first part, else from
-                  e[c dims:], where an earlier part has left it
+    output j: sum over contexts c of g[g_at + c width + j] * x row c, from +0, in order, put in place k + j
+    e_c     : sum over j of g[...] * y row j, in order, from +0 in the first part, else from
+              e[c dims:], where an earlier part has left it
     tile[tile_at[x_from + c]:] += e_c in the last part, else e[c dims:] = e_c
 
-    Places are as in `_place`; rows that begin at soon[k + j] are asked for on the way.
+    Places are as in `_place`; rows that begin at y_at[soon + j] are asked for on the way.
     """
 
     def generate(context, builder, signature, args):
-        kind, flags, width, x, x_at, x_from, m, y, y_at, y_from, k, g, g_at, e, tile, tile_at, *rest = args
+        kind, flags, width, x, x_at, x_from, m, y, y_at, k, g, g_at, e, tile, tile_at, *rest = args
         to, base, factor, soon, dims = rest
         t = signature.args[1:]
 
@@ -216,7 +198,7 @@ def gradients(
 
         def emit(outputs, whole):
             first, last = is_set(FIRST), is_set(LAST)
-            rows_y = [_offset(context, builder, t[7], y_at, builder.add(y_from, k), j) for j in range(outputs)]
+            rows_y = [_offset(context, builder, t[7], y_at, k, j) for j in range(outputs)]
 
             def at(position, array, index):
                 return pointer(context, builder, t[position], array, index)
@@ -224,7 +206,7 @@ def gradients(
             over_dims = Loop(builder, dims, LANES, [])
             q = over_dims.index
             ys = [emit_load(builder, at(6, y, builder.add(row, q))) for row in rows_y]
-            _ask_for_rows(context, builder, t[6], y, t[18], soon, k, q, outputs)
+            _ask_for_rows(context, builder, t[6], y, t[7], y_at, soon, q, outputs)
             over_contexts = Loop(builder, m, 1, [emit_zero()] * outputs)
             c = over_contexts.index
             c_at = builder.add(x_from, c)
@@ -233,23 +215,23 @@ def gradients(
             place = builder.add(builder.mul(c, dims), q)
             gradient = emit_zero()
             if not whole:
-                gradient = builder.select(first, gradient, emit_load(builder, at(12, e, place)))
+                gradient = builder.select(first, gradient, emit_load(builder, at(11, e, place)))
             weights_at = builder.add(g_at, builder.mul(c, ir.Constant(I64, outputs)))
             sums = []
             for j in range(outputs):
-                weight = emit_splat(builder, _offset(context, builder, t[10], g, weights_at, j))
+                weight = emit_splat(builder, _offset(context, builder, t[9], g, weights_at, j))
                 sums.append(emit_fma(builder, weight, value, over_contexts.values[j]))
                 gradient = emit_fma(builder, weight, ys[j], gradient)
-            row = _offset(context, builder, t[14], tile_at, c_at, 0)
-            sum_at = at(13, tile, builder.add(row, q))
+            row = _offset(context, builder, t[13], tile_at, c_at, 0)
+            sum_at = at(12, tile, builder.add(row, q))
             added = builder.fadd(emit_load(builder, sum_at), gradient)
             if not whole:
                 added = builder.select(last, added, gradient)
-                sum_at = builder.select(last, sum_at, at(12, e, place))
+                sum_at = builder.select(last, sum_at, at(11, e, place))
             emit_store(builder, added, sum_at)
             sums = over_contexts.close(sums)
             for j in range(outputs):
-                _place(context, builder, t[15:18], (to, base, factor), builder.add(k, ir.Constant(I64, j)), q, sums[j])
+                _place(context, builder, t[14:17], (to, base, factor), builder.add(k, ir.Constant(I64, j)), q, sums[j])
             over_dims.close([])
             return []
 
@@ -260,20 +242,22 @@ def gradients(
 
     i64 = types.intp
     taken = types.void(
-        i64, i64, i64, x, x_at, i64, i64, y, y_at, i64, i64, g, i64, e, tile, tile_at, to, base, factor, soon, i64
+        i64, i64, i64, x, x_at, i64, i64, y, y_at, i64, g, i64, e, tile, tile_at, to, base, factor, i64, i64
     )  # fmt: skip
     return taken, generate
 
 
 @intrinsic
 def gradients_of_mean(typing_context, width, h, h_at, y, y_at, y_from, k, g, g_at, e, to, base, factor, soon, dims):
-    """CBOW: gradient rows of one target, for `width` of its outputs from k on.
+    """CBOW: gradient rows of one target, for `width` of its outputs from the k-th on.
 
-    output k + j: g[g_at + j] * h, put in its place
-    e           : sum over j of g[g_at + j] * y row k + j, in order, from +0 for k = 0, else from e, where
-                  an earlier part has left it
+    Row j of y begins at y_at[y_from + j].
 
-    Places are as in `_place`; rows that begin at soon[k + j] are asked for on the way.
+    output j: g[g_at + j] * h, put in place y_from + j
+    e       : sum over j of g[g_at + j] * y row j, in order, from +0 for k = 0, else from e, where an
+              earlier part has left it
+
+    Places are as in `_place`; rows that begin at y_at[soon + j] are asked for on the way.
     """
 
     def generate(context, builder, signature, args):
@@ -282,19 +266,19 @@ def gradients_of_mean(typing_context, width, h, h_at, y, y_at, y_from, k, g, g_a
         begins = builder.icmp_signed("==", k, ir.Constant(I64, 0))
 
         def emit(outputs):
-            rows_y = [_offset(context, builder, t[4], y_at, builder.add(y_from, k), j) for j in range(outputs)]
+            rows_y = [_offset(context, builder, t[4], y_at, y_from, j) for j in range(outputs)]
             weights = [emit_splat(builder, _offset(context, builder, t[7], g, g_at, j)) for j in range(outputs)]
             loop = Loop(builder, dims, LANES, [])
             q = loop.index
             mean = emit_load(builder, pointer(context, builder, t[1], h, builder.add(h_at, q)))
             gradient_at = pointer(context, builder, t[9], e, q)
-            _ask_for_rows(context, builder, t[3], y, t[13], soon, k, q, outputs)
+            _ask_for_rows(context, builder, t[3], y, t[4], y_at, soon, q, outputs)
             gradient = builder.select(begins, emit_zero(), emit_load(builder, gradient_at))
             for j, (row, weight) in enumerate(zip(rows_y, weights)):
                 value = emit_load(builder, pointer(context, builder, t[3], y, builder.add(row, q)))
                 gradient = emit_fma(builder, weight, value, gradient)
                 row = emit_fma(builder, weight, mean, emit_zero())
-                _place(context, builder, t[10:13], (to, base, factor), builder.add(k, ir.Constant(I64, j)), q, row)
+                _place(context, builder, t[10:13], (to, base, factor), builder.add(y_from, ir.Constant(I64, j)), q, row)
             emit_store(builder, gradient, gradient_at)
             loop.close([])
             return []
@@ -303,7 +287,7 @@ def gradients_of_mean(typing_context, width, h, h_at, y, y_at, y_from, k, g, g_a
         return context.get_dummy_value()
 
     i64 = types.intp
-    return types.void(i64, h, i64, y, y_at, i64, i64, g, i64, e, to, base, factor, soon, i64), generate
+    return types.void(i64, h, i64, y, y_at, i64, i64, g, i64, e, to, base, factor, i64, i64), generate
 
 
 @kernel(allocates=False)

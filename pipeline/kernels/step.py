@@ -12,20 +12,22 @@ import numpy as np
 from pipeline.kernels import lanes, rows, team
 from pipeline.kernels.arithmetic import bounded, step_scale
 from pipeline.kernels.compile import kernel
-from pipeline.kernels.gradients import form, weigh
+from pipeline.kernels.gradients import TARGETS_AHEAD, form, prepare_tile, weigh
 from pipeline.kernels.lanes import LANES
 from pipeline.kernels.plan import plan_step
 
 f32, i64, u64 = np.float32, np.int64, np.uint64
 
-TARGETS_AHEAD = 4
-"""Targets whose output vectors are asked for before they are needed."""
 MOST_CONTEXTS_AHEAD = 8
 """Targets beyond those whose input vectors are asked for: they are the contexts of the ones before."""
 UPDATES_AHEAD = 6
 """Weight rows that are asked for before they are updated."""
 UPDATES = 64
 """Weight rows a thread takes at a time when updating."""
+
+
+MEETINGS, PLANNED, SUMMED, UPDATED = 0, 1, 2, 3
+"""Counters of a team: how often its threads have met; and of each step, plans, chunks and updates taken."""
 
 
 @kernel(allocates=False)
@@ -54,9 +56,8 @@ def _sum_chunk(
     own, dims, lr, tau, cbow, zero_hits, tile, loss, pairs_of_loss,
 ):  # fmt: skip
     """Gradients of rows begin..end, from frozen weights: chunk sums, and output rows that are alone."""
-    target, offset, _, negatives = step_rows
-    outputs = negatives.shape[1] + 1
-    contexts_ahead = TARGETS_AHEAD + min(len(own.x_at) // 4, MOST_CONTEXTS_AHEAD)
+    target, offset, _, _ = step_rows
+    contexts_ahead = TARGETS_AHEAD + min(own.most_contexts // 2, MOST_CONTEXTS_AHEAD)
     for start in range(begin, end, tile):
         tile_number = tiles_before + (start - begin) // tile
         loss_wanted = tile_number % loss_wanted_every == 0
@@ -64,21 +65,17 @@ def _sum_chunk(
         _clear_tile_sums(slots, own, dims)
         own.loss[0] = own.loss[1] = 0.0
         stop = min(start + tile, end)
+        hits = prepare_tile(start, stop, step_end, step_rows, plan, own, w_out, sums_out, lr, dims) and zero_hits
         for following in range(start, stop + 1):  # weights of one target, then gradients of the one before
             rows.prefetch(w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
             slot = (following - start) & 1
             if following < stop and offset[following + 1] > offset[following]:
                 weigh(
-                    following, slot, step_rows, plan.in_slot, own, w_in, w_out, dims, cbow, zero_hits, loss_wanted
+                    following, start, slot, step_rows, own, w_in, w_out, dims, cbow, hits, zero_hits, loss_wanted
                 )
             t = following - 1
-            if following == start or offset[t + 1] == offset[t]:
-                continue
-            soon = min(t + TARGETS_AHEAD, step_end - 1)
-            rows.begins(own.soon, 0, target, soon, i64(1), dims)
-            rows.begins(own.soon, 1, negatives, soon * (outputs - 1), outputs - 1, dims)
-            m = i64(offset[t + 1]) - i64(offset[t])
-            form(t, 1 - slot, m, outputs, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow)
+            if following > start and offset[t + 1] > offset[t]:
+                form(t, start, 1 - slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow)
         _tile_sums_to_chunk(slots, i64(offset[start]), plan.slot_place, own, sums_in, dims)
         if loss_wanted:
             loss[tile_number // loss_wanted_every] = own.loss[0]
@@ -97,8 +94,6 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
     for i in range(begin, end):
         rows.prefetch(weights, i64(side.row[u64(min(i + UPDATES_AHEAD, last - 1))]) * dims, dims)
         count = side.places[u64(i)]
-        if count == 0:
-            continue
         at, first, pairs = i64(side.row[u64(i)]) * dims, i64(side.first[u64(i)]) * dims, side.pairs[u64(i)]
         scale, damped = step_scale(pairs, lr, tau), f32(pairs) > tau
         if count == 1 and not damped:  # most rows
@@ -129,7 +124,7 @@ def train(
     """One thread's part of a block of steps; all `threads` of the team must call it.
 
     Args:
-      counters: int64 [3 + 2 S], zeros: work handed out, and meetings of the team.
+      counters: int64 [1 + 3 S], zeros: meetings of the team, and work of each step that has been handed out.
       step_rows: (target, offset, context, negatives) as in `Batch`; bounds: int64 [S+1].
       learning_rates: float32 [S]; tau: float32.
       w_in, w_out: float32 [V dims]; dims: a multiple of 16.
@@ -141,31 +136,32 @@ def train(
     target, offset, context, negatives = step_rows
     steps = len(bounds) - 1
     meeting = 0
-    step = team.fetch_add(counters, 0, 1)
-    while step < steps:
-        plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan)
-        step = team.fetch_add(counters, 0, 1)
     for step in range(steps):
+        if step % threads == 0:  # so late that the plan is still in the cache when it is followed
+            planned = team.fetch_add(counters, 3 * step + PLANNED, 1)
+            while planned < threads and step + planned < steps:
+                plan_step(step + planned, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan)
+                planned = team.fetch_add(counters, 3 * step + PLANNED, 1)
         meeting += 1
-        team.meet(counters, 1, threads, meeting)
+        team.meet(counters, MEETINGS, threads, meeting)
         lr = learning_rates[step]
         begin, end = bounds[step], bounds[step + 1]
         chunks = (end - begin + chunk - 1) // chunk
-        number = team.fetch_add(counters, 3 + 2 * step, 1)
+        number = team.fetch_add(counters, 3 * step + SUMMED, 1)
         while number < chunks:
             start = begin + number * chunk
             _sum_chunk(
                 start, min(start + chunk, end), end, loss_tiles, number * (chunk // tile), step_rows, plan, w_in, w_out,
                 sums_in, sums_out, own, dims, lr, tau, cbow, zero_hits, tile, loss[step], pairs_of_loss[step],
             )  # fmt: skip
-            number = team.fetch_add(counters, 3 + 2 * step, 1)
+            number = team.fetch_add(counters, 3 * step + SUMMED, 1)
         meeting += 1
-        team.meet(counters, 1, threads, meeting)
+        team.meet(counters, MEETINGS, threads, meeting)
         ins, outs = plan.sizes[step, 0], plan.sizes[step, 1]
         at_in, at_out = i64(offset[begin]), begin * (negatives.shape[1] + 1)
         tasks_in = (ins + UPDATES - 1) // UPDATES
         tasks = tasks_in + (outs + UPDATES - 1) // UPDATES
-        number = team.fetch_add(counters, 4 + 2 * step, 1)
+        number = team.fetch_add(counters, 3 * step + UPDATED, 1)
         while number < tasks:
             if number < tasks_in:
                 first = at_in + number * UPDATES
@@ -175,5 +171,5 @@ def train(
                 first = at_out + (number - tasks_in) * UPDATES
                 last = at_out + outs
                 _update(plan.outputs, first, min(first + UPDATES, last), last, w_out, sums_out, own.e, dims, lr, tau)
-            number = team.fetch_add(counters, 4 + 2 * step, 1)
+            number = team.fetch_add(counters, 3 * step + UPDATED, 1)
     lanes.set_float_mode(mode)
