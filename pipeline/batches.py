@@ -194,17 +194,25 @@ class BatchShard:
         if epoch < len(self.stored):
             yield from read_batches(records.read(self.stored[epoch]), first, end)
             return
-        tokens, sentences = read_tokens(records.read(self.tokens))
         tables = load_tables(records, self.unigram)
-        pieces = [
-            _piece(tokens, sentences[a : b + 1], self.first_position, tables, self.sampling, epoch)
-            for a, b in piece_bounds(sentences, self.sampling.window)
-            if sentences[a] + self.first_position < end and sentences[b] + self.first_position > first
-        ]
-        yield from evaluate(pieces, pool)
+        yield from made_batches(self.piece(records), tables, self.sampling, epoch, pool, first, end)
 
 
-def _piece(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.RecordBatch]:
+def made_batches(
+    piece: TokenPiece, tables: Tables, sampling: Sampling, epoch: int, pool: ThreadPoolExecutor | None = None,
+    first: int = 0, end: int = MAX_POSITION,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of an epoch that are made from a piece; arguments as of `BatchShard.batches`."""
+    tokens, sentences, position = piece
+    parts = [
+        _part(tokens, sentences[a : b + 1], position, tables, sampling, epoch)
+        for a, b in piece_bounds(sentences, sampling.window)
+        if sentences[a] + position < end and sentences[b] + position > first
+    ]
+    yield from evaluate(parts, pool)
+
+
+def _part(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.RecordBatch]:
     position = first + int(sentences[0])
 
     def make() -> pa.RecordBatch:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, GeneratingBackend
-from pipeline.batches import BatchShard, load_tables, to_numpy
+from pipeline.batches import BatchShard, load_tables, made_batches, to_numpy
 from pipeline.records import Records
 
 Item = TypeVar("Item")
@@ -41,16 +41,21 @@ def step_blocks(
 
     Args:
       shards: in corpus order; those that have no part in the steps may be among them.
-      pool: makes rows; and what comes next is prepared while the backend trains.
+      pool: makes rows, between two blocks, when the backend needs none of the CPUs; what there is to read is read
+        while it trains.
     """
     low, high, sampling = first * batch_size, end * batch_size, shards[0].sampling
     wanted = [shard for shard in shards if shard.first_position < high and shard.end > low]
-    if isinstance(backend, GeneratingBackend) and not any(epoch < len(shard.stored) for shard in wanted):
-        pieces, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
-        return backend.blocks(one_ahead(pieces) if pool else pieces, tables, sampling, epoch, batch_size, first, end)
-    batches = (batch for shard in wanted for batch in shard.batches(records, epoch, pool, low, high))
-    blocks = blocks_of_steps(batches, batch_size, first, end, sampling.negatives)
-    return one_ahead(blocks) if pool else blocks
+    if any(epoch < len(shard.stored) for shard in wanted):
+        stored = (batch for shard in wanted for batch in shard.batches(records, epoch, pool, low, high))
+        blocks = blocks_of_steps(stored, batch_size, first, end, sampling.negatives)
+        return one_ahead(blocks) if pool else blocks
+    read, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
+    pieces = one_ahead(read) if pool else read
+    if isinstance(backend, GeneratingBackend):
+        return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
+    made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
+    return blocks_of_steps(made, batch_size, first, end, sampling.negatives)
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:

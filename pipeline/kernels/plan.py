@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.kernels import rows
 from pipeline.kernels.compile import kernel
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
@@ -94,8 +95,8 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
 def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan):
     """Plan one step."""
     begin, end = bounds[step], bounds[step + 1]
-    plan.sizes[step, 0] = _plan_inputs(begin, end, offset, context, negatives.shape[1] + 1, tile, chunk, notes, plan)
     plan.sizes[step, 1] = _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan)
+    plan.sizes[step, 0] = _plan_inputs(begin, end, offset, context, negatives.shape[1] + 1, tile, chunk, notes, plan)
 
 
 @kernel(inline="always", allocates=False)
@@ -195,6 +196,10 @@ def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, pla
             if pairs == 0:
                 continue
             touched = i32(1) if cbow else pairs
+            ahead = min(t + u64(8), u64(end) - u64(1))
+            rows.ask(notes.number, i64(target[ahead]))
+            for j in range(ahead * count, (ahead + u64(1)) * count):
+                rows.ask(notes.number, i64(flat[j]))
             entry = t * (count + u64(1)) - first
             known = _meet_word(notes, target[t], entry, number, touched, known)
             for j in range(u64(0), count):

@@ -64,6 +64,17 @@ def prefetch(typing_context, array, at, dims):
 
 
 @intrinsic
+def ask(typing_context, array, index):
+    """Ask for the cache line of array[index]."""
+
+    def generate(context, builder, signature, args):
+        _ask(context, builder, signature.args[0], *args)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
     """to[to_at : to_at + dims] = share * (sum, in order, of the rows that begin at rows[at[first + i]], i < count)"""
 
