@@ -9,6 +9,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.batches import BatchShard, Sampling
 from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.counts import count_unit, merge_counts
+from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import STAGE as METRICS
 from pipeline.model_digest import Model
 from pipeline.options import Options, available_cpus
@@ -26,9 +28,11 @@ from pipeline.parquet import to_parquet
 from pipeline.readers import open_reader
 from pipeline.records import Artifact, Records
 from pipeline.replicas import Replicas
+from pipeline.schedule import Schedule
+from pipeline.steps import step_blocks
 from pipeline.storage import open_storage
 from pipeline.tokens import encode_unit, tokens_to_parquet
-from pipeline.training import Trainer
+from pipeline.training import Trainer, new_backend
 from pipeline.vocabulary import Vocabulary, build_vocabulary
 from pipeline.work_units import TextSource, plan_work_units
 
@@ -131,6 +135,28 @@ class Corpus:
     def train(self, options: Options, **trainer: Any) -> Model:
         """The model that `fit` makes."""
         return read_checkpoint(self.records, self.fit(options, **trainer))
+
+
+class Session:
+    """A model in training, without metrics and checkpoints: what `train` of other libraries does."""
+
+    def __init__(self, corpus: Corpus, options: Options):
+        self._corpus, self._threads = corpus, options.thread_count
+        self._shards = [dataclasses.replace(shard, sampling=Sampling.of(options)) for shard in corpus.shards]
+        self._schedule = Schedule.of(options, corpus.tokens)
+        w_in = initial_vectors(corpus.vocabulary.words.to_pylist(), options.dims, options.seed)
+        w_out = np.zeros(w_in.shape, np.float32)
+        self._backend = new_backend(w_in, w_out, options, self._schedule, self._threads, print)
+
+    def train(self) -> None:
+        """An epoch, rows included."""
+        schedule, records = self._schedule, self._corpus.records
+        with ThreadPoolExecutor(self._threads) as pool:
+            for block in step_blocks(
+                self._backend, self._shards, records, 0, schedule.batch_size, 0, schedule.steps_per_epoch,
+                pool if self._threads > 1 else None,
+            ):  # fmt: skip
+                self._backend.train(block.batch, block.bounds, schedule.learning_rates(block.first, block.steps))
 
 
 def prepare(path: str, options: Options, name: str) -> Corpus:

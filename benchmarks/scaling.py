@@ -3,6 +3,7 @@
     python -m benchmarks.scaling [--input=corpus.txt] [--threads=1,2] [--beside=2]
     python -m benchmarks.scaling --workers=1,2,4 [--large_mb=1000] [--batches=stored]
 
+"Training" is an epoch, rows included; "with checkpoint" also draws the first vectors and writes a checkpoint.
 With --beside, so many processes that do nothing but count share the machine: more threads should not be slower
 than one there.
 With --workers, one large file among small ones and one of gzip are preprocessed, and what each worker did in
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks.common import format_table, prepare, write_report
+from benchmarks.common import Session, format_table, prepare, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
 from benchmarks.worker_scaling import measure, shown
 from pipeline.options import BATCHES, MODELS, Options
@@ -53,26 +55,27 @@ def _threads(chosen: argparse.Namespace) -> int:
         options = Options.checked({"model": chosen.model, "epochs": 1, "batch_size": chosen.batch_size})
         corpus = prepare(text, options, "scaling")
 
-        def contender(threads: str):
+        def whole(asked: Options) -> None:
+            digests[str(asked.threads)] = corpus.fit(asked).digest
+
+        contenders: dict[str, Callable[[], object]] = {}
+        for threads in chosen.threads.split(","):
             asked = Options.checked({**options.of_kind("model"), "threads": threads})
-
-            def train() -> None:
-                digests[threads] = corpus.fit(asked).digest
-
-            return train
-
+            contenders[threads] = Session(corpus, asked).train
+            contenders[f"{threads} whole"] = functools.partial(whole, asked)
         with _busy_processes(chosen.beside):
-            contenders = {threads: contender(threads) for threads in chosen.threads.split(",")}
             timings = in_turns(contenders, chosen.repetitions)
-    first = next(iter(timings.values())).median("wall")
+    one, *_ = digests
     rows = [
         {
             "threads": threads,
-            "wall s": timing.shown("wall"),
-            "times faster": f"{first / timing.median('wall'):.2f}",
-            "digest": digests[threads][:16],
+            "training s": timings[threads].shown("wall"),
+            "times faster": f"{timings[one].median('wall') / timings[threads].median('wall'):.2f}",
+            "with checkpoint s": timings[f"{threads} whole"].shown("wall"),
+            "faster": f"{timings[f'{one} whole'].median('wall') / timings[f'{threads} whole'].median('wall'):.2f}",
+            "digest": digest[:16],
         }
-        for threads, timing in timings.items()
+        for threads, digest in digests.items()
     ]
     print(format_table(rows))
     write_report(chosen.json, vars(chosen), rows)

@@ -2,17 +2,18 @@
 
     python -m benchmarks.trainer [--input=corpus.txt] [--model=cbow] [--dims=300 --negatives=15 --window=10]
 
-Both have counted and built their vocabulary before; both read the text (gensim) or
-the tokens (ours) again in each run. Same pairs, same sampling, same settings. Ours
-also writes its checkpoint, with digests.
+Both have counted, built their vocabulary and drawn their first vectors before; both read
+the text (gensim) or the tokens (ours) again in each run, and train an epoch. Same pairs,
+same sampling, same settings. "With checkpoint" also draws the first vectors, keeps
+metrics, and writes a checkpoint with digests, none of which gensim does.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from benchmarks.common import format_table, prepare, write_report
+from benchmarks.common import Session, format_table, prepare, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.options import MODELS, Options
 
@@ -30,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         corpus = prepare(text, options, "trainer")
         with open(text, "rb") as file:
             words = sum(len(line.split()) for line in file)
-        contenders = {"ours": lambda: corpus.fit(options)}
+        session = Session(corpus, options)
+        contenders: dict[str, Callable[[], object]] = {"ours": session.train}
+        contenders["with checkpoint"] = lambda: corpus.fit(options)
         if chosen.peers:
             contenders["gensim"] = _gensim(text, options)
         timings = in_turns(contenders, chosen.repetitions)
