@@ -88,7 +88,7 @@ class CpuBackend:
     def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
         self._make_room(batch, bounds, outputs)
-        counters = np.zeros(1 + 3 * steps, np.int64)
+        counters = np.zeros(kernels.MEETINGS + kernels.COUNTERS_OF_A_STEP * self._threads * steps, np.int64)
         most_rows = int(np.max(np.diff(bounds), initial=0))
         tiles = -(-most_rows // (TILE * LOSS_TILES))
         loss, pairs = np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64)
@@ -96,7 +96,7 @@ class CpuBackend:
 
         def run(thread: int) -> None:
             kernels.train(
-                self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
+                thread, self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
                 self._zero_hits, TILE, CHUNK, LOSS_TILES, self._in, self._out, self._width, self._plan,
                 self._notes[thread], self._sums_in, self._sums_out, self._scratch[thread], loss, pairs,
             )  # fmt: skip

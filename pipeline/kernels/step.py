@@ -26,8 +26,10 @@ UPDATES = 64
 """Weight rows a thread takes at a time when updating."""
 
 
-MEETINGS, PLANNED, SUMMED, UPDATED = 0, 1, 2, 3
-"""Counters of a team: how often its threads have met; and of each step, plans, chunks and updates taken."""
+COUNTERS_OF_A_STEP = 4
+"""Per thread: steps planned, chunks summed, input and output rows updated."""
+MEETINGS = 8
+"""Counters before those of the steps: the first is of the team's meetings, the rest keep its cache line free."""
 
 
 @kernel(allocates=False)
@@ -117,14 +119,27 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
 
 
 @kernel(allocates=False)
+def _update_side(counters, at, thread, threads, side, first, count, weights, sums, row_sum, dims, lr, tau):
+    """This thread's share of side[first : first + count]."""
+    tasks = (count + UPDATES - 1) // UPDATES
+    number = team.next_task(counters, at, tasks, thread, threads)
+    while number < tasks:
+        begin = first + number * UPDATES
+        last = first + count
+        _update(side, begin, min(begin + UPDATES, last), last, weights, sums, row_sum, dims, lr, tau)
+        number = team.next_task(counters, at, tasks, thread, threads)
+
+
+@kernel(allocates=False)
 def train(
-    threads, counters, step_rows, bounds, learning_rates, tau, cbow, zero_hits, tile, chunk, loss_tiles,
+    thread, threads, counters, step_rows, bounds, learning_rates, tau, cbow, zero_hits, tile, chunk, loss_tiles,
     w_in, w_out, dims, plan, notes, sums_in, sums_out, own, loss, pairs_of_loss,
 ):  # fmt: skip
     """One thread's part of a block of steps; all `threads` of the team must call it.
 
     Args:
-      counters: int64 [1 + 3 S], zeros: meetings of the team, and work of each step that has been handed out.
+      thread: which one, from 0.
+      counters: int64 [MEETINGS + COUNTERS_OF_A_STEP * threads * S], zeros.
       step_rows: (target, offset, context, negatives) as in `Batch`; bounds: int64 [S+1].
       learning_rates: float32 [S]; tau: float32.
       w_in, w_out: float32 [V dims]; dims: a multiple of 16.
@@ -137,39 +152,35 @@ def train(
     steps = len(bounds) - 1
     meeting = 0
     for step in range(steps):
+        taken = MEETINGS + COUNTERS_OF_A_STEP * threads * step
         if step % threads == 0:  # so late that the plan is still in the cache when it is followed
-            planned = team.fetch_add(counters, 3 * step + PLANNED, 1)
-            while planned < threads and step + planned < steps:
-                plan_step(step + planned, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan)
-                planned = team.fetch_add(counters, 3 * step + PLANNED, 1)
+            count = min(threads, steps - step)
+            number = team.next_task(counters, taken, count, thread, threads)
+            while number < count:
+                plan_step(step + number, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan)
+                number = team.next_task(counters, taken, count, thread, threads)
         meeting += 1
-        team.meet(counters, MEETINGS, threads, meeting)
+        team.meet(counters, 0, threads, meeting)
         lr = learning_rates[step]
         begin, end = bounds[step], bounds[step + 1]
         chunks = (end - begin + chunk - 1) // chunk
-        number = team.fetch_add(counters, 3 * step + SUMMED, 1)
+        number = team.next_task(counters, taken + threads, chunks, thread, threads)
         while number < chunks:
             start = begin + number * chunk
             _sum_chunk(
                 start, min(start + chunk, end), end, loss_tiles, number * (chunk // tile), step_rows, plan, w_in, w_out,
                 sums_in, sums_out, own, dims, lr, tau, cbow, zero_hits, tile, loss[step], pairs_of_loss[step],
             )  # fmt: skip
-            number = team.fetch_add(counters, 3 * step + SUMMED, 1)
+            number = team.next_task(counters, taken + threads, chunks, thread, threads)
         meeting += 1
-        team.meet(counters, MEETINGS, threads, meeting)
+        team.meet(counters, 0, threads, meeting)
         ins, outs = plan.sizes[step, 0], plan.sizes[step, 1]
         at_in, at_out = i64(offset[begin]), begin * (negatives.shape[1] + 1)
-        tasks_in = (ins + UPDATES - 1) // UPDATES
-        tasks = tasks_in + (outs + UPDATES - 1) // UPDATES
-        number = team.fetch_add(counters, 3 * step + UPDATED, 1)
-        while number < tasks:
-            if number < tasks_in:
-                first = at_in + number * UPDATES
-                last = at_in + ins
-                _update(plan.inputs, first, min(first + UPDATES, last), last, w_in, sums_in, own.e, dims, lr, tau)
-            else:
-                first = at_out + (number - tasks_in) * UPDATES
-                last = at_out + outs
-                _update(plan.outputs, first, min(first + UPDATES, last), last, w_out, sums_out, own.e, dims, lr, tau)
-            number = team.fetch_add(counters, 3 * step + UPDATED, 1)
+        _update_side(
+            counters, taken + 2 * threads, thread, threads, plan.inputs, at_in, ins, w_in, sums_in, own.e, dims, lr, tau
+        )
+        _update_side(
+            counters, taken + 3 * threads, thread, threads, plan.outputs, at_out, outs, w_out, sums_out, own.e, dims, lr,
+            tau,
+        )  # fmt: skip
     lanes.set_float_mode(mode)

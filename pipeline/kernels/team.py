@@ -39,6 +39,24 @@ def fetch_add(typing_context, array, index, value):
     return types.int64(array, types.intp, types.int64), generate
 
 
+@kernel(allocates=False)
+def next_task(counters, at, tasks, thread, threads):
+    """The next of tasks 0..tasks-1 for this thread, or `tasks` when none is left.
+
+    Each thread has a stretch of its own, and helps others when that is done: neighbouring tasks touch
+    the same memory, and so does a stretch of one step and the same stretch of the next.
+
+    Args:
+      counters: from `at` on, one for each thread: how many of its stretch are taken.
+    """
+    for turn in range(threads):
+        owner = (thread + turn) % threads
+        task = owner * tasks // threads + fetch_add(counters, at + owner, 1)
+        if task < (owner + 1) * tasks // threads:
+            return task
+    return tasks
+
+
 @intrinsic
 def _load_acquire(typing_context, array, index):
     def generate(context, builder, signature, args):
