@@ -17,11 +17,14 @@ from pipeline.kernels.compile import kernel
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
 
-ENTRIES, LAST_SEEN, PLACES, PAIRS = u64(0), u64(1), u64(2), u64(3)
-FIELDS = 4
-"""A word's fields stand together in a table of int32. Indexes are unsigned, which
-spares the check for negative ones: half the work of a plan."""
-_WORD = u64(FIELDS)
+PAIRS = u64(0)
+"""Field of a word in a table of int64: its (context, output) pairs; then its slot in a tile."""
+LAST_SEEN, PLACES = u64(2), u64(3)
+"""Fields in the same table as int32: twice the chunk of the word's last entry, and 1 if it was not the first; the
+chunks that have some, and then its last place."""
+_WORD, _HALVES = u64(2), u64(4)
+"""A word's fields stand together. Indexes are unsigned, which spares the check for negative ones: half the work of a
+plan."""
 _ALONE = i32(-2)
 """The place before the first of a word that needs none: its only entry then gets -1."""
 
@@ -34,17 +37,18 @@ class Notes(NamedTuple):
     word: np.ndarray
     """int32 [n + 1]: the word of a number"""
     table: np.ndarray
-    """int32 [(n + 1) FIELDS], zeros before and after: fields of a number's word. Numbers are few and given in
+    """int64 [(n + 1) 2], zeros before and after: fields of a number's word. Numbers are few and given in
     turn, so this stays in the cache where a table of all words would not."""
+    halves: np.ndarray
+    """int32: the same memory"""
     entry: np.ndarray
     """int32 [n]: the number of each entry's word"""
 
 
 def new_notes(words: int, entries: int) -> Notes:
     """Memory for steps of so many entries."""
-    return Notes(
-        np.zeros(words, i32), np.zeros(entries + 1, i32), np.zeros((entries + 1) * FIELDS, i32), np.zeros(entries, i32)
-    )
+    table = np.zeros((entries + 1) * int(_WORD), i64)
+    return Notes(np.zeros(words, i32), np.zeros(entries + 1, i32), table, table.view(i32), np.zeros(entries, i32))
 
 
 class Side(NamedTuple):
@@ -101,7 +105,7 @@ def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chun
 
 @kernel(inline="always", allocates=False)
 def _meet_word(notes, word_id, entry, chunk, pairs, known):
-    """Number the entry's word, count its entries, pairs and the chunks that have some.
+    """Number the entry's word, add its pairs, and count the chunks that have some.
 
     Returns how many words are known. No branches: they would be guessed wrong too often.
     """
@@ -110,12 +114,11 @@ def _meet_word(notes, word_id, entry, chunk, pairs, known):
     notes.number[u64(word_id)] = number
     notes.word[u64(number)] = word_id
     notes.entry[entry] = number
-    at = u64(number) * _WORD
-    last = notes.table[at + LAST_SEEN]
-    notes.table[at + ENTRIES] += i32(1)
-    notes.table[at + LAST_SEEN] = chunk
-    notes.table[at + PLACES] += i32(last != chunk)
-    notes.table[at + PAIRS] += pairs
+    notes.table[u64(number) * _WORD + PAIRS] += pairs
+    at = u64(number) * _HALVES
+    last = notes.halves[at + LAST_SEEN]
+    notes.halves[at + LAST_SEEN] = (chunk << i32(1)) | i32(last != 0)
+    notes.halves[at + PLACES] += i32((last >> i32(1)) != chunk)
     return max(known, number)
 
 
@@ -127,17 +130,17 @@ def _give_places(notes, known, side, at, single):
     """
     place, listed = i32(0), at
     for number in range(u64(1), u64(known) + u64(1)):
-        field = number * _WORD
-        word, places = notes.word[number], notes.table[field + PLACES]
-        alone = i32(single & (notes.table[field + ENTRIES] == 1))
+        half = number * _HALVES
+        word, places = notes.word[number], notes.halves[half + PLACES]
+        alone = i32(single) & ~notes.halves[half + LAST_SEEN] & i32(1)
         places = places * (i32(1) - alone)
         side.row[listed] = word
         side.first[listed] = place
         side.places[listed] = places
-        side.pairs[listed] = notes.table[field + PAIRS]
+        side.pairs[listed] = notes.table[number * _WORD + PAIRS]
         listed += u64(1) - u64(alone)
-        notes.table[field + PLACES] = _ALONE if alone else place - i32(1)
-        notes.table[field + LAST_SEEN] = 0
+        notes.halves[half + PLACES] = _ALONE if alone else place - i32(1)
+        notes.halves[half + LAST_SEEN] = 0
         notes.number[u64(word)] = 0
         place += places
     return i64(listed - at)
@@ -151,12 +154,12 @@ def _forget(notes, known):
 
 @kernel(allocates=False)
 def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan):
-    table, first = notes.table, u64(offset[begin])
+    table, halves, first = notes.table, notes.halves, u64(offset[begin])
     known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
         for i in range(u64(offset[start]), u64(offset[min(start + chunk, end)])):
-            known = _meet_word(notes, context[i], i - first, number, i32(outputs), known)
+            known = _meet_word(notes, context[i], i - first, number, i64(outputs), known)
     listed = _give_places(notes, known, plan.inputs, first, False)
     tiles = i32(chunk // tile)
     number = i32(0)  # of the tile, from 1
@@ -167,14 +170,15 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan)
             chunk_begins = number
         base, slots = u64(offset[start]), i32(0)
         for i in range(base, u64(offset[min(start + tile, end)])):
-            word = u64(notes.entry[i - first]) * _WORD
-            last = table[word + LAST_SEEN]
+            word = u64(notes.entry[i - first])
+            half = word * _HALVES
+            last = halves[half + LAST_SEEN]
             new_in_tile, new_in_chunk = last != number, i32(last < chunk_begins)
-            slot = slots if new_in_tile else table[word + PAIRS]
-            place = table[word + PLACES] + new_in_chunk
-            table[word + LAST_SEEN] = number
-            table[word + PLACES] = place
-            table[word + PAIRS] = slot
+            slot = slots if new_in_tile else i32(table[word * _WORD + PAIRS])
+            place = halves[half + PLACES] + new_in_chunk
+            halves[half + LAST_SEEN] = number
+            halves[half + PLACES] = place
+            table[word * _WORD + PAIRS] = slot
             plan.in_slot[i] = slot
             plan.slot_place[base + u64(slots)] = (place << i32(1)) | new_in_chunk
             slots += i32(new_in_tile)
@@ -185,7 +189,7 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan)
 
 @kernel(allocates=False)
 def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan):
-    table, count = notes.table, u64(negatives.shape[1])
+    halves, count = notes.halves, u64(negatives.shape[1])
     flat = negatives.reshape(-1)
     first = u64(begin) * (count + u64(1))
     known, number = i32(0), i32(0)
@@ -195,15 +199,15 @@ def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, pla
             pairs = offset[t + u64(1)] - offset[t]
             if pairs == 0:
                 continue
-            touched = i32(1) if cbow else pairs
+            touched = i64(1) if cbow else i64(pairs)
             ahead = min(t + u64(8), u64(end) - u64(1))
             rows.ask(notes.number, i64(target[ahead]))
             for j in range(ahead * count, (ahead + u64(1)) * count):
                 rows.ask(notes.number, i64(flat[j]))
             entry = t * (count + u64(1)) - first
             known = _meet_word(notes, target[t], entry, number, touched, known)
-            for j in range(u64(0), count):
-                known = _meet_word(notes, flat[t * count + j], entry + u64(1) + j, number, touched, known)
+            for j in range(u64(1), count + u64(1)):
+                known = _meet_word(notes, flat[t * count + j - u64(1)], entry + j, number, touched, known)
     listed = _give_places(notes, known, plan.outputs, first, True)
     number = i32(0)
     for start in range(begin, end, chunk):
@@ -212,11 +216,11 @@ def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, pla
             if offset[t + u64(1)] == offset[t]:
                 continue
             for at in range(t * (count + u64(1)), (t + u64(1)) * (count + u64(1))):
-                word = u64(notes.entry[at - first]) * _WORD
-                new = i32(table[word + LAST_SEEN] != number)
-                place = table[word + PLACES] + new
-                table[word + LAST_SEEN] = number
-                table[word + PLACES] = place
+                half = u64(notes.entry[at - first]) * _HALVES
+                new = i32(halves[half + LAST_SEEN] != number)
+                place = halves[half + PLACES] + new
+                halves[half + LAST_SEEN] = number
+                halves[half + PLACES] = place
                 plan.out_place[at] = (place << i32(1)) | new
     _forget(notes, known)
     return listed

@@ -176,11 +176,8 @@ def train(
         team.meet(counters, 0, threads, meeting)
         ins, outs = plan.sizes[step, 0], plan.sizes[step, 1]
         at_in, at_out = i64(offset[begin]), begin * (negatives.shape[1] + 1)
-        _update_side(
-            counters, taken + 2 * threads, thread, threads, plan.inputs, at_in, ins, w_in, sums_in, own.e, dims, lr, tau
-        )
-        _update_side(
-            counters, taken + 3 * threads, thread, threads, plan.outputs, at_out, outs, w_out, sums_out, own.e, dims, lr,
-            tau,
-        )  # fmt: skip
+        at = taken + 2 * threads
+        _update_side(counters, at, thread, threads, plan.inputs, at_in, ins, w_in, sums_in, own.e, dims, lr, tau)
+        at += threads
+        _update_side(counters, at, thread, threads, plan.outputs, at_out, outs, w_out, sums_out, own.e, dims, lr, tau)
     lanes.set_float_mode(mode)
