@@ -172,8 +172,7 @@ def form(t, start, slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, 
             )  # fmt: skip
         k += width
     if cbow:  # each context gets the whole gradient of the mean vector
-        for a in range(u64(x_from), u64(x_from + m)):
-            rows.add(own.tile, own.tile_at[a], own.e, 0, dims)
+        rows.add_to_each(own.tile, own.tile_at, x_from, m, own.e, dims)
     if damped:
         _place_damped(t, outputs, own, y_from, plan.out_place, w_out, sums_out, step_scale(terms, lr, tau), dims)
 

@@ -74,6 +74,28 @@ def ask(typing_context, array, index):
     return types.void(array, types.intp), generate
 
 
+PANEL = 8
+"""Vectors of a row that are held in registers at a time, at most."""
+
+
+def _over_panels(context, builder, dims, emit):
+    """emit(q, n) for the lanes from q on, n <= PANEL vectors, until `dims` are done: as few panels as will do."""
+    vectors = builder.lshr(dims, ir.Constant(I64, LANES.bit_length() - 1))
+    panels = builder.udiv(builder.add(vectors, ir.Constant(I64, PANEL - 1)), ir.Constant(I64, PANEL))
+    width = builder.udiv(builder.add(vectors, builder.sub(panels, ir.Constant(I64, 1))), panels)
+    loop = Loop(builder, panels, 1, [], rolled=True)
+    first = builder.mul(loop.index, width)
+    left = builder.sub(vectors, first)
+    n = builder.select(builder.icmp_unsigned("<", left, width), left, width)
+    q = builder.mul(first, ir.Constant(I64, LANES))
+    switch(builder, n, {n: functools.partial(emit, q, n) for n in range(1, PANEL + 1)})
+    loop.close([])
+
+
+def _at(builder, q, i):
+    return builder.add(q, ir.Constant(I64, i * LANES))
+
+
 @intrinsic
 def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
     """to[to_at : to_at + dims] = share * (sum, in order, of the rows that begin at rows[at[first + i]], i < count)"""
@@ -82,18 +104,47 @@ def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
         to, to_at, rows, at, first, count, share, dims = args
         t = signature.args
         share = emit_splat(builder, share)
-        over_dims = Loop(builder, dims, LANES, [], rolled=True)
-        q = over_dims.index
-        over_rows = Loop(builder, count, 1, [emit_zero()], rolled=True)
-        row = _offset(context, builder, t[3], at, first, over_rows.index)
-        value = emit_load(builder, pointer(context, builder, t[2], rows, builder.add(row, q)))
-        (total,) = over_rows.close([builder.fadd(over_rows.values[0], value)])
-        emit_store(builder, builder.fmul(total, share), pointer(context, builder, t[0], to, builder.add(to_at, q)))
-        over_dims.close([])
+
+        def emit(q, n):
+            loop = Loop(builder, count, 1, [emit_zero()] * n, rolled=True)
+            row = builder.add(_offset(context, builder, t[3], at, first, loop.index), q)
+            values = [emit_load(builder, pointer(context, builder, t[2], rows, _at(builder, row, i))) for i in range(n)]
+            totals = loop.close([builder.fadd(total, value) for total, value in zip(loop.values, values)])
+            for i, total in enumerate(totals):
+                place = pointer(context, builder, t[0], to, _at(builder, builder.add(to_at, q), i))
+                emit_store(builder, builder.fmul(total, share), place)
+            return []
+
+        _over_panels(context, builder, dims, emit)
         return context.get_dummy_value()
 
     i64 = types.intp
     return types.void(to, i64, rows, at, i64, i64, types.float32, i64), generate
+
+
+@intrinsic
+def add_to_each(typing_context, to, at, first, count, row, dims):
+    """to[a : a + dims] += row[:dims] for a = at[first + i], i < count"""
+
+    def generate(context, builder, signature, args):
+        to, at, first, count, row, dims = args
+        t = signature.args
+
+        def emit(q, n):
+            values = [emit_load(builder, pointer(context, builder, t[4], row, _at(builder, q, i))) for i in range(n)]
+            loop = Loop(builder, count, 1, [], rolled=True)
+            begin = builder.add(_offset(context, builder, t[1], at, first, loop.index), q)
+            for i, value in enumerate(values):
+                place = pointer(context, builder, t[0], to, _at(builder, begin, i))
+                emit_store(builder, builder.fadd(emit_load(builder, place), value), place)
+            loop.close([])
+            return []
+
+        _over_panels(context, builder, dims, emit)
+        return context.get_dummy_value()
+
+    i64 = types.intp
+    return types.void(to, at, i64, i64, row, i64), generate
 
 
 @intrinsic
