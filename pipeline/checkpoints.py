@@ -14,7 +14,7 @@ import dataclasses
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +58,7 @@ class CheckpointRef:
 def write_checkpoint(
     records: Records, key: str, step: int, model: Model, provenance: Mapping[str, Any]
 ) -> CheckpointRef:
-    """Writes the parts, then the record that makes them a checkpoint. Holds one part at a time.
+    """Writes the parts, then the record that makes them a checkpoint.
 
     Args:
       key: the stage key of "checkpoints".
@@ -91,7 +91,7 @@ def write_part(
     word_type = pa.int64() if provenance.get("items") == INTEGERS else pa.string()
     schema = _schema(block.dims, {**provenance, "step": step, "dims": block.dims}, word_type)
     path = f"{STAGE}/step={step:08d}/part-{index:05d}-of-{parts:05d}.parquet"
-    return records.write_artifact(path, _to_parquet(block, index * BLOCK_ROWS, schema))
+    return records.stream_artifact(path, lambda file: _write_parquet(file, block, index * BLOCK_ROWS, schema))
 
 
 def checkpoint_record(key: str, step: int, dims: int, words: int, parts: Sequence[Artifact], digest: str) -> Record:
@@ -228,15 +228,13 @@ def _schema(dims: int, provenance: Mapping[str, Any], word_type: pa.DataType) ->
     )
 
 
-def _to_parquet(block: Model, first: int, schema: pa.Schema) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
+def _write_parquet(file: BinaryIO, block: Model, first: int, schema: pa.Schema) -> None:
     with pq.ParquetWriter(
-        sink, schema, compression="none", use_dictionary=False, write_statistics=["word", "id", "count"]
+        file, schema, compression="none", use_dictionary=False, write_statistics=["word", "id", "count"]
     ) as writer:
         for start in range(0, max(1, len(block.words)), GROUP_ROWS):
             table = _table(block, start, first, schema)
             writer.write_table(table, row_group_size=GROUP_ROWS)
-    return sink.getvalue()
 
 
 def _table(block: Model, start: int, first: int, schema: pa.Schema) -> pa.Table:

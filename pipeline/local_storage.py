@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
@@ -81,13 +81,16 @@ class LocalStorage(Storage):
             return open(self._file(path), "rb")
 
     def put(self, path: str, data: Data) -> None:
+        self.write(path, lambda writer: writer.write(data))
+
+    def write(self, path: str, write: Callable[[BinaryIO], object]) -> None:
         file = self._file(path)
-        with _local_errors(file), _temporary(file, data) as temporary:
+        with _local_errors(file), _temporary(file, write) as temporary:
             os.replace(temporary, file)
 
     def create(self, path: str, data: Data) -> bool:
         file = self._file(path)
-        with _local_errors(file), _temporary(file, data) as temporary:
+        with _local_errors(file), _temporary(file, lambda writer: writer.write(data)) as temporary:
             try:
                 os.link(temporary, file)
             except FileExistsError:
@@ -131,8 +134,8 @@ class LocalStorage(Storage):
 
 
 @contextlib.contextmanager
-def _temporary(file: str, data: Data) -> Iterator[str]:
-    """A synced file with `data` beside `file`; the folder is synced afterwards, the temporary name gone."""
+def _temporary(file: str, write: Callable[[BinaryIO], object]) -> Iterator[str]:
+    """A synced file of what `write` writes, beside `file`; the folder is synced afterwards, the temporary name gone."""
     folder = os.path.dirname(file)
     temporary = os.path.join(folder, _TEMPORARY + secrets.token_hex(8))
     try:
@@ -145,7 +148,7 @@ def _temporary(file: str, data: Data) -> Iterator[str]:
                 if attempt + 1 == _ATTEMPTS:
                     raise InputError(f"{folder} cannot be made") from None
         with writer:
-            writer.write(data)
+            write(writer)
             writer.flush()
             os.fsync(writer.fileno())
         yield temporary

@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
 
 from pipeline.ahead import each, is_remote
 from pipeline.errors import ArtifactError
@@ -101,6 +101,17 @@ class Records:
         view = memoryview(data)
         return Artifact(path, hashlib.sha256(view).hexdigest(), view.nbytes)
 
+    def stream_artifact(self, path: str, write: Callable[[BinaryIO], object]) -> Artifact:
+        """Stores what `write` writes into the file that it gets; a large artefact need not be held for it."""
+        passed: list[_Measured] = []
+
+        def measured(file: BinaryIO) -> None:
+            passed.append(_Measured(file))
+            write(cast(BinaryIO, passed[-1]))
+
+        self.storage.write(path, measured)
+        return Artifact(path, passed[-1].digest.hexdigest(), passed[-1].bytes)
+
     def commit(self, record: Record) -> None:
         """Makes the work count as done; its artefacts have to be there already."""
         self.storage.put(record.path, _to_json(record))
@@ -184,6 +195,27 @@ class Records:
         self.storage.delete(record.path)
         for artifact in record.artifacts:
             self.storage.delete(artifact.path)
+
+
+class _Measured:
+    """A file to write to that knows the digest and the number of the bytes that went through."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.digest, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self.digest.update(data)
+        self.bytes += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def flush(self) -> None:
+        """The file is flushed when it is whole."""
 
 
 def remedy(artifact: Artifact, gone: bool) -> str:

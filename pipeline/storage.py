@@ -11,6 +11,7 @@ AZURE_*), never from options.
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import re
 import urllib.parse
@@ -92,6 +93,12 @@ class Storage:
     def put(self, path: str, data: Data) -> None:
         """Writes or replaces the object, durably and at once."""
         raise NotImplementedError
+
+    def write(self, path: str, write: Callable[[BinaryIO], object]) -> None:
+        """As put, of what `write` writes into the file that it gets: a folder does not hold it in memory meanwhile."""
+        held = io.BytesIO()
+        write(held)
+        self.put(path, held.getbuffer())
 
     def create(self, path: str, data: Data) -> bool:
         """Writes the object unless there is one: of several racing writers one gets True.

@@ -124,7 +124,8 @@ def _plant(moment: Moment, act: Callable[[], None]) -> None:
             return seen == moment.nth
 
     owner: Any = CpuBackend if moment.action == "train" else LocalStorage
-    original = getattr(owner, moment.action)
+    action = "write" if moment.action == "put" else moment.action  # which every put goes through
+    original = getattr(owner, action)
 
     def planted(self: Any, *arguments: Any) -> Any:
         now = is_it(arguments[0] if owner is LocalStorage else "")
@@ -136,7 +137,7 @@ def _plant(moment: Moment, act: Callable[[], None]) -> None:
             act()
         return result
 
-    setattr(owner, moment.action, planted)
+    setattr(owner, action, planted)
     replace = os.replace
 
     def planted_replace(*arguments: Any) -> None:
