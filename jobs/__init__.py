@@ -5,6 +5,8 @@ import os
 
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 """Read when Arrow is loaded: its own allocators keep what was freed, some 40 MB of a run of 17M words."""
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+"""Read when NumPy is loaded: threads of OpenBLAS wait for a next product by turning, for 2^26 cycles or here 2^4."""
 
 
 def _is_no_news(record: logging.LogRecord) -> bool:
