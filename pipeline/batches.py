@@ -30,9 +30,6 @@ STAGE = "batches"
 POLICIES = {"any": kernels.ANY, "exclude_target": kernels.EXCLUDE_TARGET, "distinct": kernels.DISTINCT}
 PIECE_POSITIONS = 1 << 16
 """Positions in a record batch, unless one sentence has more."""
-TRAINING_POSITIONS = 1 << 17
-"""The same where rows are made between steps of training: each time, tables and weights drive each other out of the
-cache, which takes a millisecond."""
 _STORED = re.compile(r"epoch=(\d+)-shard-(\d+)")
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 16 << 20
 """Of a row group of stored batches: what a reader gets at once, and what it can skip."""
@@ -203,13 +200,13 @@ class BatchShard:
 
 def made_batches(
     piece: TokenPiece, tables: Tables, sampling: Sampling, epoch: int, pool: ThreadPoolExecutor | None = None,
-    first: int = 0, end: int = MAX_POSITION, positions: int = PIECE_POSITIONS,
+    first: int = 0, end: int = MAX_POSITION,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of an epoch that are made from a piece, so many positions a batch; see `BatchShard.batches`."""
+    """The rows of an epoch that are made from a piece; arguments as of `BatchShard.batches`."""
     tokens, sentences, position = piece
     parts = [
         _part(tokens, sentences[a : b + 1], position, tables, sampling, epoch)
-        for a, b in piece_bounds(sentences, sampling.window, positions)
+        for a, b in piece_bounds(sentences, sampling.window)
         if sentences[a] + position < end and sentences[b] + position > first
     ]
     yield from evaluate(parts, pool)
@@ -225,10 +222,10 @@ def _part(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.
     return make
 
 
-def piece_bounds(sentences: np.ndarray, window: int, most: int = PIECE_POSITIONS) -> list[tuple[int, int]]:
-    """Cut sentences into pieces of about `most` positions, fewer with wide windows, at least a sentence each."""
+def piece_bounds(sentences: np.ndarray, window: int) -> list[tuple[int, int]]:
+    """Cut sentences into pieces of about `PIECE_POSITIONS` positions, at least a sentence each."""
     contexts = 2 * window if window != ALL else int(np.max(np.diff(sentences), initial=1))
-    positions = max(1, min(most, _PIECE_CONTEXTS // contexts))
+    positions = max(1, min(PIECE_POSITIONS, _PIECE_CONTEXTS // contexts))
     bounds, begin, last = [], 0, len(sentences) - 1
     while begin < last:
         end = int(np.searchsorted(sentences, sentences[begin] + positions, side="right")) - 1

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, GeneratingBackend
-from pipeline.batches import TRAINING_POSITIONS, BatchShard, load_tables, made_batches, to_numpy
+from pipeline.batches import BatchShard, load_tables, made_batches, to_numpy
 from pipeline.records import Records
 
 Item = TypeVar("Item")
@@ -54,11 +54,7 @@ def step_blocks(
     pieces = one_ahead(read) if pool else read
     if isinstance(backend, GeneratingBackend):
         return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
-    made = (
-        batch
-        for piece in pieces
-        for batch in made_batches(piece, tables, sampling, epoch, pool, low, high, TRAINING_POSITIONS)
-    )
+    made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
     return blocks_of_steps(made, batch_size, first, end, sampling.negatives)
 
 

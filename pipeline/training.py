@@ -115,7 +115,7 @@ class Trainer:
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.records) if options.holdout else None
         session = _Session(self, backend, schedule, words, counts, step, kept_back)
-        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
+        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
         return session.commit()

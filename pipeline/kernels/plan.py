@@ -29,6 +29,10 @@ _ALONE = i32(-2)
 """The place before the first of a word that needs none: its only entry then gets -1."""
 
 
+TARGETS_AHEAD = u64(8)
+"""Targets whose outputs' numbers are asked for before they are needed: the table of all words is large."""
+
+
 class Notes(NamedTuple):
     """One thread's memory for plans of steps of at most n entries a side."""
 
@@ -200,7 +204,7 @@ def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, pla
             if pairs == 0:
                 continue
             touched = i64(1) if cbow else i64(pairs)
-            ahead = min(t + u64(8), u64(end) - u64(1))
+            ahead = min(t + TARGETS_AHEAD, u64(end) - u64(1))
             rows.ask(notes.number, i64(target[ahead]))
             for j in range(ahead * count, (ahead + u64(1)) * count):
                 rows.ask(notes.number, i64(flat[j]))
