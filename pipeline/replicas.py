@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import memory
 from pipeline.backends import Backend, StepLoss, padded
 from pipeline.batches import BatchShard
 from pipeline.checkpoints import (
@@ -305,7 +306,7 @@ class _Slice:
         points = _points(self.rounds)
         loss = np.zeros((points, 2))
         rows, clock = 0, time.monotonic()
-        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
+        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             epoch, size = self.rounds.epoch(self.number), schedule.batch_size
             mine, ahead = self._shards(shards), pool if threads > 1 else None
             for block in step_blocks(backend, mine, replicas.records, epoch, size, first, end, ahead):
