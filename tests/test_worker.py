@@ -39,6 +39,7 @@ progress.stage("Count words", None, "B").advance(5)
 def test_a_context_sets_up_the_process_it_arrives_in(tmp_path, name):
     context = Context(Records(open_storage(str(tmp_path))), {}, Options(dims=7), None)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "WORKER_ID": name}
+    environment.pop("ARROW_DEFAULT_MEMORY_POOL", None)  # which the commands set for themselves
     done = subprocess.run(
         [sys.executable, "-c", ARRIVAL], input=pickle.dumps(context), capture_output=True, env=environment, check=False
     )
