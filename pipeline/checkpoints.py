@@ -270,7 +270,10 @@ def _from_parquet(data: bytes, dims: int) -> tuple[Model, np.ndarray]:
         words.extend(table["word"].cast(pa.string()).chunks)
         counts[rows], ids[rows] = table["count"], table["id"]
         for name, matrix in matrices.items():
-            matrix[rows] = vectors_of(table[name].combine_chunks(), dims)
+            vectors = vectors_of(table[name].combine_chunks(), dims)
+            if vectors.shape != (len(table), dims) or vectors.dtype != np.float32:
+                raise ValueError(f"its {name} vectors are not of {dims} float32")
+            matrix[rows] = vectors
         start = rows.stop
     return Model(pa.concat_arrays(words), counts, **matrices), ids
 

@@ -199,8 +199,11 @@ def _refuse_what_is_no_text(part: TextRange, head: bytes) -> None:
     elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     elif len(head) >= 16:
-        even, odd = head[::2].count(0), head[1::2].count(0)
-        if 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs everywhere are no letters
+        places = [head[place::4].count(0) for place in range(4)]
+        even, odd = places[0] + places[2], places[1] + places[3]
+        if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of four is no NUL
+            encoding = "utf-32le" if places[0] == min(places) else "utf-32be"
+        elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs everywhere are no letters
             encoding = "utf-16le" if odd > even else "utf-16be"
     if encoding:
         raise InputError(f"{part.name()} is {encoding.upper()}, not UTF-8: convert it, iconv -f {encoding} -t utf8")

@@ -133,7 +133,7 @@ def test_a_line_that_breaks_off_is_named_where_it_is_one_bad_line_too_many(tmp_p
     fails(outcome, "1 of ", "(the first: the compressed data break off in this line, text.gz byte ")
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16le", "utf-16be", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_text_in_utf_16_is_told_as_such(encoding, pack, tmp_path):
     """All but its first line would pass: plain English with NUL bytes is UTF-8 too."""
