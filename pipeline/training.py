@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -116,9 +115,7 @@ class Trainer:
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.records) if options.holdout else None
         session = _Session(self, backend, schedule, words, counts, step, kept_back)
-        stored = any(shard.stored for shard in shards)  # reading those takes memory of all sizes
-        keeping = contextlib.nullcontext() if stored else memory.reused()
-        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, keeping:
+        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
         return session.commit()
