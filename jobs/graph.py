@@ -18,7 +18,7 @@ from apache_beam import PCollection
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from jobs.command_line import LOCAL_RUNNER
-from jobs.runners import check_runner
+from jobs.runners import IN_THIS_PROCESS, check_runner, runner_name, runner_of
 from pipeline import progress
 from pipeline.batches import BatchShard
 from pipeline.counts import buckets_for
@@ -115,13 +115,13 @@ def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     """
     options = PipelineOptions(list(arguments))
     standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
-    if not standard.runner:  # DirectRunner by name would look for another runner to download
+    if runner_name(options) in IN_THIS_PROCESS:  # Beam takes DirectRunner for Prism, and downloads it
         standard.runner = LOCAL_RUNNER
     named = any(argument.startswith("--direct_num_workers") for argument in arguments)
     if standard.runner == LOCAL_RUNNER and not named:
         direct.direct_num_workers = threads
-    if direct.direct_num_workers != 1 and not any(a.startswith("--direct_running_mode") for a in arguments):
-        direct.direct_running_mode = "multi_threading"
+    if direct.direct_running_mode == "multi_threading":  # threads too, but by servers on all network interfaces
+        direct.direct_running_mode = "in_memory"
     set_beam_options(options)
     return options
 
@@ -130,6 +130,6 @@ def new_graph(options: PipelineOptions) -> beam.Pipeline:
     """An empty graph; InputError where there is no such runner, it refuses its options, or its cluster is not there."""
     check_runner(options)
     try:
-        return beam.Pipeline(options=options)
+        return beam.Pipeline(runner_of(options), options)
     except (ValueError, ImportError) as error:
         raise InputError(f"--runner={options.view_as(StandardOptions).runner}: {error}") from error

@@ -7,12 +7,12 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
+    DirectOptions,
     FlinkRunnerOptions,
     GoogleCloudOptions,
     JobServerOptions,
@@ -21,9 +21,11 @@ from apache_beam.options.pipeline_options import (
     PrismRunnerOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.runner import PipelineRunner
 
 from jobs import flink, worker_messages
+from jobs.command_line import LOCAL_RUNNER
+from jobs.private_workers import PrivateProcessRunner, servers_on_loopback
 from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline import progress
@@ -33,7 +35,8 @@ from pipeline.lock import Lock
 
 _HEARS_AFTER = 0.2
 """Seconds within which a signal is heard."""
-_IN_THIS_PROCESS = ("fnapirunner", "directrunner", "bundlebaseddirectrunner")
+IN_THIS_PROCESS = ("", "fnapirunner", "directrunner", "bundlebaseddirectrunner", "switchingdirectrunner")
+"""Names, in small letters, of what is FnApiRunner here; the first where none is named."""
 
 
 def check_runner(options: PipelineOptions) -> None:
@@ -41,9 +44,14 @@ def check_runner(options: PipelineOptions) -> None:
 
     The runners themselves would try for minutes, or wait for ever.
     """
-    name = _name(options)
+    name = runner_name(options)
     endpoint = options.view_as(PortableOptions).job_endpoint
-    if endpoint and endpoint != "embed":
+    if endpoint == "embed":
+        raise InputError(
+            "--job_endpoint=embed would open ports that ask nobody who they are, for the work that the default runner"
+            " does without: leave it out, and --runner too"
+        )
+    if endpoint:
         _check_address("job_endpoint", endpoint, "job server")
     elif name == "flinkrunner":
         given = options.view_as(FlinkRunnerOptions)
@@ -67,11 +75,10 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
       PipelineError: what a worker raised, or why there is none.
     """
     try:
-        if _name(graph.options) in _IN_THIS_PROCESS:
+        if runner_name(graph.options) in IN_THIS_PROCESS:
             if not are_compiled():
                 progress.say("the kernels are compiled on the way: some 20 seconds, this once")
-            with _buffers_left_to_their_writers():
-                _run_beside(graph)
+            _run_beside(graph)
             return True
         return _run_elsewhere(graph, lock)
     except Exception as error:
@@ -94,31 +101,21 @@ def _run_beside(graph: beam.Pipeline) -> None:
         running.result()
 
 
-@contextlib.contextmanager
-def _buffers_left_to_their_writers() -> Iterator[None]:
-    """While open, FnApiRunner sends elements on when a buffer is full or a bundle ends, as all other runners do.
-
-    By itself it also empties every buffer once a second, from a thread that does not wait until the stage
-    has written its element: elements that are written meanwhile are lost or cut in two (Beam 2.77, seen
-    in one of five jobs on a busy machine).
-    """
-    before = worker_handlers.DATA_BUFFER_TIME_LIMIT_MS
-    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
-    try:
-        yield
-    finally:
-        worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = before
-
-
 def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
+    if opens := _opens_ports(graph.options):
+        progress.say(
+            f"{opens} listens on all network interfaces while the job runs, and whoever reaches it can run code as"
+            " you: SECURITY.md has how to keep others out"
+        )
     worker_messages.workers_are_elsewhere()
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # tells of each start and end
     cloud = graph.options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or f"beam2vec-{lock.token[:12]}"  # by which it is found again
     master = graph.options.view_as(FlinkRunnerOptions).flink_master
-    on_flink = _name(graph.options) == "flinkrunner" and not flink.is_embedded(master)  # running it forgets
+    on_flink = runner_name(graph.options) == "flinkrunner" and not flink.is_embedded(master)  # running it forgets
     with unwinding_on_signals() as ours_again:
-        result = graph.run()
+        with servers_on_loopback():
+            result = graph.run()
         ours_again()  # a runner that starts a server takes SIGINT for itself
         if cloud.template_location:
             lock.hand_over()
@@ -147,9 +144,27 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
         return True
 
 
-def _name(options: PipelineOptions) -> str:
+def runner_of(options: PipelineOptions) -> PipelineRunner | None:
+    """The runner of worker processes that only this user can reach; None: the one that the options name."""
+    processes = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    return PrivateProcessRunner() if processes and runner_name(options) == LOCAL_RUNNER.lower() else None
+
+
+def runner_name(options: PipelineOptions) -> str:
     """The runner's name without its module, in small letters, as Beam compares them."""
     return str(options.view_as(StandardOptions).runner or "").rpartition(".")[2].lower()
+
+
+def _opens_ports(options: PipelineOptions) -> str:
+    """What the runner starts on this machine that no option binds to it alone; "" where it starts nothing such."""
+    if options.view_as(PortableOptions).job_endpoint:
+        return ""
+    flink_options = options.view_as(FlinkRunnerOptions)
+    if runner_name(options) == "flinkrunner" and flink.is_embedded(flink_options.flink_master):
+        return "Flink"
+    if runner_name(options) == "flinkrunner" and not flink_options.flink_submit_uber_jar:
+        return "Flink's job server"
+    return "Prism" if runner_name(options) == "prismrunner" else ""
 
 
 def _check_address(option: str, address: str, who: str) -> None:

@@ -35,11 +35,13 @@ _TROUBLE = (
 """What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
 _LASTING = (_TROUBLE[0][0], r"IOException: (?:Cannot run program .*?)?error=(?:2|13),")
 """Of these, what meets every worker that is started anew."""
+WORKER_LOST = "a Python worker was lost, perhaps killed for want of memory: run the command again"
 _ENDED = {
-    "SDK worker disconnected": "a Python worker was lost, perhaps killed for want of memory: run the command again",
+    "SDK worker disconnected": WORKER_LOST,
+    "Channel closed prematurely": WORKER_LOST,
     "JobCancellationException: Job was cancelled": "the job was cancelled on the cluster: the same command goes on",
 }
-"""What runners say (Prism, Flink) when they do not start a worker or a job again, and what the user is told."""
+"""What runners say (Prism, FnApiRunner, Flink) when they do not start a worker or a job again, and what is told."""
 
 
 def worker_trouble(text: str) -> PipelineError | None:

@@ -22,6 +22,12 @@ _RUNNER_IS_GONE = (
     "Unknown process bundle id", "Shutdown invoked", "raise RuntimeError()",
 )  # fmt: skip
 """In the tracebacks of workers that ask for something when the runner has ended their job."""
+_NO_NEWS = (
+    "Waiting for grpc channel",  # a server takes its time to start
+    "Unparseable argument",  # one of the runner's options, or it was refused before
+    "No semi_persistent_directory found",  # of a container
+    "If direct_num_workers is not equal to 1",  # in one process they work at once all the same: a test sees to it
+)
 _left_out: list[PipelineError] = []
 _elsewhere = threading.Event()
 _over = threading.Event()
@@ -58,8 +64,8 @@ def cause_of(error: Exception) -> PipelineError | None:
 def is_news(record: logging.LogRecord) -> bool:
     """Whether a line of the log tells the user what the command's end will not tell."""
     message = record.getMessage()
-    if message.startswith(("Waiting for grpc channel", "Unparseable argument")) or record.name == "PrismRunner":
-        return False  # a server takes its time to start; the option is one of the runner's, or was refused before
+    if message.startswith(_NO_NEWS) or record.name == "PrismRunner":
+        return False
     error = record.exc_info[1] if record.exc_info else None
     return not _is_told_otherwise(message + ("\n" + "".join(traceback.format_exception(error)) if error else ""))
 

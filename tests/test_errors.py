@@ -72,6 +72,12 @@ def raised_by_beam(function, *flags: str) -> Exception:
     return raised.value
 
 
+def test_an_error_keeps_its_class_in_the_mode_that_is_the_default():
+    raised = raised_by_beam(raise_in_use, "--direct_num_workers=2")
+    assert type(raised) is errors.OutputInUseError
+    assert str(errors.find(raised)) == MESSAGE
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("function", [raise_plain, raise_with_cause, raise_while_handling])
 def test_beam_does_not_hide_an_error(function, threads):

@@ -71,7 +71,7 @@ def test_no_thread_but_its_writer_empties_a_buffer_of_elements(corpus, tmp_path,
         return made[-1]
 
     monkeypatch.setattr(data_plane.ClosableOutputStream, "create", create)
-    digest_of(corpus, tmp_path / "run")
+    digest_of(corpus, tmp_path / "run", "--direct_running_mode=multi_processing")
     assert made
     assert not [one for one in made if isinstance(one, data_plane.TimeBasedBufferingClosableOutputStream)]
 

@@ -1,0 +1,267 @@
+"""Worker processes on this machine that only this user can reach.
+
+    python -m jobs.private_workers      what such a process runs; started by PrivateProcessRunner alone
+
+Beam's own runner of processes opens gRPC servers on all network interfaces, and they ask nobody who they are: whoever
+reaches one can hand a worker a pickle, which runs as the job's user. Here the same servers listen on Unix sockets
+in a folder that only this user may enter, and no worker opens a server of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.portability.api import beam_fn_api_pb2, endpoints_pb2
+from apache_beam.runners.portability import abstract_job_service
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+from apache_beam.runners.worker import sdk_worker_main, worker_pool_main
+from apache_beam.transforms.environments import Environment
+
+from jobs import worker_messages
+from jobs.trouble import WORKER_LOST
+from pipeline.errors import PipelineError
+
+_URN = "beam2vec:env:private_process:v1"
+_LONGEST_PATH = 107
+"""Bytes in the path of a Unix socket."""
+_SECONDS_TO_END = 5.0
+"""For a worker to which nothing more is sent."""
+_grpc = worker_handlers.grpc
+"""A dependency of Beam's."""
+_guard = threading.RLock()
+"""Held while a module of Beam's has other names."""
+
+
+class PrivateProcessRunner(FnApiRunner):
+    """FnApiRunner with --direct_num_workers processes behind Unix sockets.
+
+    Raises:
+      PipelineError: a worker was lost, or a server would listen elsewhere.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(default_environment=_PrivateProcess())
+
+    def run_pipeline(self, pipeline: Any, options: PipelineOptions) -> Any:
+        options.view_as(DirectOptions).direct_running_mode = "in_memory"  # any other replaces our environment
+        return super().run_pipeline(pipeline, options)
+
+
+@Environment.register_urn(_URN, None)
+class _PrivateProcess(Environment):
+    """Tells servers and workers of our pipelines from those of another pipeline in this process."""
+
+    def to_runner_api_parameter(self, context: object) -> tuple[str, None]:
+        return _URN, None
+
+    @staticmethod
+    def from_runner_api_parameter(
+        payload: None, capabilities: Any, artifacts: Any, resource_hints: Any, context: object
+    ) -> _PrivateProcess:
+        return _PrivateProcess(capabilities, artifacts, resource_hints)
+
+
+class _PrivateServer(worker_handlers.GrpcServer):
+    """Control, data, state and logging on Unix sockets. Without the services for provision and artifacts, which
+    hand out any file of the user's."""
+
+    def __init__(self, state: Any, manager: Any):
+        self.folder = _private_folder()
+        open_before = listening_ports()
+        paths = (f"unix:{self.folder}/{number}" for number in itertools.count())
+        try:
+            # Beam's time limit has a thread of its own empty each buffer once a second. It does not wait until the
+            # stage has written its element: what is written meanwhile is lost or cut in two (Beam 2.77).
+            ours = _grpc_bound_to(lambda _: next(paths))
+            with _with_names(worker_handlers, grpc=ours, DATA_BUFFER_TIME_LIMIT_MS=0):
+                super().__init__(state, None, manager)
+            addresses = (self.control_port, self.data_port, self.state_port, self.logging_port)
+            self.control_address = self.control_port
+            if not all(str(address).startswith(f"unix:{self.folder}/") for address in addresses):
+                raise PipelineError(f"Beam's servers listen at {addresses}, not in {self.folder}")
+            if opened := listening_ports() - open_before:
+                raise PipelineError(f"Beam's servers listen on network ports ({', '.join(sorted(opened))})")
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _server(state: Any, provision_info: Any, manager: Any) -> worker_handlers.GrpcServer:
+    """Stands where Beam looks up the class of its server: ours for our pipelines, Beam's for all others."""
+    if any(environment.urn == _URN for environment in manager._environments.values()):
+        return _PrivateServer(state, manager)
+    return _BeamServer(state, provision_info, manager)
+
+
+_BeamServer = worker_handlers.GrpcServer
+worker_handlers.GrpcServer = _server
+
+
+@worker_handlers.WorkerHandler.register_environment(_URN, None)
+class _Worker(worker_handlers.GrpcWorkerHandler):
+    """One process, from the runner's side."""
+
+    def __init__(self, payload: None, state: Any, provision_info: Any, server: _PrivateServer):
+        super().__init__(state, provision_info, server)
+        self._folder = server.folder
+        self._ending = threading.Event()
+
+    def port_from_worker(self, port: str) -> str:
+        return port  # a path already
+
+    def start_worker(self) -> None:
+        descriptor = endpoints_pb2.ApiServiceDescriptor(url=self.control_address)
+        environment = {
+            "CONTROL_API_SERVICE_DESCRIPTOR": str(descriptor),
+            "WORKER_ID": self.worker_id,
+            "PYTHONPATH": os.pathsep.join(sys.path),  # a tokeniser may lie anywhere that this process looks
+        }
+        # -P: "python -m" would look for modules in the working directory first.
+        command = [sys.executable, "-P", "-m", "jobs.private_workers", self._folder]
+        self._process = subprocess.Popen(command, env={**os.environ, **environment}, stdin=subprocess.PIPE)
+        threading.Thread(target=self._watch, name="watch-worker", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Ends the job when the process ends first: Beam would wait for it for ever."""
+        self._process.wait()
+        if not self._ending.is_set():
+            lost = PipelineError(WORKER_LOST)
+            self.control_conn.push = _raising(lost)
+            self.control_conn.abort(lost)
+
+    def close(self) -> None:
+        self._ending.set()
+        super().close()
+
+    def stop_worker(self) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _raising(error: PipelineError) -> Callable[[Any], None]:
+    def push(request: Any) -> None:
+        if isinstance(request, beam_fn_api_pb2.InstructionRequest):  # not the mark that ends the connection
+            raise error
+
+    return push
+
+
+class _BoundServer:
+    """A grpc.Server of which each port is bound as `address` says."""
+
+    def __init__(self, server: Any, address: Callable[[str], str]):
+        self._server, self._address = server, address
+
+    def add_insecure_port(self, asked: str) -> int | str:
+        """A Unix socket has no port: then its address is given back."""
+        address = self._address(asked)
+        port = self._server.add_insecure_port(address)
+        return address if address.startswith("unix:") else port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+
+def _grpc_bound_to(address: Callable[[str], str]) -> types.SimpleNamespace:
+    """Stands for the module `grpc` where a server is made, so that it listens at `address` of what was asked for.
+
+    Beam asks for "[::]:0": any port, on all network interfaces.
+    """
+    return types.SimpleNamespace(
+        server=lambda *arguments, **options: _BoundServer(_grpc.server(*arguments, **options), address)
+    )
+
+
+@contextlib.contextmanager
+def _with_names(module: types.ModuleType, **names: object) -> Iterator[None]:
+    """While open, a module of Beam's has other values for some of its names."""
+    with _guard:
+        before = {name: getattr(module, name) for name in names}
+        vars(module).update(names)
+        try:
+            yield
+        finally:
+            vars(module).update(before)
+
+
+@contextlib.contextmanager
+def servers_on_loopback() -> Iterator[None]:
+    """While open, what Beam serves from this process to a runner beside it is reached from this machine alone.
+
+    That is a pool of workers, which connect to any address that they are told and run what it sends, and the
+    service that takes a job's artifacts.
+    """
+    ours = _grpc_bound_to(lambda asked: f"127.0.0.1:{asked.rpartition(':')[2]}")
+    with _with_names(worker_pool_main, grpc=ours), _with_names(abstract_job_service, grpc=ours):
+        yield
+
+
+def _private_folder() -> str:
+    """A new folder that only this user may enter, with a path short enough for sockets in it."""
+    base = tempfile.gettempdir()
+    if len(os.fsencode(base)) > _LONGEST_PATH - len("/beam2vec-xxxxxxxx/9"):
+        base = "/tmp"
+    return tempfile.mkdtemp(prefix="beam2vec-", dir=base)
+
+
+def listening_ports() -> set[str]:
+    """Addresses on which this process listens, as hexadecimal "address:port" of /proc/net."""
+    inodes = set()
+    for entry in os.scandir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(entry.path))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in pathlib.Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state, *rest = line.split()
+                if state == "0A" and f"socket:[{rest[5]}]" in inodes:
+                    found.add(local)
+    return found
+
+
+def main(folder: str) -> None:
+    """A worker process: works until its runner is gone, and says what is of interest on stderr."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command too, which ends its workers
+    threading.Thread(target=_end_with_the_runner, args=[folder], daemon=True).start()
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("pipeline"))
+    handler.addFilter(worker_messages.is_news)
+    logging.basicConfig(format="%(message)s", handlers=[handler], force=True)
+    with worker_messages.left_out(for_good=True):
+        sdk_worker_main.main(sys.argv)
+
+
+def _end_with_the_runner(folder: str) -> NoReturn:
+    """Leaves at once when the runner's process has ended, or closes our stdin: then nothing more can be committed."""
+    while os.read(0, 1024):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)  # where a runner was killed, nobody else does
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
