@@ -115,7 +115,7 @@ def test_a_job_server_jar_names_its_class_and_all_libraries_in_lines_that_java_t
 
 
 def test_the_kubernetes_manifest_has_the_fields_of_a_flink_deployment():
-    (deployment,) = yaml.safe_load_all(KUBERNETES.read_text())
+    deployment, _ = yaml.safe_load_all(KUBERNETES.read_text())
     assert (deployment["apiVersion"], deployment["kind"]) == ("flink.apache.org/v1beta1", "FlinkDeployment")
     spec = deployment["spec"]
     known = {"image", "flinkVersion", "serviceAccount", "mode", "flinkConfiguration", "jobManager", "taskManager"}
@@ -130,6 +130,22 @@ def test_the_kubernetes_manifest_has_the_fields_of_a_flink_deployment():
     assert pool["args"] == ["--worker_pool"]
     assert pool["ports"] == [{"containerPort": 50000}]
     assert "env" not in pool, "credentials come from a secret"
+
+
+def test_the_network_policy_lets_only_flink_reach_the_ports_that_flink_is_told_to_use():
+    deployment, policy = yaml.safe_load_all(KUBERNETES.read_text())
+    assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    spec = policy["spec"]
+    ours = {"matchLabels": {"app": deployment["metadata"]["name"]}}  # a label that the operator gives to its pods
+    assert spec["podSelector"] == ours
+    assert spec["policyTypes"] == ["Ingress"], "what no rule names is denied"
+    pods, operator = spec["ingress"]
+    assert pods["from"] == [{"podSelector": ours}]
+    told = {int(value) for name, value in deployment["spec"]["flinkConfiguration"].items() if name.endswith(".port")}
+    assert {each["port"] for each in pods["ports"]} == {*told, 8081}
+    assert {each["port"] for each in operator["ports"]} == {8081}
+    assert len(told) == 4
+    assert 50000 not in told
 
 
 def test_documents_name_the_versions_that_are_run():

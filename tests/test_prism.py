@@ -13,13 +13,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from commands import ROOT, TINY, digest_of, finish, preprocess, start, train, write_corpus
 
 from deploy.pieces import PIECES
+from jobs.private_workers import listening_ports
 from pipeline.storage import open_storage
 from pipeline.verify import verify_run
 
@@ -69,10 +72,38 @@ def worker_pool(log: pathlib.Path, **environment: str) -> Iterator[tuple[str, in
         pool.wait()
 
 
+@contextlib.contextmanager
+def own_ports() -> Iterator[set[str]]:
+    """All on which this process begins to listen while open."""
+    before, found, over = listening_ports(), set[str](), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.05):
+            found.update(listening_ports() - before)
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        try:
+            yield found
+        finally:
+            over.set()
+            looking.result()
+
+
+def test_prism_is_told_to_listen_for_everybody(corpus, tmp_path):
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *ON_PRISM, "--no_report")
+    assert "Prism listens on all network interfaces" in outcome.stderr
+    assert outcome.status == 0
+
+
 def test_the_digest_is_that_of_threads_in_this_process(corpus, digest, tmp_path):
     output = tmp_path / "run"
-    assert digest_of(corpus, output, *ON_PRISM, "--block_bytes=9000", "--batches=stored") == digest
+    with own_ports() as opened:
+        assert digest_of(corpus, output, *ON_PRISM, "--block_bytes=9000", "--batches=stored") == digest
     assert verify_run(open_storage(str(output)), True).problems == []
+    assert opened, "a pool of workers"
+    addresses = {port.partition(":")[0] for port in opened}
+    assert {address.removeprefix("0000000000000000FFFF0000") for address in addresses} == {"0100007F"}, "127.0.0.1"
 
 
 def test_replicas_have_one_digest_too(corpus, tmp_path):
