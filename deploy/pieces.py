@@ -3,7 +3,7 @@
     python -m deploy.pieces flink boot      # a Flink cluster; prism and versitygw are for tests
 
 They go to $BEAM2VEC_PIECES, by default ~/.cache/beam2vec/pieces, each in a folder named after its
-version, so that a piece is fetched once. Their paths are printed.
+version, so that a piece is fetched once. Nobody else may write there, since they are run. Their paths are printed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
+
+from pipeline.private_folders import NotPrivateError, home_folder, private_folder
 
 _POM = Path(__file__).parent / "flink" / "pom.xml"
 _TIMEOUT = 900.0
@@ -51,7 +53,10 @@ class Piece:
         return _folder() / f"{self.name}-{self.version}" / self.file
 
     def found(self) -> Path | None:
-        return self.path if self.path.exists() else None
+        try:
+            return self.path if self.path.exists() else None
+        except UnavailableError:
+            return None
 
     def get(self) -> Path:
         """The path, fetched first where that is needed, once; UnavailableError says why it cannot be."""
@@ -74,7 +79,14 @@ class Piece:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("BEAM2VEC_PIECES") or Path.home() / ".cache" / "beam2vec" / "pieces")
+    chosen, home = os.environ.get("BEAM2VEC_PIECES"), home_folder()
+    try:
+        if chosen or home:
+            return Path(private_folder(chosen or f"{home}/.cache/beam2vec/pieces"))
+        why = "you have no home"
+    except NotPrivateError as error:
+        why = str(error)
+    raise UnavailableError(f"{why}: set BEAM2VEC_PIECES to a folder of your own")
 
 
 def _go(module: str, program: str) -> Callable[[Piece, Path], None]:

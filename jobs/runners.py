@@ -30,7 +30,7 @@ from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline import progress
 from pipeline.errors import InputError, PipelineError, find
-from pipeline.kernels.compile import are_compiled
+from pipeline.kernels.compile import are_compiled, are_kept
 from pipeline.lock import Lock
 
 _HEARS_AFTER = 0.2
@@ -77,7 +77,8 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
     try:
         if runner_name(graph.options) in IN_THIS_PROCESS:
             if not are_compiled():
-                progress.say("the kernels are compiled on the way: some 20 seconds, this once")
+                this_once = ", this once" if are_kept() else ""
+                progress.say(f"the kernels are compiled on the way: some 20 seconds{this_once}")
             _run_beside(graph)
             return True
         return _run_elsewhere(graph, lock)

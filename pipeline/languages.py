@@ -95,9 +95,13 @@ def _load_chinese() -> Split:
     except ImportError as error:
         raise _missing("chinese", error) from error
     jieba.setLogLevel("WARNING")
+    words = jieba.dt
     with _loading:
-        jieba.initialize()
-    return lambda lines: map(jieba.lcut, lines)
+        # Not by initialize(): it would take the dictionary from jieba.cache in the folder for temporary files, whose
+        # ever that is. Reading the dictionary itself takes no longer.
+        words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
+        words.initialized = True
+    return lambda lines: map(words.lcut, lines)
 
 
 _LOADERS: dict[str, Callable[[], Split]] = {

@@ -171,7 +171,10 @@ def _split_scheme(uri: str) -> tuple[str, str]:
     if not uri:
         raise InputError("an empty path names no place; write a folder or a uri such as s3://BUCKET/FOLDER")
     if not match:
-        return "", os.path.abspath(os.path.expanduser(uri))
+        path = os.path.expanduser(uri)
+        if path == "~" or path.startswith("~/"):
+            raise InputError(f"{uri}: ~ stands for no folder, since you have no home here; write the path in full")
+        return "", os.path.abspath(path)
     scheme, rest = match[1].lower(), uri[match.end() :]
     if scheme == "file":
         host, slash, path = rest.partition("/")

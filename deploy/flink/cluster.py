@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.pieces import FLINK, PIECES, UnavailableError
+from pipeline.private_folders import home_folder
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
@@ -187,7 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="deploy.flink.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("action", choices=("start", "stop", "options", "jobmanager", "taskmanager"))
-    made.add_argument("--folder", type=Path, default=Path.home() / ".cache" / "beam2vec" / "flink-cluster")
+    home = home_folder()
+    made.add_argument(
+        "--folder", type=Path, default=home and Path(home, ".cache", "beam2vec", "flink-cluster"), required=not home
+    )
     for field in _settings():
         made.add_argument(f"--{field.name}", type=type(field.default), default=field.default)
     chosen = vars(made.parse_args(arguments))

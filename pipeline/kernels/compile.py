@@ -2,7 +2,8 @@
 
 Numba's cache already tells CPUs apart, but it looks only at the file of the
 function it compiles: edit a helper in another file and callers stay stale. So
-the folder of our cache carries a digest of every kernel source.
+the folder of our cache carries a digest of every kernel source. What is loaded
+from there runs, so nobody else may write there (`pipeline/private_folders.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import inspect
 import logging
 import os
 import pathlib
@@ -20,7 +22,9 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 from numba.core import config
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator
+
+from pipeline.private_folders import NotPrivateError, home_folder, private_folder
 
 _log = logging.getLogger(__name__)
 
@@ -46,29 +50,67 @@ def _cpu_digest() -> str:
 
 @functools.cache
 def _cache_folder() -> str:
-    """A writable folder for this version of the kernels; "" when there is none."""
-    name = f"kernels-{sources_digest(pathlib.Path(__file__).parent)}-{_cpu_digest()}"
-    bases = [
-        config.CACHE_DIR,
-        os.environ.get("XDG_CACHE_HOME", ""),
-        os.path.expanduser("~/.cache"),
-        os.path.join(tempfile.gettempdir(), f"beam2vec-{os.getuid()}"),
-    ]
-    for base in filter(None, bases):
-        folder = os.path.join(base, "beam2vec", name)
+    """The folder for this version of the kernels; "" when there is none, and the user is told why."""
+    name = os.path.join("beam2vec", f"kernels-{sources_digest(pathlib.Path(__file__).parent)}-{_cpu_digest()}")
+    refused: dict[str, str] = {}
+    folder = ""
+    for base in _bases():
         try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        except OSError:
-            continue
-        if os.stat(folder).st_uid == os.getuid() and os.access(folder, os.W_OK):
-            return folder
-    return ""
+            folder = _with_kernels(private_folder(os.path.join(base, name)))
+            break
+        except NotPrivateError as error:
+            refused[base] = str(error)
+    _tell(folder, refused)
+    return folder
+
+
+def _bases() -> list[str]:
+    """Where to look for a folder, in order."""
+    home, cache = home_folder(), os.environ.get("XDG_CACHE_HOME", "")
+    bases = [config.CACHE_DIR]
+    if os.path.isabs(cache):  # others are to be ignored, says the XDG Base Directory Specification
+        bases.append(cache)
+    elif home is not None:
+        bases.append(os.path.join(home, ".cache"))
+    with contextlib.suppress(OSError):  # there is none that could be written
+        bases.append(os.path.join(tempfile.gettempdir(), f"beam2vec-{os.geteuid()}"))
+    return list(filter(None, bases))
+
+
+def _with_kernels(folder: str) -> str:
+    """The folder, if kernels can be kept there or are; NotPrivateError if not."""
+    if not os.access(folder, os.W_OK) and not any(pathlib.Path(folder).rglob("*.nbc")):
+        raise NotPrivateError(f"{folder} has no kernels in it and cannot be written")
+    return folder
+
+
+def _tell(folder: str, refused: dict[str, str]) -> None:
+    """One line where nothing is kept, or not where the user wants it; from the command, not from Beam's workers."""
+    if "WORKER_ID" in os.environ:
+        return
+    if not folder:
+        why = "; ".join(refused.values()) or "there is neither a home nor a folder for temporary files"
+        _log.warning(
+            "compiled kernels are not kept, so each command compiles them again (%s): set XDG_CACHE_HOME or "
+            "NUMBA_CACHE_DIR to a folder of your own", why,
+        )  # fmt: skip
+    elif config.CACHE_DIR in refused:
+        _log.warning(
+            "NUMBA_CACHE_DIR=%s is not used (%s): kernels are kept in %s; set it to a folder of your own",
+            config.CACHE_DIR, refused[config.CACHE_DIR], folder,
+        )  # fmt: skip
 
 
 def are_compiled() -> bool:
     """Whether machine code is kept from an earlier process, so that this one need not wait for it."""
     folder = _cache_folder()
     return bool(folder) and any(pathlib.Path(folder).rglob("step.train-*.nbc"))
+
+
+def are_kept() -> bool:
+    """Whether machine code that is made now will be there for the next process."""
+    folder = _cache_folder()
+    return bool(folder) and os.access(folder, os.W_OK)
 
 
 def kernel(function: Callable | None = None, *, allocates: bool = True, **options: Any) -> Any:
@@ -82,17 +124,38 @@ def kernel(function: Callable | None = None, *, allocates: bool = True, **option
     if not allocates:
         options["_nrt"] = False
     made = numba.njit(**{**OPTIONS, **options})(function)
-    if folder := _cache_folder():
-        ours, config.CACHE_DIR = config.CACHE_DIR, folder
-        try:
-            made._cache = _Cache(function)  # what njit(cache=True) does, with Numba's own
-        finally:
-            config.CACHE_DIR = ours
+    if _folder_of_source(inspect.getfile(function)):
+        made._cache = _Cache(function)  # what njit(cache=True) does, with Numba's own
     return made
+
+
+@functools.cache
+def _folder_of_source(file: str) -> str:
+    """Where the kernels of a source file are kept, within our folder; "" where they are not."""
+    folder = _cache_folder()
+    with contextlib.suppress(NotPrivateError):  # in a folder that can only be read, one may be missing
+        return folder and private_folder(os.path.join(folder, _Locator.get_suitable_cache_subpath(file)))
+    return ""
+
+
+class _Locator(InTreeCacheLocator):
+    """Tells Numba our folder in place of its own."""
+
+    def get_cache_path(self) -> str:
+        return _folder_of_source(self._py_file)
+
+    def ensure_cache_path(self) -> None:
+        """It was made when it was checked."""
+
+
+class _Implementation(CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
 
 
 class _Cache(FunctionCache):
     """Numba's cache, which a torn file or a full disk does not stop: the kernel is compiled, then."""
+
+    _impl_class = _Implementation
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -104,6 +167,8 @@ class _Cache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        if not os.access(self.cache_path, os.W_OK):  # made with the image of a container, say
+            return
         try:
             super().save_overload(sig, data)
         except Exception as error:

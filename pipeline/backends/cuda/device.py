@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import logging
+import os
+import sys
+
+from pipeline.private_folders import NotPrivateError, home_folder, private_folder
+
+_log = logging.getLogger(__name__)
 
 OLDEST = 70
 """Compute capability 7.0: threads of a warp that can be matched by value."""
@@ -32,6 +40,7 @@ def find_gpu() -> Gpu:
     Raises:
       NoGpuError: CuPy, the compiler or the driver is missing, or there is no device, or it does not answer.
     """
+    _cache_privately()
     try:
         import cupy
     except Exception as error:  # whatever a broken installation raises
@@ -60,6 +69,28 @@ def find_gpu() -> Gpu:
     if capability < OLDEST:
         raise NoGpuError(f"{name} has compute capability {capability / 10}, {OLDEST / 10} or later is needed")
     return Gpu(name, properties["totalGlobalMem"], f"{driver // 1000}.{driver % 1000 // 10}")
+
+
+def _cache_privately() -> None:
+    """Lets CuPy, which runs what it finds in its cache, keep one only where nobody else can write.
+
+    CuPy makes the folder when it is imported, also where it then keeps all in memory.
+    """
+    if "cupy" in sys.modules or importlib.util.find_spec("cupy") is None:
+        return
+    home = home_folder()
+    chosen = os.environ.get("CUPY_CACHE_DIR") or (home and os.path.join(home, ".cupy", "kernel_cache"))
+    try:
+        if not chosen:
+            raise NotPrivateError("you have no home")
+        os.environ["CUPY_CACHE_DIR"] = private_folder(chosen)
+    except NotPrivateError as error:
+        os.environ.update(CUPY_CACHE_DIR="/", CUPY_CACHE_IN_MEMORY="1")  # a folder that is there, and is not used
+        if "WORKER_ID" not in os.environ:
+            _log.warning(
+                "compiled GPU kernels are not kept, so each command compiles them again (%s): set CUPY_CACHE_DIR to a "
+                "folder of your own", error,
+            )  # fmt: skip
 
 
 def _said(error: Exception) -> str:
