@@ -1,10 +1,16 @@
-"""Compiled kernels are kept on disk, and are never stale."""
+"""Compiled kernels are kept on disk, are never stale, and are nobody else's."""
 
+import grp
 import os
 import pathlib
+import pickle
+import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
+
+import pytest
 
 import pipeline
 
@@ -59,3 +65,202 @@ def test_a_torn_file_and_a_full_disk_only_cost_time(tmp_path):
     )  # fmt: skip
     assert done.stdout.split() == ["3", "0"]
     assert "cannot be kept" in done.stderr
+
+
+USER, ATTACKER, TEAM = 54321, 54322, 54323
+"""Numbers that no list of users has, as in a container."""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+FOLDER = "from pipeline.kernels import compile"
+"""Imported by root: the interpreter may lie where the other user cannot read."""
+FOLDER_AS_USER = "print(compile._cache_folder())"
+KERNEL = "import grp, pwd, numba; numba.njit(lambda x: x + 1)(1)"
+KERNEL_AS_USER = """
+import numpy as np
+from pipeline.kernels.generate import _multiply_high
+print(getattr(_multiply_high._cache, "_cache_path", ""), flush=True)
+input()
+print(int(_multiply_high(np.uint64(2**63), np.uint64(6))), sum(_multiply_high.stats.cache_hits.values()))
+"""
+OTHER_TYPES = "_multiply_high(np.uint32(1), np.uint32(1))"
+"""For which there is no machine code yet."""
+
+
+@pytest.fixture
+def place():
+    """A folder of root's that every user can reach, with the package in it and a folder for temporary files."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(ROOT, folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        made(folder / "tmp", 0, 0o1777)
+        made(folder / "work", USER, 0o700)
+        yield folder
+
+
+def made(folder, owner, mode, group=0):
+    folder.mkdir()
+    os.chown(folder, owner, group)
+    folder.chmod(mode)
+    return folder
+
+
+def as_user(place, before, script, uid=USER, gid=USER, **environment):
+    """A process that runs `before` as root and `script` as another user, in that user's folder `work`."""
+    become = f"import os; os.setgroups([]); os.setgid({gid}); os.setuid({uid})"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{before}\n{become}\n{script}"], cwd=place / "work", text=True,
+        env={"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(place / "tmp"), **environment},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def folder_of(place, **given):
+    """(the folder that is chosen, the lines on stderr)"""
+    out, error = as_user(place, FOLDER, FOLDER_AS_USER, **given).communicate(timeout=120)
+    return out.strip(), error.splitlines()
+
+
+def of_another_user(place):
+    return {"HOME": str(made(place / "home", ATTACKER, 0o777))}, "{place}/home belongs to user 54322"
+
+
+def without_a_home(place):
+    return {}, "{place}/tmp/beam2vec-54321 belongs to user 54322"
+
+
+def with_a_relative_cache(place):
+    return {"XDG_CACHE_HOME": "cache", "HOME": "/nowhere"}, "/nowhere is not there and cannot be made"
+
+
+def of_a_group(place):
+    return {"XDG_CACHE_HOME": str(made(place / "team", USER, 0o770, TEAM))}, "group 54323 may write to {place}/team"
+
+
+def of_everybody(place):
+    return {"XDG_CACHE_HOME": str(made(place / "all", 0, 0o777))}, "everybody may write to {place}/all"
+
+
+def by_a_link_of_another_user(place):
+    os.symlink(made(place / "own", USER, 0o700), place / "tmp" / "link")
+    os.chown(place / "tmp" / "link", ATTACKER, ATTACKER, follow_symlinks=False)
+    return {"XDG_CACHE_HOME": str(place / "tmp" / "link")}, "{place}/tmp/link belongs to user 54322"
+
+
+def by_a_link_to_another_user(place):
+    os.symlink(made(place / "theirs", ATTACKER, 0o777), place / "link")
+    return {"XDG_CACHE_HOME": str(place / "link")}, "{place}/theirs belongs to user 54322"
+
+
+def of_the_group_of_a_container(place):
+    """As OpenShift runs it: any number, group 0, the home at the root, folders that group 0 may write to."""
+    shared = made(place / "shared", 0, 0o775)
+    return {"HOME": "/", "NUMBA_CACHE_DIR": str(shared), "gid": 0}, "group root may write to {place}/shared"
+
+
+CASES = [
+    of_another_user, without_a_home, with_a_relative_cache, of_a_group, of_everybody, by_a_link_of_another_user,
+    by_a_link_to_another_user, of_the_group_of_a_container,
+]  # fmt: skip
+
+
+@needs_root
+@pytest.mark.parametrize("case", CASES)
+def test_where_another_user_could_write_nothing_is_kept_and_one_line_says_so(place, case):
+    made(place / "tmp" / f"beam2vec-{USER}", ATTACKER, 0o777)  # before we came, where everybody may
+    given, why = case(place)
+    folder, lines = folder_of(place, **given)
+    assert folder == ""
+    assert len(lines) == 1
+    assert why.format(place=place) in lines[0]
+    assert "set XDG_CACHE_HOME or NUMBA_CACHE_DIR to a folder of your own" in lines[0]
+    assert list((place / "work").iterdir()) == []  # neither "~" nor "cache"
+    assert folder_of(place, WORKER_ID="sdk-0-0", **given) == ("", [])  # the command has said it
+
+
+@needs_root
+@pytest.mark.parametrize("given", [{}, {"HOME": "/"}, {"HOME": "~"}, {"XDG_CACHE_HOME": "cache"}])
+def test_without_a_home_the_folder_for_temporary_files_will_do(place, given):
+    folder, lines = folder_of(place, gid=0, **given)
+    assert folder.startswith(f"{place}/tmp/beam2vec-{USER}/beam2vec/kernels-")
+    assert (os.stat(folder).st_uid, os.stat(folder).st_mode & 0o777) == (USER, 0o700)
+    assert lines == []
+    assert list((place / "work").iterdir()) == []
+
+
+@needs_root
+def test_a_chosen_folder_that_is_refused_is_told(place):
+    everybodys = made(place / "all", 0, 0o777)
+    home = made(place / "home", USER, 0o755)
+    folder, lines = folder_of(place, HOME=str(home), NUMBA_CACHE_DIR=str(everybodys))
+    assert folder.startswith(f"{home}/.cache/beam2vec/kernels-")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"NUMBA_CACHE_DIR={everybodys} is not used (everybody may write to {everybodys}): ")
+
+
+@needs_root
+def test_a_group_of_ones_own_and_a_link_of_ones_own_will_do(place):
+    """Debian and Fedora make a group for each user, who then works with umask 002."""
+    groups = {(one.gr_name, one.gr_gid): one.gr_mem for one in grp.getgrall()}
+    first = [one.pw_gid for one in pwd.getpwall()]
+    alone = [
+        one for one in pwd.getpwall()
+        if one.pw_uid and groups.get((one.pw_name, one.pw_gid)) == [] and first.count(one.pw_gid) == 1
+    ]  # fmt: skip
+    if not alone:
+        pytest.skip("no user here has a group of its own")
+    user = alone[0]
+    home = made(place / "home", user.pw_uid, 0o775, user.pw_gid)
+    os.symlink(home, place / "tmp" / "link")
+    os.chown(place / "tmp" / "link", user.pw_uid, user.pw_gid, follow_symlinks=False)
+    given = {"uid": user.pw_uid, "gid": user.pw_gid}
+    os.chown(place / "work", user.pw_uid, user.pw_gid)
+    folder, lines = folder_of(place, HOME=f"{place}/tmp/link", **given)
+    assert folder.startswith(f"{home}/.cache/beam2vec/kernels-")
+    assert lines == []
+    os.chown(home, user.pw_uid, TEAM)
+    assert not folder_of(place, HOME=str(home), **given)[0].startswith(str(home))
+
+
+class Payload:
+    """What runs when it is read as a pickle."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (pathlib.Path.touch, (self.mark,))
+
+
+@needs_root
+def test_a_cache_that_is_swapped_after_it_was_chosen_does_not_run(place):
+    before = made(place / "tmp" / f"beam2vec-{USER}", ATTACKER, 0o777)
+    mark = place / "work" / "ran"
+    victim = as_user(place, KERNEL, KERNEL_AS_USER)
+    if chosen := victim.stdout.readline().strip():
+        (before / "beam2vec").rename(before / "moved")
+        os.makedirs(chosen)
+        for line in range(1, 400):
+            name = f"generate._multiply_high-{line}.py{sys.version_info[0]}{sys.version_info[1]}.nbi"
+            pathlib.Path(chosen, name).write_bytes(pickle.dumps(Payload(mark)))
+    out, error = victim.communicate("\n", timeout=120)
+    assert not mark.exists()
+    assert out.split() == ["3", "0"]
+    assert error.count("\n") == 1
+
+
+@needs_root
+def test_a_cache_of_roots_is_read_and_left_alone(place):
+    """Such as one that was made with the image of a container."""
+    image = made(place / "image", 0, 0o755)
+    root = as_user(place, KERNEL, KERNEL_AS_USER, uid=0, gid=0, NUMBA_CACHE_DIR=str(image))
+    assert root.communicate("\n", timeout=120)[0].split()[1:] == ["3", "0"]
+    subprocess.run(["chmod", "-R", "a+rX", image], check=True)
+    there = sorted(image.rglob("*"))
+    user = as_user(place, KERNEL, KERNEL_AS_USER + OTHER_TYPES, NUMBA_CACHE_DIR=str(image))
+    out, error = user.communicate("\n", timeout=120)
+    assert out.split()[1:3] == ["3", "1"]
+    assert (error, sorted(image.rglob("*"))) == ("", there)
+    (kept,) = image.rglob("*.nbc")
+    kept.chmod(0o666)  # now everybody can change what would run
+    user = as_user(place, KERNEL, KERNEL_AS_USER, NUMBA_CACHE_DIR=str(image))
+    assert user.communicate("\n", timeout=120)[0].split()[-2:] == ["3", "0"]

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from examples import python_topics
 from pipeline import Run
 from pipeline.checkpoints import checkpoints
 from pipeline.quality import Vectors
@@ -17,7 +18,7 @@ from pipeline.report.data import log_spaced, rounded
 from pipeline.report.page import render
 from pipeline.timings import add_timings, read_timings
 from tests.browser import browser, open_page
-from tests.commands import TINY, run, train, write_corpus
+from tests.commands import ROOT, TINY, run, train, write_corpus
 
 ODD_WORD = "</script><b>&\"'ünïcode"
 
@@ -256,6 +257,39 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder):
             ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
             assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == dark
             assert opened.get_log("browser") == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_map_of_the_quick_start_is_spread_over_its_plot(quick_start, width, height):
+    with browser() as opened:
+        open_page(opened, quick_start / "report.html", width, height, False)
+        shape, *points = opened.execute_script(
+            """
+            const plot = document.querySelector(".map svg").getBoundingClientRect();
+            const middle = (box) => [box.left + box.width / 2 - plot.left, box.top + box.height / 2 - plot.top];
+            const dots = [...document.querySelectorAll(".map circle[data-i]")];
+            return [[plot.width, plot.height], ...dots.map((dot) => middle(dot.getBoundingClientRect()))];
+            """
+        )
+    places = np.array(points) / shape
+    assert len(places) == len(Run.open(str(quick_start)).words()) > 500
+    assert places.min() >= 0
+    assert places.max() <= 1
+    low, high = np.quantile(places, [0.025, 0.975], axis=0)
+    assert (high - low > 0.5).all(), high - low
+    cells = np.histogram2d(*places.T, bins=20, range=[(0, 1), (0, 1)])[0]
+    assert cells.max() <= 0.1 * len(places)
+
+
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory):
+    """The run of `make train`."""
+    folder = tmp_path_factory.mktemp("quick_start")
+    options = re.search(r"^TOPICS_OPTIONS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    python_topics.main(str(folder / "topics.txt"))
+    outcome = train(f"--input={folder / 'topics.txt'}", f"--output={folder / 'run'}", *options)
+    assert outcome.status == 0, outcome.stderr
+    return folder / "run"
 
 
 def search_for(opened, word):

@@ -17,7 +17,7 @@ from pipeline.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.metrics import final_loss
 from pipeline.parquet import from_parquet
-from pipeline.projection import project
+from pipeline.projection import principal_plane
 from pipeline.quality import Report, Vectors, evaluation_of
 from pipeline.run import Run
 from pipeline.schedule import Schedule
@@ -201,7 +201,7 @@ def rare_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
 def word_map(known: Vectors, counts: np.ndarray) -> dict[str, Any]:
     """The most frequent words in the plane, with a few neighbours of each."""
     size = min(MAP_WORDS, len(known.words))
-    points = project(known.vectors[:size])
+    points = principal_plane(known.vectors[:size])
     among = Vectors(known.words[:_MAP_NEIGHBOR_WORDS], known.vectors[:_MAP_NEIGHBOR_WORDS])
     near = among.neighbors(range(size), _MAP_NEIGHBORS) if size else []
     return {

@@ -162,9 +162,9 @@ function wordMap(data) {
   const dots = data.words.map((word, i) => svg("circle", { r: 3, "data-i": i }));
   const labels = svg("g", {});
   picture.append(svg("g", {}, dots), labels);
-  let view = { x: 0, y: 0, k: 1 }, base = 1, width = 0, height = 0, found = new Set(), near = new Set();
+  let view = { x: 0, y: 0, k: 1 }, base = { x: 1, y: 1 }, width = 0, height = 0, found = new Set(), near = new Set();
   const index = new Map(data.words.map((word, i) => [word, i]));
-  const at = (i) => [width / 2 + (data.x[i] * base - view.x) * view.k, height / 2 + (-data.y[i] * base - view.y) * view.k];
+  const at = (i) => [width / 2 + (data.x[i] * base.x - view.x) * view.k, height / 2 + (-data.y[i] * base.y - view.y) * view.k];
 
   function draw() {
     const places = data.words.map((_, i) => at(i));
@@ -204,7 +204,7 @@ function wordMap(data) {
   whenSized(picture, () => {
     width = picture.clientWidth; height = picture.clientHeight;
     const far = (values) => Math.max(1e-9, ...values.map(Math.abs));
-    base = Math.min((width / 2 - 24) / far(data.x), (height / 2 - 16) / far(data.y));
+    base = { x: (width / 2 - 24) / far(data.x), y: (height / 2 - 16) / far(data.y) };
     draw();
   });
   function zoom(times, x = width / 2, y = height / 2) {
@@ -267,7 +267,7 @@ function wordMap(data) {
       const first = [...found][0];
       if (first === undefined) view = { x: 0, y: 0, k: 1 };
       else {
-        view = { k: 3, x: data.x[first] * base, y: -data.y[first] * base };
+        view = { k: 3, x: data.x[first] * base.x, y: -data.y[first] * base.y };
         show(first);
       }
       redraw();
@@ -342,7 +342,7 @@ section("Words and their counts",
   });
   const button = (text, name, act) => { const made = el("button", { type: "button", "aria-label": name }, text); made.addEventListener("click", act); return made; };
   section("Map of the most frequent words",
-    el("p", { class: "soft" }, "Words used alike lie close together (t-SNE of the cosines). Distances between far groups mean little."),
+    el("p", { class: "soft" }, "The two directions in which the words' vectors, taken at length 1, differ most (PCA), each on a scale of its own. Words used alike lie close together; words that lie close together may still differ in what the plane leaves out."),
     el("div", { class: "tools" }, search,
       button("+", "zoom in", () => maps.forEach((map) => map.zoom(1.6))), button("−", "zoom out", () => maps.forEach((map) => map.zoom(1 / 1.6))),
       button("All", "show the whole map", () => { search.value = ""; count.textContent = ""; maps.forEach((map) => map.search("")); }), count),
