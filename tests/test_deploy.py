@@ -154,3 +154,25 @@ def test_documents_name_the_versions_that_are_run():
     assert re.search(rf"^\| Flink \| {re.escape(pieces.FLINK)}\.", text, re.MULTILINE)
     run = re.search(r"boot program \| ([\d.]+) \|", text)[1]
     assert importlib.metadata.version("apache-beam").split(".")[:2] == run.split(".")[:2], "run the Flink tests again"
+
+
+def test_pieces_are_not_run_from_where_others_may_write(tmp_path, monkeypatch, capsys):
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("BEAM2VEC_PIECES", str(tmp_path / "pieces"))
+    assert pieces.PIECES["boot"].found() is None
+    assert pieces.main(["boot"]) == 1
+    told = f"boot cannot be had: everybody may write to {tmp_path}: set BEAM2VEC_PIECES to a folder of your own\n"
+    assert capsys.readouterr().err == told
+
+
+def test_without_a_home_a_folder_is_asked_for(monkeypatch, capsys):
+    monkeypatch.delenv("BEAM2VEC_PIECES", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as with HOME unset and an unknown user
+    assert pieces.main(["boot"]) == 1
+    told = "boot cannot be had: you have no home: set BEAM2VEC_PIECES to a folder of your own\n"
+    assert capsys.readouterr().err == told
+    with pytest.raises(SystemExit):
+        flink_cluster.main(["options"])
+    assert "the following arguments are required: --folder" in capsys.readouterr().err
+    assert flink_cluster.main(["options", "--folder=/nowhere"]) == 1
+    assert "no cluster was started in /nowhere" in capsys.readouterr().err

@@ -174,7 +174,6 @@ def test_where_another_user_could_write_nothing_is_kept_and_one_line_says_so(pla
     assert why.format(place=place) in lines[0]
     assert "set XDG_CACHE_HOME or NUMBA_CACHE_DIR to a folder of your own" in lines[0]
     assert list((place / "work").iterdir()) == []  # neither "~" nor "cache"
-    assert folder_of(place, WORKER_ID="sdk-0-0", **given) == ("", [])  # the command has said it
 
 
 @needs_root
@@ -195,6 +194,17 @@ def test_a_chosen_folder_that_is_refused_is_told(place):
     assert folder.startswith(f"{home}/.cache/beam2vec/kernels-")
     assert len(lines) == 1
     assert lines[0].startswith(f"NUMBA_CACHE_DIR={everybodys} is not used (everybody may write to {everybodys}): ")
+    given = {"HOME": str(home), "NUMBA_CACHE_DIR": str(everybodys), "WORKER_ID": "sdk-0-0"}
+    assert folder_of(place, **given) == (folder, [])  # the command has told it, its workers need not
+
+
+@needs_root
+def test_without_any_folder_kernels_are_compiled_and_one_line_says_so(place):
+    nowhere = "import tempfile; tempfile._candidate_tempdir_list = lambda: []"  # nothing can be written
+    out, error = as_user(place, f"{FOLDER}\n{nowhere}", FOLDER_AS_USER).communicate(timeout=120)
+    assert out == "\n"
+    assert error.count("\n") == 1
+    assert "there is neither a home nor a folder for temporary files" in error
 
 
 @needs_root
@@ -235,7 +245,7 @@ class Payload:
 def test_a_cache_that_is_swapped_after_it_was_chosen_does_not_run(place):
     before = made(place / "tmp" / f"beam2vec-{USER}", ATTACKER, 0o777)
     mark = place / "work" / "ran"
-    victim = as_user(place, KERNEL, KERNEL_AS_USER)
+    victim = as_user(place, KERNEL, KERNEL_AS_USER, HOME="/nowhere")
     if chosen := victim.stdout.readline().strip():
         (before / "beam2vec").rename(before / "moved")
         os.makedirs(chosen)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import marshal
+import os
 import pickle
+import subprocess
 import sys
 import unicodedata
 
@@ -12,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands import TINY, train  # isort: skip
+from commands import ROOT, TINY, train  # isort: skip
 from pipeline import languages
 from pipeline.errors import InputError
 from pipeline.kernels import word_break
@@ -172,3 +175,16 @@ def test_a_run_in_words_of_unicode(tmp_path):
     assert "39 words" in outcome.stdout
     again = train(*arguments, f"--output={tmp_path / 'run'}", *TINY)
     assert "--stopwords is not set, the run has" in again.error
+
+
+def test_no_dictionary_is_taken_from_the_folder_for_temporary_files(tmp_path):
+    """Where jieba looks for one, and anybody may have put it."""
+    pytest.importorskip("jieba", reason="an extra")
+    (tmp_path / "jieba.cache").write_bytes(marshal.dumps(({"来到北京": 10**9, "来": 0, "来到": 0, "来到北": 0}, 10**9)))
+    script = "from pipeline.languages import _load_chinese; print(*next(_load_chinese()(['我来到北京'])))"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert done.stdout.split() == ["我", "来到", "北京"]
+    assert [file.name for file in tmp_path.iterdir()] == ["jieba.cache"]

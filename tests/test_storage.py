@@ -227,6 +227,14 @@ def test_uris_and_paths_name_the_same_storage(tmp_path, monkeypatch):
     assert split_uri("gs://bucket/a/b%20c#.txt") == ("gs://bucket", "a/b%20c#.txt")
 
 
+@pytest.mark.parametrize("uri", ["~", "~/runs"])
+def test_a_home_that_nobody_has_is_no_folder_of_that_name(uri, monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as with HOME unset and an unknown user
+    with pytest.raises(InputError, match=rf"^{uri}: ~ stands for no folder, since you have no home here; write"):
+        open_storage(uri)
+    assert open_storage("~name").root.endswith("/~name")
+
+
 @pytest.mark.parametrize(
     ("root", "message"),
     [

@@ -1,8 +1,10 @@
 """--device: which one is taken, what is said, and that the model is the same on each."""
 
 import json
+import os
 import pathlib
 import re
+import subprocess
 import sys
 import types
 
@@ -11,7 +13,7 @@ import cases
 import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from commands import TINY, train, write_corpus
+from commands import ROOT, TINY, train, write_corpus
 from test_training import new_records, options_of
 from test_training import train as train_model
 
@@ -74,6 +76,26 @@ def test_what_is_missing_is_said(monkeypatch, what, said):
     with pytest.raises(InputError, match=rf"^--device=gpu: .*{said}.*pip install 'beam2vec\[gpu\]'"):
         choice.gpu_for("gpu")
     assert choice.gpu_for("auto") is None
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_cupy_keeps_machine_code_where_nobody_else_can_put_any(tmp_path, mode):
+    names = ["CUPY_CACHE_DIR", "CUPY_CACHE_IN_MEMORY"]
+    (tmp_path / "cupy.py").write_text(f"import os; print(*map(os.environ.get, {names}))")
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(mode)
+    script = "from pipeline.backends.cuda.device import find_gpu; find_gpu()"  # it ends there: this CuPy has no more
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CUPY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**environment, "PYTHONPATH": f"{tmp_path}:{ROOT}", "HOME": str(home)},
+    )  # fmt: skip
+    kept = mode == 0o755
+    assert done.stdout.split() == ([f"{home}/.cupy/kernel_cache", "None"] if kept else ["/", "1"])
+    line = f"(everybody may write to {home}): set CUPY_CACHE_DIR to a folder of your own"
+    assert (line in done.stderr) == (not kept)
+    assert (home / ".cupy").exists() == kept
 
 
 def test_a_gpu_that_is_wanted_and_not_there_is_a_usage_error(without_cupy, tmp_path):
