@@ -30,7 +30,7 @@ from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline import progress
 from pipeline.errors import InputError, PipelineError, find
-from pipeline.kernels.compile import are_compiled, are_kept
+from pipeline.kernels.compile import are_compiled, are_kept, tell_of_cache
 from pipeline.lock import Lock
 
 _HEARS_AFTER = 0.2
@@ -76,6 +76,7 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
     """
     try:
         if runner_name(graph.options) in IN_THIS_PROCESS:
+            tell_of_cache()
             if not are_compiled():
                 this_once = ", this once" if are_kept() else ""
                 progress.say(f"the kernels are compiled on the way: some 20 seconds{this_once}")

@@ -97,8 +97,8 @@ def _load_chinese() -> Split:
     jieba.setLogLevel("WARNING")
     words = jieba.dt
     with _loading:
-        # Not by initialize(): it would take the dictionary from jieba.cache in the folder for temporary files, whose
-        # ever that is. Reading the dictionary itself takes no longer.
+        # Not by initialize(): it would load jieba.cache from the folder for temporary files, where any user may have
+        # put it. Reading the dictionary itself takes no longer.
         words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
         words.initialized = True
     return lambda lines: map(words.lcut, lines)

@@ -1,10 +1,11 @@
 """Folders from which code may be loaded, because no other user can put anything there.
 
-The rule is in docs/reliability.md, "Compiled code that is kept". It is one for all that is loaded as code.
+docs/reliability.md has the rule for users ("Compiled code that is kept"). All caches of code share it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -22,11 +23,11 @@ def private_folder(path: str) -> str:
     """The folder of this path, made where it is missing, if this user and root alone can change what is in it.
 
     Every folder on the way belongs to this user or to root, and so does every link. Nobody else may write to one,
-    except where it is sticky, as /tmp is: what is in it stays its owner's. The folder itself and its files must
-    not be open to others at all. It may be root's, and then perhaps can only be read. A group counts as
-    others unless it is the user's own.
+    except where it is sticky, as /tmp is: there, only its owner can move an entry. To the folder itself and its
+    files others may not write in any case. A group counts as others unless it is the user's own. The folder may be
+    root's; then this user can perhaps only read it.
 
-    The way is gone from the top, so whatever was checked cannot be swapped by the time the next folder is.
+    Folders are checked from the top. Each is looked up in one that has passed, so nobody can swap it afterwards.
 
     Args:
       path: absolute, or from the working directory.
@@ -45,7 +46,8 @@ def private_folder(path: str) -> str:
             raise NotPrivateError(f"{folder} cannot be read")
         if status.st_mode & (stat.S_IXGRP | stat.S_IXOTH):  # else others do not get at the files
             for entry in os.scandir(folder):
-                _check(entry.path, entry.stat(follow_symlinks=False))
+                with contextlib.suppress(FileNotFoundError):  # another process has renamed it meanwhile
+                    _check(entry.path, entry.stat(follow_symlinks=False))
     except NotPrivateError:
         raise
     except OSError as error:

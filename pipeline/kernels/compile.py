@@ -22,8 +22,9 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 from numba.core import config
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
 
+from pipeline import progress
 from pipeline.private_folders import NotPrivateError, home_folder, private_folder
 
 _log = logging.getLogger(__name__)
@@ -48,20 +49,33 @@ def _cpu_digest() -> str:
     return hashlib.sha256("\0".join(map(str, names)).encode()).hexdigest()[:8]
 
 
-@functools.cache
 def _cache_folder() -> str:
-    """The folder for this version of the kernels; "" when there is none, and the user is told why."""
+    """The folder for this version of the kernels; "" when there is none."""
+    return _choice()[0]
+
+
+@functools.cache
+def _choice() -> tuple[str, str]:
+    """(the folder or "", what the user is to know about it or "")"""
     name = os.path.join("beam2vec", f"kernels-{sources_digest(pathlib.Path(__file__).parent)}-{_cpu_digest()}")
     refused: dict[str, str] = {}
-    folder = ""
     for base in _bases():
         try:
             folder = _with_kernels(private_folder(os.path.join(base, name)))
-            break
         except NotPrivateError as error:
             refused[base] = str(error)
-    _tell(folder, refused)
-    return folder
+            continue
+        if config.CACHE_DIR not in refused:
+            return folder, ""
+        return folder, (
+            f"NUMBA_CACHE_DIR={config.CACHE_DIR} is not used ({refused[config.CACHE_DIR]}): compiled kernels are kept "
+            f"in {folder}; set it to a folder of your own"
+        )
+    why = "; ".join(refused.values()) or "there is neither a home nor a folder for temporary files"
+    return "", (
+        f"compiled kernels are not kept, so each command compiles them again ({why}): set XDG_CACHE_HOME or "
+        "NUMBA_CACHE_DIR to a folder of your own"
+    )
 
 
 def _bases() -> list[str]:
@@ -84,21 +98,12 @@ def _with_kernels(folder: str) -> str:
     return folder
 
 
-def _tell(folder: str, refused: dict[str, str]) -> None:
-    """One line where nothing is kept, or not where the user wants it; from the command, not from Beam's workers."""
-    if "WORKER_ID" in os.environ:
-        return
-    if not folder:
-        why = "; ".join(refused.values()) or "there is neither a home nor a folder for temporary files"
-        _log.warning(
-            "compiled kernels are not kept, so each command compiles them again (%s): set XDG_CACHE_HOME or "
-            "NUMBA_CACHE_DIR to a folder of your own", why,
-        )  # fmt: skip
-    elif config.CACHE_DIR in refused:
-        _log.warning(
-            "NUMBA_CACHE_DIR=%s is not used (%s): kernels are kept in %s; set it to a folder of your own",
-            config.CACHE_DIR, refused[config.CACHE_DIR], folder,
-        )  # fmt: skip
+@functools.cache
+def tell_of_cache() -> None:
+    """One line, once, where nothing is kept, or not where the user wants it; from the command, not its workers."""
+    note = _choice()[1]
+    if note and "WORKER_ID" not in os.environ:  # which Beam's workers have
+        progress.say(note)
 
 
 def are_compiled() -> bool:
@@ -126,6 +131,8 @@ def kernel(function: Callable | None = None, *, allocates: bool = True, **option
     made = numba.njit(**{**OPTIONS, **options})(function)
     if _folder_of_source(inspect.getfile(function)):
         made._cache = _Cache(function)  # what njit(cache=True) does, with Numba's own
+    else:
+        made._cache = _NoCache()
     return made
 
 
@@ -152,12 +159,18 @@ class _Implementation(CompileResultCacheImpl):
     _locator_classes = (_Locator,)
 
 
+class _NoCache(NullCache):
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        tell_of_cache()
+
+
 class _Cache(FunctionCache):
     """Numba's cache, which a torn file or a full disk does not stop: the kernel is compiled, then."""
 
     _impl_class = _Implementation
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        tell_of_cache()
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a pickle that breaks off or is damaged raises anything

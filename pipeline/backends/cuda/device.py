@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import logging
 import os
 import sys
 
+from pipeline import progress
 from pipeline.private_folders import NotPrivateError, home_folder, private_folder
-
-_log = logging.getLogger(__name__)
 
 OLDEST = 70
 """Compute capability 7.0: threads of a warp that can be matched by value."""
@@ -87,10 +85,10 @@ def _cache_privately() -> None:
     except NotPrivateError as error:
         os.environ.update(CUPY_CACHE_DIR="/", CUPY_CACHE_IN_MEMORY="1")  # a folder that is there, and is not used
         if "WORKER_ID" not in os.environ:
-            _log.warning(
-                "compiled GPU kernels are not kept, so each command compiles them again (%s): set CUPY_CACHE_DIR to a "
-                "folder of your own", error,
-            )  # fmt: skip
+            progress.say(
+                f"compiled GPU kernels are not kept, so each command compiles them again ({error}): set CUPY_CACHE_DIR "
+                "to a folder of your own"
+            )
 
 
 def _said(error: Exception) -> str:
