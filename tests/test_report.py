@@ -43,7 +43,8 @@ def folder(tmp_path_factory):
 def one(folder):
     outcome = run("jobs.report", f"--run={folder / 'a'}", f"--pairs={folder / 'pairs.tsv'}")
     assert outcome.status == 0, outcome.stderr
-    assert outcome.stdout.strip() == str(folder / "a" / "report.html")
+    place = Run.open(str(folder / "a")).checkpoint().place
+    assert outcome.stdout.splitlines() == [str(folder / "a" / "report.html"), f"{folder / 'a'}: {place}"]
     return folder / "a" / "report.html"
 
 
