@@ -126,10 +126,10 @@ def _of(steps: int | None) -> dict[str, int]:
     return {} if steps is None else {"steps": steps}
 
 
-def record_end(records: Records, key: str, step: int) -> None:
-    """Record that training is over with the checkpoint of `step`, which is committed; nothing where that is known."""
-    if _end(records, key) != step:
-        records.commit(Record(END_STAGE, _END, key, (), {"step": step}))
+def record_end(records: Records, key: str, ref: CheckpointRef) -> None:
+    """Record that training is over, where this committed checkpoint is that of the last step; written once."""
+    if ref.step == ref.steps and _end(records, key) != ref.step:
+        records.commit(Record(END_STAGE, _END, key, (), {"step": ref.step}))
 
 
 def _end(records: Records, key: str) -> int | None:

@@ -146,7 +146,7 @@ class Replicas:
             w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
             model = Model(words, counts, w_in, np.zeros_like(w_in))
             done = write_checkpoint(self.records, self.key, 0, model, self.provenance, rounds.schedule.steps)
-        self._record_end(done.step, rounds)
+        record_end(self.records, self.key, done)
         return Standing(done, positions)
 
     def is_over(self, standing: Standing, number: int) -> bool:
@@ -234,15 +234,10 @@ class Replicas:
             self.renew_lock()
             seconds = self._write_metrics(standing, number, holdout)
             self.records.commit(record)
-        self._record_end(step, rounds)
+        record_end(self.records, self.key, made)
         self._forget_work(step, rounds)
         prune_checkpoints(self.records, self.key, self.options.keep_checkpoints)
         return Standing(made, standing.positions, seconds)
-
-    def _record_end(self, step: int, rounds: Rounds) -> None:
-        if step >= rounds.schedule.steps:
-            self.renew_lock()
-            record_end(self.records, self.key, step)
 
     def _rounds(self, positions: int) -> Rounds:
         return Rounds.of(self.options, positions)

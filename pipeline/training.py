@@ -106,7 +106,7 @@ class Trainer:
         self.renew_lock()
         remove_unrecorded(self.records)
         if done and done.step >= schedule.steps:
-            record_end(self.records, self.key, done.step)
+            record_end(self.records, self.key, done)
             return done
         step = done.step if done else 0
         remove_newer(self.records, self.key, step)
@@ -122,7 +122,7 @@ class Trainer:
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
         last = session.commit()
         self.renew_lock()
-        record_end(self.records, self.key, last.step)
+        record_end(self.records, self.key, last)
         return last
 
     def _weights(self, done: CheckpointRef | None, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -295,9 +295,9 @@ def test_a_run_killed_before_its_end_was_recorded_records_it_when_it_goes_on(end
 
 def test_recording_an_end_twice_writes_once(ended, tmp_path):
     one = ended.copied(tmp_path / "run")
-    records, path = Run.open(one.uri).records, one.folder / "records/training/end.json"
+    opened, path = Run.open(one.uri), one.folder / "records/training/end.json"
     before = path.stat().st_mtime_ns
-    record_end(records, Run.open(one.uri).key("checkpoints"), one.total)
+    record_end(opened.records, opened.key("checkpoints"), opened.checkpoint())
     assert path.stat().st_mtime_ns == before
 
 
