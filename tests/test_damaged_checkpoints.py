@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, Outcome, run, train, write_corpus
 
-from pipeline import Run, interruption, object_storage
+from pipeline import Run, interruption, model_digest, object_storage
+from pipeline import checkpoints as checkpoints_module
 from pipeline.checkpoints import checkpoints, record_end
 from pipeline.errors import ArtifactError
 from pipeline.metrics import final_loss, up_to
@@ -168,6 +169,23 @@ def test_a_newest_checkpoint_that_is_damaged_or_gone_fails_every_reader(either, 
             assert not call(opened), name
     assert f"step {one.total} of {one.total}" in repr(opened) or wanted in repr(opened)
     assert run("jobs.verify", f"--run={one.uri}").status == 1
+
+
+def test_a_byte_of_any_part_is_found(corpus, tmp_path, monkeypatch):
+    for module in (checkpoints_module, model_digest):
+        monkeypatch.setattr(module, "BLOCK_ROWS", 100)
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
+    assert outcome.status == 0, outcome.stderr
+    word = Run.open(str(tmp_path / "run")).words()[3]
+    parts = sorted(tmp_path.glob("run/checkpoints/*/*"))
+    assert len(parts) == 5
+    for part in parts:
+        change_a_byte(part)
+        outcome = run("jobs.evaluate", f"--run={tmp_path / 'run'}", f"--neighbors={word}")
+        assert outcome.status == 1
+        assert outcome.error.startswith(f"{part} is damaged: ")
+        assert outcome.error.endswith(": run the same training command again")  # there is no other checkpoint
+        change_a_byte(part)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
