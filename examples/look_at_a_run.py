@@ -21,7 +21,7 @@ if sys.argv[1:2] in (["--help"], ["-h"]):
     sys.exit(print(__doc__))
 run = Run.open(sys.argv[1] if len(sys.argv) > 1 else "runs/topics")
 checkpoint = run.checkpoint()
-print(f"{checkpoint.words:,} words, {checkpoint.dims} dims, step {checkpoint.step:,}, digest {checkpoint.digest[:16]}…")
+print(f"{checkpoint.words:,} words, {checkpoint.dims} dims, {checkpoint.place}, digest {checkpoint.digest[:16]}…")
 
 # %% What was asked for
 print({name: value for name, value in run.identity["options"]["model"].items() if value is not None})

@@ -2,12 +2,13 @@
 
     python examples/neighbors.py runs/topics/checkpoints class string float
 
-Takes the newest checkpoint in the folder. Nothing of beam2vec is imported: copy
-this file to wherever the vectors are used.
+Takes the newest checkpoint in the folder, and says which that is. Nothing of beam2vec
+is imported: copy this file to wherever the vectors are used.
 """
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 
@@ -24,6 +25,11 @@ def main(folder: str, queries: list[str]) -> int:
         return 2
     table = pq.read_table(checkpoints[-1], columns=["word", "input"], partitioning=None).combine_chunks()
     words = table["word"].to_pylist()
+    made = json.loads(table.schema.metadata[b"beam2vec"])
+    if len(words) != made["words"]:
+        print(f"{checkpoints[-1]} holds {len(words):,} of {made['words']:,} words: a part is missing", file=sys.stderr)
+        return 1
+    print(f"step {made['step']:,}" + (f" of {made['steps']:,}" if "steps" in made else ""))
     vectors = table["input"].chunk(0).flatten().to_numpy().reshape(len(words), -1)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     row = {word: i for i, word in enumerate(words)}

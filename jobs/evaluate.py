@@ -22,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.quality import Vectors, evaluation_of
 from pipeline.run import Run
+from pipeline.schedule import step_of
 from pipeline.storage import open_storage, split_uri
 
 ON_STDOUT = "-"
@@ -40,8 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     known = Vectors.read(run, ref, options.vectors, top, shown("Read vectors", "words"))
     rows = known.rows_of(asked, "--neighbors")
     result: dict[str, Any] = {
-        "run": options.run, "step": ref.step, "digest": ref.digest, "words": ref.words, "dims": ref.dims,
-        "vectors": options.vectors, "most_frequent": options.most_frequent, "match_case": options.match_case,
+        "run": options.run, "step": ref.step, "steps": ref.steps, "digest": ref.digest, "words": ref.words,
+        "dims": ref.dims, "vectors": options.vectors, "most_frequent": options.most_frequent,
+        "match_case": options.match_case,
     }  # fmt: skip
     result |= evaluation_of(
         known, pairs, analogies, options.most_frequent, not options.match_case, shown("Analogies", "words")
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def lines_of(result: dict[str, Any]) -> list[str]:
     """The result as a person reads it."""
-    lines = []
+    lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}"]
     for one in result["pairs"]:
         spearman = "undefined" if one["spearman"] is None else f"{one['spearman']:.4f}"
         lines.append(

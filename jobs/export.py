@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     progress.close_all()
     for uri in written.uris:
         print(uri)
-    print(f"{what.words:,} words, {ref.dims} dims, step {ref.step:,}")
+    print(f"{what.words:,} words, {ref.dims} dims, {ref.place}")
     if written.changed:
         print(f"{written.changed:,} words hold white space or control characters, which are written as _")
     if options.format == "safetensors" and run.options.tokenizer != "whitespace":

@@ -31,8 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     first = Run.open(options.run)
     runs = [(first, first.checkpoint(options.step))]
     if options.against:
-        second = Run.open(options.against)
-        runs.append((second, second.checkpoint(options.against_step, "--against_step")))
+        second = Run.open(options.against, "--against_step")
+        runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
         raise InputError("--against_step is the checkpoint of a second run: name that with --against")
     page = report(runs, judged, lambda name: shown(name, "words"))
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     root, path = split_uri(options.to) if options.to else (options.run, PATH)
     open_storage(root).put(path, page)
     print(open_storage(root).uri(path))
+    for run, ref in runs:
+        print(f"{run.uri}: {ref.place}")
     return 0
 
 

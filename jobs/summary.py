@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from jobs.command_line import CommandLine
 from jobs.sources import Source
-from pipeline.checkpoints import CheckpointRef, latest_checkpoint, read_blocks
 from pipeline.compressed import compressions_of
 from pipeline.corpus import corpus_tokens, stored_epochs
-from pipeline.errors import InputError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.inputs import InputFile
-from pipeline.metrics import final_loss, read_metrics, training_rate
+from pipeline.metrics import SCHEMA, final_loss, training_rate, up_to
 from pipeline.neighbors import nearest
 from pipeline.options import Options, shown
 from pipeline.preview import first_sentences
-from pipeline.progress import scaled
+from pipeline.progress import say, scaled
+from pipeline.quality import Vectors
 from pipeline.readers import Reader
-from pipeline.records import Records
+from pipeline.run import Run
 from pipeline.run_directory import RunDirectory
-from transforms.context import Context
 
 QUERIES = 4
 NEIGHBORS = 5
@@ -81,30 +81,26 @@ def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float
     print(f"to train    python -m jobs.train --corpus={storage.root} --output=DIR")
 
 
-def print_result(context: Context, seconds: float, report: str = "") -> None:
+def print_result(run: Run, seconds: float, report: str = "") -> None:
     """Where things are, how training went, what the vectors know, and the digest."""
-    ref = latest_checkpoint(context.records, context.keys["checkpoints"])
-    if ref is None:
-        raise InputError("the run ended without a checkpoint")  # pragma: no cover: the trainer commits one
-    words, vectors = _input_side(context.records, ref)
-    vocabulary = context.records.load("vocabulary", "vocabulary", context.keys["vocabulary"])
-    tokens = vocabulary.numbers["tokens"] if vocabulary else 0
-    uri = context.records.storage.uri
-    metrics = read_metrics(context.records, context.keys["checkpoints"])
+    ref = run.checkpoint()
+    known = Vectors.read(run, ref)
+    metrics = up_to(_metrics(run), ref.step)
     last_loss = final_loss(metrics)
     loss = "unknown" if last_loss is None else f"{last_loss:.4f}"
+    uri = run.records.storage.uri
     print(f"vectors     {uri(ref.folder)}")
     print(f"loss curve  {uri('metrics')}")
     if report:
         print(f"report      {report}")
-    print(f"vocabulary  {ref.words:,} words, {tokens:,} tokens, {ref.dims} dims")
-    rate = training_rate(metrics, context.options.batch_size)
+    print(f"vocabulary  {ref.words:,} words, {run.vocabulary_tokens():,} tokens, {ref.dims} dims")
+    rate = training_rate(metrics, run.options.batch_size)
     speed = f", {rate:,.0f} tokens/s" if rate else ""
-    print(f"trained     {ref.step:,} steps in all, mean loss at the end {loss}{speed}")
+    print(f"trained     {ref.place}, mean loss at the end {loss}{speed}")
     print(f"this run    {seconds:,.1f} s")
-    if "holdout_loss" in metrics.column_names and (known := metrics["holdout_loss"].drop_null()):
-        print(f"kept back   mean loss {known[-1].as_py():.4f} on text that was not trained on")
-    for line in neighbor_lines(words, vectors):
+    if "holdout_loss" in metrics.column_names and (losses := metrics["holdout_loss"].drop_null()):
+        print(f"kept back   mean loss {losses[-1].as_py():.4f} on text that was not trained on")
+    for line in neighbor_lines(known.words.to_pylist(), known.vectors):
         print(line)
     print(f"digest: {ref.digest}")
 
@@ -117,14 +113,13 @@ def print_left(run: RunDirectory) -> None:
     print(f"{once}, once it has ended: python -m jobs.verify --run={run.storage.root}")
 
 
-def _input_side(records: Records, ref: CheckpointRef) -> tuple[list[str], np.ndarray]:
-    """Words and input vectors: all that is shown, in half the memory."""
-    words: list[str] = []
-    vectors = np.empty((ref.words, ref.dims), np.float32)
-    for block in read_blocks(records, ref):
-        vectors[len(words) : len(words) + len(block.words)] = block.input
-        words += block.words.to_pylist()
-    return words, vectors
+def _metrics(run: Run) -> pa.Table:
+    """The loss curve; without points, and the user told, where it is damaged: the model is there, whatever happens."""
+    try:
+        return run.metrics()
+    except ArtifactError as error:
+        say(f"the loss is left out: {error}")
+        return SCHEMA.empty_table()
 
 
 def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:

@@ -62,25 +62,25 @@ def main(arguments: Sequence[str]) -> int:
         if timings := progress.timeline(began):  # none where the work was done elsewhere
             add_timings(run.records, run.keys["checkpoints"], timings)
         progress.close_all()
-        page = _report(command.output, run, trained) if command.report else ""
-        summary.print_result(context, seconds, page)
+        made = Run(command.output, run)
+        page = _report(made, trained) if command.report else ""
+        summary.print_result(made, seconds, page)
     return 0
 
 
-def _report(output: str, run: RunDirectory, trained: Collection[int]) -> str:
+def _report(made: Run, trained: Collection[int]) -> str:
     """Writes the report and returns its uri; "" and a note where that fails: the model is there, whatever happens.
 
     A report on a model that had been `trained` already (to this step) stays: it may hold evaluations.
     """
     memory.give_back()
     try:
-        made = Run(output, run)
-        ref = made.checkpoint()
-        if ref.step not in trained or run.storage.info(REPORT) is None:
-            run.storage.put(REPORT, report([(made, ref)]))
-        return run.storage.uri(REPORT)
+        ref, storage = made.checkpoint(), made.directory.storage
+        if ref.step not in trained or storage.info(REPORT) is None:
+            storage.put(REPORT, report([(made, ref)]))
+        return storage.uri(REPORT)
     except Exception as error:
-        _log.warning("the report is left out (%s): python -m jobs.report --run=%s", error, output)
+        _log.warning("the report is left out (%s): python -m jobs.report --run=%s", error, made.uri)
         return ""
 
 

@@ -6,6 +6,9 @@
 No column holds nulls. The vectors are stored plainly (floats do not compress),
 so every Parquet reader takes them as lists. Where a checkpoint comes from stands
 as JSON in each part's schema metadata, under "beam2vec".
+
+When training is over, a record says with which step. So a last checkpoint that is
+gone is missed, and the one before it is not taken for the last.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import ArtifactError
 from pipeline.fields import INTEGERS
 from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
-from pipeline.records import Artifact, Record, Records, canonical_json
+from pipeline.records import Artifact, Record, Records, canonical_json, record_path
+from pipeline.schedule import step_of
 
 STAGE = "checkpoints"
 PARTS_STAGE = "merges"
@@ -31,6 +35,10 @@ PARTS_STAGE = "merges"
 METADATA_KEY = b"beam2vec"
 GROUP_ROWS = 8_192
 """Words in a row group: what is copied at a time, since the rows of matrices lie apart."""
+END_STAGE = "training"
+"""Its one record says with which step training ended."""
+_END = "end"
+_RECORD = re.compile(r"records/checkpoints/step=(\d+)\.json")
 _PART = re.compile(r"checkpoints/step=(\d{8,})/part-\d{5,}-of-\d{5,}\.parquet")
 _log = logging.getLogger(__name__)
 
@@ -45,18 +53,25 @@ class CheckpointRef:
     words: int
     dims: int
     parts: tuple[Artifact, ...]
+    steps: int | None = None
+    """Training steps of the whole run; None where the record does not say."""
 
     @classmethod
     def of_record(cls, record: Record) -> CheckpointRef:
         numbers = record.numbers
         return cls(
             numbers["step"], f"{STAGE}/{record.name}", numbers["digest"], numbers["words"], numbers["dims"],
-            record.artifacts,
+            record.artifacts, numbers.get("steps"),
         )  # fmt: skip
+
+    @property
+    def place(self) -> str:
+        """As people are told: "step 240 of 284"."""
+        return step_of(self.step, self.steps)
 
 
 def write_checkpoint(
-    records: Records, key: str, step: int, model: Model, provenance: Mapping[str, Any]
+    records: Records, key: str, step: int, model: Model, provenance: Mapping[str, Any], steps: int | None = None
 ) -> CheckpointRef:
     """Writes the parts, then the record that makes them a checkpoint.
 
@@ -64,16 +79,17 @@ def write_checkpoint(
       key: the stage key of "checkpoints".
       step: training steps done, over all epochs.
       provenance: JSON values for the parts' metadata (configuration, versions, input
-        digest, …); step, digest, words and dims are added. "items" says whether the words are integers.
+        digest, …); step, steps, digest, words and dims are added. "items" says whether the words are integers.
+      steps: training steps of the whole run; None stands for not known.
     """
     digest = model_digest(model)
     blocks = list(model.blocks())
-    more = {"digest": digest, "words": len(model.words)}
+    more = {"digest": digest, "words": len(model.words), **_of(steps)}
     parts = [
         write_part(records, step, (index, len(blocks)), block, {**provenance, **more})
         for index, block in enumerate(blocks)
     ]
-    record = checkpoint_record(key, step, model.dims, len(model.words), parts, digest)
+    record = checkpoint_record(key, step, model.dims, len(model.words), parts, digest, steps)
     records.commit(record)
     return CheckpointRef.of_record(record)
 
@@ -94,29 +110,66 @@ def write_part(
     return records.stream_artifact(path, lambda file: _write_parquet(file, block, index * BLOCK_ROWS, schema))
 
 
-def checkpoint_record(key: str, step: int, dims: int, words: int, parts: Sequence[Artifact], digest: str) -> Record:
+def checkpoint_record(
+    key: str, step: int, dims: int, words: int, parts: Sequence[Artifact], digest: str, steps: int | None
+) -> Record:
     """What makes the parts, in order, the checkpoint of `step` once it is committed."""
-    numbers = {"step": step, "digest": digest, "words": words, "dims": dims}
-    return Record(STAGE, f"step={step:08d}", key, tuple(parts), numbers)
+    numbers = {"step": step, **_of(steps), "digest": digest, "words": words, "dims": dims}
+    return Record(STAGE, _name(step), key, tuple(parts), numbers)
+
+
+def _name(step: int) -> str:
+    return f"step={step:08d}"
+
+
+def _of(steps: int | None) -> dict[str, int]:
+    return {} if steps is None else {"steps": steps}
+
+
+def record_end(records: Records, key: str, ref: CheckpointRef) -> None:
+    """Record that training is over, where this committed checkpoint is that of the last step; written once."""
+    if ref.step == ref.steps and _end(records, key) != ref.step:
+        records.commit(Record(END_STAGE, _END, key, (), {"step": ref.step}))
+
+
+def _end(records: Records, key: str) -> int | None:
+    """The step that training ended with; None while it has not."""
+    record = records.load(END_STAGE, _END, key)
+    return record.numbers["step"] if record else None
+
+
+def recorded(records: Records, key: str) -> dict[int, CheckpointRef | str]:
+    """Step -> the checkpoint recorded for it under this stage key, by step; parts are not looked at.
+
+    Where a record is damaged, or is gone though training ended with it, its place holds what is wrong, in words.
+    """
+    end = _end(records, key)  # asked first: a run that ends meanwhile has its last checkpoint by then
+    found: dict[int, CheckpointRef | str] = {}
+    for path, record in records.scan(STAGE):
+        if record and record.key == key:
+            found[record.numbers["step"]] = CheckpointRef.of_record(record)
+        elif record is None and (match := _RECORD.fullmatch(path)):
+            found[int(match[1])] = f"{records.storage.uri(path)} is damaged"
+    if end is not None and end not in found:
+        path = record_path(STAGE, _name(end))
+        found[end] = f"{records.storage.uri(path)} is missing, and training ended with this checkpoint"
+    return dict(sorted(found.items()))
 
 
 def checkpoints(records: Records, key: str) -> list[CheckpointRef]:
-    """The checkpoints that are recorded under this stage key, by step; parts are not looked at."""
-    refs = []
-    for path, record in records.scan(STAGE):
-        if record is None:
-            _log.warning("%s is damaged: this checkpoint is left out", records.storage.uri(path))
-        elif record.key == key:
-            refs.append(CheckpointRef.of_record(record))
-    return sorted(refs, key=lambda ref: ref.step)
+    """The checkpoints that are recorded whole under this stage key, by step; parts are not looked at."""
+    return [found for found in recorded(records, key).values() if isinstance(found, CheckpointRef)]
 
 
 def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
-    """The newest checkpoint whose parts are all there with the recorded digests; damaged ones are logged."""
-    for ref in reversed(checkpoints(records, key)):
-        damage = _damage(records, ref, "digest")
-        if damage is None:
-            return ref
+    """The newest checkpoint that is whole, to go on from: its parts are all read. What is damaged above it is logged.
+
+    Who only reads a run takes `Run.checkpoint`, which passes over nothing.
+    """
+    for found in reversed(recorded(records, key).values()):
+        damage = found if isinstance(found, str) else _damage(records, found, "digest")
+        if not damage and isinstance(found, CheckpointRef):
+            return found
         _log.warning("%s: it is passed over", damage)
     return None
 
@@ -163,15 +216,17 @@ def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> N
     if found != ref.digest:
         raise ArtifactError(
             f"{records.storage.uri(ref.folder)}: its model digest is {found[:16]}… where its record says"
-            f" {ref.digest[:16]}…: delete the folder and run the same command again"
+            f" {ref.digest[:16]}…",
+            "delete the folder and run the same command again",
         )
 
 
 def remove_newer(records: Records, key: str, step: int) -> None:
     """Removes checkpoints above `step`, which are damaged: else pruning would keep them before those made anew."""
-    for ref in checkpoints(records, key):
-        if ref.step > step:
-            records.remove(Record(STAGE, ref.folder.rpartition("/")[2], key, ref.parts))
+    for above, found in recorded(records, key).items():
+        if above > step:
+            parts = found.parts if isinstance(found, CheckpointRef) else ()
+            records.remove(Record(STAGE, _name(above), key, parts))
 
 
 def prune_checkpoints(records: Records, key: str, keep: int) -> list[int]:
@@ -185,8 +240,7 @@ def prune_checkpoints(records: Records, key: str, keep: int) -> list[int]:
         if len(kept) < max(1, keep) and _damage(records, ref, "size") is None:
             kept.append(ref)
         elif kept:
-            name = ref.folder.rpartition("/")[2]
-            records.remove(Record(STAGE, name, key, ref.parts))
+            records.remove(Record(STAGE, _name(ref.step), key, ref.parts))
             removed.append(ref.step)
     if kept:
         remove_unrecorded(records, kept[0].step)

@@ -43,13 +43,13 @@ class CorpusRecords(Records):
         others = self.corpus.names(stage) if stage in TAKEN else []
         return sorted({*super().names(stage), *others})
 
-    def all(self, stage: str | None = None) -> list[Record]:
+    def all(self, stage: str | None = None, strict: bool = False) -> list[Record]:
         """Of a stage: those of both runs, each name and key once. Without one: this run's own."""
-        own = super().all(stage)
+        own = super().all(stage, strict)
         if stage not in TAKEN:
             return own
         there = {(record.name, record.key) for record in own}
-        return own + [self._placed(r) for r in self.corpus.all(stage) if (r.name, r.key) not in there]
+        return own + [self._placed(r) for r in self.corpus.all(stage, strict) if (r.name, r.key) not in there]
 
     def _placed(self, record: Record) -> Record:
         root = self.corpus.storage.root

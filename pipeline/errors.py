@@ -32,7 +32,15 @@ class OutputInUseError(PipelineError):
 
 
 class ArtifactError(PipelineError):
-    """A stored artefact is missing, damaged or not what its record says."""
+    """A stored artefact is missing, damaged or not what its record says.
+
+    Attributes:
+      problem: the message without the remedy, for a caller who knows a better one.
+    """
+
+    def __init__(self, problem: str, remedy: str = ""):
+        super().__init__(f"{problem}: {remedy}" if remedy else problem)
+        self.problem = problem
 
 
 class NonFiniteError(PipelineError):

@@ -32,7 +32,7 @@ ROWS = 8192
 UNKNOWN = "[UNK]"
 _BREAKING = r"[\x00-\x20\x7f-\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 """White space and control characters: what one reader or another takes for the end of a word or line."""
-_PROJECTOR_CONFIG = b"""embeddings {
+_PROJECTOR_CONFIG = """embeddings {
   tensor_name: "words"
   tensor_path: "vectors.tsv"
   metadata_path: "metadata.tsv"
@@ -78,8 +78,9 @@ class Export:
     def provenance(self) -> dict[str, Any]:
         """Where the vectors come from, for formats that have a place for it."""
         return {
-            "digest": self.ref.digest, "step": self.ref.step, "vectors": self.side, "normalized": self.normalize,
-            "words": self.words, "dims": self.ref.dims, "options": self.run.identity["options"]["model"],
+            "digest": self.ref.digest, "step": self.ref.step, "steps": self.ref.steps, "vectors": self.side,
+            "normalized": self.normalize, "words": self.words, "dims": self.ref.dims,
+            "options": self.run.identity["options"]["model"],
         }  # fmt: skip
 
 
@@ -137,7 +138,8 @@ def _projector(what: Export, to: str) -> Written:
             _write_lines(metadata_file, pc.binary_join_element_wise(plain.of(words), count, "\t"))
         _publish(vectors_file, storage, "vectors.tsv")
         _publish(metadata_file, storage, "metadata.tsv")
-    storage.put("projector_config.pbtxt", _PROJECTOR_CONFIG)
+    origin = f"# {what.ref.place}, digest {what.ref.digest}\n"
+    storage.put("projector_config.pbtxt", (origin + _PROJECTOR_CONFIG).encode())
     names = ("vectors.tsv", "metadata.tsv", "projector_config.pbtxt")
     return Written(tuple(map(storage.uri, names)), plain.changed)
 

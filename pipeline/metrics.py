@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.backends import StepLoss
 from pipeline.errors import ArtifactError
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.records import Record, Records
 from pipeline.schedule import Schedule
-
-_log = logging.getLogger(__name__)
 
 STAGE = "metrics"
 POINTS = 500
@@ -112,18 +110,34 @@ def forget_points_after(records: Records, key: str, step: int) -> None:
 
 
 def read_metrics(records: Records, key: str) -> pa.Table:
-    """The loss curve of a run, by step; what a lost process wrote beyond its checkpoint is overwritten."""
-    found = sorted((r for r in records.all(STAGE) if r.key == key), key=lambda record: record.numbers["step"])
-    tables = []
-    for record in found:
+    """The loss curve of a run, by step; what a lost process wrote beyond its checkpoint is overwritten.
+
+    Raises:
+      ArtifactError: some of it is damaged, and cannot be made again without training.
+    """
+    found: list[tuple[int, pa.Table]] = []
+    for path, record in records.scan(STAGE):
         try:
-            tables.append(from_parquet(records.read(record.artifacts[0])))
+            if record is None:
+                raise ArtifactError(f"{records.storage.uri(path)} is damaged")
+            if record.key == key:
+                found.append((record.numbers["step"], from_parquet(records.read(record.artifacts[0]))))
         except ArtifactError as error:
-            _log.warning("%s: these points are left out of the loss curve", error)
+            remedy = f"delete {records.storage.uri(path)}, and the loss curve is shown without these points"
+            raise ArtifactError(error.problem, remedy) from error
+    tables = [table for _, table in sorted(found, key=lambda one: one[0])]
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     steps = table["step"].to_numpy()
     last = {step: row for row, step in enumerate(steps.tolist())}
     return table.take(pa.array(sorted(last.values()), pa.int64())).sort_by("step")
+
+
+def up_to(curve: pa.Table, step: int) -> pa.Table:
+    """The points of the first `step` steps; none where the last of them are missing, for what they would say."""
+    part = curve.filter(pc.less_equal(curve["step"], step))
+    steps = part["step"].to_numpy()
+    reached = len(steps) and step - steps[-1] <= np.diff(steps, prepend=0).max()
+    return part if reached else part.slice(0, 0)
 
 
 def final_loss(curve: pa.Table) -> float | None:

@@ -165,16 +165,27 @@ class Records:
         else:
             wrong = _compare(hashlib.sha256(data).hexdigest(), artifact.digest)
         if data is None or wrong:
-            raise ArtifactError(f"{self.uri(artifact)} {wrong}: {remedy(artifact, gone=data is None)}")
+            raise ArtifactError(f"{self.uri(artifact)} {wrong}", remedy(artifact, gone=data is None))
         return data
 
     def names(self, stage: str) -> list[str]:
         """The names of a stage's records, whatever their keys, in order; the records are not read."""
         return [path.rpartition("/")[2].removesuffix(".json") for path in self._paths(f"{FOLDER}/{stage}")]
 
-    def all(self, stage: str | None = None) -> list[Record]:
-        """Every whole record, of one stage or of all, ordered by path; artefacts are not looked at."""
-        return [record for _, record in self.scan(stage) if record]
+    def all(self, stage: str | None = None, strict: bool = False) -> list[Record]:
+        """Every whole record, of one stage or of all, ordered by path; artefacts are not looked at.
+
+        Raises:
+          ArtifactError: a record is damaged, with `strict`; else it is left out, as work that has to be done again.
+        """
+        found = []
+        for path, record in self.scan(stage):
+            if record:
+                found.append(record)
+            elif strict:
+                remedy = f"delete it and run the command that filled {self.storage.root} again"
+                raise ArtifactError(f"{self.storage.uri(path)} is damaged", remedy)
+        return found
 
     def scan(self, stage: str | None = None) -> Iterator[tuple[str, Record | None]]:
         """(path, record) of every record file; None where the file is damaged."""

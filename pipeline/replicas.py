@@ -31,6 +31,7 @@ from pipeline.checkpoints import (
     prune_checkpoints,
     read_blocks,
     read_part,
+    record_end,
     remove_newer,
     remove_unrecorded,
     vector_lists,
@@ -144,7 +145,8 @@ class Replicas:
         if done is None:
             w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
             model = Model(words, counts, w_in, np.zeros_like(w_in))
-            done = write_checkpoint(self.records, self.key, 0, model, self.provenance)
+            done = write_checkpoint(self.records, self.key, 0, model, self.provenance, rounds.schedule.steps)
+        record_end(self.records, self.key, done)
         return Standing(done, positions)
 
     def is_over(self, standing: Standing, number: int) -> bool:
@@ -201,7 +203,7 @@ class Replicas:
             merged = Model(block.words, block.counts, w_in, w_out)
             self.renew_lock()
             place = index, len(base.parts)
-            provenance = {**self.provenance, "words": base.words}
+            provenance = {**self.provenance, "words": base.words, "steps": rounds.schedule.steps}
             artifact = write_part(self.records, rounds.end(number), place, merged, provenance)
             record = Record(PARTS_STAGE, name, self.key, (artifact,), {
                 "step": rounds.end(number), "base": base.digest, "block": block_digest(merged).hex(),
@@ -223,13 +225,16 @@ class Replicas:
             raise ValueError(f"round {number} has partitions {[part.index for part in parts]} of {len(base.parts)}")
         digest = join_digests(base.words, base.dims, [bytes.fromhex(part.digest) for part in parts])
         artifacts = [part.artifact for part in parts]
-        record = checkpoint_record(self.key, step, base.dims, base.words, artifacts, digest)
+        record = checkpoint_record(
+            self.key, step, base.dims, base.words, artifacts, digest, rounds.schedule.steps
+        )
         made, seconds = CheckpointRef.of_record(record), standing.seconds
         if self.records.load(record.stage, record.name, self.key) != record:  # else a worker died after this
             holdout = self._holdout_loss(made, base.step, rounds, kept_back)
             self.renew_lock()
             seconds = self._write_metrics(standing, number, holdout)
             self.records.commit(record)
+        record_end(self.records, self.key, made)
         self._forget_work(step, rounds)
         prune_checkpoints(self.records, self.key, self.options.keep_checkpoints)
         return Standing(made, standing.positions, seconds)

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import batches, metrics, tokens
-from pipeline.checkpoints import CheckpointRef, checkpoints, latest_checkpoint, read_blocks
-from pipeline.errors import InputError
+from pipeline.checkpoints import CheckpointRef, read_blocks, recorded
+from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model_digest import Model
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.records import Artifact, Record, Records
@@ -32,18 +32,28 @@ SIDES = ("input", "output", "mean")
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Run:
-    """What a run has made, as Arrow and NumPy. Nothing is held: each call reads its artefacts, checked."""
+    """What a run has made, as Arrow and NumPy. Nothing is held: each call reads its artefacts, checked.
+
+    Where the newest checkpoint is damaged or gone, what asks for it fails by an ArtifactError: an older one is
+    taken only if its step is asked for.
+    """
 
     uri: str
     directory: RunDirectory
+    step_option: str = "--step"
+    """What chooses a checkpoint of this run, for messages."""
 
     @classmethod
-    def open(cls, uri: str) -> Run:
+    def open(cls, uri: str, step_option: str = "--step") -> Run:
         """The run in a folder or bucket prefix; InputError where there is none."""
-        return cls(uri, open_run(uri))
+        return cls(uri, open_run(uri), step_option)
 
     def __repr__(self) -> str:
-        return f"Run.open({self.uri!r})"
+        """The run, and the step of its newest checkpoint, or what is wrong with that; parts are not read."""
+        try:
+            return f"<Run {self.uri}: {self.checkpoint().place}>"
+        except PipelineError as error:
+            return f"<Run {self.uri}: {error}>"
 
     @property
     def records(self) -> Records:
@@ -62,24 +72,38 @@ class Run:
     def key(self, stage: str) -> str:
         return self.directory.keys[stage]
 
-    def checkpoint(self, step: int | None = None, option: str = "--step") -> CheckpointRef:
-        """The checkpoint after `step` training steps (given by `option`); by default the newest undamaged one.
+    def checkpoint(self, step: int | None = None) -> CheckpointRef:
+        """The checkpoint after `step` training steps; by default the newest. Its parts are checked when they are read.
 
         Raises:
-          InputError: there is none, or none of this step.
+          InputError: there is none yet, or none of this step.
+          ArtifactError: its record is damaged, or gone though training ended with it.
         """
+        found = self._checkpoints()
         if step is None:
-            ref = latest_checkpoint(self.records, self.key("checkpoints"))
-            if ref is None:
+            if not found:
                 remedy = self._remedy() if self.directory.has_model else f"run jobs.train with --corpus={self.uri}"
                 raise InputError(f"{self.uri} has no checkpoint yet: {remedy}")
-            return ref
-        there = checkpoints(self.records, self.key("checkpoints"))
-        for ref in there:
-            if ref.step == step:
-                return ref
-        steps = ", ".join(str(ref.step) for ref in there) or "none"
-        raise InputError(f"{option}={step}: {self.uri} has no such checkpoint; there are: {steps}")
+            step = max(found)
+        if step not in found:
+            steps = ", ".join(map(str, found)) or "none"
+            raise InputError(f"{self.step_option}={step}: {self.uri} has no such checkpoint; there are: {steps}")
+        ref = found[step]
+        if isinstance(ref, str):
+            raise ArtifactError(ref, self._other_checkpoints(step))
+        return ref
+
+    def _checkpoints(self) -> dict[int, CheckpointRef | str]:
+        return recorded(self.records, self.key("checkpoints"))
+
+    def _other_checkpoints(self, damaged: int) -> str:
+        """What to do where the checkpoint of a step is damaged."""
+        found = self._checkpoints()
+        others = [str(step) for step, ref in found.items() if step != damaged and isinstance(ref, CheckpointRef)]
+        ways = ["run the same training command again"] if damaged == max(found, default=damaged) or not others else []
+        if others:
+            ways.append(f"take another checkpoint by {self.step_option} (there are: {', '.join(others)})")
+        return ", or ".join(ways)
 
     def vectors(self, side: str = "input", step: int | None = None, top: int | None = None) -> np.ndarray:
         """float32 [V, dims], a row a word, in the vocabulary's order; the first `top` rows if given."""
@@ -117,12 +141,15 @@ class Run:
         return self._blocks(ref, ref.words if top is None else min(top, ref.words))
 
     def _blocks(self, ref: CheckpointRef, rows: int) -> Iterator[Model]:
-        for block in read_blocks(self.records, ref):
-            part = slice(0, rows)
-            yield Model(block.words[part], block.counts[part], block.input[part], block.output[part])
-            rows -= len(block.words)
-            if rows <= 0:
-                return
+        try:
+            for block in read_blocks(self.records, ref):
+                part = slice(0, rows)
+                yield Model(block.words[part], block.counts[part], block.input[part], block.output[part])
+                rows -= len(block.words)
+                if rows <= 0:
+                    return
+        except ArtifactError as error:
+            raise ArtifactError(error.problem, self._other_checkpoints(ref.step)) from error
 
     def vocabulary(self) -> pa.Table:
         """word: string, count: int64; most frequent first, a word's id is its row."""
@@ -186,6 +213,7 @@ class Run:
         made = KeyedVectors(ref.dims, dtype=np.float32)
         made.add_vectors(self.words(ref.step), self.vectors(side, ref.step))
         made.expandos["count"] = counts  # `extras` of add_vectors does not take what its documentation says
+        made.add_lifecycle_event("created", run=self.uri, step=ref.step, steps=ref.steps, digest=ref.digest)
         return made
 
     def _record(self, stage: str, name: str) -> Record:

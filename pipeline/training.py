@@ -20,6 +20,7 @@ from pipeline.checkpoints import (
     latest_checkpoint,
     prune_checkpoints,
     read_checkpoint,
+    record_end,
     remove_newer,
     remove_unrecorded,
     write_checkpoint,
@@ -31,7 +32,7 @@ from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model_digest import Model
 from pipeline.options import MAX_POSITION, Options
 from pipeline.records import Records
-from pipeline.schedule import Schedule
+from pipeline.schedule import Schedule, step_of
 from pipeline.steps import step_blocks
 
 CHECKPOINT_SECONDS = 60.0
@@ -105,6 +106,7 @@ class Trainer:
         self.renew_lock()
         remove_unrecorded(self.records)
         if done and done.step >= schedule.steps:
+            record_end(self.records, self.key, done)
             return done
         step = done.step if done else 0
         remove_newer(self.records, self.key, step)
@@ -118,7 +120,10 @@ class Trainer:
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
-        return session.commit()
+        last = session.commit()
+        self.renew_lock()
+        record_end(self.records, self.key, last)
+        return last
 
     def _weights(self, done: CheckpointRef | None, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         if done:
@@ -182,7 +187,7 @@ class _Session:
         if self.trainer.stop():
             self.commit()
             raise InterruptedRunError(
-                f"stopped after step {self.step} of {self.schedule.steps}; run the same command again to go on"
+                f"stopped after {step_of(self.step, self.schedule.steps)}; run the same command again to go on"
             )
         every = self.trainer.options.checkpoint_every
         due = self.step % every == 0 if every else now - self.checkpoint_clock >= self.checkpoint_wait
@@ -200,8 +205,9 @@ class _Session:
         trainer.renew_lock()
         self.metrics.write(trainer.records, trainer.key, self.step)
         self.committed = write_checkpoint(
-            trainer.records, trainer.key, self.step, Model(self.words, self.counts, w_in, w_out), trainer.provenance
-        )
+            trainer.records, trainer.key, self.step, Model(self.words, self.counts, w_in, w_out), trainer.provenance,
+            self.schedule.steps,
+        )  # fmt: skip
         prune_checkpoints(trainer.records, trainer.key, trainer.options.keep_checkpoints)
         self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = seconds_to_checkpoint(self.checkpoint_clock - began)
@@ -252,7 +258,7 @@ def check_weights(w_in: np.ndarray, w_out: np.ndarray, step: int, schedule: Sche
 
 def _diverged(what: str, step: int, rate: float, schedule: Schedule) -> NonFiniteError:
     return NonFiniteError(
-        f"{what} is not finite, or absurdly large, at step {step} of {schedule.steps} (learning rate"
+        f"{what} is not finite, or absurdly large, at {step_of(step, schedule.steps)} (learning rate"
         f" {rate:.4g}, damping {schedule.damping:g}): lower --damping or --learning_rate; the last checkpoint is"
         f" from before"
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import lock, metrics, run_directory
-from pipeline.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, unrecorded_parts
+from pipeline.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
 from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import PipelineError
 from pipeline.input_digests import changed_inputs, recorded_digests
@@ -105,6 +105,8 @@ def _lost(run: RunDirectory, there: Mapping[str, list[Record]]) -> list[str]:
     counted = {record.name for record in there["counts"]}
     lost += [f"counts/{record.name}.json" for record in there[TOKENS] if record.name not in counted]
     problems = [f"{uri(f'records/{path}')} is missing, or some of it: {remedy}" for path in lost]
+    if gone := [found for found in recorded(run.records, run.keys[STAGE]).values() if isinstance(found, str)]:
+        return problems + [f"{line}: {remedy}" for line in gone]
     if not read_timings(run.records, run.keys[STAGE]):
         return problems  # it has not ended yet: somebody may have been killed before the record was written
     last, clocked = (max((r.numbers["step"] for r in there[stage]), default=0) for stage in (STAGE, metrics.STAGE))

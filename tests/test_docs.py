@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import options_reference
@@ -67,7 +68,7 @@ def topics(tmp_path, monkeypatch):
     counts = np.arange(5, 0, -1)
     for step, factor in ((9, -1), (12, 1)):
         mixed = np.where(np.array([[True], [False], [True], [True], [True]]), factor * vectors, vectors)
-        write_checkpoint(records, "key", step, Model(pa.array(words), counts, mixed, vectors), {})
+        write_checkpoint(records, "key", step, Model(pa.array(words), counts, mixed, vectors), {}, steps=2000)
     monkeypatch.chdir(tmp_path)
 
 
@@ -89,10 +90,19 @@ def test_neighbors_example_takes_the_newest_checkpoint(topics, capsys):
     neighbors = _example("neighbors")
     assert neighbors.main("runs/topics/checkpoints", ["class", "nothing"]) == 0
     assert capsys.readouterr().out.splitlines() == [
+        "step 12 of 2,000",
         "class: instance 0.99, string 0.71, the 0.00, far -1.00",
         "nothing: not in the vocabulary",
     ]
     assert neighbors.main("runs/nowhere", ["class"]) == 2
+
+
+def test_neighbors_example_misses_words_that_are_gone(topics, capsys):
+    part = pathlib.Path("runs/topics/checkpoints/step=00000012/part-00000-of-00001.parquet")
+    table = pq.read_table(part, partitioning=None)
+    pq.write_table(table.slice(0, 3), part)
+    assert _example("neighbors").main("runs/topics/checkpoints", ["class"]) == 1
+    assert "step=00000012 holds 3 of 5 words: a part is missing" in capsys.readouterr().err
 
 
 def test_topics_example_writes_a_corpus(tmp_path):

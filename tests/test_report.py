@@ -44,7 +44,8 @@ def folder(tmp_path_factory):
 def one(folder):
     outcome = run("jobs.report", f"--run={folder / 'a'}", f"--pairs={folder / 'pairs.tsv'}")
     assert outcome.status == 0, outcome.stderr
-    assert outcome.stdout.strip() == str(folder / "a" / "report.html")
+    place = Run.open(str(folder / "a")).checkpoint().place
+    assert outcome.stdout.splitlines() == [str(folder / "a" / "report.html"), f"{folder / 'a'}: {place}"]
     return folder / "a" / "report.html"
 
 
@@ -244,6 +245,8 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder):
             if page is both:
                 differ = "Options that differ: dims (12, 8); window (3, 2); batches (stream, stored)."
                 assert differ in opened.find_element("css selector", "main").text
+            place = Run.open(str(folder / "a")).checkpoint().place
+            assert f"{place}\ncheckpoint" in opened.find_element("css selector", ".tiles").text
             maps = 2 if page is both else 1
             assert shown(opened) == (0, [])
             for word in (alone, ODD_WORD):

@@ -13,6 +13,7 @@ from pipeline import Run
 from pipeline.batches import to_numpy
 from pipeline.checkpoints import read_checkpoint
 from pipeline.errors import InputError
+from pipeline.schedule import Schedule
 from pipeline.suggestions import edit_distances, suggestions
 from tests.commands import TINY, train, write_corpus
 
@@ -48,7 +49,14 @@ def test_nearest_words_by_name(run):
     assert found[0][1] == pytest.approx(cosine.max(), abs=1e-6)
     with pytest.raises(InputError, match=f"is not in the vocabulary.*did you mean.*{words[5]}"):
         run.nearest(words[5] + "x")
-    assert repr(run) == f"Run.open({run.uri!r})"
+
+
+def test_a_run_shows_the_step_of_its_newest_checkpoint(run, tmp_path):
+    last = run.checkpoint().step
+    assert last == Schedule.of(run.options, run.vocabulary_tokens()).steps
+    assert repr(run) == f"<Run {run.uri}: step {last} of {last}>"
+    (tmp_path / "run.json").write_bytes(run.directory.storage.read("run.json"))
+    assert "has no checkpoint yet" in repr(Run.open(str(tmp_path)))
 
 
 def test_step_selects_a_checkpoint_and_a_wrong_one_lists_those_there(run):

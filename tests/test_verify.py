@@ -118,6 +118,15 @@ def test_a_model_that_was_trained_and_is_gone_is_a_problem(run):
     assert "has nothing of step 3, which was trained" in problem
 
 
+def test_a_last_checkpoint_without_a_record_is_a_problem_wherever_the_run_was_trained(run):
+    run.storage.delete("records/timings/seconds.json")  # which only a driver that stays writes
+    run.records.commit(Record("training", "end", run.keys["checkpoints"], (), {"step": 2}))
+    assert verify_run(run.storage).problems == []
+    run.storage.delete("records/checkpoints/step=00000002.json")
+    (problem,) = verify_run(run.storage).problems
+    assert "records/checkpoints/step=00000002.json is missing, and training ended with this checkpoint: run" in problem
+
+
 def test_the_digest_is_that_of_the_newest_sound_checkpoint(run):
     run.storage.delete("checkpoints/step=00000002/part-00000-of-00001.parquet")
     assert verify_run(run.storage).digest == digest_of(run, 1)

@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.checkpoints import CheckpointRef
 from pipeline.counts import merge_counts
 from pipeline.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
-from pipeline.metrics import final_loss
+from pipeline.metrics import final_loss, up_to
 from pipeline.parquet import from_parquet
 from pipeline.projection import principal_plane
 from pipeline.quality import Report, Vectors, evaluation_of
+from pipeline.records import Record
 from pipeline.run import Run
-from pipeline.schedule import Schedule
 from pipeline.timings import read_timings
 
 MAP_WORDS = 2000
@@ -81,11 +80,10 @@ def collect(
 def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
     """The few numbers at the top."""
     options, tokens = run.options, run.vocabulary_tokens()  # not the sum of counts, which a list may bring
-    schedule = Schedule.of(options, tokens)
-    metrics = run.metrics()
-    loss = final_loss(metrics.filter(pc.less_equal(metrics["step"], ref.step)))
+    loss = final_loss(up_to(run.metrics(), ref.step))
     return {
-        "digest": ref.digest, "step": ref.step, "steps": schedule.steps, "words": ref.words, "dims": ref.dims,
+        "digest": ref.digest, "step": ref.step, "steps": ref.steps, "place": ref.place, "words": ref.words,
+        "dims": ref.dims,
         "tokens": tokens, "corpus_tokens": _sum_of(run, "counts", "tokens"), "loss": loss,
         "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model], "epochs": options.epochs,
     }  # fmt: skip
@@ -149,7 +147,7 @@ def zipf(run: Run, counts: np.ndarray) -> dict[str, Any]:
 
 def _all_counts(run: Run) -> np.ndarray | None:
     """Counts of all words, falling, those below --min_count too; None where they are too many to add up again."""
-    artifacts = [r.artifacts[0] for r in run.records.all("counts") if r.key == run.key("counts") and r.artifacts]
+    artifacts = [record.artifacts[0] for record in _records(run, "counts") if record.artifacts]
     if not artifacts or sum(artifact.size for artifact in artifacts) > _COUNTED_BYTES:
         return None
     merged = merge_counts(from_parquet(run.records.read(artifact)) for artifact in artifacts)
@@ -214,9 +212,8 @@ def dead_letters(run: Run) -> dict[str, Any]:
     """How many lines could not be read, and the first of them."""
     tables = []
     for stage in ("text", "counts"):
-        for record in run.records.all(stage):
-            if record.key == run.key(stage):
-                tables += [a for a in record.artifacts if a.path.startswith("dead_letters/")]
+        for record in _records(run, stage):
+            tables += [a for a in record.artifacts if a.path.startswith("dead_letters/")]
     rows: list[dict[str, Any]] = []
     for artifact in tables:
         if len(rows) < _DEAD_LETTERS:
@@ -228,7 +225,12 @@ def dead_letters(run: Run) -> dict[str, Any]:
 
 
 def _sum_of(run: Run, stage: str, number: str) -> int:
-    return sum(record.numbers.get(number, 0) for record in run.records.all(stage) if record.key == run.key(stage))
+    return sum(record.numbers.get(number, 0) for record in _records(run, stage))
+
+
+def _records(run: Run, stage: str) -> list[Record]:
+    """Those of the run's own key; ArtifactError where one is damaged, since sums without it would be wrong."""
+    return [record for record in run.records.all(stage, strict=True) if record.key == run.key(stage)]
 
 
 def log_spaced(size: int, points: int = CURVE_POINTS) -> np.ndarray:

@@ -288,7 +288,7 @@ page.append(each((run) => {
     [f.model, `${f.dims} dims, ${f.epochs} epoch${f.epochs === 1 ? "" : "s"}`], [whole(f.words), "words"],
     [short(f.tokens), `tokens of ${short(f.corpus_tokens)} in the text`],
     [f.loss === null ? "–" : f.loss.toFixed(4), "loss at the end"],
-    [whole(f.step), f.step < f.steps ? `of ${whole(f.steps)} steps: unfinished` : "steps"],
+    [f.place, "checkpoint"],
   ];
   return el("div", {}, two ? null : el("p", { class: "mono soft" }, run.uri),
     el("div", { class: "tiles" }, tiles.map(([value, text]) => el("div", { class: "tile" }, el("b", {}, value), el("span", {}, text)))),
