@@ -30,6 +30,7 @@ from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run
 from pipeline.run_directory import RunDirectory
+from pipeline.shown_text import shown_line
 from pipeline.timings import add_timings
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def _report(output: str, run: RunDirectory, trained: Collection[int]) -> str:
             run.storage.put(REPORT, report([(made, ref)]))
         return run.storage.uri(REPORT)
     except Exception as error:
-        _log.warning("the report is left out (%s): python -m jobs.report --run=%s", error, output)
+        _log.warning("the report is left out (%s): python -m jobs.report --run=%s", shown_line(error), output)
         return ""
 
 

@@ -24,6 +24,7 @@ from pipeline.errors import ArtifactError
 from pipeline.fields import INTEGERS
 from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
 from pipeline.records import Artifact, Record, Records, canonical_json
+from pipeline.shown_text import shown, shown_line
 
 STAGE = "checkpoints"
 PARTS_STAGE = "merges"
@@ -105,7 +106,7 @@ def checkpoints(records: Records, key: str) -> list[CheckpointRef]:
     refs = []
     for path, record in records.scan(STAGE):
         if record is None:
-            _log.warning("%s is damaged: this checkpoint is left out", records.storage.uri(path))
+            _log.warning("%s is damaged: this checkpoint is left out", shown(records.storage.uri(path)))
         elif record.key == key:
             refs.append(CheckpointRef.of_record(record))
     return sorted(refs, key=lambda ref: ref.step)
@@ -117,7 +118,7 @@ def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
         damage = _damage(records, ref, "digest")
         if damage is None:
             return ref
-        _log.warning("%s: it is passed over", damage)
+        _log.warning("%s", shown_line(f"{damage}: it is passed over"))
     return None
 
 
@@ -151,7 +152,7 @@ def read_part(records: Records, ref: CheckpointRef, index: int) -> Model:
     try:
         block, ids = _from_parquet(data, ref.dims)
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{uri} is no part of a checkpoint: {error}") from error
+        raise ArtifactError(f"{uri} is no part of a checkpoint: {shown(error)}") from error
     if not np.array_equal(ids, np.arange(first, stop)):
         raise ArtifactError(f"{uri} does not hold the ids {first} to {stop - 1}")
     return block
