@@ -174,7 +174,7 @@ def _split_scheme(uri: str) -> tuple[str, str]:
     if not match:
         return "", os.path.abspath(os.path.expanduser(uri))
     scheme, rest = match[1].lower(), uri[match.end() :]
-    refuse_secrets(uri, f"a {scheme}:// uri")
+    refuse_secrets(uri, f"{scheme}://…")
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
