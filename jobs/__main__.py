@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if "" not in sys.path and os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # where a tokeniser of the user's is; python -m has it first
-        return run_command(f"jobs.{name}", importlib.import_module(f"jobs.{name}").main, rest)
+        sys.argv[1:] = rest if arguments is None else sys.argv[1:]
+        command = importlib.import_module(f"jobs.{name}").main
+        return run_command(f"jobs.{name}", command, None if arguments is None else rest)
     if name not in ("-h", "--help"):
         print(f"beam2vec: {name} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2

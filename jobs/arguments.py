@@ -9,6 +9,7 @@ from typing import NoReturn
 from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.run import SIDES
+from pipeline.shown_text import quoted
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,7 +64,7 @@ class whole:  # noqa: N801 - reads as a type in add_argument
         except ValueError:
             value = self.low - 1
         if value < self.low:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {self.low}")
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is no whole number of at least {self.low}")
         return value
 
 
@@ -72,7 +73,7 @@ def listed(values: Iterable[str]) -> list[str]:
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
-def shown(name: str, unit: str) -> Callable[[int, int], None]:
+def shown_progress(name: str, unit: str) -> Callable[[int, int], None]:
     """A progress bar for what reports (done, of how many), and another one whenever that begins again."""
     last, times = 0, 1
 

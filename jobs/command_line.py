@@ -15,6 +15,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from jobs.arguments import Parser
 from pipeline.errors import InputError
 from pipeline.options import Options
+from pipeline.shown_text import quoted, shown
+from pipeline.storage import refuse_secrets
 from pipeline.suggestions import suggestions
 
 KINDS = {
@@ -197,11 +199,12 @@ def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], lis
     except OSError as error:
         raise InputError(f"--config={path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config={path} is not YAML: {error}") from error
+        raise InputError(f"--config={path} is not YAML: {shown(error)}") from error
     if not isinstance(values, Mapping):
         raise InputError(f"--config={path} must hold names and values, like `dims: 100`")
     ours, beam = {}, []
     for given, value in values.items():
+        refuse_secrets(f"{given}: {value}", f"--config={path}: {shown(given)}")
         name = str(given).replace("-", "_")
         if name == "config":
             raise InputError(f"--config={path} names another configuration file: put all options into one")
@@ -245,7 +248,7 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
     for argument in unknown:
         if not argument.startswith("--"):
             raise InputError(
-                f"{argument!r} belongs to no option: quote the pattern (--input='texts/*') or separate files by"
+                f"{quoted(argument)} belongs to no option: quote the pattern (--input='texts/*') or separate files by"
                 " commas, and put = between an option and its value"
             )
         name = argument[2:].partition("=")[0].replace("-", "_")

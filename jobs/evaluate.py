@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.arguments import add_judged, add_vectors, listed, reading_parser, shown, whole
+from jobs.arguments import add_judged, add_vectors, listed, reading_parser, shown_progress, whole
 from jobs.running import run_command
 from pipeline import progress
 from pipeline.errors import InputError
@@ -23,6 +23,7 @@ from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.quality import Vectors, evaluation_of
 from pipeline.run import Run
 from pipeline.schedule import step_of
+from pipeline.shown_text import exact, quoted, shown
 from pipeline.storage import open_storage, split_uri
 
 ON_STDOUT = "-"
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
     top = None if asked else options.most_frequent
-    known = Vectors.read(run, ref, options.vectors, top, shown("Read vectors", "words"))
+    known = Vectors.read(run, ref, options.vectors, top, shown_progress("Read vectors", "words"))
     rows = known.rows_of(asked, "--neighbors")
     result: dict[str, Any] = {
         "run": options.run, "step": ref.step, "steps": ref.steps, "digest": ref.digest, "words": ref.words,
@@ -46,19 +47,19 @@ def main(arguments: Sequence[str]) -> int:
         "match_case": options.match_case,
     }  # fmt: skip
     result |= evaluation_of(
-        known, pairs, analogies, options.most_frequent, not options.match_case, shown("Analogies", "words")
+        known, pairs, analogies, options.most_frequent, not options.match_case, shown_progress("Analogies", "words")
     )
     near = known.neighbors(rows, options.count)
     result["neighbors"] = {word: [list(one) for one in found] for word, found in zip(asked, near)}
     progress.close_all()
     written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     if options.json == ON_STDOUT:
-        sys.stdout.write(written)
+        exact(sys.stdout).write(written)
         return 0
     print("\n".join(lines_of(result)))
     if options.json:
         root, path = split_uri(options.json)
-        open_storage(root).put(path, written.encode("utf-8"))
+        open_storage(root).put(path, written.encode("utf-8", "backslashreplace"))
     return 0
 
 
@@ -76,19 +77,21 @@ def lines_of(result: dict[str, Any]) -> list[str]:
             f"{_name(one)}: {total['accuracy']:.1%} of {total['questions']:,} analogies right,"
             f" {total['unknown']:,} out of vocabulary"
         )
-        width = max(len(section["name"]) for section in one["sections"])
-        for section in one["sections"]:
+        sections = [section | {"name": shown(section["name"])} for section in one["sections"]]
+        width = max(len(section["name"]) for section in sections)
+        for section in sections:
             if section["questions"]:
                 lines.append(f"  {section['name']:{width}}  {section['accuracy']:6.1%} of {section['questions']:,}")
     for word, near in result["neighbors"].items():
-        lines.append(f"near {word!r}:")
-        width = max((len(other) for other, _ in near), default=0)
-        lines += [f"  {other:{width}}  {cosine:.4f}" for other, cosine in near]
+        lines.append(f"near {quoted(word)}:")
+        named = [(shown(other), cosine) for other, cosine in near]
+        width = max((len(other) for other, _ in named), default=0)
+        lines += [f"  {other:{width}}  {cosine:.4f}" for other, cosine in named]
     return lines
 
 
 def _name(result: dict[str, Any]) -> str:
-    return os.path.basename(result["file"])
+    return shown(os.path.basename(result["file"]))
 
 
 def _parser() -> argparse.ArgumentParser:

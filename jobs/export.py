@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import add_vectors, reading_parser, shown, whole
+from jobs.arguments import add_vectors, reading_parser, shown_progress, whole
 from jobs.running import run_command
 from pipeline import progress
 from pipeline.errors import InputError
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     _check_target(options.format, options.to)
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
-    what = Export(run, ref, options.vectors, options.normalize, options.top, shown("Export", "words"))
+    what = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
     written = export(what, options.format, options.to)
     progress.close_all()
     for uri in written.uris:

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import add_judged, listed, reading_parser, shown, whole
+from jobs.arguments import add_judged, listed, reading_parser, shown_progress, whole
 from jobs.running import run_command
 from pipeline import progress
 from pipeline.errors import InputError
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
         raise InputError("--against_step is the checkpoint of a second run: name that with --against")
-    page = report(runs, judged, lambda name: shown(name, "words"))
+    page = report(runs, judged, lambda name: shown_progress(name, "words"))
     progress.close_all()
     root, path = split_uri(options.to) if options.to else (options.run, PATH)
     open_storage(root).put(path, page)

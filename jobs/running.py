@@ -17,7 +17,8 @@ from pipeline import interruption, memory, progress
 from pipeline.errors import InputError, InterruptedRunError, find
 from pipeline.lock import Lock
 from pipeline.run_directory import Identity, RunDirectory, open_or_create
-from pipeline.storage import Storage, add_storage, open_storage
+from pipeline.shown_text import Screen
+from pipeline.storage import Storage, add_storage, open_storage, refuse_secrets
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""
@@ -28,7 +29,11 @@ _received: list[int] = []
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
-    _mend_standard_streams()
+    with _for_people(for_good=arguments is None):
+        return _run(name, main, arguments)
+
+
+def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
@@ -42,8 +47,10 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     try:
         if numba.config.DISABLE_JIT:
             raise InputError("NUMBA_DISABLE_JIT is set, and the kernels do not run uncompiled: unset it")
+        given = sys.argv[1:] if arguments is None else arguments
+        _refuse_secrets(given)
         with worker_messages.left_out(for_good=arguments is None):
-            return main(sys.argv[1:] if arguments is None else arguments) or 0
+            return main(given) or 0
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -60,6 +67,35 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
         return ours.exit_status
     finally:
         progress.close_all()
+
+
+def _refuse_secrets(arguments: Sequence[str]) -> None:
+    """InputError where a uri among the arguments holds a password, a key or a signature: in Beam's options too,
+    which runners keep with the job."""
+    option = ""
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("-") and "://" not in name:
+            option = name
+        refuse_secrets(argument, option or "the command line")
+
+
+@contextlib.contextmanager
+def _for_people(for_good: bool) -> Iterator[None]:
+    """While open, all that is printed can be shown, whatever it quotes.
+
+    Args:
+      for_good: afterwards too, for the traceback that ends a process.
+    """
+    os.environ.setdefault("PYTHON_COLORS", "0")  # escapes of Python's own, for tracebacks, would be shown as such
+    _mend_standard_streams()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(Screen, before)
+    try:
+        yield
+    finally:
+        if not for_good:
+            sys.stdout, sys.stderr = before
 
 
 def _mend_standard_streams() -> None:

@@ -15,13 +15,14 @@ from pipeline.errors import ArtifactError, InputError
 from pipeline.inputs import InputFile
 from pipeline.metrics import SCHEMA, final_loss, training_rate, up_to
 from pipeline.neighbors import nearest
-from pipeline.options import Options, shown
+from pipeline.options import Options, shown_value
 from pipeline.preview import first_sentences
 from pipeline.progress import say, scaled
 from pipeline.quality import Vectors
 from pipeline.readers import Reader
 from pipeline.run import Run
 from pipeline.run_directory import RunDirectory
+from pipeline.shown_text import quoted, shown, shown_list
 
 QUERIES = 4
 NEIGHBORS = 5
@@ -39,14 +40,15 @@ def print_plan(command: CommandLine, source: Source, runner: str, names: Collect
     for kind in ("model", "layout", "execution"):
         values = source.options.of_kind(kind).items()
         wanted = ((name, value) for name, value in values if value is not None and (names is None or name in names))
-        print(f"{kind}: " + " ".join(f"--{name}={shown(name, value) if value != '' else ''}" for name, value in wanted))
+        texts = (f"--{name}={shown_value(name, value) if value != '' else ''}" for name, value in wanted)
+        print(f"{kind}: " + " ".join(texts))
     print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
 
 
 def _print_input(command: CommandLine, files: Sequence[InputFile], reader: Reader) -> None:
     options = command.options
     size = sum(file.size for file in files)
-    print(f"input: {len(files):,} files, {scaled(size)}B, the first is {files[0].uri}")
+    print(f"input: {len(files):,} files, {scaled(size)}B, the first is {shown(files[0].uri)}")
     packed = sum(bool(name) for name in compressions_of(files)) if options.input_format != "parquet" else 0
     print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
     if packed:
@@ -55,7 +57,7 @@ def _print_input(command: CommandLine, files: Sequence[InputFile], reader: Reade
         print(f"phrases: {options.phrases} passes, each of which reads the text twice; words are not joined below")
     print("the first sentences become:")
     for sentence in first_sentences(files, reader):
-        print("  " + " | ".join(sentence[:12]) + (" | ..." if len(sentence) > 12 else ""))
+        print("  " + " | ".join(map(shown, sentence[:12])) + (" | ..." if len(sentence) > 12 else ""))
 
 
 def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float) -> None:
@@ -128,7 +130,7 @@ def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:
     if len(words) < 2 or not rows:
         return []
     ids, _ = nearest(vectors, np.array(rows), min(NEIGHBORS, len(words) - 1))
-    return [f"near {words[row]!r}: " + ", ".join(words[i] for i in near) for row, near in zip(rows, ids)]
+    return [f"near {quoted(words[row])}: " + shown_list(words[i] for i in near) for row, near in zip(rows, ids)]
 
 
 def interesting_rows(words: Sequence[str]) -> list[int]:

@@ -30,6 +30,7 @@ from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run
 from pipeline.run_directory import RunDirectory
+from pipeline.shown_text import shown_line
 from pipeline.timings import add_timings
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def _report(made: Run, trained: Collection[int]) -> str:
             storage.put(REPORT, report([(made, ref)]))
         return storage.uri(REPORT)
     except Exception as error:
-        _log.warning("the report is left out (%s): python -m jobs.report --run=%s", error, made.uri)
+        _log.warning("the report is left out (%s): python -m jobs.report --run=%s", shown_line(error), made.uri)
         return ""
 
 

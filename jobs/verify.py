@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from jobs.arguments import Parser
 from jobs.running import run_command
 from pipeline.run_directory import open_run
+from pipeline.shown_text import shown_line
 from pipeline.verify import verify_run
 
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     run = open_run(options.run)
     report = verify_run(run.storage, inputs=options.input)
     for problem in report.problems:
-        print(problem, file=sys.stderr)
+        print(shown_line(problem), file=sys.stderr)
     inputs = f" and {len(run.identity['inputs']):,} input files" if options.input else ""
     print(f"{report.checked:,} artefacts{inputs} checked, {len(report.problems):,} differ")
     if report.digest:

@@ -28,6 +28,7 @@ from pipeline.fields import INTEGERS
 from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
 from pipeline.records import Artifact, Record, Records, canonical_json, record_path
 from pipeline.schedule import step_of
+from pipeline.shown_text import shown, shown_line
 
 STAGE = "checkpoints"
 PARTS_STAGE = "merges"
@@ -170,7 +171,7 @@ def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
         damage = found if isinstance(found, str) else _damage(records, found, "digest")
         if not damage and isinstance(found, CheckpointRef):
             return found
-        _log.warning("%s: it is passed over", damage)
+        _log.warning("%s", shown_line(f"{damage}: it is passed over"))
     return None
 
 
@@ -204,7 +205,7 @@ def read_part(records: Records, ref: CheckpointRef, index: int) -> Model:
     try:
         block, ids = _from_parquet(data, ref.dims)
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{uri} is no part of a checkpoint: {error}") from error
+        raise ArtifactError(f"{uri} is no part of a checkpoint: {shown(error)}") from error
     if not np.array_equal(ids, np.arange(first, stop)):
         raise ArtifactError(f"{uri} does not hold the ids {first} to {stop - 1}")
     return block

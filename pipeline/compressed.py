@@ -16,6 +16,7 @@ from pipeline.input_digests import RangeDigests
 from pipeline.inputs import InputFile, check_unchanged
 from pipeline.lines import read_exactly
 from pipeline.records import Artifact, Record, Records
+from pipeline.shown_text import shown
 from pipeline.work_units import TextSource
 
 STAGE = "text"
@@ -106,7 +107,7 @@ def unpack(
     except BrokenOffError as error:
         if not allow_truncated:
             raise InputError(f"{file.uri} {error}; {_REMEDY}") from error
-        _log.warning("%s %s: what comes before is used (--allow_truncated)", file.uri, error)
+        _log.warning("%s %s: what comes before is used (--allow_truncated)", shown(file.uri), error)
         pieces.break_off()
     pieces.finish()
     check_unchanged(file.uri, file.version)

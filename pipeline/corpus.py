@@ -10,7 +10,7 @@ from pipeline.batches import STAGE as BATCHES
 from pipeline.batches import stored_batches
 from pipeline.errors import InputError
 from pipeline.fields import TEXT
-from pipeline.options import Options, shown
+from pipeline.options import Options, shown_value
 from pipeline.run_directory import RunDirectory, open_run, options_of_run, package_versions
 from pipeline.stage_keys import option_names, with_upstream
 from pipeline.tokens import STAGE as TOKENS
@@ -74,7 +74,7 @@ def with_options_of(uri: str, run: RunDirectory, options: Options, given: Collec
     saved: dict[str, Any] = {name: getattr(pinned, name) for name in option_names()}
     fixed = option_names(GIVEN_STAGES)
     unequal = [
-        f"--{name} is {shown(name, getattr(options, name))}, the corpus has {shown(name, saved[name])}"
+        f"--{name} is {shown_value(name, getattr(options, name))}, the corpus has {shown_value(name, saved[name])}"
         for name in fixed
         if name in given and getattr(options, name) != saved[name]
     ]

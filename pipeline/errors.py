@@ -2,12 +2,15 @@
 
 Each class fixes the exit status of a command. A message has to survive the
 wrapping of any Beam runner (which turns exceptions of workers into text), so it
-stays on one line and `find_in_text` recovers it.
+stays on one line and `find_in_text` recovers it. Whatever it quotes has become text
+that may be shown (`pipeline/shown_text.py`).
 """
 
 from __future__ import annotations
 
 import re
+
+from pipeline.shown_text import shown_line
 
 
 class PipelineError(Exception):
@@ -16,7 +19,7 @@ class PipelineError(Exception):
     exit_status = 1
 
     def __init__(self, message: str):
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(shown_line(message))
 
 
 class InputError(PipelineError):

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.arrays import unit_length
 from pipeline.errors import InputError
+from pipeline.shown_text import quoted
 from pipeline.storage import open_storage, split_uri
 
 MOST_FREQUENT = 300_000
@@ -310,8 +311,8 @@ def _number(text: str) -> float:
 
 
 def _nothing_found(uri: str, lines: list[str], what: str) -> str:
-    shown = f"the first line is {lines[0][:60]!r}" if lines else "the file is empty"
-    return f"{uri} holds no {what}; {shown}"
+    found = f"the first line is {quoted(lines[0], 60)}" if lines else "the file is empty"
+    return f"{uri} holds no {what}; {found}"
 
 
 def _nothing_known(uri: str, asked: int, what: str, words: int, ignore_case: bool) -> str:

@@ -25,6 +25,7 @@ from pipeline.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model_digest import Model
 from pipeline.records import canonical_json
 from pipeline.run import Run, side_of
+from pipeline.shown_text import masked
 from pipeline.storage import Storage, open_storage, split_uri
 
 ROWS = 8192
@@ -77,10 +78,10 @@ class Export:
 
     def provenance(self) -> dict[str, Any]:
         """Where the vectors come from, for formats that have a place for it."""
+        options = _without_secrets(self.run.identity["options"]["model"])
         return {
             "digest": self.ref.digest, "step": self.ref.step, "steps": self.ref.steps, "vectors": self.side,
-            "normalized": self.normalize, "words": self.words, "dims": self.ref.dims,
-            "options": self.run.identity["options"]["model"],
+            "normalized": self.normalize, "words": self.words, "dims": self.ref.dims, "options": options,
         }  # fmt: skip
 
 
@@ -237,6 +238,11 @@ class _Listed:
         root, path = split_uri(uri)
         open_storage(root).put(path, _json(self.words))
         return uri
+
+
+def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
+    """Runs of versions that took any uri may have kept some; an export may be published."""
+    return {name: masked(value) if isinstance(value, str) else value for name, value in options.items()}
 
 
 def _normalized(vectors: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.ahead import each, is_remote
 from pipeline.errors import ArtifactError, InputError
-from pipeline.storage import open_storage, split_uri
+from pipeline.storage import open_storage, refuse_secrets, split_uri
 from pipeline.work_units import TextRange
 
 _MAGIC = re.compile(r"[*?[]")
@@ -95,7 +95,11 @@ def _listed(patterns: Sequence[str]) -> Iterator[str]:
             lines = open_storage(root).read(path).decode("utf-8-sig", "surrogateescape").split("\n")
         except ArtifactError as error:
             raise InputError(f"--input={pattern} cannot be read: {error}") from error
-        named = [line.rstrip("\r") for line in lines if line.strip()]
+        named = []
+        for number, line in enumerate(lines, 1):
+            refuse_secrets(line, f"--input={pattern}: line {number:,}")
+            if line.strip():
+                named.append(line.rstrip("\r"))
         if not named:
             raise InputError(f"--input={pattern} lists no file: it should have one a line")
         yield from named

@@ -14,6 +14,7 @@ from pipeline.fields import EXPECTED, TEXT, Portion, describe, items_of, list_sp
 from pipeline.inputs import InputFile
 from pipeline.lines import Block
 from pipeline.readers import HEAD_BYTES, LineReader, head_lines, line_blocks
+from pipeline.shown_text import quoted, shown_list
 from pipeline.tokenizers import Spans
 from pipeline.work_units import TextRange
 
@@ -132,11 +133,11 @@ def _trouble(file: InputFile, field: str, line: bytes, value: Any) -> str:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return f"{file.uri} holds no JSON lines: {error.msg} in its first line, {line[:60].decode(errors='replace')!r}"
+        return f"{file.uri} holds no JSON lines: {error.msg} in its first line, {quoted(line[:200], 60)}"
     if type(row) is not dict:
         return f"{file.uri} holds no objects with a field {field}: the first line is {describe(row)}"
     if value is _NO_FIELD:
-        names = ", ".join(list(row)[:20]) or "no field at all"
+        names = shown_list(row) or "no field at all"
         return f"--field={field}: the first rows of {file.uri} do not have it; there are {names}"
     allowed = ", ".join(EXPECTED.values())
     return f"--field={field} holds {describe(value)} in the first rows of {file.uri}; allowed are {allowed}"

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
+from pipeline.shown_text import shown, shown_line
 from pipeline.storage import NO_CONDITIONAL_CREATE, Storage
 
 PATH = "lock.json"
@@ -170,7 +171,7 @@ class Lock:
                     _log.error("%s", error)
                     return
                 except Exception as error:
-                    _log.warning("the lock was not renewed, it is tried again: %s", error)
+                    _log.warning("the lock was not renewed, it is tried again: %s", shown_line(error))
 
         thread = threading.Thread(target=beat, name="renew-lock", daemon=True)
         thread.start()
@@ -198,7 +199,7 @@ class Lock:
             return False
         if not self.storage.swap(self.path, data, mine):
             return False
-        _log.warning("took over the output from process %d on %s, which is gone", holder.pid, holder.host)
+        _log.warning("took over the output from process %d on %s, which is gone", holder.pid, shown(holder.host))
         return True
 
     def _check_excludes(self, mine: bytes) -> None:
@@ -225,7 +226,7 @@ class Lock:
             return OutputInUseError(f"{lock} cannot be read as a lock: if no run uses {where}, delete it")
         left = max(0.0, holder.expires - time.time())
         return OutputInUseError(
-            f"{where} is in use by process {holder.pid} on {holder.host} since {_clock(holder.since)}"
+            f"{where} is in use by process {holder.pid} on {shown(holder.host)} since {_clock(holder.since)}"
             f" (its lock expires {_clock(holder.expires)}, in {left:.0f} s, unless renewed):"
             f" wait for it, stop it, or choose another --output; if it is gone, delete {lock}"
         )
@@ -235,7 +236,7 @@ class Lock:
         if holder is None or holder.token.startswith(_RELEASED):
             who = "its lock was removed"
         else:
-            who = f"process {holder.pid} on {holder.host} took it over"
+            who = f"process {holder.pid} on {shown(holder.host)} took it over"
         return OutputInUseError(f"{self.storage.root} is no longer held by this run: {who}; this run stops")
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.shown_text import shown
 
 MODELS = ("skipgram", "cbow")
 NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
@@ -192,13 +193,13 @@ class Options:
         return {name: value for name, value in known.items() if name in names}
 
 
-def shown(name: str, value: Any) -> str:
+def shown_value(name: str, value: Any) -> str:
     """A value as the user writes it: by its name where it has one."""
     if value is None or value == "":
         return "not set"
     field = next((field for field in dataclasses.fields(Options) if field.name == name), None)
     named = field.metadata["named"] if field else {}
-    return next((text for text, meant in named.items() if meant == value), str(value))
+    return next((text for text, meant in named.items() if meant == value), shown(value))
 
 
 def _checked(field: dataclasses.Field, value: Any) -> Any:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ArtifactError
+from pipeline.shown_text import shown
 from pipeline.storage import Storage
 
 _GROUPS = b"beam2vec groups"
@@ -38,7 +39,7 @@ def from_parquet(data: bytes | pa.Buffer) -> pa.Table:
     try:
         return pq.read_table(pa.BufferReader(data), use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(f"not a Parquet table: {error}") from error
+        raise ArtifactError(f"not a Parquet table: {shown(error)}") from error
 
 
 def groups_to_parquet(
@@ -63,5 +64,6 @@ def read_group(storage: Storage, path: str, number: int) -> pa.Table | None:
             return parquet.read_row_group(numbers.index(number), use_threads=False) if number in numbers else None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise ArtifactError(
-            f"{storage.uri(path)} is damaged ({error}): delete it and run the same command again, and it is made anew"
+            f"{storage.uri(path)} is damaged ({shown(error)}): delete it and run the same command again, and it is"
+            " made anew"
         ) from error

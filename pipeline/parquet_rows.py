@@ -26,6 +26,7 @@ from pipeline.input_digests import column_entry
 from pipeline.inputs import InputFile
 from pipeline.lines import read_exactly
 from pipeline.readers import Reader
+from pipeline.shown_text import shown, shown_list
 from pipeline.storage import open_storage, split_uri
 from pipeline.tokenizers import Spans, as_array
 from pipeline.work_units import TextRange, TextSource
@@ -194,7 +195,7 @@ def _told(uri: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{uri} is no sound Parquet file: {error}; get the file again") from error
+        raise InputError(f"{uri} is no sound Parquet file: {shown(error)}; get the file again") from error
 
 
 def _path(schema: pa.Schema, field: str) -> list[str] | None:
@@ -216,7 +217,7 @@ def _column_items(uri: str, schema: pa.Schema, field: str) -> str:
     """TEXT, STRINGS or INTEGERS by the column's type."""
     path = _path(schema, field)
     if path is None:
-        names = ", ".join(schema.names[:20]) or "none"
+        names = shown_list(schema.names) or "none"
         raise InputError(f"--field={field}: {uri} has no such column; there are {names}")
     kind = schema.field(path[0]).type
     for part in path[1:]:

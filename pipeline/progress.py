@@ -9,6 +9,8 @@ import time
 
 from tqdm import tqdm
 
+from pipeline.shown_text import exact, shown_line
+
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 _guard = threading.Lock()
@@ -29,7 +31,7 @@ class Stage:
         if _owns_terminal and sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, desc=f"{name:14s}", unit=unit, unit_scale=True, leave=True, dynamic_ncols=True,
-                smoothing=0.05,
+                smoothing=0.05, file=exact(sys.stderr),
             )  # fmt: skip
 
     def advance(self, amount: int, note: str = "") -> None:
@@ -108,9 +110,9 @@ def close_all() -> None:
 def say(message: str) -> None:
     """A line for the user that leaves the bars in place."""
     if sys.stderr.isatty():
-        tqdm.write(message, file=sys.stderr)
+        tqdm.write(shown_line(message), file=exact(sys.stderr))
     else:
-        _log.warning("%s", message)
+        _log.warning("%s", shown_line(message))
 
 
 def scaled(number: float) -> str:

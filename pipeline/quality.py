@@ -25,6 +25,7 @@ from pipeline.evaluation import (
 )
 from pipeline.neighbors import nearest
 from pipeline.run import Run, side_of
+from pipeline.shown_text import quoted
 from pipeline.suggestions import suggestions
 
 Report = Callable[[int, int], None]
@@ -61,8 +62,9 @@ class Vectors:
         for word, row in zip(wanted, found):
             if row is None:
                 near = suggestions(word, self.words)
-                hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-                raise InputError(f"{option}: {word!r} is not in the vocabulary of {len(self.words):,} words{hint}")
+                hint = f"; did you mean {' or '.join(map(quoted, near))}?" if near else ""
+                size = f"{len(self.words):,}"
+                raise InputError(f"{option}: {quoted(word)} is not in the vocabulary of {size} words{hint}")
         return found
 
     def neighbors(self, rows: Sequence[int], count: int) -> list[list[tuple[str, float]]]:

@@ -23,8 +23,9 @@ from pipeline.checkpoints import remove_unrecorded
 from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
-from pipeline.options import Options, shown
+from pipeline.options import Options, shown_value
 from pipeline.records import Records, canonical_json, sealed_json, unsealed_json
+from pipeline.shown_text import shown
 from pipeline.stage_keys import option_names, stage_keys
 from pipeline.storage import Storage, open_storage
 
@@ -187,8 +188,8 @@ def _refuse_foreign(storage: Storage) -> None:
     for info in storage.walk():
         if info.path != lock.PATH:
             raise InputError(
-                f"{storage.root} is not empty and no output of a run (it holds {info.path} and no {PATH}):"
-                " choose another --output"
+                f"{storage.root} is not empty and no output of a run (it holds {shown(info.path)} and no"
+                f" {PATH}): choose another --output"
             )
 
 
@@ -198,12 +199,12 @@ def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
         raise InputError(f"{storage.uri(PATH)} is damaged: {remedy}")
     if saved["format_version"] != FORMAT_VERSION:
         raise InputError(
-            f"{storage.root} has format {saved['format_version']}, this version reads {FORMAT_VERSION}:"
+            f"{storage.root} has format {shown(saved['format_version'])}, this version reads {FORMAT_VERSION}:"
             f" use the version of beam2vec that made it, or {remedy}"
         )
     known = {field.name for field in dataclasses.fields(Options)}
     if unknown := sorted({*saved["options"]["model"], *saved["options"]["layout"]} - known):
-        names = ", ".join(f"--{name}" for name in unknown)
+        names = ", ".join(f"--{shown(name)}" for name in unknown)
         raise InputError(f"{storage.uri(PATH)} has options unknown to this version ({names}): {remedy}")
     return saved
 
@@ -235,9 +236,8 @@ def differences(saved: Identity, ours: Identity) -> list[str]:
     """What keeps two runs from making the same model, each in words; [] where nothing does."""
     found = []
     if saved.get("corpus") != ours.get("corpus"):
-        found.append(
-            f"--corpus is {shown('corpus', ours.get('corpus'))}, the run has {shown('corpus', saved.get('corpus'))}"
-        )
+        mine, theirs = (shown_value("corpus", one.get("corpus")) for one in (ours, saved))
+        found.append(f"--corpus is {mine}, the run has {theirs}")
     known = ours["options"]["model"]
     unchanged = {name: value for name, value in Options().of_kind("model").items() if name in known}
     options = unchanged | saved["options"]["model"], known  # what the run did not know of, it did not do
@@ -246,11 +246,12 @@ def differences(saved: Identity, ours: Identity) -> list[str]:
         found.append("it holds a corpus, and is no training run")
         unequal = [one for one in unequal if one[0] in option_names()]
     for name, theirs, mine in unequal:
-        found.append(f"--{name} is {shown(name, mine)}, the run has {shown(name, theirs)}")
+        found.append(f"--{name} is {shown_value(name, mine)}, the run has {shown_value(name, theirs)}")
     told = {name for name, _, _ in unequal}
     for name, theirs, mine in _unequal(saved["tokenizer"], ours["tokenizer"]):
         if name not in options[1]:
-            found.append(f"the tokenizer's {name} is {shown(name, mine)}, the run has {shown(name, theirs)}")
+            values = f"{shown_value(name, mine)}, the run has {shown_value(name, theirs)}"
+            found.append(f"the tokenizer's {shown(name)} is {values}")
         elif name not in told:  # the digest of a file that the option names
             found.append(f"the words of --{name}={options[1][name]} have changed")
     listed = [(one["options"]["model"].get("vocabulary"), one.get("vocabulary")) for one in (saved, ours)]
@@ -267,32 +268,34 @@ def _input_differences(saved: list[dict[str, Any]], ours: list[dict[str, Any]]) 
     for uri, file in now.items():
         old = before.get(uri)
         if old is None:
-            found.append(f"input added: {uri}")
+            found.append(f"input added: {shown(uri)}")
         elif old["size"] != file["size"]:
-            found.append(f"input changed: {uri} (size {old['size']} -> {file['size']})")
+            found.append(f"input changed: {shown(uri)} (size {old['size']} -> {file['size']})")
         elif old["version"] != file["version"]:
             changed = " -> ".join(map(_version_shown, (old["version"], file["version"])))
-            found.append(f"input changed: {uri} (same size, {changed})")
-    found += [f"input gone: {uri}" for uri in before if uri not in now]
+            found.append(f"input changed: {shown(uri)} (same size, {changed})")
+    found += [f"input gone: {shown(uri)}" for uri in before if uri not in now]
     return found if found or list(before) == list(now) else ["the inputs come in another order"]
 
 
 def _version_shown(version: str) -> str:
     """A file's time as people read it; an object's ETag as it is."""
     if not re.fullmatch(r"\d{19}", version):
-        return f"version {version}"
+        return f"version {shown(version)}"
     return f"written {datetime.datetime.fromtimestamp(int(version) / 1e9):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def _notes(saved: Identity, ours: Identity) -> list[str]:
     layout = saved["options"]["layout"], ours["options"]["layout"]
     notes = [
-        f"--{name}={shown(name, mine)} is ignored, the run began with {shown(name, theirs)} (no effect on the model)"
+        f"--{name}={shown_value(name, mine)} is ignored, the run began with {shown_value(name, theirs)}"
+        " (no effect on the model)"
         for name, theirs, mine in _unequal(*layout)
         if name in layout[0]
     ]
     notes += [
-        f"{name} was {theirs or 'not installed'} when the run began, and is {mine or 'not installed'} now"
+        f"{shown(name)} was {shown(theirs or 'not installed')} when the run began, and is"
+        f" {mine or 'not installed'} now"
         for name, theirs, mine in _unequal(saved.get("versions", {}), ours["versions"])
     ]
     return notes

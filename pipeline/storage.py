@@ -5,7 +5,7 @@ all, whatever is killed when: a folder gets it by a synced temporary file and a
 rename, an object store by one PUT (or a multipart upload, complete or invisible).
 
 Credentials, regions and endpoints come from the environment (AWS_*, GOOGLE_*,
-AZURE_*), never from options.
+AZURE_*), never from options: a uri that holds some is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
+from pipeline.shown_text import masked, quoted
 
 OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
 NO_CONDITIONAL_CREATE = (
@@ -176,12 +177,28 @@ def _split_scheme(uri: str) -> tuple[str, str]:
             raise InputError(f"{uri}: ~ stands for no folder, since you have no home here; write the path in full")
         return "", os.path.abspath(path)
     scheme, rest = match[1].lower(), uri[match.end() :]
+    refuse_secrets(uri, f"{scheme}://…")
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise InputError(f"{uri}: a file uri names no host; write file:///FOLDER or a plain path")
         return "", os.path.abspath(urllib.parse.unquote("/" + path))
     return scheme, rest
+
+
+def refuse_secrets(text: str, where: str) -> None:
+    """InputError where a uri in `text` holds a password, a key or a signature; nothing of the uri is repeated.
+
+    Args:
+      where: names the option or the place, for the message.
+    """
+    if masked(text) != text:
+        raise InputError(
+            f"{where} holds a password, a key or a signature, which would be kept and shown: take it out, and set"
+            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for s3://), GOOGLE_APPLICATION_CREDENTIALS (gs://), or"
+            " AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN (az://) in the"
+            " environment"
+        )
 
 
 def _open_other(root: str, scheme: str) -> Storage:
@@ -195,7 +212,7 @@ def _open_other(root: str, scheme: str) -> Storage:
 def checked_path(path: str) -> str:
     """Refuses a path that leaves its root: paths are read from records, and records can be damaged."""
     if not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
-        raise ArtifactError(f"{path!r} is not the path of an object inside its folder")
+        raise ArtifactError(f"{quoted(path)} is not the path of an object inside its folder")
     return path
 
 

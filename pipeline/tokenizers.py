@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.kernels import text as kernels
+from pipeline.shown_text import shown
 from pipeline.text_forms import as_array, lower, normal, normalize
 
 WHITE_SPACE = (
@@ -235,7 +236,7 @@ class LineTokenizer(Tokenizer):
             except (Exception, SystemExit) as error:
                 raise InputError(
                     f"--tokenizer={self.name} failed on the line at {locate(position)}: "
-                    f"{type(error).__name__}: {error}"
+                    f"{type(error).__name__}: {shown(error)}"
                 ) from error
             self._check(found, position, locate)
             tokens.extend(filter(None, found))
@@ -248,7 +249,7 @@ class LineTokenizer(Tokenizer):
         if not isinstance(found, (list, tuple)):
             wrong = f"a {type(found).__name__}"
         elif not all(isinstance(token, str) for token in found):
-            wrong = "a list with " + next(repr(token) for token in found if not isinstance(token, str))[:100]
+            wrong = "a list with " + next(shown(repr(token), 100) for token in found if not isinstance(token, str))
         elif any(not token.isascii() and _has_surrogate(token) for token in found):
             wrong = "a string with half a surrogate pair, which is no text"
         else:
@@ -314,7 +315,7 @@ def _load(name: str) -> tuple[Callable[[str], list[str]], ModuleType]:
         found = operator.attrgetter(function)(importlib.import_module(module))
     except Exception as error:
         raise InputError(
-            f"--tokenizer={name} cannot be loaded: {type(error).__name__}: {error}; "
+            f"--tokenizer={name} cannot be loaded: {type(error).__name__}: {shown(error)}; "
             "it has to be importable wherever the job runs (see --setup_file)"
         ) from error
     if not callable(found):

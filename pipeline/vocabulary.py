@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipeline.counts import SCHEMA, prune, summary
 from pipeline.errors import ArtifactError, InputError
 from pipeline.parquet import from_parquet, to_parquet
+from pipeline.shown_text import shown
 from pipeline.word_table import WordTable
 
 MAX_WORDS = 2**31 - 1
@@ -137,8 +138,8 @@ def plain(table: pa.Table) -> pa.Table:
 def _nothing_left(words: int, largest: int, min_count: int, first_sentence: Sequence[str]) -> str:
     if not words:
         return "--input holds no words: every line is empty, white space, or bad (see dead_letters/)"
-    shown = ", ".join(f'"{word}"' for word in first_sentence[:6])
-    became = f" (the first line became [{shown}{', …' if len(first_sentence) > 6 else ''}])" if shown else ""
+    first = ", ".join(f'"{shown(word)}"' for word in first_sentence[:6])
+    became = f" (the first line became [{first}{', …' if len(first_sentence) > 6 else ''}])" if first else ""
     times = "once" if largest == 1 else f"{largest:,} times"
     often = f"the most frequent of {words:,} words occurs {times}"
     if words == 1:

@@ -24,6 +24,7 @@ from pipeline.counts import SCHEMA
 from pipeline.errors import InputError
 from pipeline.fields import INTEGERS
 from pipeline.inputs import read_option_file
+from pipeline.shown_text import quoted, shown, shown_list
 from pipeline.vocabulary import Vocabulary, plain
 
 _LARGEST = 2**63 - 1
@@ -100,7 +101,7 @@ def listed_vocabulary(tables: Iterable[pa.Table], listed: WordList, integers: bo
     if not tokens:
         raise InputError(
             f"none of the {len(listed.words):,} words of --vocabulary occurs in --input (its first word is"
-            f" {listed.words[0].as_py()!r}): check --tokenizer, --lowercase and --normalize"
+            f" {quoted(listed.words[0].as_py())}): check --tokenizer, --lowercase and --normalize"
         )
     return Vocabulary(listed.words, np.maximum(counts, 1) if listed.counts is None else listed.counts, integers), tokens
 
@@ -117,7 +118,7 @@ def _from_text(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None
         word, found, count = line.rpartition(separator) if separator else (line, b"", b"")
         if not word or (separator and not (found and count.isdigit())):
             wanted = "a word, a tab and its count" if separator else "a word a line"
-            raise InputError(f"--vocabulary={uri}: line {number:,} is {_shown(line)}, where {wanted} belongs")
+            raise InputError(f"--vocabulary={uri}: line {number:,} is {quoted(line[:200], 60)}, where {wanted} belongs")
         words.append(word)
         if separator:
             counts.append(int(count))
@@ -136,12 +137,12 @@ def _from_parquet(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | N
         file = pq.ParquetFile(pa.BufferReader(data))
         names = file.schema_arrow.names
         if "word" not in names:
-            raise InputError(f"--vocabulary={uri} has no column word; there are {', '.join(names[:20])}")
+            raise InputError(f"--vocabulary={uri} has no column word; there are {shown_list(names)}")
         table = file.read([name for name in ("word", "count") if name in names])
         words = table["word"].cast(pa.string()).combine_chunks()
         counts = table["count"].cast(pa.int64()).combine_chunks() if "count" in names else None
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"--vocabulary={uri} cannot be read: {error}") from error
+        raise InputError(f"--vocabulary={uri} cannot be read: {shown(error)}") from error
     if words.null_count or (counts is not None and counts.null_count):
         raise InputError(f"--vocabulary={uri} holds nulls")
     return words, None if counts is None else counts.to_numpy()
@@ -152,7 +153,7 @@ def _integers(uri: str, words: pa.StringArray) -> pa.StringArray:
     try:
         return words.cast(pa.int64()).cast(pa.string())
     except pa.ArrowInvalid as error:
-        raise InputError(f"--vocabulary={uri} should hold integers, as --field does: {error}") from error
+        raise InputError(f"--vocabulary={uri} should hold integers, as --field does: {shown(error)}") from error
 
 
 def _check(uri: str, words: pa.StringArray, counts: np.ndarray | None) -> None:
@@ -161,12 +162,14 @@ def _check(uri: str, words: pa.StringArray, counts: np.ndarray | None) -> None:
     seen = words.value_counts()
     twice = seen.filter(pc.greater(seen.field("counts"), 1))
     if len(twice):
-        raise InputError(f"--vocabulary={uri} has {twice[0]['values'].as_py()!r} {twice[0]['counts'].as_py()} times")
+        word, times = twice[0]["values"].as_py(), twice[0]["counts"].as_py()
+        raise InputError(f"--vocabulary={uri} has {quoted(word)} {times} times")
     if pc.min(pc.binary_length(words)).as_py() == 0:
         raise InputError(f"--vocabulary={uri} has an empty word")
     if counts is not None and counts.min() < 1:
         row = int(np.argmin(counts))
-        raise InputError(f"--vocabulary={uri}: the count of {words[row].as_py()!r} is {counts[row]}, not 1 or more")
+        word = quoted(words[row].as_py())
+        raise InputError(f"--vocabulary={uri}: the count of {word} is {counts[row]}, not 1 or more")
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -175,7 +178,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _shown(line: bytes) -> str:
-    return repr(line[:60].decode(errors="replace"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from jobs import worker_messages
-from jobs.arguments import shown
+from jobs.arguments import shown_progress
 from jobs.command_line import parser, read
 from jobs.running import run_command
 from jobs.worker_messages import WithoutTracebacks
@@ -134,7 +134,7 @@ def test_a_bar_is_followed_by_another_when_the_work_begins_again(monkeypatch):
             done[self.name][0] += amount
 
     monkeypatch.setattr(progress, "stage", lambda name, total, unit: Bar(name, total))
-    report = shown("Analogies", "words")
+    report = shown_progress("Analogies", "words")
     for total in (30, 30, 7):
         for now in range(5, total + 5, 5):
             report(min(now, total), total)

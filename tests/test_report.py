@@ -211,7 +211,9 @@ def test_two_checkpoints_of_one_run_side_by_side(two_checkpoints, tmp_path):
 
 def test_reading_a_run_is_told(folder, monkeypatch):
     told = {}
-    monkeypatch.setattr("jobs.report.shown", lambda name, unit: lambda done, total: told.update({name: (done, total)}))
+    monkeypatch.setattr(
+        "jobs.report.shown_progress", lambda name, unit: lambda done, total: told.update({name: (done, total)})
+    )
     outcome = run("jobs.report", f"--run={folder / 'a'}", f"--against={folder / 'b'}", f"--to={folder / 'x.html'}")
     assert outcome.status == 0, outcome.stderr
     words = len(Run.open(str(folder / "a")).words())

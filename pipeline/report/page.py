@@ -12,6 +12,7 @@ from pipeline.quality import Report, Vectors
 from pipeline.report.comparison import compare
 from pipeline.report.data import Judged, collect
 from pipeline.run import Run
+from pipeline.shown_text import shown
 
 PATH = "report.html"
 """Where a run keeps its report, unless told otherwise."""
@@ -43,10 +44,19 @@ def report(
 
 
 def render(data: dict[str, Any]) -> bytes:
-    """The page around its data; nothing in the data can end the script element that holds it."""
+    """The page around its data, of which any text is `shown`; nothing can end the script element that holds it."""
     files = importlib.resources.files("pipeline.report")
     page = (files / "page.html").read_text("utf-8")
     for place, name in _PARTS.items():
         page = page.replace(place, (files / name).read_text("utf-8"))
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_shown(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return page.replace("/*DATA*/", text.replace("<", "\\u003c")).encode("utf-8", "backslashreplace")
+
+
+def _shown(value: Any) -> Any:
+    """A JSON value with each text in it, names of members too, as people are shown it."""
+    if isinstance(value, dict):
+        return {shown(name): _shown(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shown(one) for one in value]
+    return shown(value) if isinstance(value, str) else value

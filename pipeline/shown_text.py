@@ -1,0 +1,162 @@
+"""Text of others as a person is shown it: on a terminal, in an error, in a report.
+
+Words, file names, a lock's host, what a run's JSON says: whoever wrote them may have put in what moves a
+terminal's cursor, turns the order of letters round, or fills the screen. `shown` is for one value, `shown_line`
+for a message that quotes values, and a `Screen` sees to whatever else is printed. What machines read
+(`--json`, Parquet, exports) goes past all of them, and keeps every character.
+
+Each of the functions leaves its own result as it is: an error may pass through several.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+MOST = 200
+"""Characters shown of one value."""
+MOST_OF_A_LINE = 5000
+"""Characters of a line, however many values it quotes; no path that a system takes is longer."""
+_ELLIPSIS = "…"
+
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f"  # control characters: C0, DEL, C1
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # the direction of writing
+    r"\u2028\u2029"  # ends of lines and paragraphs
+    r"\ud800-\udfff"  # lone surrogates: bytes of a file name that are no UTF-8
+    r"\U000e0000-\U000e007f]"  # tags
+)
+"""Not U+200C and U+200D (ZWNJ, ZWJ), which letters and emoji need."""
+_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+_LONG = re.compile(rf"\S{{{MOST + 1},}}")
+_LINE = re.compile(r"[^\n]+")
+
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_URI = re.compile(rf"(?<![A-Za-z0-9+.-])({_SCHEME})((?:(?!,{_SCHEME})[^\s'\"<>])+)")
+_WITH_ACCOUNT = ("abfs", "abfss", "hdfs")
+"""Schemes in which a name and @ stand before the host: a container, or a user."""
+_WITH_PORT = re.compile(r":[0-9]*(?:[/?#]|$)")
+_WITHOUT_PORT = ("s3", "s3a", "gs", "az", "abfs", "abfss")
+"""Schemes with a bucket in place of a host: what follows a colon is part of a key."""
+_NAMES = re.compile(r"[?#&;]([^=?#&;]*)=")
+_SECRET = re.compile(
+    r"signature|credential|token|secret|passw|pwd|access_?key|access_?id|api_?key|authorization|^(?:sig|sas|key|auth)$",
+    re.IGNORECASE,
+)
+"""Names in a query (X-Amz-Signature, AWSAccessKeyId, sig of Azure, ...) whose value lets its bearer in."""
+
+
+def shown(text: object, most: int = MOST, tail: int = 0) -> str:
+    r"""One value: secrets in uris masked, unseen characters as escapes (\x1b, \u202e), cut with an ellipsis.
+
+    Args:
+      text: bytes are taken as UTF-8, an exception as its message on one line, anything else as its str().
+      most: characters of the result.
+      tail: of these, how many come from the end of a text that is cut.
+    """
+    escaped = _escaped(masked(_as_text(text)))
+    if len(escaped) <= most:
+        return escaped
+    return escaped[: most - tail - 1] + _ELLIPSIS + (escaped[-tail:] if tail else "")
+
+
+def quoted(text: object, most: int = MOST) -> str:
+    """`shown` in quotes."""
+    return f"'{shown(text, most)}'"
+
+
+def shown_list(values: Iterable[object], most: int = 20) -> str:
+    """The first of some values, each by itself, with commas between."""
+    return ", ".join(shown(value) for _, value in zip(range(most), values))
+
+
+def shown_line(message: object) -> str:
+    """A message as one line: what it quotes without blanks is cut as by `shown`, and so is all of it.
+
+    It is cut in the middle: a message begins with its place and ends with its remedy.
+    """
+    line = _escaped(" ".join(masked(str(message)).split()))
+    return shown(_LONG.sub(lambda match: shown(match[0], tail=MOST // 3), line), MOST_OF_A_LINE, MOST_OF_A_LINE // 2)
+
+
+def masked(text: str) -> str:
+    """The text with *** for each password, key and signature in a uri; the rest is kept.
+
+    An account's name (`abfss://container@account...`) and a port are none, and a `?` of a pattern begins no query.
+    """
+    return _URI.sub(_masked, text) if "://" in text else text
+
+
+def _masked(uri: re.Match) -> str:
+    scheme, rest = uri[1].lower().removesuffix("://"), uri[2]
+    if scheme == "file":
+        return uri[0]
+    if _has_user(scheme, rest):
+        rest = "***" + "".join(rest.rpartition("@")[1:] if "@" in rest else "")
+    if any(map(_SECRET.search, _NAMES.findall(urllib.parse.unquote(rest)))):
+        rest = re.split(r"[?#]|%3f|%23", rest, maxsplit=1, flags=re.IGNORECASE)[0] + "?***"
+    return uri[1] + rest
+
+
+def _has_user(scheme: str, rest: str) -> bool:
+    """Whether what follows :// begins with a user, a password or a key; keys may hold / and be percent-encoded."""
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    plain = urllib.parse.unquote(authority)
+    user, at, _ = plain.rpartition("@")
+    if at and (scheme not in _WITH_ACCOUNT or ":" in user):
+        return True
+    if at or ":" not in plain:
+        return False
+    if scheme in _WITHOUT_PORT:
+        return not rest.endswith(":")  # as in "s3://bucket: there is no such bucket"
+    return "@" in rest and not _WITH_PORT.match(rest[authority.find(":") :])
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return " ".join(str(value).split()) if isinstance(value, BaseException) else str(value)
+
+
+def _escaped(text: str) -> str:
+    return _UNSEEN.sub(_escape, text)
+
+
+def _escape(character: re.Match) -> str:
+    code = ord(character[0])
+    if character[0] in _SHORT:
+        return _SHORT[character[0]]
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+class Screen:
+    """A stream that people read: each line of what is written is shown as by `shown`, and no longer than a line may be.
+
+    Attributes:
+      exact: the stream itself, for what machines read, and for progress bars, which move the cursor.
+    """
+
+    def __init__(self, stream: TextIO):
+        self.exact = stream
+
+    def write(self, text: str) -> int:
+        self.exact.write(_LINE.sub(_as_line, text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.exact, name)
+
+
+def _as_line(match: re.Match) -> str:
+    return shown(match[0].expandtabs(4), MOST_OF_A_LINE, MOST_OF_A_LINE // 2)
+
+
+def exact(stream: Any) -> TextIO:
+    """The stream behind a `Screen`, or the stream where there is none before it."""
+    return getattr(stream, "exact", stream)
