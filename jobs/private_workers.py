@@ -34,6 +34,8 @@ from apache_beam.transforms.environments import Environment
 from jobs import worker_messages
 from jobs.trouble import WORKER_LOST
 from pipeline.errors import PipelineError
+from pipeline.private_folders import NotPrivateError, private_folder
+from pipeline.shown_text import Screen
 
 _URN = "beam2vec:env:private_process:v1"
 _LONGEST_PATH = 107
@@ -220,11 +222,22 @@ def servers_on_loopback() -> Iterator[None]:
 
 
 def _private_folder() -> str:
-    """A new folder that only this user may enter, with a path short enough for sockets in it."""
+    """A new folder that only this user may enter, with a path short enough for sockets in it.
+
+    Raises:
+      PipelineError: another user could put a folder of his own in its place.
+    """
     base = tempfile.gettempdir()
     if len(os.fsencode(base)) > _LONGEST_PATH - len("/beam2vec-xxxxxxxx/9"):
         base = "/tmp"
-    return tempfile.mkdtemp(prefix="beam2vec-", dir=base)
+    made = tempfile.mkdtemp(prefix="beam2vec-", dir=base)
+    try:
+        private_folder(made)
+    except NotPrivateError as error:
+        os.rmdir(made)
+        remedy = "set TMPDIR to a folder of your own"
+        raise PipelineError(f"no place for the workers' sockets ({error}): {remedy}") from error
+    return made
 
 
 def listening_ports() -> set[str]:
@@ -247,6 +260,7 @@ def main(folder: str) -> None:
     """A worker process: works until its runner is gone, and says what is of interest on stderr."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command too, which ends its workers
     threading.Thread(target=_end_with_the_runner, args=[folder], daemon=True).start()
+    sys.stdout, sys.stderr = Screen(sys.stdout), Screen(sys.stderr)
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("pipeline"))
     handler.addFilter(worker_messages.is_news)

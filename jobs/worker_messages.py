@@ -19,9 +19,10 @@ from pipeline.errors import PipelineError, find_in_text
 
 _RUNNER_IS_GONE = (
     "_InactiveRpcError", "_MultiThreadedRendezvous", "Channel closed prematurely", "Instruction cleaned up already",
-    "Unknown process bundle id", "Shutdown invoked", "raise RuntimeError()",
+    "Unknown process bundle id", "Shutdown invoked", "raise RuntimeError()", "raise rpc_error",
 )  # fmt: skip
-"""In the tracebacks of workers that ask for something when the runner has ended their job."""
+"""In the tracebacks of workers that ask for something when the runner has ended their job, and of a runner whose
+worker is gone."""
 _NO_NEWS = (
     "Waiting for grpc channel",  # a server takes its time to start
     "Unparseable argument",  # one of the runner's options, or it was refused before

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -202,6 +203,16 @@ def test_a_server_that_listens_on_a_port_too_ends_the_job(monkeypatch):
         new_server()
     for each in kept:
         each.close()
+
+
+def test_sockets_lie_where_nobody_can_put_a_folder_in_place_of_theirs(tmp_path, monkeypatch):
+    open_to_all = tmp_path / "tmp"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(open_to_all))
+    with pytest.raises(PipelineError, match=r"everybody may write to .* set TMPDIR to a folder of your own"):
+        new_server()
+    assert not list(open_to_all.iterdir())
 
 
 def test_a_job_server_in_this_process_is_refused():
