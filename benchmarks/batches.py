@@ -1,6 +1,6 @@
 """Batch generation on one thread: subsampling, windows, negatives, into Arrow. Rows a CPU second.
 
-    python -m benchmarks.batches [--input=corpus.txt] [--negative_policy=distinct]
+python -m benchmarks.batches [--input=corpus.txt] [--negative_policy=distinct]
 """
 
 from __future__ import annotations

@@ -153,9 +153,15 @@ class Session:
         schedule, records = self._schedule, self._corpus.records
         with ThreadPoolExecutor(self._threads) as pool:
             for block in step_blocks(
-                self._backend, self._shards, records, 0, schedule.batch_size, 0, schedule.steps_per_epoch,
+                self._backend,
+                self._shards,
+                records,
+                0,
+                schedule.batch_size,
+                0,
+                schedule.steps_per_epoch,
                 pool if self._threads > 1 else None,
-            ):  # fmt: skip
+            ):
                 self._backend.train(block.batch, block.bounds, schedule.learning_rates(block.first, block.steps))
 
 
@@ -181,9 +187,7 @@ def prepare(path: str, options: Options, name: str) -> Corpus:
     return Corpus(vocabulary, list(_shards(stored, Sampling.of(options), distribution)), records)
 
 
-def _shards(
-    stored: Iterable[tuple[Artifact, int]], sampling: Sampling, distribution: Artifact
-) -> Iterator[BatchShard]:
+def _shards(stored: Iterable[tuple[Artifact, int]], sampling: Sampling, distribution: Artifact) -> Iterator[BatchShard]:
     position = 0
     for index, (artifact, tokens) in enumerate(stored):
         yield BatchShard(index, position, tokens, sampling, artifact, distribution)

@@ -1,6 +1,6 @@
 """Time and peak memory of jobs.evaluate on a made checkpoint of many words: what the command itself needs.
 
-    python -m benchmarks.evaluation [--words=1000000] [--dims=300]
+python -m benchmarks.evaluation [--words=1000000] [--dims=300]
 """
 
 from __future__ import annotations

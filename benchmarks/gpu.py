@@ -63,21 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rates = np.full(chosen.steps, 0.01, np.float32)
         speed, bits = {}, []
         backends: dict[str, Backend] = {
-            "gpu": CudaBackend(*weights, **settings), "cpu": CpuBackend(*weights, threads=chosen.threads, **settings),
-        }  # fmt: skip
+            "gpu": CudaBackend(*weights, **settings),
+            "cpu": CpuBackend(*weights, threads=chosen.threads, **settings),
+        }
         for name, backend in backends.items():
             backend.train(batch, bounds, rates)  # compiles, and makes room
             began = time.perf_counter()
             backend.train(batch, bounds, rates)
             speed[name] = batch.rows / (time.perf_counter() - began)
             bits.append([w.tobytes() for w in backend.weights()])
-        table.append({
-            "rows a step": f"{rows:,}", "GPU rows/s": f"{speed['gpu']:,.0f}",
-            f"CPU rows/s, {chosen.threads} threads": f"{speed['cpu']:,.0f}",
-            "times": f"{speed['gpu'] / speed['cpu']:.1f}",
-            "of the model's bound": bounds_of.part(chosen.model, rows, speed["gpu"]),
-            "same bytes": str(bits[0] == bits[1]),
-        })  # fmt: skip
+        table.append(
+            {
+                "rows a step": f"{rows:,}",
+                "GPU rows/s": f"{speed['gpu']:,.0f}",
+                f"CPU rows/s, {chosen.threads} threads": f"{speed['cpu']:,.0f}",
+                "times": f"{speed['gpu'] / speed['cpu']:.1f}",
+                "of the model's bound": bounds_of.part(chosen.model, rows, speed["gpu"]),
+                "same bytes": str(bits[0] == bits[1]),
+            }
+        )
     print(gpu)
     print(format_table(table), flush=True)
     made = [time_generation(rng, CudaBackend(*weights, **settings), chosen, bounds_of)]
@@ -152,18 +156,24 @@ def time_generation(
     arrays = wanted.target, np.diff(wanted.offset), wanted.context, wanted.negatives.reshape(-1)
     same = all(np.array_equal(np.concatenate(parts), array) for parts, array in zip(zip(*found), arrays))
     return {
-        "rows made": f"{rows:,}", "GPU rows/s": f"{on_gpu:,.0f}", "CPU rows/s, 1 thread": f"{on_cpu:,.0f}",
-        "times": f"{on_gpu / on_cpu:.1f}", "of the model's bound": bounds_of.part(GENERATION, None, on_gpu),
+        "rows made": f"{rows:,}",
+        "GPU rows/s": f"{on_gpu:,.0f}",
+        "CPU rows/s, 1 thread": f"{on_cpu:,.0f}",
+        "times": f"{on_gpu / on_cpu:.1f}",
+        "of the model's bound": bounds_of.part(GENERATION, None, on_gpu),
         "same bytes": str(same),
-    }  # fmt: skip
+    }
 
 
 def _arrays(made: MadeRows) -> list[np.ndarray]:
     """Target, contexts of each row, context and negatives, as they stand in the memory of the GPU."""
     rows, contexts = int(made.bounds[-1]), int(made.context_bounds[-1])
     sizes = {
-        "target": rows, "offset": rows + 1, "context": contexts, "negatives": rows * made.negatives.shape[1],
-    }  # fmt: skip
+        "target": rows,
+        "offset": rows + 1,
+        "context": contexts,
+        "negatives": rows * made.negatives.shape[1],
+    }
     found = {name: np.empty(size, np.int32) for name, size in sizes.items()}
     for name, array in found.items():
         if len(array):
@@ -177,7 +187,7 @@ class Bounds:
 
     def __init__(self, chosen: argparse.Namespace, gpu: str):
         """Args:
-          gpu: its name, which has that of the model's in it.
+        gpu: its name, which has that of the model's in it.
         """
         self.shape = {name: getattr(chosen, name) for name in ("dims", "negatives", "window")}
         results = json.loads(Path(chosen.model_report).read_text())["results"] if chosen.model_report else []

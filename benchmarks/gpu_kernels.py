@@ -70,11 +70,19 @@ def rows_of(architecture: int, model: str, dims: int, negatives: int, build: nvr
     """What the compiler says about the kernels of a build."""
     return [
         Figures(
-            architecture, model, dims, negatives, kernel.name, kernel.registers, kernel.spilled, kernel.stack,
-            kernel.shared, round(100 * occupancy(kernel, GPUS[architecture])),
+            architecture,
+            model,
+            dims,
+            negatives,
+            kernel.name,
+            kernel.registers,
+            kernel.spilled,
+            kernel.stack,
+            kernel.shared,
+            round(100 * occupancy(kernel, GPUS[architecture])),
         )
         for kernel in build.kernels
-    ]  # fmt: skip
+    ]
 
 
 def figures() -> Iterator[Figures]:
@@ -109,9 +117,17 @@ def document() -> str:
 
 
 HEADER = (
-    "sm", "model", "dims", "negatives", "kernel", "registers", "bytes spilled", "bytes of stack",
-    "bytes shared", "occupancy %",
-)  # fmt: skip
+    "sm",
+    "model",
+    "dims",
+    "negatives",
+    "kernel",
+    "registers",
+    "bytes spilled",
+    "bytes of stack",
+    "bytes shared",
+    "occupancy %",
+)
 
 
 def read_document(text: str) -> tuple[str, dict[tuple, Figures]]:

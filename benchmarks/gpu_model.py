@@ -92,13 +92,15 @@ class Step:
         """Of the table."""
         of_floor = f" ({self.total('memory', 'H100') / self.floor:.1f})" if self.floor else ""
         found = {
-            "model": self.shape.model, "dims / K / window": str(self.shape), "rows": f"{self.rows:,}",
+            "model": self.shape.model,
+            "dims / K / window": str(self.shape),
+            "rows": f"{self.rows:,}",
             "floor, bytes": f"{self.floor / self.rows:,.0f}" if self.floor else "",
             "asked": f"{32 * sum(work.sectors for work in self.work.values()) / self.rows:,.0f}",
             "L2": f"{self.total('l2', 'H100') / self.rows:,.0f}",
             "memory, H100": f"{self.total('memory', 'H100') / self.rows:,.0f}{of_floor}",
             "instructions, H100": f"{self.total('instructions', 'H100') / self.rows:,.0f}",
-        }  # fmt: skip
+        }
         for spec in SPECS:
             bound, limit = self.bound(spec)
             found[f"{spec.name}, M/s"] = f"{bound / 1e6:,.0f} {limit}"
@@ -107,10 +109,12 @@ class Step:
     def record(self) -> dict[str, Any]:
         """For the report: everything."""
         return {
-            **dataclasses.asdict(self.shape), "rows": self.rows, "floor_bytes": self.floor,
+            **dataclasses.asdict(self.shape),
+            "rows": self.rows,
+            "floor_bytes": self.floor,
             "bounds": {spec.name: self.bound(spec) for spec in SPECS},
             "kernels": {name: dataclasses.asdict(work) for name, work in self.work.items()},
-        }  # fmt: skip
+        }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -220,13 +224,18 @@ def kernel_rows(step: Step) -> list[dict[str, str]]:
     for name, work in step.work.items():
         times = work.times(spec)
         limit = max(times, key=lambda resource: times[resource])
-        found.append({
-            "kernel": name, "launches": str(work.launches), "accesses": f"{work.accesses / step.rows:,.1f}",
-            "asked": f"{32 * work.sectors / step.rows:,.0f}", "L2": f"{work.l2[spec.name] / step.rows:,.0f}",
-            **{f"memory, {each.name}": f"{work.memory[each.name] / step.rows:,.0f}" for each in SPECS},
-            "instructions": f"{work.instructions[spec.name] / step.rows:,.0f}",
-            "us": f"{1e6 * times[limit]:,.1f} {limit}",
-        })  # fmt: skip
+        found.append(
+            {
+                "kernel": name,
+                "launches": str(work.launches),
+                "accesses": f"{work.accesses / step.rows:,.1f}",
+                "asked": f"{32 * work.sectors / step.rows:,.0f}",
+                "L2": f"{work.l2[spec.name] / step.rows:,.0f}",
+                **{f"memory, {each.name}": f"{work.memory[each.name] / step.rows:,.0f}" for each in SPECS},
+                "instructions": f"{work.instructions[spec.name] / step.rows:,.0f}",
+                "us": f"{1e6 * times[limit]:,.1f} {limit}",
+            }
+        )
     return found
 
 

@@ -100,9 +100,11 @@ class Tracer:
             l2_read, l2_written, read, written = map(int, counts[2 + 4 * i : 6 + 4 * i])
             done = compiled.executed(kernel, spec, passes.tolist())
             for into, number in (
-                (work.instructions, done.all), (work.fp32, done.fp32), (work.l2, SECTOR * (l2_read + l2_written)),
+                (work.instructions, done.all),
+                (work.fp32, done.fp32),
+                (work.l2, SECTOR * (l2_read + l2_written)),
                 (work.memory, SECTOR * (read + written)),
-            ):  # fmt: skip
+            ):
                 into[spec.name] = into.get(spec.name, 0) + number  # type: ignore[assignment]
 
     def take(self) -> dict[str, Work]:

@@ -1,6 +1,6 @@
 """Peak memory of the whole job: beside gensim's, and of a corpus ten times as long with the same words.
 
-    python -m benchmarks.memory [--input=corpus.txt] [--words=2000000]
+python -m benchmarks.memory [--input=corpus.txt] [--words=2000000]
 """
 
 from __future__ import annotations

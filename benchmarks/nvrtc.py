@@ -1,6 +1,6 @@
 """NVRTC, NVIDIA's compiler for kernels, without CuPy and without a GPU: what it says about registers and spills.
 
-    pip install nvidia-cuda-nvrtc-cu12      (or nvidia-cuda-nvrtc, version 13)
+pip install nvidia-cuda-nvrtc-cu12      (or nvidia-cuda-nvrtc, version 13)
 """
 
 from __future__ import annotations
@@ -56,9 +56,14 @@ def version() -> tuple[int, int]:
 def constants(model: str, dims: int, negatives: int) -> dict[str, int]:
     """As the backend defines them."""
     return {
-        "THREADS": THREADS, "DIMS": -(-dims // 16) * 16, "NEGATIVES": negatives, "CBOW": int(model == "cbow"),
-        "TILE": TILE, "CHUNK": CHUNK, "LOSS_TILES": LOSS_TILES,
-    }  # fmt: skip
+        "THREADS": THREADS,
+        "DIMS": -(-dims // 16) * 16,
+        "NEGATIVES": negatives,
+        "CBOW": int(model == "cbow"),
+        "TILE": TILE,
+        "CHUNK": CHUNK,
+        "LOSS_TILES": LOSS_TILES,
+    }
 
 
 @functools.cache
@@ -97,11 +102,13 @@ def _kernels(log: str) -> list[Kernel]:
         number = functools.partial(_number, part)
         found.append(
             Kernel(
-                part.partition("'")[0], number(r"Used (\d+) registers"), number(r"(\d+) bytes stack frame"),
+                part.partition("'")[0],
+                number(r"Used (\d+) registers"),
+                number(r"(\d+) bytes stack frame"),
                 number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
                 number(r"(\d+) bytes smem", 0),
             )
-        )  # fmt: skip
+        )
     return found
 
 

@@ -134,11 +134,19 @@ def _gensim(chosen: argparse.Namespace, text: str, setting: Result) -> tuple[lis
     from gensim.models.word2vec import LineSentence, Word2Vec
 
     model = Word2Vec(
-        LineSentence(text, max_sentence_length=Options().max_sentence), vector_size=chosen.dims, window=chosen.window,
-        negative=chosen.negatives, sample=chosen.subsample, min_count=chosen.min_count, workers=1,
-        sg=int(setting["model"] == "skipgram"), epochs=setting["epochs"], alpha=setting["learning_rate"],
-        min_alpha=setting["learning_rate"] * FINAL_SHARE, seed=setting["seed"],
-    )  # fmt: skip
+        LineSentence(text, max_sentence_length=Options().max_sentence),
+        vector_size=chosen.dims,
+        window=chosen.window,
+        negative=chosen.negatives,
+        sample=chosen.subsample,
+        min_count=chosen.min_count,
+        workers=1,
+        sg=int(setting["model"] == "skipgram"),
+        epochs=setting["epochs"],
+        alpha=setting["learning_rate"],
+        min_alpha=setting["learning_rate"] * FINAL_SHARE,
+        seed=setting["seed"],
+    )
     return model.wv.index_to_key, model.wv.vectors
 
 

@@ -1,6 +1,6 @@
 """Machine code of the kernels by NVIDIA's disassembler: how many instructions of it stand for each line of the PTX.
 
-    pip install nvidia-cuda-nvdisasm      (5 MB; it reads the code of any architecture here)
+pip install nvidia-cuda-nvdisasm      (5 MB; it reads the code of any architecture here)
 """
 
 from __future__ import annotations

@@ -75,9 +75,14 @@ def merge(chosen: argparse.Namespace) -> dict[str, Any]:
             most = max(most, clocked["memory"])
             del merged
     return {
-        "distinct words": words, "words moved": moved, "buckets": buckets, "CPU s to split": split,
-        "CPU s to merge": cpu, "largest element, bytes": largest, "memory of the largest bucket, bytes": most,
-    }  # fmt: skip
+        "distinct words": words,
+        "words moved": moved,
+        "buckets": buckets,
+        "CPU s to split": split,
+        "CPU s to merge": cpu,
+        "largest element, bytes": largest,
+        "memory of the largest bucket, bytes": most,
+    }
 
 
 def _parts(path: Path):
@@ -136,11 +141,15 @@ def side_input(chosen: argparse.Namespace) -> dict[str, Any]:
     with clock() as tables:
         Tables.of(unigram.UnigramDistribution.from_table(from_parquet(made)))
     return {
-        "words": count, "bytes of vocabulary": memoryview(data).nbytes, "bytes of unigram": memoryview(made).nbytes,
-        "s to make the unigram distribution": noise["cpu"], "s to open the vocabulary": opened["cpu"],
-        "memory of it in a worker, bytes": opened["memory"], "s to open the negatives' tables": tables["cpu"],
+        "words": count,
+        "bytes of vocabulary": memoryview(data).nbytes,
+        "bytes of unigram": memoryview(made).nbytes,
+        "s to make the unigram distribution": noise["cpu"],
+        "s to open the vocabulary": opened["cpu"],
+        "memory of it in a worker, bytes": opened["memory"],
+        "s to open the negatives' tables": tables["cpu"],
         "memory of them, bytes": tables["memory"],
-    }  # fmt: skip
+    }
 
 
 def elements(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -165,20 +174,27 @@ def elements(chosen: argparse.Namespace) -> dict[str, Any]:
     reference = BucketCounts(artifact=Artifact("counts/buckets/0000-0123456789abcdef.arrow", "0" * 64, 1 << 30))
     bucket = len(coders.registry.get_coder(BucketCounts).encode(reference))
     return {
-        "units": units, "bytes of all batch shards, each by itself": plain, "bytes at the trainer": whole,
-        "largest of its lists": largest, "bytes of stored lists": stored, "bytes at several trainers": sliced,
+        "units": units,
+        "bytes of all batch shards, each by itself": plain,
+        "bytes at the trainer": whole,
+        "largest of its lists": largest,
+        "bytes of stored lists": stored,
+        "bytes at several trainers": sliced,
         "merged buckets": buckets,
         "bytes of all buckets at the vocabulary": buckets * bucket,
-    }  # fmt: skip
+    }
 
 
 def _shard(index: int, tokens: int) -> BatchShard:
     digest = np.random.default_rng(index).bytes(32).hex()
     return BatchShard(
-        index, index * tokens, tokens, Sampling(5, 5, "exclude_target", 1),
+        index,
+        index * tokens,
+        tokens,
+        Sampling(5, 5, "exclude_target", 1),
         Artifact(f"tokens/unit-{index:05d}.parquet", digest, 2 * tokens),
         Artifact("unigram/unigram.parquet", "0" * 64, 1 << 28),
-    )  # fmt: skip
+    )
 
 
 def shard_costs() -> tuple[float, float]:
@@ -192,5 +208,8 @@ def shard_costs() -> tuple[float, float]:
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    "merge": merge, "listing": listing, "side_input": side_input, "elements": elements,
-}  # fmt: skip
+    "merge": merge,
+    "listing": listing,
+    "side_input": side_input,
+    "elements": elements,
+}

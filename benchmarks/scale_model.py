@@ -91,11 +91,13 @@ class Model:
         opening = self.words * self.costs.tables_cpu
         return [
             self._by_unit("count", "count", 1, self._bundle_memory(), ELEMENT_BYTES),
-            self._merge(), self._vocabulary(), self._unigram(),
+            self._merge(),
+            self._vocabulary(),
+            self._unigram(),
             self._by_unit("encode", "encode", 1, side, _REFERENCE, self.words * self.costs.side_cpu),
             self._by_unit("store batches", "store batches", self.asked.epochs, noise, _REFERENCE, opening),
             self._train(),
-        ]  # fmt: skip
+        ]
 
     def side_input(self) -> float:
         """Bytes that a worker holds of the vocabulary."""
@@ -116,9 +118,7 @@ class Model:
     def train_seconds(self) -> float:
         return self.positions * self.asked.epochs / (self.asked.train_rate or self.costs.train_rate)
 
-    def _by_unit(
-        self, stage: str, unit: str, times: int, memory: float, element: float, once: float = 0.0
-    ) -> Stage:
+    def _by_unit(self, stage: str, unit: str, times: int, memory: float, element: float, once: float = 0.0) -> Stage:
         """A stage that any number of workers share, unit by unit; `once` is what each worker does before."""
         cost, workers = self.costs.units[unit], int(min(self.asked.workers, max(1.0, self.units * times)))
         work = self.tokens * times * cost.cpu
@@ -126,9 +126,15 @@ class Model:
         waits = self.units * times * (cost.puts + cost.gets) * self.asked.request_seconds
         block = self.asked.block_bytes * 3
         return Stage(
-            stage, workers, work + workers * once, (work + waits) / workers + once,
-            self.tokens * times * cost.bytes, objects, memory + block, element,
-        )  # fmt: skip
+            stage,
+            workers,
+            work + workers * once,
+            (work + waits) / workers + once,
+            self.tokens * times * cost.bytes,
+            objects,
+            memory + block,
+            element,
+        )
 
     def _sends(self) -> tuple[float, float]:
         """(tables of counts that are sent on, different words in each)."""
@@ -148,18 +154,30 @@ class Model:
         cpu, workers = moved * (self.costs.merge_cpu + self.costs.split_cpu), min(self.asked.workers, self.buckets)
         kept = self.distinct * self.costs.kept_share * self.costs.word_bytes
         return Stage(
-            "merge counts", workers, cpu, cpu / workers * _SPREAD, kept, self.buckets, self.memory_of_bucket(),
+            "merge counts",
+            workers,
+            cpu,
+            cpu / workers * _SPREAD,
+            kept,
+            self.buckets,
+            self.memory_of_bucket(),
             min(ELEMENT_BYTES, words * self.costs.word_bytes / self.buckets),
-        )  # fmt: skip
+        )
 
     def _vocabulary(self) -> Stage:
         words = self.distinct * self.costs.kept_share
         cpu = words * self.costs.order_cpu
         memory = self.words * (self.costs.order_memory + self.costs.word_bytes) + (words - self.words) * 16
         return Stage(
-            "vocabulary", 1, cpu, cpu, self.words * self.costs.vocabulary_bytes, 2, memory,
+            "vocabulary",
+            1,
+            cpu,
+            cpu,
+            self.words * self.costs.vocabulary_bytes,
+            2,
+            memory,
             min(self.buckets * _REFERENCE + ELEMENT_BYTES, words * self.costs.word_bytes),
-        )  # fmt: skip
+        )
 
     def _unigram(self) -> Stage:
         cpu, memory = self.words * self.costs.unigram_cpu, self.words * self.costs.unigram_memory
@@ -178,30 +196,36 @@ def limits(asked: Asked) -> dict[str, tuple[Callable[[Model], float], float | Ca
     return {
         "memory of a merged bucket": (Model.memory_of_bucket, memory, "more memory a worker"),
         "memory to order the vocabulary": (
-            lambda m: m._vocabulary().memory, memory, "a higher --min_count; a larger worker"
+            lambda m: m._vocabulary().memory,
+            memory,
+            "a higher --min_count; a larger worker",
         ),
         "memory of the vocabulary as a side input": (
-            Model.side_input, memory, "--max_vocabulary; threads share one copy a process"
+            Model.side_input,
+            memory,
+            "--max_vocabulary; threads share one copy a process",
         ),
-        "memory of the trainer": (
-            lambda m: m._train().memory, memory, "a large machine for Train; fewer --dims"
-        ),
+        "memory of the trainer": (lambda m: m._train().memory, memory, "a large machine for Train; fewer --dims"),
         "time of the trainer: above that of all stages before it": (
-            Model.train_seconds, lambda m: sum(stage.wall_seconds for stage in m.stages()[:-1]), "a GPU, --replicas"
+            Model.train_seconds,
+            lambda m: sum(stage.wall_seconds for stage in m.stages()[:-1]),
+            "a GPU, --replicas",
         ),
         "what comes together at the trainer, in one element": (
-            Model.references, LARGE_ELEMENT, "a larger --block_bytes"
+            Model.references,
+            LARGE_ELEMENT,
+            "a larger --block_bytes",
         ),
         "records: above a million": (Model.records, 1e6, "a larger --block_bytes"),
-        "names of units: more digits than 5, no longer in order": (
-            lambda m: m.units, 1e5, "a larger --block_bytes"
-        ),
+        "names of units: more digits than 5, no longer in order": (lambda m: m.units, 1e5, "a larger --block_bytes"),
         "names of checkpoints: more digits than 8, no longer in order": (
-            lambda m: m.positions * m.asked.epochs / m.asked.batch_size, 1e8, "a larger --batch_size"
+            lambda m: m.positions * m.asked.epochs / m.asked.batch_size,
+            1e8,
+            "a larger --batch_size",
         ),
         "words of 32-bit ids": (lambda m: m.words, MAX_WORDS, "a higher --min_count"),
         "positions of a corpus": (lambda m: m.positions, MAX_POSITION, "train on a part"),
-    }  # fmt: skip
+    }
 
 
 def first_limits(costs: Costs, asked: Asked) -> Iterator[tuple[float, str, str]]:
@@ -313,16 +337,26 @@ def _modelled(chosen: argparse.Namespace) -> list[dict[str, Any]]:
             )
             print(format_table(shown(stages)))
             print(f"slowest: {slowest.stage}; {model.records():,.0f} records in all")
-            results.append({
-                "tokens": tokens, "workers": workers, "note": MODEL, "slowest": slowest.stage,
-                "distinct_words": model.distinct, "words": model.words, "units": model.units,
-                "records": model.records(), "stages": [dataclasses.asdict(one) for one in stages],
-            })  # fmt: skip
+            results.append(
+                {
+                    "tokens": tokens,
+                    "workers": workers,
+                    "note": MODEL,
+                    "slowest": slowest.stage,
+                    "distinct_words": model.distinct,
+                    "words": model.words,
+                    "units": model.units,
+                    "records": model.records(),
+                    "stages": [dataclasses.asdict(one) for one in stages],
+                }
+            )
         found = list(first_limits(costs, asked))
         print(f"\nwhat gives way first, with {workers:,} workers of {asked.memory_gb:g} GB ({MODEL}):")
-        print(format_table([
-            {"from tokens": scaled(tokens), "what": what, "remedy": remedy} for tokens, what, remedy in found
-        ]))  # fmt: skip
+        print(
+            format_table(
+                [{"from tokens": scaled(tokens), "what": what, "remedy": remedy} for tokens, what, remedy in found]
+            )
+        )
         results += [
             {"workers": workers, "note": MODEL, "from_tokens": tokens, "limit": what, "remedy": remedy}
             for tokens, what, remedy in found
@@ -347,9 +381,10 @@ def _say_measured(costs: Costs) -> None:
     rates = {name: 1 / cost.cpu for name, cost in costs.units.items()}
     print("measured, tokens a CPU second: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items()))
     print(f"train: {costs.train_rate:,.0f} tokens a second of wall time")
-    print("bytes a token: text " + ", ".join(
-        [f"{costs.text_bytes:.2f}", *(f"{name} {cost.bytes:.2f}" for name, cost in costs.units.items())]
-    ))  # fmt: skip
+    print(
+        "bytes a token: text "
+        + ", ".join([f"{costs.text_bytes:.2f}", *(f"{name} {cost.bytes:.2f}" for name, cost in costs.units.items())])
+    )
     print(
         f"a word, microseconds: split {1e6 * costs.split_cpu:.2f}, merge {1e6 * costs.merge_cpu:.2f}, order"
         f" {1e6 * costs.order_cpu:.2f}, unigram {1e6 * costs.unigram_cpu:.2f}, side input {1e6 * costs.side_cpu:.2f}"

@@ -165,16 +165,16 @@ def measure(text: str, options: Options, threads: int, train_tokens: int) -> Cos
         vocabulary = Vocabulary.from_table(kept)
         distribution = unigram.build(vocabulary.counts, options.power, options.subsample)
         noise = records.write_artifact("unigram/unigram.parquet", to_parquet(distribution.to_table()))
-        encoded = _each(
-            storage, units, lambda unit: encoded_unit(records, "tokens", unit, vocabulary, reader, None)
-        )
+        encoded = _each(storage, units, lambda unit: encoded_unit(records, "tokens", unit, vocabulary, reader, None))
         shards = list(_shards(encoded.results, Sampling.of(options), noise))
         stored = _each(storage, shards, lambda shard: _store(records, shard))
         factor, power = _heaps(growth)
         return Costs(
             text_bytes=os.path.getsize(text) / tokens,
             units={
-                "count": counted.cost(tokens), "encode": encoded.cost(tokens), "store batches": stored.cost(tokens),
+                "count": counted.cost(tokens),
+                "encode": encoded.cost(tokens),
+                "store batches": stored.cost(tokens),
             },
             put_seconds=_put_seconds(storage.storage),
             record_bytes=_mean_record(records),
@@ -185,7 +185,7 @@ def measure(text: str, options: Options, threads: int, train_tokens: int) -> Cos
             **_words(merged, options),
             **_training(vocabulary, shards, Records(storage.storage), options, threads, train_tokens),
             elements=_elements(units[0], shards[0]),
-        )  # fmt: skip
+        )
 
 
 @dataclasses.dataclass
@@ -212,9 +212,7 @@ def _each(storage: Watched, items: list[Any], work: Callable[[Any], Any]) -> _Do
     results = [work(item) for item in items]
     cpu = time.thread_time() - work_alone
     puts = storage.calls["put"]
-    return _Done(
-        results, cpu, len(items), puts, sum(storage.calls.values()) - puts, storage.bytes, storage.largest
-    )
+    return _Done(results, cpu, len(items), puts, sum(storage.calls.values()) - puts, storage.bytes, storage.largest)
 
 
 def _shards(encoded: list[Any], sampling: Sampling, noise: Artifact) -> Iterator[BatchShard]:
@@ -315,15 +313,21 @@ def _words(merged: pa.Table, options: Options) -> dict[str, float]:
     with clock() as opened:
         Tables.of(distribution)
     return {
-        "word_bytes": word_bytes, "split_cpu": split["cpu"] / n,
-        "merge_cpu": add["cpu"] / n, "table_memory": add["memory"] / n,
-        "order_cpu": order["cpu"] / n, "order_memory": order["memory"] / n,
+        "word_bytes": word_bytes,
+        "split_cpu": split["cpu"] / n,
+        "merge_cpu": add["cpu"] / n,
+        "table_memory": add["memory"] / n,
+        "order_cpu": order["cpu"] / n,
+        "order_memory": order["memory"] / n,
         "vocabulary_bytes": memoryview(data).nbytes / n,
-        "side_cpu": side["cpu"] / n, "side_memory": side["memory"] / n,
-        "unigram_cpu": noise["cpu"] / n, "unigram_memory": noise["memory"] / n,
+        "side_cpu": side["cpu"] / n,
+        "side_memory": side["memory"] / n,
+        "unigram_cpu": noise["cpu"] / n,
+        "unigram_memory": noise["memory"] / n,
         "unigram_bytes": memoryview(table).nbytes / n,
-        "tables_cpu": opened["cpu"] / n, "tables_memory": opened["memory"] / n,
-    }  # fmt: skip
+        "tables_cpu": opened["cpu"] / n,
+        "tables_memory": opened["memory"] / n,
+    }
 
 
 def _training(

@@ -22,8 +22,12 @@ from transforms.refs import BucketCounts
 FOLDER = "BEAM2VEC_STAGE_WORK"
 """Environment variable: where the notes go, a file a process."""
 STAGES = {
-    "unpack": "MB", "count": "MB", "merge counts": "kB of counts", "encode": "MB", "store batches": "k tokens",
-}  # fmt: skip
+    "unpack": "MB",
+    "count": "MB",
+    "merge counts": "kB of counts",
+    "encode": "MB",
+    "store batches": "k tokens",
+}
 """In the order in which they run, with the unit of their amounts."""
 
 
@@ -74,9 +78,11 @@ def merge(element: tuple[int, Iterable[bytes]], *rest: Any) -> BucketCounts:
 def run(arguments: Sequence[str]) -> int:
     """jobs.preprocess with these stages in place of its own."""
     replaced: dict[Any, dict[str, Any]] = {
-        work_units: {"UnpackFile": UnpackFile}, counts: {"CountUnit": CountUnit, "_merge": merge},
-        tokens: {"EncodeUnit": EncodeUnit}, batches: {"StoreBatches": StoreBatches},
-    }  # fmt: skip
+        work_units: {"UnpackFile": UnpackFile},
+        counts: {"CountUnit": CountUnit, "_merge": merge},
+        tokens: {"EncodeUnit": EncodeUnit},
+        batches: {"StoreBatches": StoreBatches},
+    }
     for module, names in replaced.items():
         for name, ours in names.items():
             setattr(module, name, ours)

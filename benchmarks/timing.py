@@ -115,5 +115,3 @@ def corpus_text(chosen: argparse.Namespace, make: Callable[[str, int], None] = z
         else:
             make(path, chosen.words)
         yield path
-
-

@@ -58,16 +58,21 @@ def _gensim(text: str, options: Options):
 
     rate = options.learning_rate
     model = Word2Vec(
-        vector_size=options.dims, window=options.window, negative=options.negatives, sample=options.subsample,
-        min_count=options.min_count, workers=1, sg=int(options.model == "skipgram"), alpha=rate, min_alpha=rate * 1e-4,
+        vector_size=options.dims,
+        window=options.window,
+        negative=options.negatives,
+        sample=options.subsample,
+        min_count=options.min_count,
+        workers=1,
+        sg=int(options.model == "skipgram"),
+        alpha=rate,
+        min_alpha=rate * 1e-4,
         seed=1,
-    )  # fmt: skip
+    )
     model.build_vocab(corpus_file=text)
 
     def train() -> None:
-        model.train(
-            corpus_file=text, total_examples=model.corpus_count, total_words=model.corpus_total_words, epochs=1
-        )
+        model.train(corpus_file=text, total_examples=model.corpus_count, total_words=model.corpus_total_words, epochs=1)
 
     return train
 

@@ -1,6 +1,6 @@
 """Counting words and building the vocabulary, beside gensim's build_vocab and a plain PyArrow loop.
 
-    python -m benchmarks.vocabulary [--input=corpus.txt] [--threads=2]
+python -m benchmarks.vocabulary [--input=corpus.txt] [--threads=2]
 """
 
 from __future__ import annotations

@@ -52,11 +52,21 @@ def measure(text: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
             notes = Path(folder) / f"notes-{workers}"
             notes.mkdir()
             began = time.monotonic()
-            run_process([
-                sys.executable, "-c", _RUN, f"--input={corpus}", f"--output={folder}/run-{workers}",
-                "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}", "--threads=1",
-                f"--batches={chosen.batches}", "--epochs=1",
-            ], **{FOLDER: str(notes), "PYTHONPATH": os.getcwd()})  # fmt: skip
+            run_process(
+                [
+                    sys.executable,
+                    "-c",
+                    _RUN,
+                    f"--input={corpus}",
+                    f"--output={folder}/run-{workers}",
+                    "--direct_running_mode=multi_processing",
+                    f"--direct_num_workers={workers}",
+                    "--threads=1",
+                    f"--batches={chosen.batches}",
+                    "--epochs=1",
+                ],
+                **{FOLDER: str(notes), "PYTHONPATH": os.getcwd()},
+            )
             wall = time.monotonic() - began
             rows += _rows(notes, workers, wall)
             print(f"{workers} workers: {wall:.0f} s", file=sys.stderr)
@@ -72,12 +82,15 @@ def _rows(notes: Path, workers: int, wall: float) -> list[dict[str, Any]]:
             done.update({name: note[name] for name in ("units", "amount", "cpu")})
     return [
         {
-            "workers": workers, "stage": stage, "unit": unit, "wall": wall,
+            "workers": workers,
+            "stage": stage,
+            "unit": unit,
+            "wall": wall,
             **{name: [round(one[name], 3) for one in work[stage].values()] for name in ("units", "amount", "cpu")},
         }
         for stage, unit in STAGES.items()
         if any(one["units"] for one in work[stage].values())
-    ]  # fmt: skip
+    ]
 
 
 def shown(rows: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -105,10 +105,17 @@ def _maven(piece: Piece, folder: Path) -> None:
     The jar holds no code, but names the libraries beside it and the class to start: it stands for the jar that
     Beam would otherwise download.
     """
-    _call([
-        "mvn", "--batch-mode", "--quiet", f"--file={_POM}", "dependency:copy-dependencies",
-        f"-DoutputDirectory={folder / 'lib'}", "-DincludeScope=runtime",
-    ])  # fmt: skip
+    _call(
+        [
+            "mvn",
+            "--batch-mode",
+            "--quiet",
+            f"--file={_POM}",
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={folder / 'lib'}",
+            "-DincludeScope=runtime",
+        ]
+    )
     libraries = " ".join(f"lib/{library.name}" for library in sorted((folder / "lib").iterdir()))
     lines = ["Manifest-Version: 1.0", f"Main-Class: {_JOB_SERVER}", f"Class-Path: {libraries}"]
     manifest = "".join(_wrapped(line) for line in lines)
@@ -127,9 +134,14 @@ def _call(command: Sequence[str], **environment: str) -> None:
         raise UnavailableError(f"{command[0]} is not installed")
     try:
         subprocess.run(
-            command, check=True, timeout=_TIMEOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command,
+            check=True,
+            timeout=_TIMEOUT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env={**os.environ, **environment},
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"{' '.join(command[:3])} took longer than {_TIMEOUT:.0f} s") from None
     except subprocess.CalledProcessError as error:
@@ -159,7 +171,7 @@ PIECES = {
         Piece("prism", BEAM, "prism", _go("github.com/apache/beam/sdks/v2/go/cmd/prism", "prism")),
         Piece("versitygw", "1.8.0", "versitygw", _go("github.com/versity/versitygw/cmd/versitygw", "versitygw")),
     )
-}  # fmt: skip
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

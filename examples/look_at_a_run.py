@@ -51,9 +51,11 @@ _, rows = to_numpy(batch)
 for row in range(min(3, len(rows.target))):
     context = rows.context[rows.offset[row] : rows.offset[row + 1]]
     print(
-        f"target {words[rows.target[row]]!r} among " + " ".join(words[i] for i in context)
-        + "; noise: " + " ".join(words[i] for i in rows.negatives[row])
-    )  # fmt: skip
+        f"target {words[rows.target[row]]!r} among "
+        + " ".join(words[i] for i in context)
+        + "; noise: "
+        + " ".join(words[i] for i in rows.negatives[row])
+    )
 
 # %% gensim, where it is installed, takes it from here
 try:

@@ -38,17 +38,28 @@ def add_vectors(group: argparse._ArgumentGroup) -> None:
 def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
     """Word pairs and analogies, and how they are compared."""
     group.add_argument(
-        "--pairs", nargs="+", action="extend", default=[], metavar="FILE",
+        "--pairs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
         help="pairs of words and their similarity: tabs, commas or blanks between, a header is no obstacle",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--analogies", nargs="+", action="extend", default=[], metavar="FILE",
+        "--analogies",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
         help="four words a line, ': name' begins a section, as in questions-words.txt",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--most_frequent", type=whole(1), default=most_frequent, metavar="N",
+        "--most_frequent",
+        type=whole(1),
+        default=most_frequent,
+        metavar="N",
         help=f"words that take part in pairs and analogies (default: {most_frequent})",
-    )  # fmt: skip
+    )
     group.add_argument("--match_case", action="store_true", help="Paris and paris are two words (default: one)")
 
 

@@ -36,21 +36,39 @@ _ALIKE = 0.7
 """Share of two names' letters that are common and in order, from which one may be meant for the other."""
 
 _ELSEWHERE = {
-    "vector_size": "--dims", "size": "--dims", "dim": "--dims", "workers": "--threads", "thread": "--threads",
-    "iter": "--epochs", "epoch": "--epochs", "alpha": "--learning_rate", "lr": "--learning_rate",
-    "sample": "--subsample", "t": "--subsample", "negative": "--negatives", "neg": "--negatives", "ws": "--window",
-    "minCount": "--min_count", "sg": "--model=skipgram (or cbow)", "cbow": "--model=cbow (or skipgram)",
-    "corpus_file": "--input", "train": "--input", "ns_exponent": "--power", "max_final_vocab": "--max_vocabulary",
-    "read_vocab": "--vocabulary", "binary": "--format=word2vec-binary of jobs.export",
-}  # fmt: skip
+    "vector_size": "--dims",
+    "size": "--dims",
+    "dim": "--dims",
+    "workers": "--threads",
+    "thread": "--threads",
+    "iter": "--epochs",
+    "epoch": "--epochs",
+    "alpha": "--learning_rate",
+    "lr": "--learning_rate",
+    "sample": "--subsample",
+    "t": "--subsample",
+    "negative": "--negatives",
+    "neg": "--negatives",
+    "ws": "--window",
+    "minCount": "--min_count",
+    "sg": "--model=skipgram (or cbow)",
+    "cbow": "--model=cbow (or skipgram)",
+    "corpus_file": "--input",
+    "train": "--input",
+    "ns_exponent": "--power",
+    "max_final_vocab": "--max_vocabulary",
+    "read_vocab": "--vocabulary",
+    "binary": "--format=word2vec-binary of jobs.export",
+}
 """Options by the names that gensim, word2vec.c and fastText give them."""
 _NOT_HERE = {
     "hs": "training is by negative sampling alone",
     "min_alpha": "the learning rate always falls to a ten-thousandth",
     "max_vocab_size": "nothing is pruned while words are counted; --max_vocabulary cuts afterwards",
     "save_vocab": "the vocabulary is in the run, vocabulary/vocabulary.parquet",
-    "minn": "words are not cut into parts", "maxn": "words are not cut into parts",
-}  # fmt: skip
+    "minn": "words are not cut into parts",
+    "maxn": "words are not cut into parts",
+}
 """What those have and we do not, and why not."""
 
 
@@ -88,18 +106,23 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     """
     trains = only is None
     made = _Parser(
-        prog, usage=f"{prog} --input=PATTERN[,PATTERN...] --output=DIR [options]", description=description,
-        allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+        prog,
+        usage=f"{prog} --input=PATTERN[,PATTERN...] --output=DIR [options]",
+        description=description,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     files = made.add_argument_group("files")
     files.add_argument(
         "--input", metavar="PATTERN[,PATTERN...]", help="files, folders, patterns, or @FILE that lists them"
     )
     if trains:
         files.add_argument(
-            "--corpus", metavar="RUN",
+            "--corpus",
+            metavar="RUN",
             help="in place of --input: a run of jobs.preprocess or jobs.train, whose tokens are trained on",
-        )  # fmt: skip
+        )
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")
     files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
@@ -152,10 +175,15 @@ def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
         if not isinstance(value, bool):
             raise InputError(f"--{name}={value}: allowed are true, false")
     return CommandLine(
-        tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()), output,
-        switches["overwrite"], not switches["no_report"], Options.checked(given), tuple(beam), corpus,
+        tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()),
+        output,
+        switches["overwrite"],
+        not switches["no_report"],
+        Options.checked(given),
+        tuple(beam),
+        corpus,
         frozenset(given),
-    )  # fmt: skip
+    )
 
 
 def _as_argparse_takes_it(argument: str) -> list[str]:

@@ -42,10 +42,16 @@ def main(arguments: Sequence[str]) -> int:
     known = Vectors.read(run, ref, options.vectors, top, shown_progress("Read vectors", "words"))
     rows = known.rows_of(asked, "--neighbors")
     result: dict[str, Any] = {
-        "run": options.run, "step": ref.step, "steps": ref.steps, "digest": ref.digest, "words": ref.words,
-        "dims": ref.dims, "vectors": options.vectors, "most_frequent": options.most_frequent,
+        "run": options.run,
+        "step": ref.step,
+        "steps": ref.steps,
+        "digest": ref.digest,
+        "words": ref.words,
+        "dims": ref.dims,
+        "vectors": options.vectors,
+        "most_frequent": options.most_frequent,
         "match_case": options.match_case,
-    }  # fmt: skip
+    }
     result |= evaluation_of(
         known, pairs, analogies, options.most_frequent, not options.match_case, shown_progress("Analogies", "words")
     )

@@ -1,7 +1,7 @@
 """Export the vectors of a run for other tools.
 
-    python -m jobs.export --run=runs/first --format=word2vec --to=vectors.txt
-    python -m jobs.export --run=runs/first --format=projector --top=10000 --to=projector/
+python -m jobs.export --run=runs/first --format=word2vec --to=vectors.txt
+python -m jobs.export --run=runs/first --format=projector --top=10000 --to=projector/
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The graph that the commands run, one named stage each, and the runner that it goes to.
 
-    corpus_side    work units, FindPhrases (one a pass of --phrases), CountWords, BuildVocabulary,
-                   UnigramDistribution, EncodeTokens, GenerateBatches
-    taken_corpus   ReadVocabulary, ReadTokens, UnigramDistribution, GenerateBatches: the same of another run
-    training_side  Train, by one trainer or several replicas
+corpus_side    work units, FindPhrases (one a pass of --phrases), CountWords, BuildVocabulary,
+               UnigramDistribution, EncodeTokens, GenerateBatches
+taken_corpus   ReadVocabulary, ReadTokens, UnigramDistribution, GenerateBatches: the same of another run
+training_side  Train, by one trainer or several replicas
 """
 
 from __future__ import annotations

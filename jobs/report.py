@@ -1,7 +1,7 @@
 """Write a report about a run: one HTML file that opens anywhere, without a network.
 
-    python -m jobs.report --run=runs/first
-    python -m jobs.report --run=runs/first --against=runs/second --to=compared.html
+python -m jobs.report --run=runs/first
+python -m jobs.report --run=runs/first --against=runs/second --to=compared.html
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     judged = Judged(
         [read_pairs(uri) for uri in listed(options.pairs)],
         [read_analogies(uri) for uri in listed(options.analogies)],
-        options.most_frequent, not options.match_case,
-    )  # fmt: skip
+        options.most_frequent,
+        not options.match_case,
+    )
     first = Run.open(options.run)
     runs = [(first, first.checkpoint(options.step))]
     if options.against:

@@ -31,7 +31,7 @@ _TROUBLE = (
         r"UnknownHostException: ([\w.-]+)",
         "the cluster does not know the host {0}, where the Python workers should be: check --environment_config",
     ),
-)  # fmt: skip
+)
 """What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
 _LASTING = (_TROUBLE[0][0], r"IOException: (?:Cannot run program .*?)?error=(?:2|13),")
 """Of these, what meets every worker that is started anew."""

@@ -18,9 +18,15 @@ from jobs.trouble import worker_trouble
 from pipeline.errors import PipelineError, find_in_text
 
 _RUNNER_IS_GONE = (
-    "_InactiveRpcError", "_MultiThreadedRendezvous", "Channel closed prematurely", "Instruction cleaned up already",
-    "Unknown process bundle id", "Shutdown invoked", "raise RuntimeError()", "raise rpc_error",
-)  # fmt: skip
+    "_InactiveRpcError",
+    "_MultiThreadedRendezvous",
+    "Channel closed prematurely",
+    "Instruction cleaned up already",
+    "Unknown process bundle id",
+    "Shutdown invoked",
+    "raise RuntimeError()",
+    "raise rpc_error",
+)
 """In the tracebacks of workers that ask for something when the runner has ended their job, and of a runner whose
 worker is gone."""
 _NO_NEWS = (

@@ -80,12 +80,14 @@ class Tables:
 def schema(negatives: int) -> pa.Schema:
     """position int64, context list<int32>, target int32, negatives fixed_size_list<int32>[K]; no nulls."""
     item = pa.field("element", pa.int32(), nullable=False)
-    return pa.schema([
-        pa.field("position", pa.int64(), nullable=False),
-        pa.field("context", pa.list_(item), nullable=False),
-        pa.field("target", pa.int32(), nullable=False),
-        pa.field("negatives", pa.list_(item, negatives), nullable=False),
-    ])
+    return pa.schema(
+        [
+            pa.field("position", pa.int64(), nullable=False),
+            pa.field("context", pa.list_(item), nullable=False),
+            pa.field("target", pa.int32(), nullable=False),
+            pa.field("negatives", pa.list_(item, negatives), nullable=False),
+        ]
+    )
 
 
 def generate_rows(
@@ -118,9 +120,22 @@ def generate_rows(
         )
     context = np.empty(room + 1, np.int32)
     rows = kernels.generate(
-        tokens, sentences, first_position, tables.keep, tables.packed, tables.weights, sampling.window,
-        POLICIES[sampling.policy], epoch, *philox.key_of(sampling.seed), position, target, offset, context, negatives,
-    )  # fmt: skip
+        tokens,
+        sentences,
+        first_position,
+        tables.keep,
+        tables.packed,
+        tables.weights,
+        sampling.window,
+        POLICIES[sampling.policy],
+        epoch,
+        *philox.key_of(sampling.seed),
+        position,
+        target,
+        offset,
+        context,
+        negatives,
+    )
     fields = schema(k)
     return pa.record_batch(
         [
@@ -183,7 +198,11 @@ class BatchShard:
         return TokenPiece(*read_tokens(records.read(self.tokens)), self.first_position)
 
     def batches(
-        self, records: Records, epoch: int, pool: ThreadPoolExecutor | None = None, first: int = 0,
+        self,
+        records: Records,
+        epoch: int,
+        pool: ThreadPoolExecutor | None = None,
+        first: int = 0,
         end: int = MAX_POSITION,
     ) -> Iterator[pa.RecordBatch]:
         """The rows of an epoch in corpus order. With a pool, as many pieces at a time as it has threads.
@@ -199,8 +218,13 @@ class BatchShard:
 
 
 def made_batches(
-    piece: TokenPiece, tables: Tables, sampling: Sampling, epoch: int, pool: ThreadPoolExecutor | None = None,
-    first: int = 0, end: int = MAX_POSITION,
+    piece: TokenPiece,
+    tables: Tables,
+    sampling: Sampling,
+    epoch: int,
+    pool: ThreadPoolExecutor | None = None,
+    first: int = 0,
+    end: int = MAX_POSITION,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of an epoch that are made from a piece; arguments as of `BatchShard.batches`."""
     tokens, sentences, position = piece
@@ -294,9 +318,13 @@ def write_batches(batches: Iterable[pa.RecordBatch], negatives: int) -> pa.Buffe
     """
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        sink, schema(negatives), compression="zstd", compression_level=1, use_dictionary=False,
+        sink,
+        schema(negatives),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
         write_statistics=["position"],
-    ) as writer:  # fmt: skip
+    ) as writer:
         for group in row_groups(batches):
             writer.write_table(pa.Table.from_batches(group), row_group_size=sum(map(len, group)))
     return sink.getvalue()

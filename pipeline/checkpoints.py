@@ -61,9 +61,14 @@ class CheckpointRef:
     def of_record(cls, record: Record) -> CheckpointRef:
         numbers = record.numbers
         return cls(
-            numbers["step"], f"{STAGE}/{record.name}", numbers["digest"], numbers["words"], numbers["dims"],
-            record.artifacts, numbers.get("steps"),
-        )  # fmt: skip
+            numbers["step"],
+            f"{STAGE}/{record.name}",
+            numbers["digest"],
+            numbers["words"],
+            numbers["dims"],
+            record.artifacts,
+            numbers.get("steps"),
+        )
 
     @property
     def place(self) -> str:

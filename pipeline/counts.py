@@ -20,9 +20,7 @@ from pipeline.word_table import WordTable, word_hashes
 from pipeline.work_units import WorkUnit
 
 STAGE = "counts"
-SCHEMA = pa.schema(
-    [pa.field("word", pa.string(), nullable=False), pa.field("count", pa.int64(), nullable=False)]
-)
+SCHEMA = pa.schema([pa.field("word", pa.string(), nullable=False), pa.field("count", pa.int64(), nullable=False)])
 
 ELEMENT_BYTES = 4 << 20
 """About how large an element of `split_by_bucket` gets: runners dislike those above 10 MB."""

@@ -58,17 +58,13 @@ class InterruptedRunError(PipelineError):
 
 _CLASSES = {
     cls.__name__: cls
-    for cls in (
-        PipelineError, InputError, OutputInUseError, ArtifactError, NonFiniteError, InterruptedRunError
-    )
+    for cls in (PipelineError, InputError, OutputInUseError, ArtifactError, NonFiniteError, InterruptedRunError)
 }
 _STEP = re.compile(r" \[while running '.*'\]$")
 # A message ends with its line. Where a runner quotes the text with its line ends escaped, the line
 # before ended in an escaped line end too: only then does one end the message.
 _QUOTED = re.compile(
-    r"(\\+n)?pipeline\.errors\.("
-    + "|".join(_CLASSES)
-    + r"): (.*?)(?: \[while running '|$|(?(1)(?<!\\)\1|(?!)))",
+    r"(\\+n)?pipeline\.errors\.(" + "|".join(_CLASSES) + r"): (.*?)(?: \[while running '|$|(?(1)(?<!\\)\1|(?!)))",
     re.MULTILINE,
 )
 

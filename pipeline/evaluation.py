@@ -204,9 +204,7 @@ def evaluate_analogies(
     sections, begin = [], 0
     for name, questions in analogies.sections:
         end = begin + sum(rows.has(*question) for question in questions)
-        sections.append(
-            SectionResult(name, int(right[begin:end].sum()), end - begin, len(questions) - (end - begin))
-        )
+        sections.append(SectionResult(name, int(right[begin:end].sum()), end - begin, len(questions) - (end - begin)))
         begin = end
     return AnalogiesResult(sections)
 
@@ -262,9 +260,9 @@ def _answers(
     """Row of the best answer to each question, int64 [n]."""
     a, b, c = (np.array([rows.first(question[part]) for question in questions]) for part in range(3))
     wanted = unit_length(unit_length(vectors[b]) + unit_length(vectors[c]) - unit_length(vectors[a]))
-    excluded = np.array([
-        (i, row) for i, asked in enumerate(questions) for word in asked[:3] for row in rows.variants(word)
-    ])
+    excluded = np.array(
+        [(i, row) for i, asked in enumerate(questions) for word in asked[:3] for row in rows.variants(word)]
+    )
     best = np.full(len(questions), -np.inf, wanted.dtype)
     answer = np.full(len(questions), -1, np.int64)
     for start in range(0, rows.size, VECTOR_BLOCK):

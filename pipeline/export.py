@@ -80,9 +80,15 @@ class Export:
         """Where the vectors come from, for formats that have a place for it."""
         options = _without_secrets(self.run.identity["options"]["model"])
         return {
-            "digest": self.ref.digest, "step": self.ref.step, "steps": self.ref.steps, "vectors": self.side,
-            "normalized": self.normalize, "words": self.words, "dims": self.ref.dims, "options": options,
-        }  # fmt: skip
+            "digest": self.ref.digest,
+            "step": self.ref.step,
+            "steps": self.ref.steps,
+            "vectors": self.side,
+            "normalized": self.normalize,
+            "words": self.words,
+            "dims": self.ref.dims,
+            "options": options,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +183,12 @@ def _parquet(what: Export, to: str) -> Written:
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
         metadata={METADATA_KEY: canonical_json(what.provenance())},
     )
-    with _published(to) as file, pq.ParquetWriter(
-        file, schema, compression="none", use_dictionary=False, write_statistics=["word", "count"]
-    ) as writer:  # fmt: skip
+    with (
+        _published(to) as file,
+        pq.ParquetWriter(
+            file, schema, compression="none", use_dictionary=False, write_statistics=["word", "count"]
+        ) as writer,
+    ):
         for words, counts, vectors in what.blocks():
             flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
             lists = pa.FixedSizeListArray.from_arrays(flat, type=vector)
@@ -279,10 +288,16 @@ def _tokenizer(run: Run, words: list[str]) -> dict[str, Any]:
     normalizer = {"type": "Sequence", "normalizers": steps} if steps else None
     vocabulary = {word: i for i, word in enumerate(words)}
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": normalizer,
-        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": normalizer,
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": None,
+        "decoder": None,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": words[-1]},
-    }  # fmt: skip
+    }
 
 
 def _json(value: Any) -> bytes:

@@ -79,7 +79,9 @@ def mean_loss_of(rows: Batch, blocks: Iterable[Model], model: str) -> float:
             found.append(matrix[asked[begin:end] - start])
         start += len(block.words)
     places = Batch(
-        np.searchsorted(asked_out, rows.target), rows.offset, np.searchsorted(asked_in, rows.context),
+        np.searchsorted(asked_out, rows.target),
+        rows.offset,
+        np.searchsorted(asked_in, rows.context),
         np.searchsorted(asked_out, rows.negatives),
-    )  # fmt: skip
+    )
     return mean_loss(places, np.concatenate(found_in), np.concatenate(found_out), model)

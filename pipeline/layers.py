@@ -133,8 +133,7 @@ class UnigramSampler:
     The laws are those of `pipeline.batches`, the random numbers are not.
     """
 
-    def __init__(self, corpus: Array, power: float, sample_size: int, law: str = "distinct",
-                 seed: int | None = None):
+    def __init__(self, corpus: Array, power: float, sample_size: int, law: str = "distinct", seed: int | None = None):
         """Args:
           corpus: ids of words [n]; V is the largest plus 1, a word that does not occur is never drawn.
           power: exponent of the distribution.
@@ -201,12 +200,19 @@ class NegativeSamplingLoss:
     equal to its target is thus trained under both labels, unless `zero_hits` is set.
     """
 
-    def __init__(self, W: Array, corpus: Array | None = None, power: float = 0.75, sample_size: int = 5,
-                 law: str = "distinct", seed: int | None = None):
+    def __init__(
+        self,
+        W: Array,
+        corpus: Array | None = None,
+        power: float = 0.75,
+        sample_size: int = 5,
+        law: str = "distinct",
+        seed: int | None = None,
+    ):
         """Args:
-          W: [V, dims], the output table; kept, not copied.
-          corpus: ids of words the negatives are drawn by; None when each `forward` is given its negatives.
-          power, sample_size, law, seed: as for UnigramSampler.
+        W: [V, dims], the output table; kept, not copied.
+        corpus: ids of words the negatives are drawn by; None when each `forward` is given its negatives.
+        power, sample_size, law, seed: as for UnigramSampler.
         """
         self.sampler = None if corpus is None else UnigramSampler(corpus, power, sample_size, law, seed)
         self.score = EmbeddingDot(W)
@@ -216,8 +222,7 @@ class NegativeSamplingLoss:
         self.index: Array = None
         self.counted: Array = None
 
-    def forward(self, h: Array, target: Array, negatives: Array | None = None,
-                zero_hits: bool = False) -> float:
+    def forward(self, h: Array, target: Array, negatives: Array | None = None, zero_hits: bool = False) -> float:
         """The sum over the heads of their mean losses over n examples.
 
         Args:

@@ -109,9 +109,7 @@ def read_exactly(uri: str, start: int, length: int) -> bytes:
     return data
 
 
-def _chunks(
-    part: TextRange, digests: RangeDigests | None, block_bytes: int
-) -> Iterator[tuple[int, np.ndarray]]:
+def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
     """(position, bytes) from one before the range's start, for as long as the caller wants."""
     block_bytes = max(block_bytes, 16)  # a byte order mark has to be seen whole
     position, past = max(part.start - 1, 0), min(_PAST_END, block_bytes)

@@ -292,5 +292,3 @@ def _is_dead(holder: _Holder) -> bool:
     if not place or holder.host != _host() or not holder.process.startswith(place + " ") or holder.pid <= 0:
         return False
     return _process(holder.pid) not in ("", holder.process)
-
-

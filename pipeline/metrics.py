@@ -1,9 +1,9 @@
 """The loss curve: a few hundred points of a run, in Parquet beside its checkpoints.
 
-    metrics/step=00012345-89abcdef.parquet
-      step, epoch, position int64; loss float64 (mean cross-entropy per pair);
-      learning_rate float32; seconds float64 (of the process that wrote it);
-      with --holdout also holdout_loss float64, null where it was not taken
+metrics/step=00012345-89abcdef.parquet
+  step, epoch, position int64; loss float64 (mean cross-entropy per pair);
+  learning_rate float32; seconds float64 (of the process that wrote it);
+  with --holdout also holdout_loss float64, null where it was not taken
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ from pipeline.schedule import Schedule
 STAGE = "metrics"
 POINTS = 500
 """Points of a whole run, about."""
-SCHEMA = pa.schema([
-    pa.field(name, kind, nullable=False)
-    for name, kind in {
-        "step": pa.int64(), "epoch": pa.int64(), "position": pa.int64(), "loss": pa.float64(),
-        "learning_rate": pa.float32(), "seconds": pa.float64(),
-    }.items()
-])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        pa.field(name, kind, nullable=False)
+        for name, kind in {
+            "step": pa.int64(),
+            "epoch": pa.int64(),
+            "position": pa.int64(),
+            "loss": pa.float64(),
+            "learning_rate": pa.float32(),
+            "seconds": pa.float64(),
+        }.items()
+    ]
+)
 
 
 @dataclasses.dataclass
@@ -89,7 +95,7 @@ class MetricsLog:
             "learning_rate": [p.rate for p in points],
             "seconds": [p.seconds for p in points],
             "holdout_loss": [p.holdout_loss for p in points],
-        }  # fmt: skip
+        }
         columns = {name: columns[name] for name in self._schema.names}
         name, data = f"step={step:08d}", to_parquet(pa.table(columns, schema=self._schema))
         # Seconds differ from run to run: a name of their own keeps points and record together at any kill.

@@ -53,8 +53,7 @@ def _nearest_block(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray
             best = xp.take_along_axis(best, columns, axis=1)
             best_ids = xp.take_along_axis(best_ids, columns, axis=1)
     order = xp.argsort(-best, axis=1, kind="stable")
-    return (to_host(xp.take_along_axis(best_ids, order, axis=1)),
-            to_host(xp.take_along_axis(best, order, axis=1)))
+    return (to_host(xp.take_along_axis(best_ids, order, axis=1)), to_host(xp.take_along_axis(best, order, axis=1)))
 
 
 def _largest(values: Array, k: int) -> Array:

@@ -41,9 +41,15 @@ _VARIABLES = {
 }
 """What to look at, by family of stores and what is wrong."""
 _NO_CREDENTIALS = (
-    "Missing AccessKeyId", "Missing SecretAccessKey", "Account must be specified",
-    "/latest/api/token", "/latest/meta-data", "169.254.", "metadata.google.internal", "/metadata/identity",
-)  # fmt: skip
+    "Missing AccessKeyId",
+    "Missing SecretAccessKey",
+    "Account must be specified",
+    "/latest/api/token",
+    "/latest/meta-data",
+    "169.254.",
+    "metadata.google.internal",
+    "/metadata/identity",
+)
 """In messages: half a key, or the places that clouds keep for their own machines, which are asked without any."""
 _CONFLICT_WAITS = (0.05, 0.1, 0.2, 0.5)
 """Seconds between attempts where a store says that another write is under way, which obstore takes for final."""
@@ -53,7 +59,9 @@ _RETRIES: Any = {
     "max_retries": 40,
     "retry_timeout": datetime.timedelta(minutes=3),
     "backoff": {
-        "init_backoff": datetime.timedelta(seconds=0.2), "max_backoff": datetime.timedelta(seconds=15), "base": 3
+        "init_backoff": datetime.timedelta(seconds=0.2),
+        "max_backoff": datetime.timedelta(seconds=15),
+        "base": 3,
     },
 }
 """A store that is away for two minutes ends no run. (With obstore's own growth of waits, ten retries are over in two

@@ -41,17 +41,38 @@ MAX_PASSES = 16
 """Of --phrases."""
 
 
-def _option(default: Any, kind: str, help: str, *, stage: str = "", low: float | None = None,
-            high: float | None = None, choices: Sequence[str] = (), optional: bool = False,
-            over: bool = False, named: Mapping[str, Any] | None = None, off: bool = False) -> Any:
+def _option(
+    default: Any,
+    kind: str,
+    help: str,
+    *,
+    stage: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+    optional: bool = False,
+    over: bool = False,
+    named: Mapping[str, Any] | None = None,
+    off: bool = False,
+) -> Any:
     """One option: `low` is exclusive when `over`; `stage` is the first stage whose content it decides; `named`
     values may be given by name, whatever the bounds are. Where an option that is `off` has its default, stage keys
     are those from before there was such an option."""
-    return dataclasses.field(default=default, metadata={
-        "kind": kind, "help": help, "stage": stage, "low": low, "high": high,
-        "choices": tuple(choices), "optional": optional, "over": over,
-        "named": dict(named or {}), "off": off,
-    })
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "kind": kind,
+            "help": help,
+            "stage": stage,
+            "low": low,
+            "high": high,
+            "choices": tuple(choices),
+            "optional": optional,
+            "over": over,
+            "named": dict(named or {}),
+            "off": off,
+        },
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,78 +82,152 @@ class Options:
     model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS)
     dims: int = _option(100, "model", "numbers in a vector", stage="checkpoints", low=1, high=4096)
     window: int = _option(
-        5, "model", "largest distance of a context word from its target; all: every other word of the sentence",
-        stage="batches", low=1, high=1000, named={"all": ALL})
-    negatives: int = _option(5, "model", "negative samples for each target",
-                             stage="batches", low=1, high=1000)
-    power: float = _option(0.75, "model", "exponent of the unigram distribution negatives are drawn from",
-                           stage="unigram", low=0, high=4)
+        5,
+        "model",
+        "largest distance of a context word from its target; all: every other word of the sentence",
+        stage="batches",
+        low=1,
+        high=1000,
+        named={"all": ALL},
+    )
+    negatives: int = _option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
+    power: float = _option(
+        0.75, "model", "exponent of the unigram distribution negatives are drawn from", stage="unigram", low=0, high=4
+    )
     negative_policy: str = _option(
-        "exclude_target", "model",
+        "exclude_target",
+        "model",
         "exclude_target: never the target; distinct: nor twice the same; any: no rule",
-        stage="batches", choices=NEGATIVE_POLICIES)
-    subsample: float = _option(1e-3, "model", "frequency above which words are thinned out; 0 keeps all",
-                               stage="unigram", low=0, high=1)
-    min_count: int = _option(5, "model", "words that occur less often are left out",
-                             stage="vocabulary", low=1)
-    max_vocabulary: int | None = _option(None, "model", "keep only this many of the most frequent words",
-                                         stage="vocabulary", low=1, optional=True)
+        stage="batches",
+        choices=NEGATIVE_POLICIES,
+    )
+    subsample: float = _option(
+        1e-3, "model", "frequency above which words are thinned out; 0 keeps all", stage="unigram", low=0, high=1
+    )
+    min_count: int = _option(5, "model", "words that occur less often are left out", stage="vocabulary", low=1)
+    max_vocabulary: int | None = _option(
+        None, "model", "keep only this many of the most frequent words", stage="vocabulary", low=1, optional=True
+    )
     vocabulary: str | None = _option(
-        None, "model", "a file of words, perhaps with counts: only these, in this order, however often they occur",
-        stage="vocabulary", optional=True)
+        None,
+        "model",
+        "a file of words, perhaps with counts: only these, in this order, however often they occur",
+        stage="vocabulary",
+        optional=True,
+    )
     epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS)
-    learning_rate: float = _option(0.05, "model", "first learning rate; falls in a line to 1e-4 of it",
-                                   stage="checkpoints", low=0, high=10, over=True)
-    damping: float = _option(6.4, "model", "furthest a row may move in one step, in mean gradients",
-                             stage="checkpoints", low=0, high=1e6, over=True)
-    batch_size: int = _option(2048, "model", "token positions in a training step", stage="checkpoints",
-                              low=1, high=2**22)
-    replicas: int = _option(1, "model", "trainers side by side, each on a slice of the corpus; 1: one trainer",
-                            stage="checkpoints", low=1, high=1024, off=True)
-    rounds: int = _option(1, "model", "how often in an epoch the replicas' weights are merged",
-                          stage="checkpoints", low=1, high=MOST_ROUNDS, off=True)
+    learning_rate: float = _option(
+        0.05,
+        "model",
+        "first learning rate; falls in a line to 1e-4 of it",
+        stage="checkpoints",
+        low=0,
+        high=10,
+        over=True,
+    )
+    damping: float = _option(
+        6.4,
+        "model",
+        "furthest a row may move in one step, in mean gradients",
+        stage="checkpoints",
+        low=0,
+        high=1e6,
+        over=True,
+    )
+    batch_size: int = _option(
+        2048, "model", "token positions in a training step", stage="checkpoints", low=1, high=2**22
+    )
+    replicas: int = _option(
+        1,
+        "model",
+        "trainers side by side, each on a slice of the corpus; 1: one trainer",
+        stage="checkpoints",
+        low=1,
+        high=1024,
+        off=True,
+    )
+    rounds: int = _option(
+        1,
+        "model",
+        "how often in an epoch the replicas' weights are merged",
+        stage="checkpoints",
+        low=1,
+        high=MOST_ROUNDS,
+        off=True,
+    )
     seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
     holdout: float = _option(
-        0.0, "model", "part of the sentences kept back from training, to take a loss on; 0.01 is plenty",
-        stage="batches", low=0, high=0.5)
+        0.0,
+        "model",
+        "part of the sentences kept back from training, to take a loss on; 0.01 is plenty",
+        stage="batches",
+        low=0,
+        high=0.5,
+    )
     input_format: str = _option("text", "model", "what the input files are", stage="text", choices=INPUT_FORMATS)
     field: str | None = _option(
-        None, "model",
+        None,
+        "model",
         "of JSON lines or Parquet: the field (a.b: b within a) that holds text, a list of strings or of integers",
-        stage="counts", optional=True)
-    tokenizer: str = _option("whitespace", "model", "how lines become tokens: whitespace, unicode_words, characters, "
-                             "korean, japanese, chinese, or module:function", stage="counts")
+        stage="counts",
+        optional=True,
+    )
+    tokenizer: str = _option(
+        "whitespace",
+        "model",
+        "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, or module:function",
+        stage="counts",
+    )
     lowercase: bool = _option(False, "model", "lower-case the text first", stage="counts")
-    normalize: str | None = _option(None, "model", "bring the text into Unicode's normal form first", stage="counts",
-                                    choices=NORMAL_FORMS, optional=True)
-    stopwords: str | None = _option(None, "model", "a file of words, one a line, that are left out", stage="counts",
-                                    optional=True)
-    phrases: int = _option(0, "model", "passes over the corpus that join words which belong together by _; 0: none",
-                           stage="phrases", low=0, high=MAX_PASSES)
-    phrase_threshold: float = _option(100.0, "model", "score above which two words are joined", stage="phrases",
-                                      low=0, high=1e15)
-    phrase_discount: int = _option(5, "model", "pairs that occur no more often than this are never joined",
-                                   stage="phrases", low=0, high=2**31 - 1)
-    max_sentence: int = _option(1000, "model", "longer lines are split into sentences of this many tokens",
-                                stage="counts", low=1, high=2**30)
-    max_line_bytes: int = _option(128 << 20, "model", "longer lines go to the dead letters", stage="text",
-                                  low=1, high=2**30)
+    normalize: str | None = _option(
+        None,
+        "model",
+        "bring the text into Unicode's normal form first",
+        stage="counts",
+        choices=NORMAL_FORMS,
+        optional=True,
+    )
+    stopwords: str | None = _option(
+        None, "model", "a file of words, one a line, that are left out", stage="counts", optional=True
+    )
+    phrases: int = _option(
+        0,
+        "model",
+        "passes over the corpus that join words which belong together by _; 0: none",
+        stage="phrases",
+        low=0,
+        high=MAX_PASSES,
+    )
+    phrase_threshold: float = _option(
+        100.0, "model", "score above which two words are joined", stage="phrases", low=0, high=1e15
+    )
+    phrase_discount: int = _option(
+        5, "model", "pairs that occur no more often than this are never joined", stage="phrases", low=0, high=2**31 - 1
+    )
+    max_sentence: int = _option(
+        1000, "model", "longer lines are split into sentences of this many tokens", stage="counts", low=1, high=2**30
+    )
+    max_line_bytes: int = _option(
+        128 << 20, "model", "longer lines go to the dead letters", stage="text", low=1, high=2**30
+    )
     allow_truncated: bool = _option(
-        False, "model", "use what can be read of a truncated or damaged compressed file", stage="text")
-    block_bytes: int = _option(8 << 20, "layout", "bytes of text in a unit of work", stage="counts",
-                               low=1, high=2**30)
+        False, "model", "use what can be read of a truncated or damaged compressed file", stage="text"
+    )
+    block_bytes: int = _option(8 << 20, "layout", "bytes of text in a unit of work", stage="counts", low=1, high=2**30)
     batches: str = _option(
-        "stream", "layout", "stream: make batches while training; stored: keep them in Parquet",
-        choices=BATCHES)
+        "stream", "layout", "stream: make batches while training; stored: keep them in Parquet", choices=BATCHES
+    )
     checkpoint_every: int | None = _option(
-        None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True)
+        None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True
+    )
     keep_checkpoints: int = _option(3, "execution", "how many checkpoints to keep", low=1)
-    device: str = _option("auto", "execution", "where to train; auto takes a GPU that answers. The bytes are the same",
-                          choices=DEVICES)
-    threads: int | None = _option(None, "execution", "threads (default: the CPUs this process may use)",
-                                  low=1, high=1024, optional=True)
-    max_bad_lines: str = _option(
-        "1%", "execution", "bad lines that stop the run: a number, or a part like 1%")
+    device: str = _option(
+        "auto", "execution", "where to train; auto takes a GPU that answers. The bytes are the same", choices=DEVICES
+    )
+    threads: int | None = _option(
+        None, "execution", "threads (default: the CPUs this process may use)", low=1, high=1024, optional=True
+    )
+    max_bad_lines: str = _option("1%", "execution", "bad lines that stop the run: a number, or a part like 1%")
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Options:
@@ -185,9 +280,10 @@ class Options:
     def of_stage(self, stage: str) -> dict[str, Any]:
         """Name -> value of the model and layout options whose first effect is on `stage`; none that is off."""
         names = {
-            f.name for f in dataclasses.fields(self)
+            f.name
+            for f in dataclasses.fields(self)
             if f.metadata["stage"] == stage and not (f.metadata["off"] and getattr(self, f.name) == f.default)
-        }  # fmt: skip
+        }
         known = self.of_kind("model") | self.of_kind("layout")
         del known["phrases"]  # decides which stages there are, and none's content
         return {name: value for name, value in known.items() if name in names}
@@ -215,7 +311,7 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
 
 
 def _type_name(field: dataclasses.Field) -> str:
-    """"int", "float", "str" or "bool"."""
+    """ "int", "float", "str" or "bool"."""
     return str(field.type).partition(" | ")[0]
 
 

@@ -29,9 +29,13 @@ def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None) -> pa.B
 
 def _form(encodings: dict[str, str] | None) -> dict[str, Any]:
     return {
-        "compression": "zstd", "compression_level": 1, "use_dictionary": False, "column_encoding": encodings,
-        "write_statistics": False, "store_schema": True,
-    }  # fmt: skip
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "column_encoding": encodings,
+        "write_statistics": False,
+        "store_schema": True,
+    }
 
 
 def from_parquet(data: bytes | pa.Buffer) -> pa.Table:

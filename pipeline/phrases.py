@@ -34,11 +34,16 @@ from pipeline.vocabulary import Vocabulary, by_frequency, plain
 from pipeline.word_table import fingerprint_text, new_state
 from pipeline.work_units import WorkUnit
 
-SCHEMA = pa.schema([
-    pa.field("first", pa.string(), nullable=False), pa.field("second", pa.string(), nullable=False),
-    pa.field("count", pa.int64(), nullable=False), pa.field("first_count", pa.int64(), nullable=False),
-    pa.field("second_count", pa.int64(), nullable=False), pa.field("score", pa.float64(), nullable=False),
-])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        pa.field("first", pa.string(), nullable=False),
+        pa.field("second", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+        pa.field("first_count", pa.int64(), nullable=False),
+        pa.field("second_count", pa.int64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+    ]
+)
 PAIRS = pa.schema([pa.field("pair", pa.uint64(), nullable=False), pa.field("count", pa.int64(), nullable=False)])
 """Counts of a unit: first id << 32 | second id, ids being rows of the pass's words; rising within a bucket."""
 _FOUND = pa.schema([("first", pa.int32()), ("second", pa.int32()), ("count", pa.int64())])

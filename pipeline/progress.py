@@ -30,9 +30,15 @@ class Stage:
         self._bar = None
         if _owns_terminal and sys.stderr.isatty():
             self._bar = tqdm(
-                total=total, desc=f"{name:14s}", unit=unit, unit_scale=True, leave=True, dynamic_ncols=True,
-                smoothing=0.05, file=exact(sys.stderr),
-            )  # fmt: skip
+                total=total,
+                desc=f"{name:14s}",
+                unit=unit,
+                unit_scale=True,
+                leave=True,
+                dynamic_ncols=True,
+                smoothing=0.05,
+                file=exact(sys.stderr),
+            )
 
     def advance(self, amount: int, note: str = "") -> None:
         """`amount` more is done; `note` is shown behind the rate."""

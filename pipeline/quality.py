@@ -43,9 +43,13 @@ class Vectors:
 
     @classmethod
     def read(
-        cls, run: Run, ref: CheckpointRef, side: str = "input", top: int | None = None,
+        cls,
+        run: Run,
+        ref: CheckpointRef,
+        side: str = "input",
+        top: int | None = None,
         report: Report = lambda done, total: None,
-    ) -> Vectors:  # fmt: skip
+    ) -> Vectors:
         """One side of a checkpoint, the first `top` words; holds a part beside it."""
         rows = ref.words if top is None else min(top, ref.words)
         words, vectors, done = [], np.empty((rows, ref.dims), np.float32), 0
@@ -106,9 +110,11 @@ def evaluation_of(
 
 def _pairs(result: PairsResult) -> dict[str, Any]:
     return {
-        "spearman": _finite(result.spearman), "pearson": _finite(result.pearson), "pairs": result.pairs,
+        "spearman": _finite(result.spearman),
+        "pearson": _finite(result.pearson),
+        "pairs": result.pairs,
         "unknown": result.unknown,
-    }  # fmt: skip
+    }
 
 
 def _analogies(result: AnalogiesResult) -> dict[str, Any]:

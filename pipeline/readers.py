@@ -168,6 +168,4 @@ def reader_identity(reader: Reader, options: Options) -> dict[str, Any]:
     """What the tokens depend on beside the input and the options: for stage keys and run.json."""
     if reader.items != TEXT:
         return {"name": "items", "items": reader.items}
-    return tokenizer_identity(
-        options.tokenizer, options.lowercase, options.normalize or "", options.stopwords or ""
-    )
+    return tokenizer_identity(options.tokenizer, options.lowercase, options.normalize or "", options.stopwords or "")

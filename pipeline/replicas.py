@@ -180,10 +180,19 @@ class Replicas:
             backend = slice_.train(shards)
             self.renew_lock()
             parts = tuple(slice_.write_changes(backend))
-            record = Record(STAGE, name, self.key, parts, {
-                "step": slice_.rounds.end(number), "base": standing.checkpoint.digest, "loss": slice_.loss,
-                "began": round(began, 3), "ended": round(time.time(), 3),
-            })  # fmt: skip
+            record = Record(
+                STAGE,
+                name,
+                self.key,
+                parts,
+                {
+                    "step": slice_.rounds.end(number),
+                    "base": standing.checkpoint.digest,
+                    "loss": slice_.loss,
+                    "began": round(began, 3),
+                    "ended": round(time.time(), 3),
+                },
+            )
             self.records.commit(record)
         return [SlicePart(replica, part) for part in record.artifacts]
 
@@ -205,9 +214,17 @@ class Replicas:
             place = index, len(base.parts)
             provenance = {**self.provenance, "words": base.words, "steps": rounds.schedule.steps}
             artifact = write_part(self.records, rounds.end(number), place, merged, provenance)
-            record = Record(PARTS_STAGE, name, self.key, (artifact,), {
-                "step": rounds.end(number), "base": base.digest, "block": block_digest(merged).hex(),
-            })  # fmt: skip
+            record = Record(
+                PARTS_STAGE,
+                name,
+                self.key,
+                (artifact,),
+                {
+                    "step": rounds.end(number),
+                    "base": base.digest,
+                    "block": block_digest(merged).hex(),
+                },
+            )
             self.records.commit(record)
         return MergedPart(index, record.artifacts[0], record.numbers["block"])
 
@@ -225,9 +242,7 @@ class Replicas:
             raise ValueError(f"round {number} has partitions {[part.index for part in parts]} of {len(base.parts)}")
         digest = join_digests(base.words, base.dims, [bytes.fromhex(part.digest) for part in parts])
         artifacts = [part.artifact for part in parts]
-        record = checkpoint_record(
-            self.key, step, base.dims, base.words, artifacts, digest, rounds.schedule.steps
-        )
+        record = checkpoint_record(self.key, step, base.dims, base.words, artifacts, digest, rounds.schedule.steps)
         made, seconds = CheckpointRef.of_record(record), standing.seconds
         if self.records.load(record.stage, record.name, self.key) != record:  # else a worker died after this
             holdout = self._holdout_loss(made, base.step, rounds, kept_back)

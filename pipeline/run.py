@@ -1,8 +1,8 @@
 """A finished run (or one at work) to read from: what notebooks, evaluation, export and reports use.
 
-    from pipeline import Run
-    run = Run.open("runs/first")
-    vectors, words = run.vectors(), run.words()
+from pipeline import Run
+run = Run.open("runs/first")
+vectors, words = run.vectors(), run.words()
 """
 
 from __future__ import annotations

@@ -38,9 +38,12 @@ Identity = Mapping[str, Any]
 
 
 def make_identity(
-    options: Options, inputs: Iterable[Any], tokenizer_identity: Mapping[str, Any], vocabulary: str = "",
+    options: Options,
+    inputs: Iterable[Any],
+    tokenizer_identity: Mapping[str, Any],
+    vocabulary: str = "",
     names: Collection[str] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What decides the bytes of a run, and what is worth knowing about how they were made.
 
     Args:
@@ -294,8 +297,7 @@ def _notes(saved: Identity, ours: Identity) -> list[str]:
         if name in layout[0]
     ]
     notes += [
-        f"{shown(name)} was {shown(theirs or 'not installed')} when the run began, and is"
-        f" {mine or 'not installed'} now"
+        f"{shown(name)} was {shown(theirs or 'not installed')} when the run began, and is {mine or 'not installed'} now"
         for name, theirs, mine in _unequal(saved.get("versions", {}), ours["versions"])
     ]
     return notes

@@ -19,10 +19,14 @@ _COMMON = b"beam2vec shards"
 _ARTIFACTS = pa.list_(
     pa.struct([("path", pa.string()), ("digest", pa.string()), ("size", pa.int64()), ("root", pa.string())])
 )
-_SCHEMA = pa.schema([
-    pa.field("index", pa.int64()), pa.field("first_position", pa.int64()), pa.field("positions", pa.int64()),
-    pa.field("artifacts", _ARTIFACTS),
-])  # fmt: skip
+_SCHEMA = pa.schema(
+    [
+        pa.field("index", pa.int64()),
+        pa.field("first_position", pa.int64()),
+        pa.field("positions", pa.int64()),
+        pa.field("artifacts", _ARTIFACTS),
+    ]
+)
 """`artifacts`: the tokens, then each stored epoch."""
 
 
@@ -86,11 +90,13 @@ def pack(shards: Sequence[BatchShard]) -> bytes:
     ((sampling, unigram),) = common
     rows = [
         {
-            "index": shard.index, "first_position": shard.first_position, "positions": shard.positions,
+            "index": shard.index,
+            "first_position": shard.first_position,
+            "positions": shard.positions,
             "artifacts": [dataclasses.asdict(artifact) for artifact in (shard.tokens, *shard.stored)],
         }
         for shard in shards
-    ]  # fmt: skip
+    ]
     shared = json.dumps({"sampling": dataclasses.asdict(sampling), "unigram": dataclasses.asdict(unigram)})
     table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({_COMMON: shared}))
     return to_parquet(table).to_pybytes()

@@ -32,8 +32,14 @@ class StepBlock:
 
 
 def step_blocks(
-    backend: Backend, shards: Sequence[BatchShard], records: Records, epoch: int, batch_size: int, first: int,
-    end: int, pool: ThreadPoolExecutor | None = None,
+    backend: Backend,
+    shards: Sequence[BatchShard],
+    records: Records,
+    epoch: int,
+    batch_size: int,
+    first: int,
+    end: int,
+    pool: ThreadPoolExecutor | None = None,
 ) -> Iterator[StepBlock]:
     """The steps first..end-1 of an epoch, for a backend to train on: each block before the next is asked for.
 
@@ -95,9 +101,7 @@ def blocks_of_steps(
         yield _cut(position, rows, step, end, batch_size)[0]
 
 
-def _cut(
-    position: np.ndarray, rows: Batch, first: int, end: int, batch_size: int
-) -> tuple[StepBlock, int]:
+def _cut(position: np.ndarray, rows: Batch, first: int, end: int, batch_size: int) -> tuple[StepBlock, int]:
     edges = np.arange(first, end + 1, dtype=np.int64) * batch_size
     bounds = np.searchsorted(position, edges).astype(np.int64)
     block = StepBlock(first, part(rows, bounds[0], bounds[-1]), bounds - bounds[0])

@@ -20,9 +20,7 @@ from pipeline.word_table import fingerprint_text, new_state
 from pipeline.work_units import WorkUnit
 
 STAGE = "tokens"
-SCHEMA = pa.schema(
-    [pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)]
-)
+SCHEMA = pa.schema([pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)])
 
 
 @dataclass(frozen=True)
@@ -148,9 +146,7 @@ class _Sink:
     def add(self, spans: Spans, table, state: np.ndarray) -> None:
         self._ids = _with_room(self._ids, self.tokens, len(spans.start))
         self._lengths = _with_room(self._lengths, self.sentences, len(spans.sentence) - 1)
-        tokens, sentences = table.encode(
-            spans, state, self._ids[self.tokens :], self._lengths[self.sentences :]
-        )
+        tokens, sentences = table.encode(spans, state, self._ids[self.tokens :], self._lengths[self.sentences :])
         self.tokens += tokens
         self.sentences += sentences
 

@@ -137,7 +137,13 @@ class _Session:
     """One process's share of a training run."""
 
     def __init__(
-        self, trainer: Trainer, backend: Backend, schedule: Schedule, words: pa.Array, counts: np.ndarray, step: int,
+        self,
+        trainer: Trainer,
+        backend: Backend,
+        schedule: Schedule,
+        words: pa.Array,
+        counts: np.ndarray,
+        step: int,
         kept_back: Batch | None = None,
     ):
         self.trainer, self.backend, self.schedule = trainer, backend, schedule
@@ -180,10 +186,15 @@ class _Session:
         positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
         self.trainer.report(
             Progress(
-                self.step, self.schedule.steps, self.began, positions, self.rows, now - self.clock,
+                self.step,
+                self.schedule.steps,
+                self.began,
+                positions,
+                self.rows,
+                now - self.clock,
                 self.metrics.recent_loss,
             )
-        )  # fmt: skip
+        )
         if self.trainer.stop():
             self.commit()
             raise InterruptedRunError(
@@ -205,9 +216,13 @@ class _Session:
         trainer.renew_lock()
         self.metrics.write(trainer.records, trainer.key, self.step)
         self.committed = write_checkpoint(
-            trainer.records, trainer.key, self.step, Model(self.words, self.counts, w_in, w_out), trainer.provenance,
+            trainer.records,
+            trainer.key,
+            self.step,
+            Model(self.words, self.counts, w_in, w_out),
+            trainer.provenance,
             self.schedule.steps,
-        )  # fmt: skip
+        )
         prune_checkpoints(trainer.records, trainer.key, trainer.options.keep_checkpoints)
         self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = seconds_to_checkpoint(self.checkpoint_clock - began)
@@ -238,9 +253,16 @@ def new_backend(
 ) -> Backend:
     """What trains these weights, which it copies."""
     return open_backend(
-        options.device, w_in, w_out, model=options.model, tau=float(schedule.tau),
-        zero_hits=options.negative_policy != "any", negatives=options.negatives, threads=threads, say=say,
-    )  # fmt: skip
+        options.device,
+        w_in,
+        w_out,
+        model=options.model,
+        tau=float(schedule.tau),
+        zero_hits=options.negative_policy != "any",
+        negatives=options.negatives,
+        threads=threads,
+        say=say,
+    )
 
 
 def check_loss(loss: StepLoss, rates: np.ndarray, first: int, schedule: Schedule) -> None:

@@ -20,12 +20,14 @@ from pipeline.kernels.alias import fill_alias_table
 
 _ARITHMETIC = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
 _ALWAYS = 2**32 - 1
-_SCHEMA = pa.schema([
-    pa.field("probability", pa.float64(), nullable=False),
-    pa.field("threshold", pa.uint32(), nullable=False),
-    pa.field("alias", pa.int32(), nullable=False),
-    pa.field("keep", pa.uint32(), nullable=False),
-])
+_SCHEMA = pa.schema(
+    [
+        pa.field("probability", pa.float64(), nullable=False),
+        pa.field("threshold", pa.uint32(), nullable=False),
+        pa.field("alias", pa.int32(), nullable=False),
+        pa.field("keep", pa.uint32(), nullable=False),
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True)

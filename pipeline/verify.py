@@ -128,8 +128,9 @@ def _record_problems(records: Records, record: Record) -> list[str]:
     return [
         f"{records.uri(artifact)} {damage}: delete {records.storage_of(artifact).uri(record.path)}, and run"
         f" {'the command that filled that output' if artifact.root else 'the same command'} again"
-        for artifact, damage in damages if damage
-    ]  # fmt: skip
+        for artifact, damage in damages
+        if damage
+    ]
 
 
 def _input_problems(records: Records, identity: dict[str, Any]) -> list[str]:

@@ -144,6 +144,4 @@ def _nothing_left(words: int, largest: int, min_count: int, first_sentence: Sequ
     often = f"the most frequent of {words:,} words occurs {times}"
     if words == 1:
         often = f"the only word occurs {times}"
-    return (
-        f"--min_count={min_count} leaves no word: {often}. Lower --min_count, or check --tokenizer{became}."
-    )
+    return f"--min_count={min_count} leaves no word: {often}. Lower --min_count, or check --tokenizer{became}."

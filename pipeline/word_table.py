@@ -45,9 +45,16 @@ class WordTable:
             return
         self._make_room(len(spans.start), int(spans.end[-1] - spans.start[0]))
         kernels.count_sentences(
-            spans.buffer, spans.start, spans.end, spans.sentence,
-            self._slots, self._entries, self._hashes, self._arena, self._state,
-        )  # fmt: skip
+            spans.buffer,
+            spans.start,
+            spans.end,
+            spans.sentence,
+            self._slots,
+            self._entries,
+            self._hashes,
+            self._arena,
+            self._state,
+        )
 
     def add(self, words: pa.Array, values: np.ndarray) -> None:
         """Add values[i] (int64) to word i of a string array without nulls."""
@@ -56,36 +63,61 @@ class WordTable:
         buffer, offset = string_buffers(words)
         self._make_room(len(words), int(offset[-1] - offset[0]))
         kernels.add_words(
-            buffer, offset, np.ascontiguousarray(values, dtype=np.int64),
-            self._slots, self._entries, self._hashes, self._arena, self._state,
-        )  # fmt: skip
+            buffer,
+            offset,
+            np.ascontiguousarray(values, dtype=np.int64),
+            self._slots,
+            self._entries,
+            self._hashes,
+            self._arena,
+            self._state,
+        )
 
-    def encode(
-        self, spans: Spans, state: np.ndarray, tokens: np.ndarray, lengths: np.ndarray
-    ) -> tuple[int, int]:
+    def encode(self, spans: Spans, state: np.ndarray, tokens: np.ndarray, lengths: np.ndarray) -> tuple[int, int]:
         """Ids of the tokens that are in the table; see `kernels.encode_sentences`."""
         return kernels.encode_sentences(
-            spans.buffer, spans.start, spans.end, spans.sentence,
-            self._slots, self._entries, self._arena, state, tokens, lengths,
-        )  # fmt: skip
+            spans.buffer,
+            spans.start,
+            spans.end,
+            spans.sentence,
+            self._slots,
+            self._entries,
+            self._arena,
+            state,
+            tokens,
+            lengths,
+        )
 
     def find(self, spans: Spans, state: np.ndarray) -> np.ndarray:
         """int32 [n], each token's entry, or -1; see `kernels.find_words`."""
         ids = np.empty(len(spans.start), dtype=np.int32)
         kernels.find_words(
-            spans.buffer, spans.start, spans.end, spans.sentence,
-            self._slots, self._entries, self._arena, state, ids,
-        )  # fmt: skip
+            spans.buffer,
+            spans.start,
+            spans.end,
+            spans.sentence,
+            self._slots,
+            self._entries,
+            self._arena,
+            state,
+            ids,
+        )
         return ids
 
-    def without(
-        self, spans: Spans, start: np.ndarray, end: np.ndarray, sentence: np.ndarray
-    ) -> tuple[int, int]:
+    def without(self, spans: Spans, start: np.ndarray, end: np.ndarray, sentence: np.ndarray) -> tuple[int, int]:
         """The tokens that are not in the table; see `kernels.drop_words`."""
         return kernels.drop_words(
-            spans.buffer, spans.start, spans.end, spans.sentence,
-            self._slots, self._entries, self._arena, start, end, sentence,
-        )  # fmt: skip
+            spans.buffer,
+            spans.start,
+            spans.end,
+            spans.sentence,
+            self._slots,
+            self._entries,
+            self._arena,
+            start,
+            end,
+            sentence,
+        )
 
     def values(self) -> np.ndarray:
         """int64 [n], each word's number."""

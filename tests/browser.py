@@ -13,9 +13,16 @@ import pytest
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SWITCHES = (
-    "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-    "disable-component-update", "disable-sync", "disable-dev-shm-usage",
-)  # fmt: skip
+    "headless",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "disable-dev-shm-usage",
+)
 
 
 @contextlib.contextmanager

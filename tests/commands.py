@@ -90,9 +90,13 @@ def start(
     """Start a command in a process of its own; `script` is a driver in this folder that takes the job's place."""
     command = [sys.executable, str(ROOT / "tests" / script)] if script else [sys.executable, "-m", job]
     return subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
-    )  # fmt: skip
+    )
 
 
 def finish(process: subprocess.Popen, timeout: float = 120) -> Outcome:
@@ -132,9 +136,13 @@ def peak(*arguments: str) -> int:
     Asked of the process itself: what wait4 tells is at least what this one needed at most.
     """
     process = subprocess.run(
-        [sys.executable, "-c", _PEAK, *arguments], capture_output=True, text=True, cwd=ROOT, check=False,
+        [sys.executable, "-c", _PEAK, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert process.returncode == 0, f"{process.returncode}: {process.stdout[-1000:]}{process.stderr}"
     return int(process.stdout.split()[-1]) << 10
 

@@ -151,9 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serve(trouble: Iterable[str] = ("",), conditions: str = "kept") -> Iterator[dict[str, str]]:
     """Runs the server; gives the environment variables that lead s3:// to it. `trouble` goes round."""
-    members = {
-        "objects": {}, "guard": threading.Lock(), "trouble": itertools.cycle(trouble), "conditions": conditions
-    }
+    members = {"objects": {}, "guard": threading.Lock(), "trouble": itertools.cycle(trouble), "conditions": conditions}
     handler = type("Handler", (_Handler,), members)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

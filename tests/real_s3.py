@@ -34,10 +34,12 @@ class Server:
         (folder / BUCKET).mkdir()
         (self._port,) = free_ports(1)
         self.environment = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}", "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-logs",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-logs",
             "AWS_REGION": "us-east-1",
-        }  # fmt: skip
+        }
 
     def start(self) -> None:
         variables = {

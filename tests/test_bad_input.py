@@ -239,8 +239,12 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
 def test_a_config_file_holds_the_same_names_and_the_command_line_wins(corpus, tmp_path):
     config = tmp_path / "config.yaml"
     given = dict(option.removeprefix("--").split("=") for option in TINY) | {
-        "input": f"[{corpus}]", "output": tmp_path / "run", "dims": 99, "direct_num_workers": 2, "overwrite": "false"
-    }  # fmt: skip
+        "input": f"[{corpus}]",
+        "output": tmp_path / "run",
+        "dims": 99,
+        "direct_num_workers": 2,
+        "overwrite": "false",
+    }
     config.write_text("".join(f"{name}: {value}\n" for name, value in given.items()))
     outcome = train(f"--config={config}", "--dims=12")
     assert outcome.digest == digest_of(corpus, tmp_path / "plain")
@@ -317,8 +321,11 @@ def test_who_reads_the_result_may_leave_and_may_not_know_its_letters(tmp_path):
     assert b"digest: " in made.stdout
     gone = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m jobs.verify --run={tmp_path / 'run'} | true; exit ${{PIPESTATUS[0]}}"],
-        cwd=ROOT, capture_output=True, timeout=100, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
     assert (gone.returncode, gone.stderr) == (141, b"")
 
 

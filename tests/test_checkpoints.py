@@ -76,9 +76,11 @@ def test_the_digest_is_what_its_docstring_says(small_blocks, words):
 
 def test_a_golden_digest():
     model = Model(
-        pa.array(["the", "of", "ä"]), np.array([3, 2, 1]),
-        np.arange(6, dtype=np.float32).reshape(3, 2), -np.arange(6, dtype=np.float32).reshape(3, 2),
-    )  # fmt: skip
+        pa.array(["the", "of", "ä"]),
+        np.array([3, 2, 1]),
+        np.arange(6, dtype=np.float32).reshape(3, 2),
+        -np.arange(6, dtype=np.float32).reshape(3, 2),
+    )
     assert model_digest.model_digest(model) == naive_digest(model, 65_536)
     assert model_digest.model_digest(model) == GOLDEN
 
@@ -133,8 +135,12 @@ def test_provenance_stands_in_every_part(records, small_blocks):
     for part in ref.parts:
         schema = pq.read_schema(pa.BufferReader(records.read(part)))
         assert json.loads(schema.metadata[b"beam2vec"]) == {
-            "input_digest": "abc", "step": 7, "digest": ref.digest, "words": 20, "dims": 3
-        }  # fmt: skip
+            "input_digest": "abc",
+            "step": 7,
+            "digest": ref.digest,
+            "words": 20,
+            "dims": 3,
+        }
 
 
 def test_pandas_and_duckdb_read_it_with_nothing_of_ours(tmp_path, small_blocks):
@@ -148,8 +154,12 @@ def test_pandas_and_duckdb_read_it_with_nothing_of_ours(tmp_path, small_blocks):
     assert np.array_equal(np.stack(frame["input"]), model.input)
     found = duckdb.sql(f"select word, id, count, input, output from '{folder}/*.parquet' order by id")
     assert dict(zip(found.columns, map(str, found.types))) == {
-        "word": "VARCHAR", "id": "INTEGER", "count": "BIGINT", "input": "FLOAT[]", "output": "FLOAT[]"
-    }  # fmt: skip
+        "word": "VARCHAR",
+        "id": "INTEGER",
+        "count": "BIGINT",
+        "input": "FLOAT[]",
+        "output": "FLOAT[]",
+    }
     rows = found.fetchall()
     assert [row[0] for row in rows] == model.words.to_pylist()
     assert np.array_equal(np.array([row[4] for row in rows], np.float32), model.output)
@@ -173,9 +183,7 @@ def test_no_column_holds_nulls_and_vectors_are_fixed_size_lists_stored_plainly(r
     assert all("DICTIONARY" not in encoding for column in columns for encoding in column.encodings)
 
 
-@pytest.mark.parametrize(
-    "damage", ["part missing", "part cut", "part changed", "record torn", "record missing"]
-)
+@pytest.mark.parametrize("damage", ["part missing", "part cut", "part changed", "record torn", "record missing"])
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(records, small_blocks, caplog, damage):
     older = write_checkpoint(records, "k", 1, make_model(seed=1), {})
     newer = write_checkpoint(records, "k", 2, make_model(seed=2), {})

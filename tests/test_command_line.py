@@ -112,9 +112,11 @@ def test_a_worker_whose_runner_is_gone_says_nothing_beside_the_error_that_ended_
     assert [str(error) for error in failed] == ["'zeroth'"]
     assert capsys.readouterr().err.splitlines() == [
         "Error processing instruction 12: out of memory",
-        "13.", "Traceback (most recent call last):", "KeyError: 'first'",
+        "13.",
+        "Traceback (most recent call last):",
+        "KeyError: 'first'",
         "jobs.train: 50 of 100 lines cannot be read",
-    ]  # fmt: skip
+    ]
 
 
 def test_hyphens_in_our_options_are_as_good_as_underscores():

@@ -41,8 +41,10 @@ def test_preprocessing_then_training_is_training(whole, kind, tmp_path, request)
 def test_many_models_from_one_corpus_are_those_of_one_command_each(text, stored, tmp_path):
     """Other rows than those stored too: they are made from the same tokens."""
     choices = [
-        ["--model=cbow", "--dims=7"], ["--replicas=2", "--rounds=2"], ["--window=5", "--seed=8", "--power=0.5"],
-    ]  # fmt: skip
+        ["--model=cbow", "--dims=7"],
+        ["--replicas=2", "--rounds=2"],
+        ["--window=5", "--seed=8", "--power=0.5"],
+    ]
     for n, options in enumerate(choices):
         outcome = from_corpus(stored, tmp_path / f"from{n}", *options)
         assert outcome.digest == digest_of(text, tmp_path / f"plain{n}", *options)
@@ -178,8 +180,10 @@ def test_verify_checks_what_a_run_refers_to(stored, tmp_path):
     assert damaged.status == 1
     problems = [line.split(" ")[0] for line in damaged.stderr.splitlines()]
     assert sorted(problem.removeprefix(f"{corpus}/") for problem in problems) == [
-        "batches/epoch=1/shard-00003.parquet", "counts/unit-00000.parquet", "tokens/unit-00002.parquet",
-    ]  # fmt: skip
+        "batches/epoch=1/shard-00003.parquet",
+        "counts/unit-00000.parquet",
+        "tokens/unit-00002.parquet",
+    ]
     assert damaged.digest == sound.digest
     (corpus / "records/tokens/unit-00002.json").unlink()
     assert f"{corpus} does not hold all tokens" in run("jobs.verify", f"--run={tmp_path / 'run'}").stderr

@@ -39,9 +39,7 @@ URI = STORAGE.uri("text")
 LINE = 1 << 20
 
 words = st.one_of(
-    st.sampled_from(
-        ["a", "b", "ab", "the", "a" * 8, "a" * 9, "a" * 16, "a" * 17, "b" * 40, "aaaaaaaabaaaaaaaa"]
-    ),
+    st.sampled_from(["a", "b", "ab", "the", "a" * 8, "a" * 9, "a" * 16, "a" * 17, "b" * 40, "aaaaaaaabaaaaaaaa"]),
     st.text("xyzß한", min_size=1, max_size=20),
 )
 corpora = st.lists(st.lists(words, max_size=12), max_size=12)
@@ -171,9 +169,7 @@ def test_strings_of_more_than_one_chunk(monkeypatch):
 
 def test_elements_are_small_and_hold_only_their_rows(monkeypatch):
     monkeypatch.setattr(counts_module, "ELEMENT_BYTES", 1 << 12)
-    table = pa.table(
-        [pa.array([f"word{i}" for i in range(5000)]), pa.array(range(5000))], schema=counts_module.SCHEMA
-    )
+    table = pa.table([pa.array([f"word{i}" for i in range(5000)]), pa.array(range(5000))], schema=counts_module.SCHEMA)
     parts = list(split_by_bucket(table, 4))
     assert max(len(data) for _, data in parts) < 8 << 10
     assert as_dict(merge_counts(data for _, data in parts)) == as_dict(table)
@@ -218,9 +214,7 @@ def test_changed_text_is_noticed_while_encoding(changed):
     counted = count_unit(unit, reader)
     vocabulary = Vocabulary.from_table(build_vocabulary([counted.table], 1))
     (unit,) = units_of(changed, 1 << 20)
-    with pytest.raises(
-        InputError, match="the input changed during the run: memory://counts/text from byte 0"
-    ):
+    with pytest.raises(InputError, match="the input changed during the run: memory://counts/text from byte 0"):
         encode_unit(unit, vocabulary, reader, counted.fingerprint)
 
 
@@ -238,9 +232,7 @@ def test_vocabulary_bytes_and_lookup():
 
 def test_vocabulary_without_words_says_why():
     table = pa.table([pa.array(["a", "b"]), pa.array([312, 4])], schema=counts_module.SCHEMA)
-    message = (
-        "--min_count=500 leaves no word: the most frequent of 4 words occurs 313 times. Lower --min_count"
-    )
+    message = "--min_count=500 leaves no word: the most frequent of 4 words occurs 313 times. Lower --min_count"
     other = pa.table([pa.array(["c", "d"]), pa.array([313, 4])], schema=counts_module.SCHEMA)
     with pytest.raises(InputError, match=message) as error:
         build_vocabulary([prune(table, 500), other], 500, first_sentence=["a", "b"])
@@ -255,6 +247,4 @@ def test_max_vocabulary_keeps_the_first_of_the_order(counts, most):
     names = draw.sample([f"{a}{b}" for a in "aäz~" for b in range(30)], len(counts))
     table = pa.table([pa.array(names), pa.array(counts)], schema=counts_module.SCHEMA)
     found = build_vocabulary([table], 1, most)["word"].to_pylist()
-    assert (
-        found == [name for _, name in sorted(zip(counts, names), key=lambda x: (-x[0], x[1].encode()))][:most]
-    )
+    assert found == [name for _, name in sorted(zip(counts, names), key=lambda x: (-x[0], x[1].encode()))][:most]

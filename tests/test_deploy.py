@@ -79,7 +79,8 @@ def test_a_piece_that_cannot_be_had_says_why(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     assert pieces.main(["prism", "flink"]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "prism cannot be had: go is not installed", "flink cannot be had: mvn is not installed"
+        "prism cannot be had: go is not installed",
+        "flink cannot be had: mvn is not installed",
     ]
     assert list(tmp_path.iterdir()) == []
 

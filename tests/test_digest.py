@@ -105,9 +105,7 @@ def test_older_cpus_change_no_bit(corpus, digest, tmp_path):
         "NPY_DISABLE_CPU_FEATURES": " ".join(wide),
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ",
     }
-    process = start(
-        "jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, environment=environment
-    )
+    process = start("jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, environment=environment)
     outcome = finish(process)
     assert outcome.status == 0, outcome.stderr
     assert outcome.digest == digest

@@ -35,8 +35,15 @@ def files(trained, tmp_path_factory):
 def test_numbers_are_gensims(trained, files, tmp_path):
     pytest.importorskip("gensim")
     pairs, analogies = files
-    outcome = run("jobs.evaluate", f"--run={trained}", "--pairs", str(pairs), "--analogies", str(analogies),
-                  f"--json={tmp_path / 'out' / 'result.json'}")  # fmt: skip
+    outcome = run(
+        "jobs.evaluate",
+        f"--run={trained}",
+        "--pairs",
+        str(pairs),
+        "--analogies",
+        str(analogies),
+        f"--json={tmp_path / 'out' / 'result.json'}",
+    )
     assert outcome.status == 0, outcome.stderr
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     keyed = Run.open(trained).keyed_vectors()

@@ -19,10 +19,20 @@ from pipeline.storage import open_storage, split_uri
 from tests.commands import TINY, run, train, write_corpus
 
 ODD_WORDS = {
-    "New York": "New_York", "New_York": "New_York_", "tab\tand\nline": "tab_and_line", "\n": "_", "": "__",
-    "\u00a0x": "_x", "a\u2028b": "a_b", "nul\0l": "nul_l", "ä ö": "ä_ö", "\x1c": "___", '"quoted"': '"quoted"',
-    "[UNK]": "[UNK]", "😀": "😀",
-}  # fmt: skip
+    "New York": "New_York",
+    "New_York": "New_York_",
+    "tab\tand\nline": "tab_and_line",
+    "\n": "_",
+    "": "__",
+    "\u00a0x": "_x",
+    "a\u2028b": "a_b",
+    "nul\0l": "nul_l",
+    "ä ö": "ä_ö",
+    "\x1c": "___",
+    '"quoted"': '"quoted"',
+    "[UNK]": "[UNK]",
+    "😀": "😀",
+}
 """Words, and how formats that end a word at white space have them."""
 ODD, ODD_WRITTEN = list(ODD_WORDS), list(ODD_WORDS.values())
 ODD_STEP = 99_999_000

@@ -98,9 +98,9 @@ def test_an_export_is_that_of_a_folder(trained, shelf, tmp_path, format):
         for _ in range(2):  # the second replaces the first
             outcome = run("jobs.export", f"--run={trained.uri}", f"--format={format}", f"--to={root}{to}")
             assert outcome.status == 0, outcome.stderr
-    assert f"shelf://{to}" in run(
-        "jobs.export", f"--run={trained.uri}", f"--format={format}", f"--to=shelf://{to}"
-    ).stdout
+    assert (
+        f"shelf://{to}" in run("jobs.export", f"--run={trained.uri}", f"--format={format}", f"--to=shelf://{to}").stdout
+    )
     there = names(tmp_path / "plain")
     assert names(shelf) == there != []
     for name in there:

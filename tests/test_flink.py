@@ -66,9 +66,13 @@ def test_embedded_flink_has_the_same_digest(embedded, tmp_path):
 def test_a_corpus_made_on_embedded_flink_trains_to_the_same_digest(embedded, tmp_path):
     corpus = write_corpus(tmp_path / "text.txt", lines=200)
     made = preprocess(
-        f"--input={corpus}", f"--output={tmp_path / 'corpus'}", *CORPUS_SIDE, "--block_bytes=9000", "--batches=stored",
+        f"--input={corpus}",
+        f"--output={tmp_path / 'corpus'}",
+        *CORPUS_SIDE,
+        "--block_bytes=9000",
+        "--batches=stored",
         *embedded,
-    )  # fmt: skip
+    )
     assert made.status == 0, made.stderr
     assert verify_run(open_storage(str(tmp_path / "corpus")), True).problems == []
     trained = train(f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
@@ -146,9 +150,16 @@ class Disturbed:
 @pytest.mark.cluster
 def test_killed_taskmanagers_and_workers_change_no_bit(cluster, bucket, corpus, tmp_path, monkeypatch):
     options = [
-        *TINY, "--no_report", "--tokenizer=slow_words:split", "--block_bytes=40000", "--batches=stored",
-        "--batch_size=64", "--epochs=10", "--checkpoint_every=20", "--keep_checkpoints=2",
-    ]  # fmt: skip
+        *TINY,
+        "--no_report",
+        "--tokenizer=slow_words:split",
+        "--block_bytes=40000",
+        "--batches=stored",
+        "--batch_size=64",
+        "--epochs=10",
+        "--checkpoint_every=20",
+        "--keep_checkpoints=2",
+    ]
     output = tmp_path / "run"
     quickly = "--environment_expiration_millis=15000"  # killed workers are replaced after a shorter time
     disturbed = Disturbed(cluster, output, [quickly, f"--input={corpus}", f"--output={output}", *options], bucket)

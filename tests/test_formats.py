@@ -74,12 +74,14 @@ def test_one_digest_in_all_formats(lines, tmp_path):
     columns = parquet(tmp_path / "columns", "text", lines)
     nested = tmp_path / "nested"
     pq.write_table(pa.Table.from_pylist(rows), nested, row_group_size=100)
-    for number, (file, format, field) in enumerate((
-        (json_file, "jsonl", "text"),
-        (json_file, "jsonl", "doc.body.words"),
-        (columns, "parquet", "text"),
-        (nested, "parquet", "doc.body.words"),
-    )):
+    for number, (file, format, field) in enumerate(
+        (
+            (json_file, "jsonl", "text"),
+            (json_file, "jsonl", "doc.body.words"),
+            (columns, "parquet", "text"),
+            (nested, "parquet", "doc.body.words"),
+        )
+    ):
         arguments = [f"--input_format={format}", f"--field={field}", f"--block_bytes={1000 + number}"]
         found = digest_of(file, tmp_path / f"{number}", *arguments)
         assert found == expected
@@ -151,10 +153,22 @@ def test_kinds_of_columns(tmp_path):
 
 def test_bad_json_lines_are_dead_letters(tmp_path):
     rows = [
-        b'{"text": "good one"}', b"", b"  ", b'{"text": null}', b"{", b'{"other": 1}', b"[1]", b'{"text": 5}',
-        b'{"text": ["a", "b"]}', b'{"text": "bad \xff"}', b'{"text": "\\ud800"}', b'{"text": "nul \\u0000x"}', b"NaN",
-        b'\xef\xbb\xbf{"text": "mark inside"}', b'{"text": "last"}',
-    ]  # fmt: skip
+        b'{"text": "good one"}',
+        b"",
+        b"  ",
+        b'{"text": null}',
+        b"{",
+        b'{"other": 1}',
+        b"[1]",
+        b'{"text": 5}',
+        b'{"text": ["a", "b"]}',
+        b'{"text": "bad \xff"}',
+        b'{"text": "\\ud800"}',
+        b'{"text": "nul \\u0000x"}',
+        b"NaN",
+        b'\xef\xbb\xbf{"text": "mark inside"}',
+        b'{"text": "last"}',
+    ]
     (tmp_path / "x").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(rows))
     sentences, dead, lines = counted(match_inputs([str(tmp_path)]), options("jsonl"))
     assert sentences == [["good", "one"], ["nul", "\0x"], ["last"]]
@@ -205,11 +219,12 @@ def test_bad_items_are_dead_letters(tmp_path):
     assert sentences == [["1", "2"], [str(-(2**63))]]
     assert [row["reason"] for row in dead] == [
         *["a list of other or mixed types where a list of integers belongs"] * 2,
-        "a list of strings where a list of integers belongs", "an integer beyond 64 bits",
+        "a list of strings where a list of integers belongs",
+        "an integer beyond 64 bits",
         "a list of other or mixed types where a list of integers belongs",
         "an object where a list of integers belongs",
         "a list of other or mixed types where a list of integers belongs",
-    ]  # fmt: skip
+    ]
 
 
 def test_bad_rows_of_parquet_are_dead_letters(tmp_path):
@@ -219,16 +234,22 @@ def test_bad_rows_of_parquet_are_dead_letters(tmp_path):
     assert sentences == [["good"], ["한국"]]
     assert lines == 7
     assert [(row["offset"], row["reason"]) for row in sorted(dead, key=lambda row: row["offset"])] == [
-        (1, "null"), (2, "not UTF-8"), (3, "longer than --max_line_bytes"), (4, "not UTF-8"), (5, "not UTF-8"),
-    ]  # fmt: skip
+        (1, "null"),
+        (2, "not UTF-8"),
+        (3, "longer than --max_line_bytes"),
+        (4, "not UTF-8"),
+        (5, "not UTF-8"),
+    ]
     assert {len(row["sample"]) for row in dead} <= {0, 1, 2, 6, 200}
     items = [[1], None, [2, None], [], [2**64 - 1], [3]]
     parquet(tmp_path / "x", "text", items, pa.list_(pa.uint64()))
     sentences, dead, _ = counted(match_inputs([str(tmp_path)]), options("parquet"))
     assert sentences == [["1"], ["3"]]
     assert [(row["offset"], row["reason"]) for row in dead] == [
-        (1, "null"), (2, "null in a list of integers"), (4, "an integer beyond 64 bits")
-    ]  # fmt: skip
+        (1, "null"),
+        (2, "null in a list of integers"),
+        (4, "an integer beyond 64 bits"),
+    ]
 
 
 def test_dead_letters_of_a_run_and_their_limit(tmp_path):
@@ -247,21 +268,34 @@ def test_dead_letters_of_a_run_and_their_limit(tmp_path):
 # Messages
 
 
-@pytest.mark.parametrize(("format", "field", "rows", "message"), [
-    ("jsonl", "txt", [{"text": "a", "id": 1}], r"--field=txt: the first rows of .* do not have it; there are text, id"),
-    ("jsonl", "a.b", [{"a": {"c": 1}}], r"--field=a.b: the first rows .* there are a"),
-    ("jsonl", "n", [{"n": 5}], r"--field=n holds a number in the first rows .*; allowed are text, a list"),
-    ("jsonl", "n", [{"n": [[1]]}], r"--field=n holds a list of other or mixed types"),
-    ("jsonl", "n", [["n"]], r"holds no objects with a field n: the first line is a list of strings"),
-    ("jsonl", "n", None, r"holds no JSON lines: .* in its first line, 'hello world'"),
-    ("parquet", "n", None, r"x is no sound Parquet file"),
-    ("jsonl", None, [{}], r"--input_format=jsonl needs --field=NAME"),
-    ("text", "a", None, r"--field=a needs --input_format=jsonl or parquet"),
-    ("parquet", "n", pa.table({"a": [1], "b": [1]}), r"--field=n: .* has no such column; there are a, b"),
-    ("parquet", "a", pa.table({"a": [1.5]}), r"--field=a is double in .*; allowed are text"),
-    ("parquet", "a", pa.table({"a": [[1.5]]}), r"--field=a is list<element: double> in"),
-    ("text", None, pa.table({"a": ["b"]}), r"x is a Parquet file: read it with --input_format=parquet --field=NAME"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("format", "field", "rows", "message"),
+    [
+        (
+            "jsonl",
+            "txt",
+            [{"text": "a", "id": 1}],
+            r"--field=txt: the first rows of .* do not have it; there are text, id",
+        ),
+        ("jsonl", "a.b", [{"a": {"c": 1}}], r"--field=a.b: the first rows .* there are a"),
+        ("jsonl", "n", [{"n": 5}], r"--field=n holds a number in the first rows .*; allowed are text, a list"),
+        ("jsonl", "n", [{"n": [[1]]}], r"--field=n holds a list of other or mixed types"),
+        ("jsonl", "n", [["n"]], r"holds no objects with a field n: the first line is a list of strings"),
+        ("jsonl", "n", None, r"holds no JSON lines: .* in its first line, 'hello world'"),
+        ("parquet", "n", None, r"x is no sound Parquet file"),
+        ("jsonl", None, [{}], r"--input_format=jsonl needs --field=NAME"),
+        ("text", "a", None, r"--field=a needs --input_format=jsonl or parquet"),
+        ("parquet", "n", pa.table({"a": [1], "b": [1]}), r"--field=n: .* has no such column; there are a, b"),
+        ("parquet", "a", pa.table({"a": [1.5]}), r"--field=a is double in .*; allowed are text"),
+        ("parquet", "a", pa.table({"a": [[1.5]]}), r"--field=a is list<element: double> in"),
+        (
+            "text",
+            None,
+            pa.table({"a": ["b"]}),
+            r"x is a Parquet file: read it with --input_format=parquet --field=NAME",
+        ),
+    ],
+)
 def test_what_cannot_be_read_is_told(format, field, rows, message, tmp_path):
     file = tmp_path / "x"
     if rows is None:

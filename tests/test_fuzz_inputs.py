@@ -53,11 +53,12 @@ FILES = {
     "packed jsonl": (gzip.compress(ROWS), {"input_format": "jsonl", "field": "a.b"}),
     "parquet": (parquet(LINES), {"input_format": "parquet", "field": "a"}),
     "plain parquet": (
-        parquet(LINES, compression="none", use_dictionary=False), {"input_format": "parquet", "field": "a"}
+        parquet(LINES, compression="none", use_dictionary=False),
+        {"input_format": "parquet", "field": "a"},
     ),
     "lists": (parquet([line.split() for line in LINES]), {"input_format": "parquet", "field": "a"}),
     "integers": (parquet([[i, i % 7] for i in range(300)]), {"input_format": "parquet", "field": "a"}),
-}  # fmt: skip
+}
 
 
 def tokens_of(data: bytes, values: dict, allow_truncated: bool) -> int:

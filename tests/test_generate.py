@@ -139,8 +139,13 @@ def test_window_all_takes_every_other_word_of_the_sentence():
     tokens, sentences = np.array([0, 1, 2, 1, 0, 0, 2], np.int32), np.array([0, 4, 5, 7])
     found = as_list(generate_rows(tokens, sentences, 0, tables, sampling, 0))
     assert [(context, target) for _, context, target, _ in found] == [
-        ([1, 2, 1], 0), ([0, 2, 1], 1), ([0, 1, 1], 2), ([0, 1, 2], 1), ([2], 0), ([0], 2),
-    ]  # fmt: skip
+        ([1, 2, 1], 0),
+        ([0, 2, 1], 1),
+        ([0, 1, 1], 2),
+        ([0, 1, 2], 1),
+        ([2], 0),
+        ([0], 2),
+    ]
     assert piece_bounds(np.arange(0, 4096 * 9, 4096), 0) == [(i, i + 1) for i in range(0, 8)]
 
 

@@ -18,10 +18,23 @@ CBOW = "cbe062fc2655431e4a9d658beff00a28069eb7e009fb93079e1da251af9fae6c"
 DEFAULTS = "cca5cf8eea58969b289c9e634d800ae402b314694498302913a4365e731d6120"
 
 EXPLICIT = (
-    "--dims=20", "--window=4", "--negatives=3", "--power=0.75", "--subsample=0.01", "--min_count=2",
-    "--max_vocabulary=300", "--epochs=2", "--learning_rate=0.05", "--damping=6.4", "--batch_size=512", "--seed=42",
-    "--tokenizer=whitespace", "--no-lowercase", "--max_sentence=30", "--max_line_bytes=100000",
-)  # fmt: skip
+    "--dims=20",
+    "--window=4",
+    "--negatives=3",
+    "--power=0.75",
+    "--subsample=0.01",
+    "--min_count=2",
+    "--max_vocabulary=300",
+    "--epochs=2",
+    "--learning_rate=0.05",
+    "--damping=6.4",
+    "--batch_size=512",
+    "--seed=42",
+    "--tokenizer=whitespace",
+    "--no-lowercase",
+    "--max_sentence=30",
+    "--max_line_bytes=100000",
+)
 """Every model option, so that other defaults change nothing."""
 
 

@@ -19,9 +19,15 @@ from transforms import tokens
 
 MEGABYTE = 1 << 20
 CHEAP = (
-    "--dims=8", "--epochs=1", "--window=1", "--negatives=1", "--subsample=1e-7", "--threads=2", "--min_count=1",
+    "--dims=8",
+    "--epochs=1",
+    "--window=1",
+    "--negatives=1",
+    "--subsample=1e-7",
+    "--threads=2",
+    "--min_count=1",
     "--no_report",
-)  # fmt: skip
+)
 """Next to no training, but every stage."""
 
 
@@ -144,12 +150,15 @@ def shorter(path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
     os.truncate(path, 100)
 
 
-@pytest.mark.parametrize(("act", "message"), [
-    (gone, "does not exist: the input changed during the run; run again with --overwrite"),
-    (shut, "permission denied"),
-    (folder, "s a directory"),
-    (shorter, "changed while it was read: it ends at byte 100"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (gone, "does not exist: the input changed during the run; run again with --overwrite"),
+        (shut, "permission denied"),
+        (folder, "s a directory"),
+        (shorter, "changed while it was read: it ends at byte 100"),
+    ],
+)
 def test_a_file_that_cannot_be_read_any_more_when_words_are_looked_up(tmp_path, monkeypatch, act, message):
     text = write_corpus(tmp_path / "text.txt", lines=60)
     data, info = text.read_bytes(), text.stat()

@@ -58,9 +58,15 @@ def folder(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def options(folder) -> list[str]:
     return [
-        f"--input={folder}", "--input_format=jsonl", "--field=t", *TINY, "--min_count=1", "--max_bad_lines=9",
-        "--negatives=2", "--replicas=1",
-    ]  # fmt: skip
+        f"--input={folder}",
+        "--input_format=jsonl",
+        "--field=t",
+        *TINY,
+        "--min_count=1",
+        "--max_bad_lines=9",
+        "--negatives=2",
+        "--replicas=1",
+    ]
 
 
 @pytest.fixture(scope="module")

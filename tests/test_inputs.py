@@ -82,8 +82,11 @@ def test_list_files(corpus):
     listed = corpus / "sub" / "paths"
     listed.write_text(f"\ufeff{corpus}/b.txt\r\n\n{corpus}/a*.txt\n{corpus}/b.txt\n", encoding="utf-8")
     assert names(match_inputs([f"@{listed}", str(corpus / "sub" / "c.txt")]), corpus) == [
-        "a.txt", "a[1].txt", "b.txt", "sub/c.txt"
-    ]  # fmt: skip
+        "a.txt",
+        "a[1].txt",
+        "b.txt",
+        "sub/c.txt",
+    ]
     listed.write_text("\n")
     with pytest.raises(InputError, match=r"--input=@.*paths lists no file"):
         match_inputs([f"@{listed}"])
@@ -159,9 +162,7 @@ def test_patterns_in_an_object_store():
         storage.put(name, b"text")
 
     def matched(pattern):
-        return [
-            file.uri.removeprefix("memory://inputs/") for file in match_inputs(["memory://inputs/" + pattern])
-        ]
+        return [file.uri.removeprefix("memory://inputs/") for file in match_inputs(["memory://inputs/" + pattern])]
 
     assert matched("x/a.txt") == ["x/a.txt"]
     assert matched("x/*") == ["x/_SUCCESS", "x/a.txt", "x/b.gz"]
@@ -176,8 +177,27 @@ def test_patterns_in_an_object_store():
 
 FOLDERS = ("", "d/", "d/d/", "d/.d/", ".d/", ".d/d/", "^d/d/d/")
 FILES = ("a", "b", "ab", "^", "!", "]", "[a]", ".a", "_a")
-PARTS = ("*", "**", "?", "a*", "a**", "[^a]", "[!a]", "[!^]*", "[a^]", "[]^]", "[.]a", ".*", "[a", "[[]a]", ".a",
-         "d", ".d", "[^]d", "[!.]*")  # fmt: skip
+PARTS = (
+    "*",
+    "**",
+    "?",
+    "a*",
+    "a**",
+    "[^a]",
+    "[!a]",
+    "[!^]*",
+    "[a^]",
+    "[]^]",
+    "[.]a",
+    ".*",
+    "[a",
+    "[[]a]",
+    ".a",
+    "d",
+    ".d",
+    "[^]d",
+    "[!.]*",
+)
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +241,7 @@ def records(tmp_path):
 
 
 def unpacked_text(records, unpacked) -> bytes:
-    return b"".join(
-        records.storage.read("text/" + source.uri.rpartition("/")[2]) for source in unpacked.sources
-    )
+    return b"".join(records.storage.read("text/" + source.uri.rpartition("/")[2]) for source in unpacked.sources)
 
 
 def test_members_and_padding(tmp_path, records):
@@ -330,9 +348,7 @@ def test_truncated_and_damaged_gzip(tmp_path, records):
     data = gzip.compress(text)
     for cut in (3, 15, 1000, len(data) - 9, len(data) - 1):
         file = file_of(tmp_path / "cut.gz", data[:cut])
-        with pytest.raises(
-            InputError, match=rf"cut\.gz is truncated: .* at byte {cut:,}.*; get the file again"
-        ):
+        with pytest.raises(InputError, match=rf"cut\.gz is truncated: .* at byte {cut:,}.*; get the file again"):
             unpack(file, 0, records, "key", 1000)
     for at in (1000, len(data) - 6):
         damaged = bytearray(data)

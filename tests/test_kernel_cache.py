@@ -60,9 +60,13 @@ def test_a_torn_file_and_a_full_disk_only_cost_time(tmp_path):
     shutil.rmtree(torn.parent)
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n{SCRIPT}"
     done = subprocess.run(
-        [sys.executable, "-c", limited], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, cwd=ROOT.parent,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", limited],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == ["3", "0"]
     assert "cannot be kept" in done.stderr
 
@@ -108,10 +112,14 @@ def as_user(place, before, script, uid=USER, gid=USER, **environment):
     """A process that runs `before` as root and `script` as another user, in that user's folder `work`."""
     become = f"import os; os.setgroups([]); os.setgid({gid}); os.setuid({uid})"
     return subprocess.Popen(
-        [sys.executable, "-c", f"{before}\n{become}\n{script}"], cwd=place / "work", text=True,
+        [sys.executable, "-c", f"{before}\n{become}\n{script}"],
+        cwd=place / "work",
+        text=True,
         env={"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(place / "tmp"), **environment},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def folder_of(place, **given):
@@ -158,9 +166,15 @@ def of_the_group_of_a_container(place):
 
 
 CASES = [
-    of_another_user, without_a_home, with_a_relative_cache, of_a_group, of_everybody, by_a_link_of_another_user,
-    by_a_link_to_another_user, of_the_group_of_a_container,
-]  # fmt: skip
+    of_another_user,
+    without_a_home,
+    with_a_relative_cache,
+    of_a_group,
+    of_everybody,
+    by_a_link_of_another_user,
+    by_a_link_to_another_user,
+    of_the_group_of_a_container,
+]
 
 
 @needs_root
@@ -213,9 +227,10 @@ def test_a_group_of_ones_own_and_a_link_of_ones_own_will_do(place):
     groups = {(one.gr_name, one.gr_gid): one.gr_mem for one in grp.getgrall()}
     first = [one.pw_gid for one in pwd.getpwall()]
     alone = [
-        one for one in pwd.getpwall()
+        one
+        for one in pwd.getpwall()
         if one.pw_uid and groups.get((one.pw_name, one.pw_gid)) == [] and first.count(one.pw_gid) == 1
-    ]  # fmt: skip
+    ]
     if not alone:
         pytest.skip("no user here has a group of its own")
     user = alone[0]

@@ -133,11 +133,14 @@ def test_identity_of_unicode_words():
     assert tokenizer_identity("characters", normal_form="nfc")["unicode"] == unicodedata.unidata_version
 
 
-@pytest.mark.parametrize(("name", "text", "expected"), [
-    ("korean", "나는 학교에 간다.\n\n!\n책\n", [["나", "는", "학교", "에", "가", "ᆫ다"], ["책"]]),
-    ("japanese", "私は本を読む。\n\n東京!\n", [["私", "は", "本", "を", "読む"], ["東京"]]),
-    ("chinese", "我来到北京清华大学。\n\n你好,世界\n", [["我", "来到", "北京", "清华大学"], ["你好", "世界"]]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("korean", "나는 학교에 간다.\n\n!\n책\n", [["나", "는", "학교", "에", "가", "ᆫ다"], ["책"]]),
+        ("japanese", "私は本を読む。\n\n東京!\n", [["私", "は", "本", "を", "読む"], ["東京"]]),
+        ("chinese", "我来到北京清华大学。\n\n你好,世界\n", [["我", "来到", "北京", "清华大学"], ["你好", "世界"]]),
+    ],
+)
 def test_dictionaries(name, text, expected):
     for package in languages.PACKAGES[name]:
         if importlib.util.find_spec(package.replace("-", "_")) is None:
@@ -183,8 +186,12 @@ def test_no_dictionary_is_taken_from_the_folder_for_temporary_files(tmp_path):
     (tmp_path / "jieba.cache").write_bytes(marshal.dumps(({"来到北京": 10**9, "来": 0, "来到": 0, "来到北": 0}, 10**9)))
     script = "from pipeline.languages import _load_chinese; print(*next(_load_chinese()(['我来到北京'])))"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT,
+        [sys.executable, "-W", "ignore", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
+    )
     assert done.stdout.split() == ["我", "来到", "北京"]
     assert [file.name for file in tmp_path.iterdir()] == ["jieba.cache"]

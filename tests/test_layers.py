@@ -55,9 +55,7 @@ def test_sampler_golden():
     np.testing.assert_allclose(UnigramSampler(CORPUS, 0.75, 2).word_p, golden, atol=5e-9)
     counts = [1000, 1010, 10]
     corpus = np.repeat([0, 1, 2], counts)
-    np.testing.assert_allclose(
-        UnigramSampler(corpus, 0.75, 1).word_p, [0.4904092, 0.49408269, 0.0155081], atol=5e-9
-    )
+    np.testing.assert_allclose(UnigramSampler(corpus, 0.75, 1).word_p, [0.4904092, 0.49408269, 0.0155081], atol=5e-9)
 
 
 # Repeated indices, and gradients against numerical ones.

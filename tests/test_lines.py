@@ -23,9 +23,7 @@ from pipeline.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, pla
 STORAGE = open_storage("memory://lines")
 URI = STORAGE.uri("text")
 
-pieces = st.one_of(
-    st.binary(max_size=12), st.text(max_size=8).map(str.encode), st.just(b"\n"), st.just(b"word word\n")
-)
+pieces = st.one_of(st.binary(max_size=12), st.text(max_size=8).map(str.encode), st.just(b"\n"), st.just(b"word word\n"))
 
 
 def is_refused(data: bytes) -> bool:
@@ -131,9 +129,7 @@ def test_dead_letters_are_bounded_and_counted_whole():
 def test_every_byte_is_in_exactly_one_range(sizes, block_bytes):
     sources = [TextSource(f"file{i:03d}", size) for i, size in enumerate(sizes)]
     units = plan_work_units(sources, block_bytes)
-    covered = [
-        (part.uri, byte) for unit in units for part in unit.ranges for byte in range(part.start, part.end)
-    ]
+    covered = [(part.uri, byte) for unit in units for part in unit.ranges for byte in range(part.start, part.end)]
     assert covered == [(source.uri, byte) for source in sources for byte in range(source.size)]
     assert [unit.index for unit in units] == list(range(len(units)))
     assert all(0 < unit.size <= block_bytes for unit in units)

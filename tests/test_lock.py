@@ -246,9 +246,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once_unless_workers_go_on
     storage = open_storage(str(tmp_path))
     commands = [[sys.executable, "-c", HOLD, str(tmp_path / name)] for name in ("a", "b")]
     here = pathlib.Path(__file__).parent.parent
-    holders = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here) for command in commands
-    ]
+    holders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here) for command in commands]
     tokens = [holder.stdout.readline().strip() for holder in holders]
     first, second = (open_storage(str(tmp_path / name)) for name in ("a", "b"))
     with pytest.raises(OutputInUseError, match=f"process {holders[0].pid} "):

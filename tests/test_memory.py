@@ -8,9 +8,15 @@ import pytest
 from commands import peak, write_corpus
 
 CHEAP = (
-    "--dims=8", "--epochs=1", "--window=1", "--negatives=1", "--subsample=1e-7", "--threads=2", "--block_bytes=250000",
+    "--dims=8",
+    "--epochs=1",
+    "--window=1",
+    "--negatives=1",
+    "--subsample=1e-7",
+    "--threads=2",
+    "--block_bytes=250000",
     "--no_report",
-)  # fmt: skip
+)
 """Next to no training, but every stage; many units, so that what is held for each would show."""
 MEGABYTE = 1 << 20
 

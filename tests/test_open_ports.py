@@ -49,8 +49,12 @@ for workers in (1, 2):
 def test_no_mode_of_the_local_runner_opens_a_port(corpus, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", RUNS, str(corpus), str(tmp_path), *TINY, "--no_report"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env={**os.environ, "TMPDIR": "/tmp"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": "/tmp"},
+    )
     seen, samples = watched(process)
     said = process.communicate()[0]
     assert process.returncode == 0, said

@@ -187,9 +187,7 @@ def test_kinds_share_out_all_options():
 
 
 def test_options_of_a_stage():
-    assert Options(min_count=3).of_stage("vocabulary") == {
-        "min_count": 3, "max_vocabulary": None, "vocabulary": None
-    }  # fmt: skip
+    assert Options(min_count=3).of_stage("vocabulary") == {"min_count": 3, "max_vocabulary": None, "vocabulary": None}
     assert "block_bytes" in Options().of_stage("counts")
 
 
@@ -206,7 +204,6 @@ def test_an_option_that_is_off_is_in_no_key():
 def test_equal_options_are_equal_however_they_are_written(name, values):
     written = [repr(Options.checked({name: value}).of_kind("model")) for value in values]
     assert len(set(written)) == 1
-
 
 
 def test_threads_are_those_of_the_process_unless_given(monkeypatch):

@@ -14,9 +14,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"pipeline", "transforms", "jobs"}
 IMPORTED_AS = {
-    "apache-beam": "apache_beam", "pyyaml": "yaml", "cupy-cuda12x": "cupy", "cupy-cuda13x": "cupy",
+    "apache-beam": "apache_beam",
+    "pyyaml": "yaml",
+    "cupy-cuda12x": "cupy",
+    "cupy-cuda13x": "cupy",
     "unidic-lite": "unidic_lite",
-}  # fmt: skip
+}
 
 
 def _imported(folder: str) -> set[str]:

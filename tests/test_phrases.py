@@ -224,9 +224,14 @@ def digest(joined, tmp_path_factory) -> str:
     return digest_of(path, path.parent / "run")
 
 
-@pytest.mark.parametrize("arguments", [
-    (), ("--block_bytes=3000", "--threads=1"), ("--block_bytes=500", "--direct_num_workers=3", "--batches=stored"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--block_bytes=3000", "--threads=1"),
+        ("--block_bytes=500", "--direct_num_workers=3", "--batches=stored"),
+    ],
+)
 def test_a_model_with_phrases_is_that_of_text_joined_before(corpus, digest, tmp_path, arguments):
     assert digest_of(corpus, tmp_path / "run", *ON, *arguments) == digest
     scores = pq.read_table(tmp_path / "run" / "phrases" / "pass=1" / "phrases.parquet")["score"].to_pylist()
@@ -341,13 +346,16 @@ def test_damaged_pairs_are_noticed_and_made_anew(corpus, digest, tmp_path):
     assert train(*arguments).digest == digest
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--phrases=1", "--window=all"], "--phrases joins words that follow each other, and --window=all is for sets"),
-    (["--phrase_threshold=7"], "--phrase_threshold=7.0 has no meaning without --phrases=1 or more"),
-    (["--phrase_discount=0"], "--phrase_discount=0 has no meaning without --phrases"),
-    (["--phrases=17"], "--phrases=17: allowed is a whole number of at least 0 and at most 16"),
-    (["--phrases=1", "--input_format=jsonl", "--field=x"], "--phrases joins words, and --field=x is a list of int"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--phrases=1", "--window=all"], "--phrases joins words that follow each other, and --window=all is for sets"),
+        (["--phrase_threshold=7"], "--phrase_threshold=7.0 has no meaning without --phrases=1 or more"),
+        (["--phrase_discount=0"], "--phrase_discount=0 has no meaning without --phrases"),
+        (["--phrases=17"], "--phrases=17: allowed is a whole number of at least 0 and at most 16"),
+        (["--phrases=1", "--input_format=jsonl", "--field=x"], "--phrases joins words, and --field=x is a list of int"),
+    ],
+)
 def test_options_that_do_not_go_with_phrases(tmp_path, arguments, message):
     (tmp_path / "a").write_text('{"x": [1, 2]}\n')
     assert message in train(f"--input={tmp_path / 'a'}", f"--output={tmp_path / 'run'}", *arguments).error

@@ -58,9 +58,13 @@ def worker_pool(log: pathlib.Path, **environment: str) -> Iterator[tuple[str, in
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     with open(log, "wb") as said:
         pool = subprocess.Popen(
-            command, env={**os.environ, "PATH": path, **environment}, cwd=log.parent, stdout=said, stderr=said,
+            command,
+            env={**os.environ, "PATH": path, **environment},
+            cwd=log.parent,
+            stdout=said,
+            stderr=said,
             start_new_session=True,
-        )  # fmt: skip
+        )
     try:
         while (found := re.search(r"servicer at port: (localhost:\d+)", log.read_text())) is None:
             assert pool.poll() is None, log.read_text()
@@ -126,9 +130,7 @@ def test_workers_of_their_own_have_the_same_digest_and_a_killed_one_ends_the_job
         arguments = [*ON_PRISM, "--environment_type=EXTERNAL", config, "--no_report", *TINY, f"--input={corpus}"]
         assert digest_of(corpus, tmp_path / "run", *arguments) == digest
         output = tmp_path / "killed"
-        process = start(
-            "jobs.train", *arguments, f"--output={output}", "--epochs=60000", "--checkpoint_every=10"
-        )
+        process = start("jobs.train", *arguments, f"--output={output}", "--epochs=60000", "--checkpoint_every=10")
         wait_for_a_checkpoint(output, process)
         os.killpg(pid, signal.SIGKILL)
         outcome = finish(process)

@@ -138,8 +138,12 @@ def test_steps_on_the_same_rows_lower_the_loss(model):
 
 
 def one_row(contexts: list[int], target: int, negatives: list[int]) -> Batch:
-    return Batch(np.array([target], np.int32), np.array([0, len(contexts)], np.int32),
-                 np.array(contexts, np.int32), np.array([negatives], np.int32))
+    return Batch(
+        np.array([target], np.int32),
+        np.array([0, len(contexts)], np.int32),
+        np.array(contexts, np.int32),
+        np.array([negatives], np.int32),
+    )
 
 
 def train_once(batch: Batch, model: str, tau: float, zero_hits: bool) -> tuple[np.ndarray, np.ndarray]:

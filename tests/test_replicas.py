@@ -90,8 +90,11 @@ def test_options_that_make_no_rounds_are_refused(values, message):
 
 def test_more_slices_than_steps_are_refused_before_anything_is_written():
     records = new_records()
-    with pytest.raises(InputError, match=r"--replicas=3 in --rounds=20 need an epoch of at least 60 training steps, and"
-                                         r" 6,000 token positions are 47 of --batch_size=128"):  # fmt: skip
+    with pytest.raises(
+        InputError,
+        match=r"--replicas=3 in --rounds=20 need an epoch of at least 60 training steps, and"
+        r" 6,000 token positions are 47 of --batch_size=128",
+    ):
         train(options_of(rounds=20), records)
     assert records.all() == []
 

@@ -238,8 +238,11 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder):
     alone = next(word for word in words[4:] if folded.count(word.lower()) == 1)  # without a variant of case
     with browser() as opened:
         for page, width, height, dark in [
-            (one, 1280, 900, False), (one, 390, 844, True), (both, 1280, 900, True), (both, 390, 844, False)
-        ]:  # fmt: skip
+            (one, 1280, 900, False),
+            (one, 390, 844, True),
+            (both, 1280, 900, True),
+            (both, 390, 844, False),
+        ]:
             open_page(opened, page, width, height, dark)
             sections = [heading.text for heading in opened.find_elements("css selector", "h2")]
             assert {"Training", "Map of the most frequent words", "Nearest words", "What was run"} <= set(sections)

@@ -129,7 +129,10 @@ def test_a_resumed_run_makes_nothing_twice(corpus, tmp_path):
     made = {path for path in after if before.get(path) != after[path]}
     assert {path.partition("/")[0] for path in made} <= {"checkpoints", "metrics", "records", "timings"}
     assert {path.split("/")[1] for path in made if path.startswith("records/")} == {
-        "checkpoints", "metrics", "timings", "training"
+        "checkpoints",
+        "metrics",
+        "timings",
+        "training",
     }
 
 

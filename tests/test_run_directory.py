@@ -163,7 +163,6 @@ def test_a_folder_of_other_files_is_never_touched(output, overwrite):
     assert [info.path for info in open_storage(output).list()] == ["my/thesis.tex"]
 
 
-
 @pytest.mark.parametrize(
     "damage", [lambda t: b"", lambda t: t[:50], lambda t: t.replace(b'"dims": 100', b'"dims": 101')]
 )

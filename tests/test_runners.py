@@ -147,7 +147,7 @@ def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_por
         ("java.net.ConnectException: finishConnect(..) failed: Connection refused", "no Python worker pool answers"),
         ("java.net.UnknownHostException: workers-0", "does not know the host workers-0"),
     ],
-)  # fmt: skip
+)
 def test_workers_that_cannot_start_are_told_in_one_line(message, told):
     found = worker_trouble(f"Pipeline x failed in state FAILED: {message}\n\tat java")
     assert isinstance(found, InputError)
@@ -247,13 +247,20 @@ def test_a_server_that_is_lost_is_told_in_one_line(corpus, tmp_path, monkeypatch
     runner = "--runner=test_runners.EndsByALostConnection"
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
     assert (outcome.status, outcome.error) == (
-        1, "the runner's server was lost (Stream removed): run the same command again"
-    )  # fmt: skip
+        1,
+        "the runner's server was lost (Stream removed): run the same command again",
+    )
 
 
 STAGES = {
-    "WorkUnits", "CountWords", "BuildVocabulary", "UnigramDistribution", "EncodeTokens", "GenerateBatches", "Train"
-}  # fmt: skip
+    "WorkUnits",
+    "CountWords",
+    "BuildVocabulary",
+    "UnigramDistribution",
+    "EncodeTokens",
+    "GenerateBatches",
+    "Train",
+}
 
 
 class Names(beam.pipeline.PipelineVisitor):
@@ -333,9 +340,13 @@ def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number)
     output = tmp_path / "run"
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     process = start(
-        "jobs.train", f"--input={corpus}", f"--output={output}", *TINY, "--runner=test_runners.Endless",
+        "jobs.train",
+        f"--input={corpus}",
+        f"--output={output}",
+        *TINY,
+        "--runner=test_runners.Endless",
         environment=environment,
-    )  # fmt: skip
+    )
     assert process.stdout.readline() == "running\n"
     process.send_signal(number)
     outcome = finish(process)
@@ -377,8 +388,11 @@ def test_a_job_on_flink_that_no_restart_mends_is_cancelled(monkeypatch, exceptio
 
 
 def test_a_job_on_flink_is_cancelled_by_its_name_unless_another_has_the_same(caplog):
-    jobs = [{"jid": "a", "name": "ours", "end-time": -1}, {"jid": "b", "name": "ours", "end-time": 5},
-            {"jid": "c", "name": "another", "end-time": -1}]  # fmt: skip
+    jobs = [
+        {"jid": "a", "name": "ours", "end-time": -1},
+        {"jid": "b", "name": "ours", "end-time": 5},
+        {"jid": "c", "name": "another", "end-time": -1},
+    ]
     asked: list[str] = []
     with answering(200, json.dumps({"jobs": jobs}).encode(), asked) as address:
         flink.cancel(f"http://{address}", "ours")

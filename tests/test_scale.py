@@ -146,8 +146,14 @@ def test_the_benchmark_plans_from_a_small_text(tmp_path, capsys, small_tables):
     assert len(plans) == 4
     few, many = plans[1e12, 4]["stages"], plans[1e12, 400]["stages"]
     assert [stage["stage"] for stage in few] == [
-        "count", "merge counts", "vocabulary", "unigram", "encode", "store batches", "train"
-    ]  # fmt: skip
+        "count",
+        "merge counts",
+        "vocabulary",
+        "unigram",
+        "encode",
+        "store batches",
+        "train",
+    ]
     for one, other in zip(few, many):
         spread = one["workers"] > 1
         assert (one["wall_seconds"] > 10 * other["wall_seconds"]) == spread

@@ -26,9 +26,13 @@ with running.stopping_on_signals(held.acquire), held:
 
 def test_what_a_signal_interrupts_may_hold_what_giving_up_the_lock_needs():
     done = subprocess.run(
-        [sys.executable, "-c", STUCK], timeout=50, capture_output=True, check=False, cwd=ROOT,
+        [sys.executable, "-c", STUCK],
+        timeout=50,
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 128 + signal.SIGTERM, done.stderr.decode()
 
 

@@ -147,9 +147,11 @@ def test_a_block_of_steps_is_its_steps_one_by_one(model):
     for begin, end, rate in ((0, 100, 0.1), (100, 400, 0.05), (400, 900, 0.02)):
         offset = batch.offset[begin : end + 1]
         step = Batch(
-            batch.target[begin:end], offset - offset[0], batch.context[offset[0] : offset[-1]],
+            batch.target[begin:end],
+            offset - offset[0],
+            batch.context[offset[0] : offset[-1]],
             batch.negatives[begin:end],
-        )  # fmt: skip
+        )
         found, _ = run(backend, step, [0, end - begin], [rate])
     assert found == wanted
 

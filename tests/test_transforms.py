@@ -74,9 +74,13 @@ class World:
         return [sentence for sentence in found if sentence]
 
     def vocabulary_ref(self) -> VocabularyRef:
-        made = self.context.make("vocabulary", "vocabulary", "vocabulary/vocabulary.parquet",
-                                 self.vocabulary.to_parquet(), {"words": len(self.vocabulary),
-                                                                "tokens": self.vocabulary.tokens})  # fmt: skip
+        made = self.context.make(
+            "vocabulary",
+            "vocabulary",
+            "vocabulary/vocabulary.parquet",
+            self.vocabulary.to_parquet(),
+            {"words": len(self.vocabulary), "tokens": self.vocabulary.tokens},
+        )
         return VocabularyRef(made.artifacts[0], len(self.vocabulary), self.vocabulary.tokens)
 
     def distribution(self) -> unigram.UnigramDistribution:
@@ -409,9 +413,15 @@ def test_elements_of_another_type_are_refused_when_the_graph_is_built(world):
 def test_stages_carry_the_names_of_the_design(world):
     stages = [part.full_label for part in graph(world).transforms_stack[0].parts]
     assert stages == [
-        "Inputs", "WorkUnits", "CountWords", "BuildVocabulary", "UnigramDistribution", "EncodeTokens",
-        "GenerateBatches", "Train",
-    ]  # fmt: skip
+        "Inputs",
+        "WorkUnits",
+        "CountWords",
+        "BuildVocabulary",
+        "UnigramDistribution",
+        "EncodeTokens",
+        "GenerateBatches",
+        "Train",
+    ]
 
 
 def test_beam_metrics_count_the_work(world):

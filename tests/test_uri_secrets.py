@@ -56,9 +56,10 @@ def trained(corpus) -> pathlib.Path:
         *((job, "--run") for job in READING),
         *((EVALUATE, option) for option in ("--pairs", "--analogies", "--json")),
         *((REPORT, option) for option in ("--against", "--to", "--pairs")),
-        (EXPORT, "--to"), (EXPORT, "--hdfs_host"),
+        (EXPORT, "--to"),
+        (EXPORT, "--hdfs_host"),
     ],
-)  # fmt: skip
+)
 def test_an_option_with_a_secret_is_refused(job, option, uri):
     for arguments in ([f"{option}={uri}"], [option, uri], [f"{option}=a.txt,@{uri}"], ["--seed=3", f"{option}={uri}"]):
         assert refused(job, *arguments).startswith(f"{option} holds a password, a key or a signature")

@@ -34,12 +34,19 @@ def test_forms_of_a_list(tmp_path):
     assert loaded(file, file.read_bytes(), INTEGERS) == (["5", "-6"], None)
 
 
-@pytest.mark.parametrize(("data", "message"), [
-    (b"", "holds no word"), (b"a\n\nb\n", "line 2 is '', where a word a line belongs"),
-    (b"a\t1\nb\n", "line 2 is 'b', where a word, a tab and its count belongs"), (b"a\nb\na\n", "has 'a' 2 times"),
-    (b"a\t0\n", "the count of 'a' is 0, not 1 or more"), (b"a\n\xff\n", "is not UTF-8 text in line 2"),
-    (b"a\t99999999999999999999\n", "beyond 64 bits"), (b"PAR1 and no more", "cannot be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "holds no word"),
+        (b"a\n\nb\n", "line 2 is '', where a word a line belongs"),
+        (b"a\t1\nb\n", "line 2 is 'b', where a word, a tab and its count belongs"),
+        (b"a\nb\na\n", "has 'a' 2 times"),
+        (b"a\t0\n", "the count of 'a' is 0, not 1 or more"),
+        (b"a\n\xff\n", "is not UTF-8 text in line 2"),
+        (b"a\t99999999999999999999\n", "beyond 64 bits"),
+        (b"PAR1 and no more", "cannot be read"),
+    ],
+)
 def test_what_is_no_list(data, message, tmp_path):
     with pytest.raises(InputError, match=f"--vocabulary=.*words.* {message}"):
         loaded(tmp_path / "words", data)

@@ -57,9 +57,7 @@ class Refer(beam.DoFn):
     def setup(self) -> None:
         self.positions = None
 
-    def process(
-        self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int]]
-    ) -> Iterator[BatchShard]:
+    def process(self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int]]) -> Iterator[BatchShard]:
         if self.positions is None:
             self.positions, position = {}, 0
             for index, tokens in sorted(sizes):
@@ -68,9 +66,14 @@ class Refer(beam.DoFn):
         sampling = Sampling.of(self.context.options)
         sampling.check(unigram.words)
         yield BatchShard(
-            shard.index, self.positions[shard.index], shard.tokens, sampling, shard.artifact, unigram.artifact,
+            shard.index,
+            self.positions[shard.index],
+            shard.tokens,
+            sampling,
+            shard.artifact,
+            unigram.artifact,
             self._stored(shard.index),
-        )  # fmt: skip
+        )
 
     def _stored(self, shard: int) -> tuple[Artifact, ...]:
         """What the run of --corpus has stored; a run of its own finds its batches when it is about to store them."""

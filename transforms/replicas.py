@@ -67,9 +67,15 @@ class Work:
         context = self.context
         hooks = {"report": report} if report else {}
         return Replicas(
-            context.options, context.records, context.keys["checkpoints"], self.provenance, self.threads,
-            renew_lock=context.renew_lock, warn=progress.say, **hooks,
-        )  # fmt: skip
+            context.options,
+            context.records,
+            context.keys["checkpoints"],
+            self.provenance,
+            self.threads,
+            renew_lock=context.renew_lock,
+            warn=progress.say,
+            **hooks,
+        )
 
 
 class ToSlices(beam.DoFn):

@@ -82,7 +82,7 @@ class Report:
 
     def __init__(self, total: int):
         """Args:
-          total: token positions of the whole run, over all epochs.
+        total: token positions of the whole run, over all epochs.
         """
         self.total = total
         self.targets = counter("targets")
@@ -106,16 +106,20 @@ class TrainModel(beam.DoFn):
         self.context = context
         self.provenance = provenance
 
-    def process(
-        self, element: tuple[int, Iterable[ShardList]], vocabulary: VocabularyRef
-    ) -> Iterator[CheckpointRef]:
+    def process(self, element: tuple[int, Iterable[ShardList]], vocabulary: VocabularyRef) -> Iterator[CheckpointRef]:
         context = self.context
         words = Vocabulary.from_parquet(context.records.read(vocabulary.artifact))
         report = Report(vocabulary.tokens * context.options.epochs)
         trainer = Trainer(
-            context.options, context.records, context.keys["checkpoints"], self.provenance,
-            renew_lock=context.renew_lock, report=report, stop=interruption.requested, warn=progress.say,
-        )  # fmt: skip
+            context.options,
+            context.records,
+            context.keys["checkpoints"],
+            self.provenance,
+            renew_lock=context.renew_lock,
+            report=report,
+            stop=interruption.requested,
+            warn=progress.say,
+        )
         with interruption.listening():
             shards = [shard for one in element[1] for shard in one.open(context.records)]
             yield trainer.train(words.words, words.counts, shards, vocabulary.tokens)

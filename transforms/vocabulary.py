@@ -110,9 +110,7 @@ class Order(beam.DoFn):
             )
         progress.say(f"{bad:,} of {lines:,} lines cannot be read and are left out{first}: see {letters}")
 
-    def _first_bad_line(
-        self, left_out: Sequence[UnitSummary], summaries: Sequence[UnitSummary]
-    ) -> tuple[str, str]:
+    def _first_bad_line(self, left_out: Sequence[UnitSummary], summaries: Sequence[UnitSummary]) -> tuple[str, str]:
         """(reason and place of the first bad line of a unit, else of an unpacked file; what helps), or nothing."""
         units = [(COUNTS, WorkUnit(unit.index, ()).name) for unit in _bad(summaries)]
         names = units + [("text", unpacked_name(unit.index)) for unit in _bad(left_out)]

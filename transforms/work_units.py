@@ -81,9 +81,14 @@ class UnpackFile(beam.DoFn):
     def _unpacked(self, index: int, file: InputFile) -> UnpackedText:
         context = self.context
         return unpack(
-            file, index, context.records, context.keys["text"], context.options.max_line_bytes,
-            allow_truncated=context.options.allow_truncated, renew_lock=context.renew_lock,
-        )  # fmt: skip
+            file,
+            index,
+            context.records,
+            context.keys["text"],
+            context.options.max_line_bytes,
+            allow_truncated=context.options.allow_truncated,
+            renew_lock=context.renew_lock,
+        )
 
 
 def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:

@@ -27,9 +27,12 @@ FLAGS = ["-O1", "-std=c++17", "-fPIC", "-w", "-ffp-contract=off", f"-I{HERE}"]
 if platform.machine() == "x86_64":
     FLAGS.append("-mfma")
 C_TYPES = {
-    "int32": ctypes.c_int, "uint32": ctypes.c_uint, "float32": ctypes.c_float, "int64": ctypes.c_longlong,
+    "int32": ctypes.c_int,
+    "uint32": ctypes.c_uint,
+    "float32": ctypes.c_float,
+    "int64": ctypes.c_longlong,
     "uint64": ctypes.c_ulonglong,
-}  # fmt: skip
+}
 
 
 class EmulationError(AssertionError):
@@ -39,11 +42,16 @@ class EmulationError(AssertionError):
 class Library:
     """Kernels as functions (grid, block, schedule, seed, arguments)."""
 
-    def __init__(self, code: str, flags: Sequence[str], build_for: Callable[[int], nvrtc.Build] | None = None,
-                 architecture: int = 0):
+    def __init__(
+        self,
+        code: str,
+        flags: Sequence[str],
+        build_for: Callable[[int], nvrtc.Build] | None = None,
+        architecture: int = 0,
+    ):
         """Args:
-          code: CUDA.
-          build_for: what NVIDIA's compiler makes of it for an architecture, to run that of one.
+        code: CUDA.
+        build_for: what NVIDIA's compiler makes of it for an architecture, to run that of one.
         """
         # PyDLL keeps other threads of Python out: one may drop an array, which a running kernel would notice
         found = signatures(code)
@@ -56,8 +64,16 @@ class Library:
         for begin, size in _memory.items():
             self.functions.emulator_allocate(ctypes.c_size_t(begin), ctypes.c_long(size))
 
-    def _run(self, name: str, parameters: Sequence[Parameter], grid: int, block: int, schedule: int, seed: int,
-             arguments: Sequence[Any]) -> None:
+    def _run(
+        self,
+        name: str,
+        parameters: Sequence[Parameter],
+        grid: int,
+        block: int,
+        schedule: int,
+        seed: int,
+        arguments: Sequence[Any],
+    ) -> None:
         launch = getattr(self.functions, f"launch_{name}")
         launch.restype = ctypes.c_char_p
         given = [

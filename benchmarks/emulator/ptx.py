@@ -13,12 +13,18 @@ import re
 from collections.abc import Mapping, Sequence
 
 C_NAMES = {
-    "int32": "int", "uint32": "unsigned", "float32": "float", "int64": "long long", "uint64": "unsigned long long",
-}  # fmt: skip
+    "int32": "int",
+    "uint32": "unsigned",
+    "float32": "float",
+    "int64": "long long",
+    "uint64": "unsigned long long",
+}
 SPECIAL = {
-    "%tid.x": "thread_index().x", "%ctaid.x": "block_index().x", "%ntid.x": "block_dim().x",
+    "%tid.x": "thread_index().x",
+    "%ctaid.x": "block_index().x",
+    "%ntid.x": "block_dim().x",
     "%nctaid.x": "grid_dim().x",
-}  # fmt: skip
+}
 _ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
 _REGISTERS = re.compile(r"\.reg \.(\w+)\s+(%\w+)<(\d+)>;")
 _SHARED = re.compile(r"\.shared \.align \d+ \.b8 (\w+)\[(\d+)\];")
@@ -26,13 +32,24 @@ _SCOPE = re.compile(r"\{ \.reg \.b32 (\w+); (.*;) \}")  # with a register of its
 _STATEMENT = re.compile(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*);")
 _ADDRESS = re.compile(r"\[([^]+]+)(?:\+(-?\d+))?\]")
 _COMPARE = {
-    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">=",
-}  # fmt: skip
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "lo": "<",
+    "ls": "<=",
+    "hi": ">",
+    "hs": ">=",
+}
 _INFIX = {"add": "+", "sub": "-", "and": "&", "or": "|", "xor": "^", "div": "/", "rem": "%"}
 _SHUFFLE = {
-    "bfly": "lane ^ ({b})", "idx": "({b}) & 31", "up": "lane >= (int)({b}) ? lane - (int)({b}) : lane",
+    "bfly": "lane ^ ({b})",
+    "idx": "({b}) & 31",
+    "up": "lane >= (int)({b}) ? lane - (int)({b}) : lane",
     "down": "lane + (int)({b}) < 32 ? lane + (int)({b}) : lane",
-}  # fmt: skip
+}
 
 
 @dataclasses.dataclass
@@ -112,7 +129,7 @@ class _Kernel:
         )
         start = [f"static void {self.name}({given}) {{", "  const int lane = thread_index().x & 31; (void)lane;"]
         if self.shared_bytes:
-            start.append(f"  const u64 shared = (u64)shared_array(Site{{0, 0, \"\"}}, {self.shared_bytes});")
+            start.append(f'  const u64 shared = (u64)shared_array(Site{{0, 0, ""}}, {self.shared_bytes});')
         return [*start, *declared, *body, "}"]
 
     def value(self, operand: str, kind: str) -> str:
@@ -189,9 +206,14 @@ class _Kernel:
             if parts[:-1] not in (["rn"], []) or "ftz" in parts:
                 return None
             found = {
-                "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}",
-                "fma": "__builtin_fmaf({0}, {1}, {2})", "sqrt": "sqrtf({0})", "neg": "-{0}",
-            }.get(name)  # fmt: skip
+                "add": "{0} + {1}",
+                "sub": "{0} - {1}",
+                "mul": "{0} * {1}",
+                "div": "{0} / {1}",
+                "fma": "__builtin_fmaf({0}, {1}, {2})",
+                "sqrt": "sqrtf({0})",
+                "neg": "-{0}",
+            }.get(name)
             if name == "selp":
                 return f"{self.value(operands[3], 'pred')} ? {values[0]} : {values[1]}"
             return found and found.format(*values)
@@ -214,12 +236,15 @@ class _Kernel:
             return product if name == "mul" else f"({unsigned})({product} + {raw[2]})"
         by = self.value(operands[2], "u32") if name in ("shl", "shr") else ""
         simple = {
-            "neg": f"({unsigned})-{raw[0]}", "not": "!" + raw[0] if kind == "pred" else f"({unsigned})~{raw[0]}",
-            "shl": f"shl({raw[0]}, {by})", "shr": f"shr({values[0]}, {by})",
-            "popc": f"__builtin_popcountll({raw[0]})", "brev": f"reversed({raw[0]})",
+            "neg": f"({unsigned})-{raw[0]}",
+            "not": "!" + raw[0] if kind == "pred" else f"({unsigned})~{raw[0]}",
+            "shl": f"shl({raw[0]}, {by})",
+            "shr": f"shr({values[0]}, {by})",
+            "popc": f"__builtin_popcountll({raw[0]})",
+            "brev": f"reversed({raw[0]})",
             "bfind": f"{'shift_to_highest' if 'shiftamt' in parts else 'highest'}({raw[0]})",
             "clz": f"({raw[0]} ? __builtin_clzll({raw[0]}) - {64 - bits} : {bits})",
-        }  # fmt: skip
+        }
         if name in simple:
             return simple[name]
         if name in ("min", "max"):
@@ -235,8 +260,14 @@ class _Kernel:
     def compare(self, how: str, kind: str, operands: list[str]) -> str:
         a, b = (self.value(operand, kind) for operand in operands[1:3])
         if kind == "f32" and how.endswith("u"):  # or one of them is no number
-            return {"lt": f"!({a} >= {b})", "le": f"!({a} > {b})", "gt": f"!({a} <= {b})", "ge": f"!({a} < {b})",
-                    "eq": f"!({a} < {b} || {a} > {b})", "ne": f"!({a} == {b})"}[how[:-1]]  # fmt: skip
+            return {
+                "lt": f"!({a} >= {b})",
+                "le": f"!({a} > {b})",
+                "gt": f"!({a} <= {b})",
+                "ge": f"!({a} < {b})",
+                "eq": f"!({a} < {b} || {a} > {b})",
+                "ne": f"!({a} == {b})",
+            }[how[:-1]]
         if kind == "f32" and how == "ne":
             return f"({a} < {b} || {a} > {b})"
         return f"{a} {_COMPARE[how]} {b}"

@@ -46,16 +46,26 @@ POLICIES = ("late", "early", "eager-1", "eager-2", "random")
 class Device:
     """One emulated device: streams, memory, and how it runs kernels."""
 
-    def __init__(self, *, schedule: int = 0, seed: int = 1, policy: str = "late", watched: bool = False,
-                 memory: int = 1 << 40, edit: Callable[[str], str] = lambda code: code, architecture: int = 0,
-                 observer: Observer | None = None, multiprocessors: int = 2):
+    def __init__(
+        self,
+        *,
+        schedule: int = 0,
+        seed: int = 1,
+        policy: str = "late",
+        watched: bool = False,
+        memory: int = 1 << 40,
+        edit: Callable[[str], str] = lambda code: code,
+        architecture: int = 0,
+        observer: Observer | None = None,
+        multiprocessors: int = 2,
+    ):
         """Args:
-          schedule: of the emulator, 0 to 3.
-          watched: notice races and accesses outside of arrays.
-          memory: bytes there are.
-          edit: changes the source before it is compiled, to plant defects.
-          architecture: run what NVIDIA's compiler makes of the source for it, if not 0.
-          observer: is told of launches that are traced, for which the schedule is 0.
+        schedule: of the emulator, 0 to 3.
+        watched: notice races and accesses outside of arrays.
+        memory: bytes there are.
+        edit: changes the source before it is compiled, to plant defects.
+        architecture: run what NVIDIA's compiler makes of the source for it, if not 0.
+        observer: is told of launches that are traced, for which the schedule is 0.
         """
         self.schedule, self.policy, self.watched, self.memory, self.edit = schedule, policy, watched, memory, edit
         self.architecture, self.observer, self.multiprocessors = architecture, observer, multiprocessors
@@ -76,18 +86,22 @@ class Device:
         cupy.RawModule = lambda **given: RawModule(self, **given)
         cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
         cupy.cuda = types.SimpleNamespace(
-            Stream=lambda non_blocking: Stream(self), Event=lambda disable_timing: Event(self),
+            Stream=lambda non_blocking: Stream(self),
+            Event=lambda disable_timing: Event(self),
             Device=lambda: types.SimpleNamespace(
-                id=0, attributes={"MultiProcessorCount": self.multiprocessors}, compute_capability="86",
+                id=0,
+                attributes={"MultiProcessorCount": self.multiprocessors},
+                compute_capability="86",
                 synchronize=self.synchronize,
             ),
             nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
             runtime=types.SimpleNamespace(
-                memGetInfo=lambda: self.free_memory(), getDeviceCount=lambda: 1,
+                memGetInfo=lambda: self.free_memory(),
+                getDeviceCount=lambda: 1,
                 driverGetVersion=lambda: 12080,
                 getDeviceProperties=lambda device: {"name": b"Emulated GPU", "totalGlobalMem": self.memory},
             ),
-        )  # fmt: skip
+        )
         cupyx.empty_pinned = self.empty_pinned
         return {"cupy": cupy, "cupyx": cupyx}
 

@@ -1,6 +1,6 @@
 """The parameters of the Flex Template, from the table of options.
 
-    python -m deploy.dataflow.metadata > deploy/dataflow/metadata.json
+python -m deploy.dataflow.metadata > deploy/dataflow/metadata.json
 """
 
 from __future__ import annotations

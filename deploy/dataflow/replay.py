@@ -138,11 +138,22 @@ def _check_template(image: Replay, command: list[str], away: Path) -> None:
     staging.mkdir()
     python, *launch = command
     said = image.run(
-        python, "-c", _LAUNCH_WITHOUT_ACCOUNT, *launch, f"--output={away / 'later'}", "--device=gpu", "--no_auth",
-        "--runner=DataflowRunner", "--project=nobody", "--region=us-central1", "--job_name=beam2vec",
-        f"--staging_location={staging}", f"--temp_location={staging}", "--sdk_container_image=IMAGE",
+        python,
+        "-c",
+        _LAUNCH_WITHOUT_ACCOUNT,
+        *launch,
+        f"--output={away / 'later'}",
+        "--device=gpu",
+        "--no_auth",
+        "--runner=DataflowRunner",
+        "--project=nobody",
+        "--region=us-central1",
+        "--job_name=beam2vec",
+        f"--staging_location={staging}",
+        f"--temp_location={staging}",
+        "--sdk_container_image=IMAGE",
         f"--template_location={away / 'template.json'}",
-    )  # fmt: skip
+    )
     if "the job goes on without this command" not in said or not (away / "later" / "lock.json").exists():
         raise RuntimeError(f"the launcher does not leave the job behind:\n{said}")
     on_gpu = image.run(python, "-c", _ON_GPU, str(staging / "pipeline.pb")).strip().splitlines()[-1]

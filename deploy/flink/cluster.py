@@ -33,9 +33,17 @@ from pipeline.private_folders import home_folder
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 _OPENED = (
-    "java.lang", "java.lang.reflect", "java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.net",
-    "java.io", "java.nio", "java.text", "java.time",
-)  # fmt: skip
+    "java.lang",
+    "java.lang.reflect",
+    "java.util",
+    "java.util.concurrent",
+    "java.util.concurrent.atomic",
+    "java.net",
+    "java.io",
+    "java.nio",
+    "java.text",
+    "java.time",
+)
 """Packages of java.base that Flink's serialisers look into."""
 _MAIN = {
     "jobmanager": "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
@@ -65,12 +73,17 @@ class Cluster:
     def options(self, worker: Path = _HERE / "worker.sh") -> list[str]:
         """The options of jobs.train that run it here; `worker` is what TaskManagers start as a Python worker."""
         return [
-            "--runner=FlinkRunner", f"--flink_master={self.address}", f"--flink_version={FLINK}",
-            f"--flink_job_server_jar={PIECES['flink'].get()}", f"--parallelism={self.taskmanagers}",
-            f"--artifacts_dir={self.folder / 'artifacts'}", "--environment_type=PROCESS",
-            f"--environment_option=process_command={worker}", "--environment_cache_millis=20000",
+            "--runner=FlinkRunner",
+            f"--flink_master={self.address}",
+            f"--flink_version={FLINK}",
+            f"--flink_job_server_jar={PIECES['flink'].get()}",
+            f"--parallelism={self.taskmanagers}",
+            f"--artifacts_dir={self.folder / 'artifacts'}",
+            "--environment_type=PROCESS",
+            f"--environment_option=process_command={worker}",
+            "--environment_cache_millis=20000",
             "--environment_expiration_millis=60000",
-        ]  # fmt: skip
+        ]
 
     def write_config(self) -> None:
         for name in ("artifacts", "conf", "log", "pid", "tmp", "workers"):
@@ -96,18 +109,26 @@ class Cluster:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         modules = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         return {
-            **os.environ, "PATH": path, "PYTHONPATH": modules, "BEAM2VEC_BOOT": str(PIECES["boot"].get()),
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": modules,
+            "BEAM2VEC_BOOT": str(PIECES["boot"].get()),
             "BEAM2VEC_WORKERS": str(self.folder / "workers"),
-        }  # fmt: skip
+        }
 
     def start(self, role: str, number: int = 1, environment: Mapping[str, str] | None = None) -> int:
         """Starts a JobManager or a TaskManager in the background; returns its process id."""
         name = f"{role}-{number}"
         with open(self.folder / "log" / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
-                self.command(role), env={**self.environment(), **(environment or {})}, cwd=self.folder,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                self.command(role),
+                env={**self.environment(), **(environment or {})},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         (self.folder / "pid" / name).write_text(str(process.pid))
         return process.pid
 

@@ -78,8 +78,14 @@ class GeneratingBackend(Backend, Protocol):
     """A backend that makes rows where it trains, so that only tokens have to come there."""
 
     def blocks(
-        self, pieces: Iterable[TokenPiece], tables: Tables, sampling: Sampling, epoch: int, batch_size: int,
-        first: int, end: int,
+        self,
+        pieces: Iterable[TokenPiece],
+        tables: Tables,
+        sampling: Sampling,
+        epoch: int,
+        batch_size: int,
+        first: int,
+        end: int,
     ) -> Iterator[StepBlock]:
         """What `steps.blocks_of_steps` gives for the rows of `batches.generate_rows`, its `batch` for `train` alone.
 

@@ -40,8 +40,16 @@ def gpu_for(device: str) -> Gpu | None:
 
 
 def open_backend(
-    device: str, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, negatives: int,
-    threads: int, say: Callable[[str], None],
+    device: str,
+    w_in: np.ndarray,
+    w_out: np.ndarray,
+    *,
+    model: str,
+    tau: float,
+    zero_hits: bool,
+    negatives: int,
+    threads: int,
+    say: Callable[[str], None],
 ) -> Backend:
     """The backend of a run.
 

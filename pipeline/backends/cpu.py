@@ -96,10 +96,29 @@ class CpuBackend:
 
         def run(thread: int) -> None:
             kernels.train(
-                thread, self._threads, counters, rows, bounds, learning_rates, self._tau, self._cbow,
-                self._zero_hits, TILE, CHUNK, LOSS_TILES, self._in, self._out, self._width, self._plan,
-                self._notes[thread], self._sums_in, self._sums_out, self._scratch[thread], loss, pairs,
-            )  # fmt: skip
+                thread,
+                self._threads,
+                counters,
+                rows,
+                bounds,
+                learning_rates,
+                self._tau,
+                self._cbow,
+                self._zero_hits,
+                TILE,
+                CHUNK,
+                LOSS_TILES,
+                self._in,
+                self._out,
+                self._width,
+                self._plan,
+                self._notes[thread],
+                self._sums_in,
+                self._sums_out,
+                self._scratch[thread],
+                loss,
+                pairs,
+            )
 
         others = [self._pool.submit(run, thread) for thread in range(1, self._threads)]
         run(0)
@@ -122,9 +141,11 @@ class CpuBackend:
         outputs, room = self._outputs, self._plan
         if batch.rows > len(room.slots) or len(batch.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
             self._plan = new_plan(
-                max(batch.rows, len(room.slots)), max(len(batch.context), len(room.in_slot)), outputs,
+                max(batch.rows, len(room.slots)),
+                max(len(batch.context), len(room.in_slot)),
+                outputs,
                 max(len(bounds), len(room.sizes)),
-            )  # fmt: skip
+            )
         if contexts > self._room[0] or rows > self._room[1]:
             self._room = max(contexts, self._room[0]), max(rows, self._room[1])
             entries = max(self._room[0], self._room[1] * outputs)
@@ -134,9 +155,7 @@ class CpuBackend:
         most = int(np.max(np.diff(batch.offset), initial=1))
         if most > self._most_contexts:
             self._most_contexts = most
-            self._scratch = [
-                new_scratch(most, outputs, self._width, TILE, aligned_zeros) for _ in range(self._threads)
-            ]
+            self._scratch = [new_scratch(most, outputs, self._width, TILE, aligned_zeros) for _ in range(self._threads)]
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Backend`: views, read-only."""

@@ -19,12 +19,23 @@ class PlainBackend:
     def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         losses = [
             definition.step(
-                batch.target[begin:end], batch.offset[begin : end + 1], batch.context, batch.negatives[begin:end],
-                self._in.reshape(-1), self._out.reshape(-1), self._in.shape[1], np.float32(lr), self._tau,
-                self._cbow, self._zero_hits, TILE, CHUNK, LOSS_TILES,
+                batch.target[begin:end],
+                batch.offset[begin : end + 1],
+                batch.context,
+                batch.negatives[begin:end],
+                self._in.reshape(-1),
+                self._out.reshape(-1),
+                self._in.shape[1],
+                np.float32(lr),
+                self._tau,
+                self._cbow,
+                self._zero_hits,
+                TILE,
+                CHUNK,
+                LOSS_TILES,
             )
             for begin, end, lr in zip(bounds[:-1], bounds[1:], learning_rates)
-        ]  # fmt: skip
+        ]
         return StepLoss(np.array([loss for loss, _ in losses], float), np.array([pairs for _, pairs in losses], int))
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:

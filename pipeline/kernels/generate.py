@@ -123,9 +123,23 @@ def _draw_negatives(negatives, target, positions, first, rows, epoch, policy, ta
 
 @kernel
 def generate(
-    tokens, sentences, first_position, keep, table, weights, window, policy, epoch, k0, k1,
-    position, target, offset, context, negatives,
-):  # fmt: skip
+    tokens,
+    sentences,
+    first_position,
+    keep,
+    table,
+    weights,
+    window,
+    policy,
+    epoch,
+    k0,
+    k1,
+    position,
+    target,
+    offset,
+    context,
+    negatives,
+):
     """Rows of whole sentences; returns how many.
 
     Args:
@@ -189,7 +203,5 @@ def generate(
             if contexts > before:
                 rows += 1
                 offset[rows] = contexts
-        _draw_negatives(
-            negatives, target, position, first, rows - first, epoch, policy, table, weights, drawn, k0, k1
-        )
+        _draw_negatives(negatives, target, position, first, rows - first, epoch, policy, table, weights, drawn, k0, k1)
     return rows

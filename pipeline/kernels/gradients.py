@@ -75,13 +75,25 @@ def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -
     one[:, 0] = 1
     one[np.arange(rows.MOST_OUTPUTS + 1), np.arange(rows.MOST_OUTPUTS + 1)] = 1
     return Scratch(
-        most_contexts=most_contexts, x_at=np.zeros(tile * m, i64), tile_at=np.zeros(tile * m, i64),
-        y_at=np.zeros((tile + TARGETS_AHEAD) * outputs, i64), h_at=np.array([0, dims], i64),
-        g=zeros(2 * planes), raw=zeros(2 * planes), h=zeros(2 * dims), scores=zeros(m * outputs), loss=np.zeros(2),
-        e=zeros(m * dims), s=zeros(outputs * dims), tile=zeros(tile * most_contexts * dims),
-        to=np.zeros(tile * outputs, i64), base=np.zeros(tile * outputs, i64), factor=np.zeros(tile * outputs, f32),
-        zeros=zeros(dims), one=one.reshape(-1),
-    )  # fmt: skip
+        most_contexts=most_contexts,
+        x_at=np.zeros(tile * m, i64),
+        tile_at=np.zeros(tile * m, i64),
+        y_at=np.zeros((tile + TARGETS_AHEAD) * outputs, i64),
+        h_at=np.array([0, dims], i64),
+        g=zeros(2 * planes),
+        raw=zeros(2 * planes),
+        h=zeros(2 * dims),
+        scores=zeros(m * outputs),
+        loss=np.zeros(2),
+        e=zeros(m * dims),
+        s=zeros(outputs * dims),
+        tile=zeros(tile * most_contexts * dims),
+        to=np.zeros(tile * outputs, i64),
+        base=np.zeros(tile * outputs, i64),
+        factor=np.zeros(tile * outputs, f32),
+        zeros=zeros(dims),
+        one=one.reshape(-1),
+    )
 
 
 @kernel(allocates=False)
@@ -160,16 +172,47 @@ def form(t, start, slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, 
         soon = y + TARGETS_AHEAD * outputs
         if cbow:
             rows.gradients_of_mean(
-                width, own.h, h_from, w_out, own.y_at, y, k, own.g, g_from + 2 * k, own.e, own.to, own.base,
-                own.factor, soon, dims,
-            )  # fmt: skip
+                width,
+                own.h,
+                h_from,
+                w_out,
+                own.y_at,
+                y,
+                k,
+                own.g,
+                g_from + 2 * k,
+                own.e,
+                own.to,
+                own.base,
+                own.factor,
+                soon,
+                dims,
+            )
         else:
             kind = rows.WHOLE if parts == 1 else rows.PART
             flags = (rows.FIRST if part == 0 else 0) + (rows.LAST if part == parts - 1 else 0)
             rows.gradients(
-                kind, flags, width, w_in, own.x_at, x_from, m, w_out, own.y_at, y, own.g, g_from + k * (m + 1),
-                own.e, own.tile, own.tile_at, own.to, own.base, own.factor, soon, dims,
-            )  # fmt: skip
+                kind,
+                flags,
+                width,
+                w_in,
+                own.x_at,
+                x_from,
+                m,
+                w_out,
+                own.y_at,
+                y,
+                own.g,
+                g_from + k * (m + 1),
+                own.e,
+                own.tile,
+                own.tile_at,
+                own.to,
+                own.base,
+                own.factor,
+                soon,
+                dims,
+            )
         k += width
     if cbow:  # each context gets the whole gradient of the mean vector
         rows.add_to_each(own.tile, own.tile_at, x_from, m, own.e, dims)

@@ -58,9 +58,7 @@ def emit_splat(builder, scalar):
 
 
 def emit_fma(builder, a, b, c):
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), "llvm.fma.v16f32"
-    )
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), "llvm.fma.v16f32")
     return builder.call(function, [a, b, c])
 
 

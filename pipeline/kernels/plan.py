@@ -94,9 +94,14 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
         return Side(np.empty(n, i32), np.empty(n, i32), np.empty(n, i32), np.empty(n, i64))
 
     return Plan(
-        np.empty(rows * outputs, i32), np.empty(contexts, i32), np.empty(contexts, i32), np.empty(rows, i32),
-        side(contexts), side(rows * outputs), np.empty((steps, 2), i64),
-    )  # fmt: skip
+        np.empty(rows * outputs, i32),
+        np.empty(contexts, i32),
+        np.empty(contexts, i32),
+        np.empty(rows, i32),
+        side(contexts),
+        side(rows * outputs),
+        np.empty((steps, 2), i64),
+    )
 
 
 @kernel(allocates=False)

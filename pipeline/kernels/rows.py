@@ -235,9 +235,28 @@ def _place(context, builder, array_types, arrays, k, q, gradient):
 
 @intrinsic
 def gradients(
-    typing_context, kind, flags, width, x, x_at, x_from, m, y, y_at, k, g, g_at, e, tile, tile_at, to, base, factor,
-    soon, dims,
-):  # fmt: skip
+    typing_context,
+    kind,
+    flags,
+    width,
+    x,
+    x_at,
+    x_from,
+    m,
+    y,
+    y_at,
+    k,
+    g,
+    g_at,
+    e,
+    tile,
+    tile_at,
+    to,
+    base,
+    factor,
+    soon,
+    dims,
+):
     """Gradient rows of one target, for `width` of its outputs and all its m contexts.
 
     `kind` is WHOLE, or PART with `flags`; row j of y begins at y_at[k + j].
@@ -305,7 +324,7 @@ def gradients(
     i64 = types.intp
     taken = types.void(
         i64, i64, i64, x, x_at, i64, i64, y, y_at, i64, g, i64, e, tile, tile_at, to, base, factor, i64, i64
-    )  # fmt: skip
+    )
     return taken, generate
 
 

@@ -54,9 +54,27 @@ def _tile_sums_to_chunk(slots, base, slot_place, own, sums_in, dims):
 
 @kernel(allocates=False)
 def _sum_chunk(
-    begin, end, step_end, loss_wanted_every, tiles_before, step_rows, plan, w_in, w_out, sums_in, sums_out,
-    own, dims, lr, tau, cbow, zero_hits, tile, loss, pairs_of_loss,
-):  # fmt: skip
+    begin,
+    end,
+    step_end,
+    loss_wanted_every,
+    tiles_before,
+    step_rows,
+    plan,
+    w_in,
+    w_out,
+    sums_in,
+    sums_out,
+    own,
+    dims,
+    lr,
+    tau,
+    cbow,
+    zero_hits,
+    tile,
+    loss,
+    pairs_of_loss,
+):
     """Gradients of rows begin..end, from frozen weights: chunk sums, and output rows that are alone."""
     target, offset, _, _ = step_rows
     contexts_ahead = TARGETS_AHEAD + min(own.most_contexts // 2, MOST_CONTEXTS_AHEAD)
@@ -72,9 +90,7 @@ def _sum_chunk(
             rows.prefetch(w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
             slot = (following - start) & 1
             if following < stop and offset[following + 1] > offset[following]:
-                weigh(
-                    following, start, slot, step_rows, own, w_in, w_out, dims, cbow, hits, zero_hits, loss_wanted
-                )
+                weigh(following, start, slot, step_rows, own, w_in, w_out, dims, cbow, hits, zero_hits, loss_wanted)
             t = following - 1
             if following > start and offset[t + 1] > offset[t]:
                 form(t, start, 1 - slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow)
@@ -132,9 +148,29 @@ def _update_side(counters, at, thread, threads, side, first, count, weights, sum
 
 @kernel(allocates=False)
 def train(
-    thread, threads, counters, step_rows, bounds, learning_rates, tau, cbow, zero_hits, tile, chunk, loss_tiles,
-    w_in, w_out, dims, plan, notes, sums_in, sums_out, own, loss, pairs_of_loss,
-):  # fmt: skip
+    thread,
+    threads,
+    counters,
+    step_rows,
+    bounds,
+    learning_rates,
+    tau,
+    cbow,
+    zero_hits,
+    tile,
+    chunk,
+    loss_tiles,
+    w_in,
+    w_out,
+    dims,
+    plan,
+    notes,
+    sums_in,
+    sums_out,
+    own,
+    loss,
+    pairs_of_loss,
+):
     """One thread's part of a block of steps; all `threads` of the team must call it.
 
     Args:
@@ -168,9 +204,27 @@ def train(
         while number < chunks:
             start = begin + number * chunk
             _sum_chunk(
-                start, min(start + chunk, end), end, loss_tiles, number * (chunk // tile), step_rows, plan, w_in, w_out,
-                sums_in, sums_out, own, dims, lr, tau, cbow, zero_hits, tile, loss[step], pairs_of_loss[step],
-            )  # fmt: skip
+                start,
+                min(start + chunk, end),
+                end,
+                loss_tiles,
+                number * (chunk // tile),
+                step_rows,
+                plan,
+                w_in,
+                w_out,
+                sums_in,
+                sums_out,
+                own,
+                dims,
+                lr,
+                tau,
+                cbow,
+                zero_hits,
+                tile,
+                loss[step],
+                pairs_of_loss[step],
+            )
             number = team.next_task(counters, taken + threads, chunks, thread, threads)
         meeting += 1
         team.meet(counters, 0, threads, meeting)

@@ -11,9 +11,25 @@ import numpy as np
 from pipeline.kernels.compile import kernel
 
 CLASSES = (
-    "Other", "CR", "LF", "Newline", "Extend", "ZWJ", "Format", "Regional_Indicator", "Katakana", "Hebrew_Letter",
-    "ALetter", "Single_Quote", "Double_Quote", "MidNumLet", "MidLetter", "MidNum", "Numeric", "ExtendNumLet",
-)  # fmt: skip
+    "Other",
+    "CR",
+    "LF",
+    "Newline",
+    "Extend",
+    "ZWJ",
+    "Format",
+    "Regional_Indicator",
+    "Katakana",
+    "Hebrew_Letter",
+    "ALetter",
+    "Single_Quote",
+    "Double_Quote",
+    "MidNumLet",
+    "MidLetter",
+    "MidNum",
+    "Numeric",
+    "ExtendNumLet",
+)
 """Word_Break's values; a code point's class is its value's place here. WSegSpace is Other: no word holds it."""
 PICTOGRAPH, ALPHANUMERIC, WHITE = 32, 64, 128
 """Flags: Extended_Pictographic; Alphabetic or a number; white space."""

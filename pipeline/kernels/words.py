@@ -158,9 +158,7 @@ def count_sentences(buffer, start, end, sentence, slots, entries, hashes, arena,
             fingerprint = _stir(fingerprint, h)
             entry, slot = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
             if entry < 0:
-                entry = _insert(
-                    buffer, start[t], end[t], first, last, h, slot, slots, entries, hashes, arena, state
-                )
+                entry = _insert(buffer, start[t], end[t], first, last, h, slot, slots, entries, hashes, arena, state)
             entries[entry, 3] += _ONE
             if t + 1 == sentence[following]:
                 fingerprint = _stir(fingerprint, _K1)

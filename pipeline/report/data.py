@@ -46,9 +46,12 @@ class Judged:
 
 
 def collect(
-    run: Run, ref: CheckpointRef, known: Vectors, judged: Judged | None = None,
+    run: Run,
+    ref: CheckpointRef,
+    known: Vectors,
+    judged: Judged | None = None,
     report: Report = lambda done, total: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Everything a report shows of a run.
 
     Args:
@@ -74,7 +77,7 @@ def collect(
         ),
         "stages": stages(run),
         "dead": dead_letters(run),
-    }  # fmt: skip
+    }
 
 
 def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
@@ -82,11 +85,18 @@ def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
     options, tokens = run.options, run.vocabulary_tokens()  # not the sum of counts, which a list may bring
     loss = final_loss(up_to(run.metrics(), ref.step))
     return {
-        "digest": ref.digest, "step": ref.step, "steps": ref.steps, "place": ref.place, "words": ref.words,
+        "digest": ref.digest,
+        "step": ref.step,
+        "steps": ref.steps,
+        "place": ref.place,
+        "words": ref.words,
         "dims": ref.dims,
-        "tokens": tokens, "corpus_tokens": _sum_of(run, "counts", "tokens"), "loss": loss,
-        "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model], "epochs": options.epochs,
-    }  # fmt: skip
+        "tokens": tokens,
+        "corpus_tokens": _sum_of(run, "counts", "tokens"),
+        "loss": loss,
+        "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model],
+        "epochs": options.epochs,
+    }
 
 
 def inputs(run: Run) -> dict[str, Any]:
@@ -140,9 +150,14 @@ def zipf(run: Run, counts: np.ndarray) -> dict[str, Any]:
     values = everything if everything is not None and whole else counts
     ranks = log_spaced(len(values))
     return {
-        "rank": (ranks + 1).tolist(), "count": values[ranks].tolist(), "whole": whole, "words": len(values),
-        "kept": len(counts), "min_count": options.min_count, "max_vocabulary": options.max_vocabulary,
-    }  # fmt: skip
+        "rank": (ranks + 1).tolist(),
+        "count": values[ranks].tolist(),
+        "whole": whole,
+        "words": len(values),
+        "kept": len(counts),
+        "min_count": options.min_count,
+        "max_vocabulary": options.max_vocabulary,
+    }
 
 
 def _all_counts(run: Run) -> np.ndarray | None:
@@ -161,10 +176,14 @@ def unigram(run: Run, counts: np.ndarray) -> dict[str, Any]:
     share = counts / counts.sum()
     kept = (made.keep.astype(np.float64) + 1) / 2**32
     return {
-        "rank": (ranks + 1).tolist(), "before": rounded(share[ranks]), "after": rounded(made.probability[ranks]),
-        "keep": rounded(kept[ranks]), "kept_tokens": rounded([float((share * kept).sum())])[0],
-        "power": run.options.power, "subsample": run.options.subsample,
-    }  # fmt: skip
+        "rank": (ranks + 1).tolist(),
+        "before": rounded(share[ranks]),
+        "after": rounded(made.probability[ranks]),
+        "keep": rounded(kept[ranks]),
+        "kept_tokens": rounded([float((share * kept).sum())])[0],
+        "power": run.options.power,
+        "subsample": run.options.subsample,
+    }
 
 
 def neighbors(known: Vectors, counts: np.ndarray) -> dict[str, list[Any]]:
@@ -203,9 +222,12 @@ def word_map(known: Vectors, counts: np.ndarray) -> dict[str, Any]:
     among = Vectors(known.words[:_MAP_NEIGHBOR_WORDS], known.vectors[:_MAP_NEIGHBOR_WORDS])
     near = among.neighbors(range(size), _MAP_NEIGHBORS) if size else []
     return {
-        "words": known.words[:size].to_pylist(), "counts": counts[:size].tolist(),
-        "x": rounded(points[:, 0], 4), "y": rounded(points[:, 1], 4), "near": [[w for w, _ in one] for one in near],
-    }  # fmt: skip
+        "words": known.words[:size].to_pylist(),
+        "counts": counts[:size].tolist(),
+        "x": rounded(points[:, 0], 4),
+        "y": rounded(points[:, 1], 4),
+        "near": [[w for w, _ in one] for one in near],
+    }
 
 
 def dead_letters(run: Run) -> dict[str, Any]:

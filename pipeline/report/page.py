@@ -20,9 +20,10 @@ _PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
 
 
 def report(
-    runs: Sequence[tuple[Run, CheckpointRef]], judged: Judged | None = None,
+    runs: Sequence[tuple[Run, CheckpointRef]],
+    judged: Judged | None = None,
     told: Callable[[str], Report] = lambda what: lambda done, total: None,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """The HTML of a report on one run, or on two.
 
     Args:

@@ -107,4 +107,3 @@ def assert_equal(case: Case, model: str, block: int = 256, made_by: Any = CudaBa
     assert found == wanted
     np.testing.assert_array_equal(loss.pairs, wanted_loss.pairs)
     np.testing.assert_array_equal(loss.total, wanted_loss.total)
-

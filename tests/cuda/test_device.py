@@ -88,9 +88,13 @@ def test_cupy_keeps_machine_code_where_nobody_else_can_put_any(tmp_path, mode):
     script = "from pipeline.backends.cuda.device import find_gpu; find_gpu()"  # it ends there: this CuPy has no more
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CUPY_")}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
         env={**environment, "PYTHONPATH": f"{tmp_path}:{ROOT}", "HOME": str(home)},
-    )  # fmt: skip
+    )
     kept = mode == 0o755
     assert done.stdout.split() == ([f"{home}/.cupy/kernel_cache", "None"] if kept else ["/", "1"])
     line = f"(everybody may write to {home}): set CUPY_CACHE_DIR to a folder of your own"
@@ -226,16 +230,30 @@ def test_train_asks_for_a_worker_with_a_gpu():
 
 @needs_compiler
 def test_the_benchmark_runs_and_compares_bytes(capsys, tmp_path):
-    model = {"model": "skipgram", "dims": 16, "negatives": 5, "window": 5, "rows": 90, "bounds": {
-        "Emulated": [1e-9, "memory"], "H100": [1e9, "issue"],
-    }}  # fmt: skip
+    model = {
+        "model": "skipgram",
+        "dims": 16,
+        "negatives": 5,
+        "window": 5,
+        "rows": 90,
+        "bounds": {
+            "Emulated": [1e-9, "memory"],
+            "H100": [1e9, "issue"],
+        },
+    }
     other = {**model, "dims": 32, "bounds": {"Emulated": [1, "of another shape"]}}
     rows = {**model, "model": "rows", "rows": 123, "bounds": {"Emulated": [1e-9, "issue"]}}
     (tmp_path / "model.json").write_text(json.dumps({"results": [other, model, rows]}))
     small = [
-        "--dims=16", "--vocabulary=90", "--steps=2", "--rows=40,90", "--threads=1", "--tokens=20000",
-        f"--json={tmp_path}/gpu.json", f"--model_report={tmp_path}/model.json",
-    ]  # fmt: skip
+        "--dims=16",
+        "--vocabulary=90",
+        "--steps=2",
+        "--rows=40,90",
+        "--threads=1",
+        "--tokens=20000",
+        f"--json={tmp_path}/gpu.json",
+        f"--model_report={tmp_path}/model.json",
+    ]
     with installed(Device(policy="random")):
         assert gpu_benchmark.main(small) == 0
     shown = capsys.readouterr().out

@@ -18,10 +18,18 @@ pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 WAYS = [(0, "late", 256), (1, "early", 64), (2, "eager-1", 32), (3, "eager-2", 256), (2, "random", 96)]
 """schedule, policy of the streams, threads of a block"""
 FAST = [
-    "dims that are no multiple of 16", "hits count under both labels", "distinct rows and in-place updates",
-    "rows without context", "wide windows", "some rows would move too far", "one word", "one row",
-    "denormal weights and rates", "seventeen outputs", "several sampled tiles",
-]  # fmt: skip
+    "dims that are no multiple of 16",
+    "hits count under both labels",
+    "distinct rows and in-place updates",
+    "rows without context",
+    "wide windows",
+    "some rows would move too far",
+    "one word",
+    "one row",
+    "denormal weights and rates",
+    "seventeen outputs",
+    "several sampled tiles",
+]
 
 
 @pytest.mark.parametrize("model", MODELS)

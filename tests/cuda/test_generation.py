@@ -126,9 +126,11 @@ def unpacked(block):
         offset = numbers[at[1] : at[1] + rows + 1]
         assert offset[-1] == contexts
         found[block.first + i] = (
-            numbers[at[0] : at[0] + rows].tolist(), offset.tolist(), numbers[at[2] : at[2] + contexts].tolist(),
+            numbers[at[0] : at[0] + rows].tolist(),
+            offset.tolist(),
+            numbers[at[2] : at[2] + contexts].tolist(),
             numbers[at[3] : at[3] + rows * count].reshape(rows, count).tolist(),
-        )  # fmt: skip
+        )
         check_sample(made, begin, end, found[block.first + i])
     return found
 
@@ -293,9 +295,13 @@ def check_any(corpus, epoch, batch_size, at_once, way, data):
 
 
 anything = given(
-    corpora(), st.integers(0, 65535), st.sampled_from([1, 7, 64, 100, 1000]), st.sampled_from([1, 100, 1 << 18]),
-    st.sampled_from(WAYS), st.data(),
-)  # fmt: skip
+    corpora(),
+    st.integers(0, 65535),
+    st.sampled_from([1, 7, 64, 100, 1000]),
+    st.sampled_from([1, 100, 1 << 18]),
+    st.sampled_from(WAYS),
+    st.data(),
+)
 
 
 @settings(max_examples=25)
@@ -485,7 +491,9 @@ DEFECTS = {
     "a lane counts itself": ("generate.cu", "__popc(kept & ((1u << lane) - 1))", "__popc(kept & ((2u << lane) - 1))"),
     "a sum over too few lanes": ("generate.cu", "step < WARP; step *= 2", "step < WARP / 2; step *= 2"),
     "rows of the warp's share not carried on": (
-        "generate.cu", "    before += __shfl_sync(ALL, sum, WARP - 1);\n  }\n}", "  }\n}"
+        "generate.cu",
+        "    before += __shfl_sync(ALL, sum, WARP - 1);\n  }\n}",
+        "  }\n}",
     ),
     "the epoch in other bits": ("generate.cu", "(unsigned)epoch << 16", "(unsigned)epoch << 15"),
     "the position's low half alone": ("generate.cu", "(unsigned)(position >> 32) |", "0u |"),
@@ -521,10 +529,12 @@ DEFECTS = {
     ),
     "sentences cut at the step": ("stretches.py", 'offset, side="right")) - 1', 'offset, side="right"))'),
     "the halo of the last step left out": (
-        "stretches.py", "behind = min(behind, len(sentences) - 1)", "behind = max(begin, behind - 1)"
+        "stretches.py",
+        "behind = min(behind, len(sentences) - 1)",
+        "behind = max(begin, behind - 1)",
     ),
     "positions of the shard": ("stretches.py", "position + low, step, last", "position, step, last"),
-}  # fmt: skip
+}
 """Name -> file, what stands there, what is put in its place."""
 HOST = [name for name, defect in DEFECTS.items() if defect[0] != "generate.cu"]
 FAST = ["sums that count the share itself", "the epoch in other bits", "a token kept below its threshold alone"]

@@ -71,7 +71,7 @@ def test_a_warps_access_is_the_sectors_that_it_touches(body, sectors):
 def test_accesses_are_put_together_warp_by_warp():
     assert counts("a[threadIdx.x] = 1;", block=96, grid=5)[:2] == (15, 60)
     # the n-th time of each thread is one access, whatever the others do in between
-    body = "_Pragma(\"unroll 1\") for (int i = threadIdx.x; i < 100; i += 32) a[i] = 1;"
+    body = '_Pragma("unroll 1") for (int i = threadIdx.x; i < 100; i += 32) a[i] = 1;'
     assert counts(body)[:2] == (4, 13)
     # but not across a collective
     body = "for (int i = 0; i < 3; i++) { a[threadIdx.x + 32 * i] = 1; __syncwarp(); }"
@@ -152,9 +152,10 @@ def test_machine_code_is_counted_by_the_ptx_that_it_stands_for(how):
     code = sass.read_listing(LISTING.replace("{how}", how))
     assert [each.line for each in code["k"]] == [10, 21, 21, 22, 22, 31, 31, 31]
     blocks = (
-        ptx.Block("k", [12], ["mov.u32"]), ptx.Block("k", [21, 22], ["ld.global.u32", "fma.rn.f32"]),
+        ptx.Block("k", [12], ["mov.u32"]),
+        ptx.Block("k", [21, 22], ["ld.global.u32", "fma.rn.f32"]),
         ptx.Block("k", [31], ["ret"]),
-    )  # fmt: skip
+    )
     found = sass.executed(code, ptx.Program("", blocks), [2, 100, 2])["k"]
     # the loop stands there twice: each copy is passed through half as often; line 10 belongs to the first block
     assert found == (2 + 50 * 4 + 2 * 3, 50 * 2)
@@ -177,9 +178,15 @@ def test_a_bound_is_that_of_the_busiest_resource():
     work = Work(1, 1, 4, {"H100": 4}, {"H100": 1}, {"H100": 1}, {"H100": 1})
     step = gpu_model.Step(gpu_model.Shape("skipgram", 100, 5, 5), 10, 1.0, {"one": work, "two": work})
     rate = spec.multiprocessors * spec.clock
-    assert work.times(spec) == pytest.approx({
-        "memory": 1 / 3.35e12, "L1": 1 / rate, "issue": 1 / rate, "FP32": 32 / 128 / rate, "L2": 1 / 5120 / 1.755e9,
-    })  # fmt: skip
+    assert work.times(spec) == pytest.approx(
+        {
+            "memory": 1 / 3.35e12,
+            "L1": 1 / rate,
+            "issue": 1 / rate,
+            "FP32": 32 / 128 / rate,
+            "L2": 1 / 5120 / 1.755e9,
+        }
+    )
     work.memory["H100"] = 3_350_000
     bound, limit = step.bound(spec)
     assert (round(bound), limit) == (5_000_000, "memory")

@@ -48,10 +48,14 @@ def test_compute_sanitizer_finds_nothing(tool):
     sanitizer = shutil.which("compute-sanitizer")
     if not sanitizer:
         pytest.skip("compute-sanitizer, of the CUDA toolkit, is not installed")
-    script = "; ".join([
-        "import sys", "sys.path[:0] = ['tests', 'tests/cuda']", "import cases",
-        "[cases.assert_equal(cases.CASES['rows without context'], model) for model in cases.MODELS]",
-    ])  # fmt: skip
+    script = "; ".join(
+        [
+            "import sys",
+            "sys.path[:0] = ['tests', 'tests/cuda']",
+            "import cases",
+            "[cases.assert_equal(cases.CASES['rows without context'], model) for model in cases.MODELS]",
+        ]
+    )
     command = [sanitizer, f"--tool={tool}", "--error-exitcode=1", sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
     assert done.returncode == 0, done.stdout[-4000:]

@@ -74,10 +74,15 @@ DEFECTS = {name: Defect(**fields) for name, fields in LISTED.items()}
 HOST = [name for name, defect in DEFECTS.items() if defect.file == "backend.py"]
 KERNELS = {**missing_barriers(), **{name: defect for name, defect in DEFECTS.items() if name not in HOST}}
 FAST = [
-    "update.cu: no __syncwarp, number 1", "plan.cu: no __syncwarp, number 2", "skipgram.cu: no __syncthreads, number 2",
-    "lanes folded in another order", "fma rounds twice", "chunks one row too long", "damped rows in place",
+    "update.cu: no __syncwarp, number 1",
+    "plan.cu: no __syncwarp, number 2",
+    "skipgram.cu: no __syncthreads, number 2",
+    "lanes folded in another order",
+    "fma rounds twice",
+    "chunks one row too long",
+    "damped rows in place",
     "a long row one entry shorter",
-]  # fmt: skip
+]
 
 
 def is_noticed(defect: Defect) -> bool:

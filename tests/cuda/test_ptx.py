@@ -21,9 +21,10 @@ pytestmark = [
 ]
 
 FAST = [
-    ("dims that are no multiple of 16", 75, "skipgram"), ("some rows would move too far", 90, "cbow"),
+    ("dims that are no multiple of 16", 75, "skipgram"),
+    ("some rows would move too far", 90, "cbow"),
     ("seventeen outputs", 120, "skipgram"),
-]  # fmt: skip
+]
 START = """
 #define KERNEL extern "C" __global__ void
 #define ALL 0xffffffffu

@@ -69,13 +69,20 @@ class CudaBackend:
     """See `Backend`; the bits of the CPU's, on the current device of CuPy."""
 
     def __init__(
-        self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, block: int = THREADS,
+        self,
+        w_in: np.ndarray,
+        w_out: np.ndarray,
+        *,
+        model: str,
+        tau: float,
+        zero_hits: bool,
+        block: int = THREADS,
         graphs: bool = True,
     ):
         """Args:
-          block: threads of a block; any number of warps gives the same bits.
-          graphs: record the launches of a step once and replay them as CUDA graphs, which takes the host less time
-            than the kernels of a small step take the device.
+        block: threads of a block; any number of warps gives the same bits.
+        graphs: record the launches of a step once and replay them as CUDA graphs, which takes the host less time
+          than the kernels of a small step take the device.
         """
         import cupy
         import cupyx
@@ -153,14 +160,24 @@ class CudaBackend:
             return
         self._shape, self._room = dataclasses.replace(self._shape, negatives=negatives), Room()
         constants = {
-            "DIMS": self._width, "NEGATIVES": negatives, "CBOW": int(self._shape.cbow), "TILE": TILE, "CHUNK": CHUNK,
+            "DIMS": self._width,
+            "NEGATIVES": negatives,
+            "CBOW": int(self._shape.cbow),
+            "TILE": TILE,
+            "CHUNK": CHUNK,
             "LOSS_TILES": LOSS_TILES,
-        }  # fmt: skip
+        }
         self._launch = Launcher(self._cupy, sources(self._model), constants)
 
     def blocks(
-        self, pieces: Iterable[TokenPiece], tables: Tables, sampling: Sampling, epoch: int, batch_size: int,
-        first: int, end: int,
+        self,
+        pieces: Iterable[TokenPiece],
+        tables: Tables,
+        sampling: Sampling,
+        epoch: int,
+        batch_size: int,
+        first: int,
+        end: int,
     ) -> Iterator[StepBlock]:
         """See `GeneratingBackend`; tables stay on the device as long as they are the same object."""
         made_by = self._generator
@@ -194,8 +211,15 @@ class CudaBackend:
         return _Samples(batch, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
 
     def _run(
-        self, batch: Batch | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray, samples: _Samples,
-        first: int, last: int, loss: np.ndarray, pairs: np.ndarray,
+        self,
+        batch: Batch | MadeRows,
+        bounds: np.ndarray,
+        learning_rates: np.ndarray,
+        samples: _Samples,
+        first: int,
+        last: int,
+        loss: np.ndarray,
+        pairs: np.ndarray,
     ) -> None:
         """Steps first..last-1, and their loss."""
         low, high = np.searchsorted(samples.step, [first, last])
@@ -212,9 +236,18 @@ class CudaBackend:
         self._train_stream.synchronize()
         tile_loss, tile_pairs = np.zeros(high - low), np.zeros(high - low, np.int64)
         loss_of_tiles(
-            self._host_scores, at, samples.begin[low:high], samples.end[low:high], samples.rows.target,
-            samples.rows.offset, samples.rows.negatives, self._shape.cbow, self._zero_hits, tile_loss, tile_pairs,
-        )  # fmt: skip
+            self._host_scores,
+            at,
+            samples.begin[low:high],
+            samples.end[low:high],
+            samples.rows.target,
+            samples.rows.offset,
+            samples.rows.negatives,
+            self._shape.cbow,
+            self._zero_hits,
+            tile_loss,
+            tile_pairs,
+        )
         where = samples.step[low:high], samples.number[low:high]
         loss[where], pairs[where] = tile_loss, tile_pairs
 
@@ -266,9 +299,16 @@ class CudaBackend:
         launch, block, buffers, vocabulary = self._launch, self._shape.block, self._sorting, self._vocabulary
         entries = self._shape.entries(self._room)
         launch(
-            "list_entries", self._grid(self._room.rows, block // 32), block, slot["packed"], buffers["unsorted"],
-            slot["owner"], slot["output"], buffers["entries"], vocabulary,
-        )  # fmt: skip
+            "list_entries",
+            self._grid(self._room.rows, block // 32),
+            block,
+            slot["packed"],
+            buffers["unsorted"],
+            slot["owner"],
+            slot["output"],
+            buffers["entries"],
+            vocabulary,
+        )
         blocks = self._shape.sort_blocks(entries)
         passes = -(-(2 * vocabulary - 1).bit_length() // 8)
         count, key, entry = buffers["entries"], buffers["unsorted"], buffers["entry_1"]
@@ -279,34 +319,84 @@ class CudaBackend:
             launch("count_digits", blocks, block, count, key, buffers["histogram"], shift)
             launch("scan_digits", 32, block, buffers["histogram"], buffers["total"], blocks)
             launch(
-                "scatter_pairs", blocks, block, count, key, entry, key_out, entry_out, buffers["histogram"],
-                buffers["total"], slot["count"], shift, number == 0,
-            )  # fmt: skip
+                "scatter_pairs",
+                blocks,
+                block,
+                count,
+                key,
+                entry,
+                key_out,
+                entry_out,
+                buffers["histogram"],
+                buffers["total"],
+                slot["count"],
+                shift,
+                number == 0,
+            )
             count, key, entry = slot["count"], key_out, entry_out
         launch(
-            "find_levels", self._grid(entries, block), block, slot["packed"], slot["count"], slot["key"],
-            slot["entry"], slot["owner"], slot["level"], slot["place"], self._tau, vocabulary,
-        )  # fmt: skip
+            "find_levels",
+            self._grid(entries, block),
+            block,
+            slot["packed"],
+            slot["count"],
+            slot["key"],
+            slot["entry"],
+            slot["owner"],
+            slot["level"],
+            slot["place"],
+            self._tau,
+            vocabulary,
+        )
 
     def _train(self, slot: _Slot) -> None:
         """Gradient rows of all tiles, then their sums, then the weights (skipgram.cu or cbow.cu, update.cu)."""
         launch, block, sums = self._launch, self._shape.block, self._sums
         means = (sums["mean"], sums["mean_gradient"]) if self._shape.cbow else ()
         launch(
-            "sum_cbow_tiles" if self._shape.cbow else "sum_skipgram_tiles", -(-self._room.rows // TILE), block,
-            slot["packed"], slot["owner"], slot["output"], slot["count"], slot["entry"], slot["level"], slot["place"],
-            self._in, self._out, *means, sums["weight"], sums["gradient"], self._scores, self._zero_hits,
-        )  # fmt: skip
+            "sum_cbow_tiles" if self._shape.cbow else "sum_skipgram_tiles",
+            -(-self._room.rows // TILE),
+            block,
+            slot["packed"],
+            slot["owner"],
+            slot["output"],
+            slot["count"],
+            slot["entry"],
+            slot["level"],
+            slot["place"],
+            self._in,
+            self._out,
+            *means,
+            sums["weight"],
+            sums["gradient"],
+            self._scores,
+            self._zero_hits,
+        )
         entries = self._shape.entries(self._room)
         launch(
-            "sum_chunks", self._grid(entries, block), block, slot["count"], slot["key"], slot["level"],
+            "sum_chunks",
+            self._grid(entries, block),
+            block,
+            slot["count"],
+            slot["key"],
+            slot["level"],
             sums["gradient"],
-        )  # fmt: skip
+        )
         launch(
-            "update_weights", self._grid(entries, _ENTRIES_OF_A_WARP * (block // 32)), block, slot["packed"],
-            slot["count"], slot["key"], slot["entry"], slot["level"], sums["gradient"], self._in, self._out, self._tau,
+            "update_weights",
+            self._grid(entries, _ENTRIES_OF_A_WARP * (block // 32)),
+            block,
+            slot["packed"],
+            slot["count"],
+            slot["key"],
+            slot["entry"],
+            slot["level"],
+            sums["gradient"],
+            self._in,
+            self._out,
+            self._tau,
             self._vocabulary,
-        )  # fmt: skip
+        )
 
     def _grid(self, items: int, items_of_a_block: int) -> int:
         """Blocks for kernels that go round until all is done."""

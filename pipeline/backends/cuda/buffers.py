@@ -80,17 +80,29 @@ class Shape:
         """A step and its plan. There are two slots: one is trained while the other is filled."""
         entries = self.entries(room)
         return {
-            "packed": self.packed(room), "owner": room.contexts, "output": room.rows * self.padded_outputs,
-            "key": entries, "entry": entries, "level": entries, "place": entries, "count": 1,
-        }  # fmt: skip
+            "packed": self.packed(room),
+            "owner": room.contexts,
+            "output": room.rows * self.padded_outputs,
+            "key": entries,
+            "entry": entries,
+            "level": entries,
+            "place": entries,
+            "count": 1,
+        }
 
     def sorting(self, room: Room) -> Sizes:
         """For the sort of a plan."""
         entries = self.entries(room)
         return {
-            "unsorted": entries, "key_0": entries, "entry_0": entries, "key_1": entries, "entry_1": entries,
-            "histogram": DIGITS * self.sort_blocks(entries), "total": DIGITS, "entries": 1,
-        }  # fmt: skip
+            "unsorted": entries,
+            "key_0": entries,
+            "entry_0": entries,
+            "key_1": entries,
+            "entry_1": entries,
+            "histogram": DIGITS * self.sort_blocks(entries),
+            "total": DIGITS,
+            "entries": 1,
+        }
 
     def sums(self, room: Room) -> Sizes:
         """For the gradients of a step, float32."""

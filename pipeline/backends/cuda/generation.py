@@ -65,22 +65,33 @@ class _Room:
     def rows(self, negatives: int) -> dict[str, int]:
         """The rows of a block."""
         return {
-            "target": self.own, "offset": self.own + 1, "context": self.contexts, "negatives": self.own * negatives,
-        }  # fmt: skip
+            "target": self.own,
+            "offset": self.own + 1,
+            "context": self.contexts,
+            "negatives": self.own * negatives,
+        }
 
     def found(self, negatives: int) -> dict[str, int]:
         """What comes back to the host."""
         places = self.steps * self.tiles * TILE
         return {
-            "bounds": self.steps + 1, "context_bounds": self.steps + 1, "target": places, "contexts": places,
+            "bounds": self.steps + 1,
+            "context_bounds": self.steps + 1,
+            "target": places,
+            "contexts": places,
             "negatives": places * negatives,
-        }  # fmt: skip
+        }
 
     def scratch(self) -> dict[str, int]:
         return {
-            "radius": self.tokens, "kept_before": self.tokens + 1, "word": self.tokens, "place": self.tokens,
-            "begins": self.tokens, "contexts": self.tokens, "row_place": self.own,
-        }  # fmt: skip
+            "radius": self.tokens,
+            "kept_before": self.tokens + 1,
+            "word": self.tokens,
+            "place": self.tokens,
+            "begins": self.tokens,
+            "contexts": self.tokens,
+            "row_place": self.own,
+        }
 
     def bytes(self, negatives: int) -> int:
         """Of all arrays for blocks: two slots, and what kernels keep in between."""
@@ -191,13 +202,18 @@ class Generator:
     """Makes blocks of steps from tokens."""
 
     def __init__(
-        self, cupy: Any, pinned: Callable[..., np.ndarray], tables: Tables, sampling: Sampling,
-        check_memory: Callable[[int, str], None], block: int = THREADS,
+        self,
+        cupy: Any,
+        pinned: Callable[..., np.ndarray],
+        tables: Tables,
+        sampling: Sampling,
+        check_memory: Callable[[int, str], None],
+        block: int = THREADS,
     ):
         """Args:
-          cupy, pinned: the module; `cupyx.empty_pinned`.
-          check_memory: raises InputError unless so many bytes are free, to be used for something.
-          block: threads of a block; any number of warps makes the same rows.
+        cupy, pinned: the module; `cupyx.empty_pinned`.
+        check_memory: raises InputError unless so many bytes are free, to be used for something.
+        block: threads of a block; any number of warps makes the same rows.
         """
         self.tables, self.sampling = tables, sampling
         self._cupy, self._pinned, self._check_memory, self._block = cupy, pinned, check_memory, block
@@ -254,14 +270,13 @@ class Generator:
         if slot is None or not slot.room.covers(needed):
             self._slots[which] = slot = None
             sizes = {
-                "given": _length(self._room.given()), "rows": _length(self._room.rows(negatives)),
+                "given": _length(self._room.given()),
+                "rows": _length(self._room.rows(negatives)),
                 "found": _length(self._room.found(negatives)),
-            }  # fmt: skip
+            }
             given, found = self._pinned(sizes["given"], "int32"), self._pinned(sizes["found"], "int32")
             made = self._cupy.cuda.Event(disable_timing=True)
-            self._slots[which] = slot = _Slot(
-                self._room, given, found, made, **allocate(self._cupy, sizes, "int32")
-            )
+            self._slots[which] = slot = _Slot(self._room, given, found, made, **allocate(self._cupy, sizes, "int32"))
         return slot
 
     def _grid(self, items: int, items_of_a_block: int) -> int:
@@ -291,32 +306,95 @@ class Generator:
             launch("scan_totals", 1, 32, totals, shares)
             launch("list_kept", warps, block, given["tokens"], n, radius, totals, kept_before, word, place)
             launch(
-                "count_contexts", warps, block, n, kept_before, place, radius, given["sentences"], given["kept_back"],
-                room.sentences, *stretch.own, sampling.window, begins, contexts, totals,
-            )  # fmt: skip
+                "count_contexts",
+                warps,
+                block,
+                n,
+                kept_before,
+                place,
+                radius,
+                given["sentences"],
+                given["kept_back"],
+                room.sentences,
+                *stretch.own,
+                sampling.window,
+                begins,
+                contexts,
+                totals,
+            )
             launch("scan_totals", 1, 32, totals, shares)
             launch(
-                "write_rows", warps, block, n, kept_before, word, place, begins, contexts, totals, target, row_place,
-                row_offset, context,
-            )  # fmt: skip
+                "write_rows",
+                warps,
+                block,
+                n,
+                kept_before,
+                word,
+                place,
+                begins,
+                contexts,
+                totals,
+                target,
+                row_place,
+                row_offset,
+                context,
+            )
             launch(
-                "find_steps", self._grid(steps + 1, block), block, everything, row_place, row_offset, stretch.edge,
-                stretch.batch_size, steps, found["bounds"], found["context_bounds"],
-            )  # fmt: skip
+                "find_steps",
+                self._grid(steps + 1, block),
+                block,
+                everything,
+                row_place,
+                row_offset,
+                stretch.edge,
+                stretch.batch_size,
+                steps,
+                found["bounds"],
+                found["context_bounds"],
+            )
             launch(
-                "draw_negatives", self._grid(room.own * ((negatives + 1) // 2), block), block, everything, row_place,
-                *random, self._table, vocabulary, negatives, drawn,
-            )  # fmt: skip
+                "draw_negatives",
+                self._grid(room.own * ((negatives + 1) // 2), block),
+                block,
+                everything,
+                row_place,
+                *random,
+                self._table,
+                vocabulary,
+                negatives,
+                drawn,
+            )
             if sampling.policy != "any":
                 launch(
-                    "redraw_negatives", self._grid(room.own, block), block, everything, row_place, *random,
-                    self._table, self._weights, vocabulary, negatives, policy, target, drawn,
-                )  # fmt: skip
+                    "redraw_negatives",
+                    self._grid(room.own, block),
+                    block,
+                    everything,
+                    row_place,
+                    *random,
+                    self._table,
+                    self._weights,
+                    vocabulary,
+                    negatives,
+                    policy,
+                    target,
+                    drawn,
+                )
             launch(
-                "sample_rows", self._grid(steps * room.tiles * TILE, block), block, found["bounds"], row_offset,
-                target, drawn, negatives, steps, room.tiles, found["target"], found["contexts"],
+                "sample_rows",
+                self._grid(steps * room.tiles * TILE, block),
+                block,
+                found["bounds"],
+                row_offset,
+                target,
+                drawn,
+                negatives,
+                steps,
+                room.tiles,
+                found["target"],
+                found["contexts"],
                 found["negatives"],
-            )  # fmt: skip
+            )
             size = _length(room.found(negatives))
             slot.found[:size].get(stream=stream, out=slot.host_found[:size], blocking=False)
             slot.made.record(stream)

@@ -24,9 +24,12 @@ FOLDER = pathlib.Path(__file__).parent
 THREADS = 256
 """Of the largest block."""
 SCALARS: dict[str, type[np.generic]] = {
-    "int": np.int32, "unsigned": np.uint32, "float": np.float32, "long long": np.int64,
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "float": np.float32,
+    "long long": np.int64,
     "unsigned long long": np.uint64,
-}  # fmt: skip
+}
 OPTIONS = ("-ftz=false", "-fmad=false", "-prec-div=true", "-prec-sqrt=true")
 """Of NVRTC: correctly rounded float32, nothing contracted. The source says so too, by its intrinsics."""
 
@@ -89,9 +92,9 @@ class Launcher:
 
     def __init__(self, cupy: Any, names: Sequence[str], constants: Mapping[str, int]):
         """Args:
-          cupy: the module.
-          names: of source files, as from `sources`.
-          constants: what the files want to have defined; THREADS is given.
+        cupy: the module.
+        names: of source files, as from `sources`.
+        constants: what the files want to have defined; THREADS is given.
         """
         self.signatures, self._functions = _compiled(cupy, tuple(names), tuple(constants.items()))
 

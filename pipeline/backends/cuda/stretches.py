@@ -56,9 +56,7 @@ class Stretch:
         return int((own * contexts).sum())
 
 
-def stretches(
-    pieces: Iterable[TokenPiece], batch_size: int, first: int, end: int, window: int
-) -> Iterator[Stretch]:
+def stretches(pieces: Iterable[TokenPiece], batch_size: int, first: int, end: int, window: int) -> Iterator[Stretch]:
     """Cut the corpus into stretches that cover the steps first..end-1 of an epoch, each once and in order.
 
     Args:
@@ -93,9 +91,7 @@ def _cut(
         behind = max(begin, int(np.searchsorted(sentences, last * batch_size - position)))
         behind = min(behind, len(sentences) - 1)
         low, high = int(sentences[begin]), int(sentences[behind])
-        yield Stretch(
-            tokens[low:high], sentences[begin : behind + 1] - low, position + low, step, last, batch_size
-        )
+        yield Stretch(tokens[low:high], sentences[begin : behind + 1] - low, position + low, step, last, batch_size)
 
 
 def steps_at_once(batch_size: int, window: int, longest: int) -> int:
