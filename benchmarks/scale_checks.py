@@ -20,13 +20,14 @@ import pyarrow as pa
 from apache_beam import coders
 
 from benchmarks.stage_costs import clock, falling_counts, made_up_counts
-from pipeline import memory, unigram
+from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables
 from pipeline.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.options import Options
 from pipeline.parquet import from_parquet, to_parquet
 from pipeline.records import Artifact, Record, Records
 from pipeline.rounds import Rounds
+from pipeline.runtime import memory
 from pipeline.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
 from pipeline.storage import open_storage
 from pipeline.vocabulary import Vocabulary

@@ -23,7 +23,7 @@ from benchmarks.stage_costs import Costs, measure, open_ended_text
 from benchmarks.timing import corpus_text, parser
 from pipeline.counts import ELEMENT_BYTES, buckets_for
 from pipeline.options import MAX_POSITION, Options, available_cpus
-from pipeline.progress import scaled
+from pipeline.runtime.progress import scaled
 from pipeline.shard_lists import LIST_SHARDS
 from pipeline.vocabulary import MAX_WORDS
 from transforms.counts import BUNDLE_WORDS

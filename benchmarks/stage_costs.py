@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam import coders
 
-from pipeline import memory, unigram
+from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
 from pipeline.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
 from pipeline.local_storage import LocalStorage
@@ -28,6 +28,7 @@ from pipeline.options import Options
 from pipeline.parquet import to_parquet
 from pipeline.readers import open_reader
 from pipeline.records import Artifact, Record, Records
+from pipeline.runtime import memory
 from pipeline.storage import Data, Storage
 from pipeline.tokens import encoded_unit
 from pipeline.training import Trainer

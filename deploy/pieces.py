@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pipeline.private_folders import NotPrivateError, home_folder, private_folder
+from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
 
 _POM = Path(__file__).parent / "flink" / "pom.xml"
 _TIMEOUT = 900.0

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.run import SIDES
-from pipeline.shown_text import quoted
+from pipeline.runtime import progress
+from pipeline.runtime.shown_text import quoted
 
 
 class Parser(argparse.ArgumentParser):

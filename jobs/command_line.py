@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from jobs.arguments import Parser
 from pipeline.errors import InputError
 from pipeline.options import Options
-from pipeline.shown_text import quoted, shown
+from pipeline.runtime.shown_text import quoted, shown
 from pipeline.storage import refuse_secrets
 from pipeline.suggestions import suggestions
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from jobs.arguments import add_vectors, reading_parser, shown_progress, whole
 from jobs.running import run_command
-from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.export import FORMATS, Export, export
 from pipeline.run import Run
+from pipeline.runtime import progress
 
 _FOLDERS = ("projector", "safetensors")
 

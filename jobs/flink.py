@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.trouble import lasting_worker_trouble
-from pipeline import progress
 from pipeline.errors import InputError, PipelineError, find_in_text
+from pipeline.runtime import progress
 
 SECONDS_TO_ANSWER = 5.0
 """For whatever is asked whether it is there."""

@@ -19,12 +19,12 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 
 from jobs.command_line import LOCAL_RUNNER
 from jobs.runners import IN_THIS_PROCESS, check_runner, runner_name, runner_of
-from pipeline import progress
 from pipeline.batches import BatchShard
 from pipeline.counts import buckets_for
 from pipeline.errors import InputError
 from pipeline.inputs import InputFile
 from pipeline.options import Options
+from pipeline.runtime import progress
 from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.corpus import ReadTokens, ReadVocabulary

@@ -21,8 +21,8 @@ from jobs.command_line import parser, read
 from jobs.graph import beam_options, corpus_side, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import read_input
-from pipeline import progress
 from pipeline.inputs import match_inputs
+from pipeline.runtime import progress
 from pipeline.stage_keys import option_names
 
 OPTIONS = (*option_names(), "batches", "epochs", "threads", "max_bad_lines")

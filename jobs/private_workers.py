@@ -34,8 +34,8 @@ from apache_beam.transforms.environments import Environment
 from jobs import worker_messages
 from jobs.trouble import WORKER_LOST
 from pipeline.errors import PipelineError
-from pipeline.private_folders import NotPrivateError, private_folder
-from pipeline.shown_text import Screen
+from pipeline.runtime.private_folders import NotPrivateError, private_folder
+from pipeline.runtime.shown_text import Screen
 
 _URN = "beam2vec:env:private_process:v1"
 _LONGEST_PATH = 107

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from jobs.arguments import add_judged, listed, reading_parser, shown_progress, whole
 from jobs.running import run_command
-from pipeline import progress
 from pipeline.errors import InputError
 from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.report.data import Judged
 from pipeline.report.page import PATH, report
 from pipeline.run import Run
+from pipeline.runtime import progress
 from pipeline.storage import open_storage, split_uri
 
 

@@ -28,10 +28,10 @@ from jobs.command_line import LOCAL_RUNNER
 from jobs.private_workers import PrivateProcessRunner, servers_on_loopback
 from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
-from pipeline import progress
 from pipeline.errors import InputError, PipelineError, find
 from pipeline.kernels.compile import are_compiled, are_kept, tell_of_cache
 from pipeline.lock import Lock
+from pipeline.runtime import progress
 
 _HEARS_AFTER = 0.2
 """Seconds within which a signal is heard."""

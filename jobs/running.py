@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numba
 
 from jobs import worker_messages
-from pipeline import interruption, memory, progress
 from pipeline.errors import InputError, InterruptedRunError, find
 from pipeline.lock import Lock
 from pipeline.run_directory import Identity, RunDirectory, open_or_create
-from pipeline.shown_text import Screen
+from pipeline.runtime import interruption, memory, progress
+from pipeline.runtime.shown_text import Screen
 from pipeline.storage import Storage, add_storage, open_storage, refuse_secrets
 
 _PATIENCE = 60.0

@@ -17,12 +17,12 @@ from pipeline.metrics import SCHEMA, final_loss, training_rate, up_to
 from pipeline.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.preview import first_sentences
-from pipeline.progress import say, scaled
 from pipeline.quality import Vectors
 from pipeline.readers import Reader
 from pipeline.run import Run
 from pipeline.run_directory import RunDirectory
-from pipeline.shown_text import quoted, shown, shown_list
+from pipeline.runtime.progress import say, scaled
+from pipeline.runtime.shown_text import quoted, shown, shown_list
 
 QUERIES = 4
 NEIGHBORS = 5

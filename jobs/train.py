@@ -23,14 +23,14 @@ from jobs.command_line import LOCAL_RUNNER, parser, read
 from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import find_source
-from pipeline import memory, progress
 from pipeline.backends.choice import gpu_for
 from pipeline.checkpoints import checkpoints
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run
 from pipeline.run_directory import RunDirectory
-from pipeline.shown_text import shown_line
+from pipeline.runtime import memory, progress
+from pipeline.runtime.shown_text import shown_line
 from pipeline.timings import add_timings
 
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from jobs.arguments import Parser
 from jobs.running import run_command
 from pipeline.run_directory import open_run
-from pipeline.shown_text import shown_line
+from pipeline.runtime.shown_text import shown_line
 from pipeline.verify import verify_run
 
 

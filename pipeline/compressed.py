@@ -16,7 +16,7 @@ from pipeline.input_digests import RangeDigests
 from pipeline.inputs import InputFile, check_unchanged
 from pipeline.lines import read_exactly
 from pipeline.records import Artifact, Record, Records
-from pipeline.shown_text import shown
+from pipeline.runtime.shown_text import shown
 from pipeline.work_units import TextSource
 
 STAGE = "text"

@@ -3,14 +3,14 @@
 Each class fixes the exit status of a command. A message has to survive the
 wrapping of any Beam runner (which turns exceptions of workers into text), so it
 stays on one line and `find_in_text` recovers it. Whatever it quotes has become text
-that may be shown (`pipeline/shown_text.py`).
+that may be shown (`pipeline/runtime/shown_text.py`).
 """
 
 from __future__ import annotations
 
 import re
 
-from pipeline.shown_text import shown_line
+from pipeline.runtime.shown_text import shown_line
 
 
 class PipelineError(Exception):

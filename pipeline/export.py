@@ -25,7 +25,7 @@ from pipeline.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model_digest import Model
 from pipeline.records import canonical_json
 from pipeline.run import Run, side_of
-from pipeline.shown_text import masked
+from pipeline.runtime.shown_text import masked
 from pipeline.storage import Storage, open_storage, split_uri
 
 ROWS = 8192

@@ -14,7 +14,7 @@ from pipeline.fields import EXPECTED, TEXT, Portion, describe, items_of, list_sp
 from pipeline.inputs import InputFile
 from pipeline.lines import Block
 from pipeline.readers import HEAD_BYTES, LineReader, head_lines, line_blocks
-from pipeline.shown_text import quoted, shown_list
+from pipeline.runtime.shown_text import quoted, shown_list
 from pipeline.tokenizers import Spans
 from pipeline.work_units import TextRange
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
-from pipeline.shown_text import shown, shown_line
+from pipeline.runtime.shown_text import shown, shown_line
 from pipeline.storage import NO_CONDITIONAL_CREATE, Storage
 
 PATH = "lock.json"

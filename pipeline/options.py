@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.shown_text import shown
+from pipeline.runtime.shown_text import shown
 
 MODELS = ("skipgram", "cbow")
 NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ArtifactError
-from pipeline.shown_text import shown
+from pipeline.runtime.shown_text import shown
 from pipeline.storage import Storage
 
 _GROUPS = b"beam2vec groups"

@@ -26,7 +26,7 @@ from pipeline.input_digests import column_entry
 from pipeline.inputs import InputFile
 from pipeline.lines import read_exactly
 from pipeline.readers import Reader
-from pipeline.shown_text import shown, shown_list
+from pipeline.runtime.shown_text import shown, shown_list
 from pipeline.storage import open_storage, split_uri
 from pipeline.tokenizers import Spans, as_array
 from pipeline.work_units import TextRange, TextSource

@@ -25,7 +25,7 @@ from pipeline.evaluation import (
 )
 from pipeline.neighbors import nearest
 from pipeline.run import Run, side_of
-from pipeline.shown_text import quoted
+from pipeline.runtime.shown_text import quoted
 from pipeline.suggestions import suggestions
 
 Report = Callable[[int, int], None]

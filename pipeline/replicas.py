@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import memory
 from pipeline.backends import Backend, StepLoss, padded
 from pipeline.batches import BatchShard
 from pipeline.checkpoints import (
@@ -49,6 +48,7 @@ from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
 from pipeline.records import Artifact, Record, Records
 from pipeline.rounds import Rounds
+from pipeline.runtime import memory
 from pipeline.shard_lists import ShardList, sliced_lists
 from pipeline.steps import step_blocks
 from pipeline.training import Progress, check_loss, check_schedule, check_weights, in_order, new_backend

@@ -25,7 +25,7 @@ from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
 from pipeline.options import Options, shown_value
 from pipeline.records import Records, canonical_json, sealed_json, unsealed_json
-from pipeline.shown_text import shown
+from pipeline.runtime.shown_text import shown
 from pipeline.stage_keys import option_names, stage_keys
 from pipeline.storage import Storage, open_storage
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
-from pipeline.shown_text import masked, quoted
+from pipeline.runtime.shown_text import masked, quoted
 
 OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
 NO_CONDITIONAL_CREATE = (

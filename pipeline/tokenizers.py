@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.kernels import text as kernels
-from pipeline.shown_text import shown
+from pipeline.runtime.shown_text import shown
 from pipeline.text_forms import as_array, lower, normal, normalize
 
 WHITE_SPACE = (

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import memory
 from pipeline.backends import Backend, Batch, StepLoss
 from pipeline.backends.choice import open_backend
 from pipeline.batches import BatchShard, Sampling
@@ -32,6 +31,7 @@ from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model_digest import Model
 from pipeline.options import MAX_POSITION, Options
 from pipeline.records import Records
+from pipeline.runtime import memory
 from pipeline.schedule import Schedule, step_of
 from pipeline.steps import step_blocks
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.counts import SCHEMA, prune, summary
 from pipeline.errors import ArtifactError, InputError
 from pipeline.parquet import from_parquet, to_parquet
-from pipeline.shown_text import shown
+from pipeline.runtime.shown_text import shown
 from pipeline.word_table import WordTable
 
 MAX_WORDS = 2**31 - 1

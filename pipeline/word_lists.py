@@ -24,7 +24,7 @@ from pipeline.counts import SCHEMA
 from pipeline.errors import InputError
 from pipeline.fields import INTEGERS
 from pipeline.inputs import read_option_file
-from pipeline.shown_text import quoted, shown, shown_list
+from pipeline.runtime.shown_text import quoted, shown, shown_list
 from pipeline.vocabulary import Vocabulary, plain
 
 _LARGEST = 2**63 - 1

@@ -23,9 +23,9 @@ from typing import Any
 
 from commands import run
 
-from pipeline import interruption
 from pipeline.backends.cpu import CpuBackend
 from pipeline.local_storage import LocalStorage
+from pipeline.runtime import interruption
 from transforms import work_units
 
 PIECE_BYTES = 20_000

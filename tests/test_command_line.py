@@ -15,8 +15,8 @@ from jobs.arguments import shown_progress
 from jobs.command_line import parser, read
 from jobs.running import run_command
 from jobs.worker_messages import WithoutTracebacks
-from pipeline import progress
 from pipeline.errors import InputError
+from pipeline.runtime import progress
 
 FILES = ("--input=corpus.txt", "--output=run")
 

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.shown_text import MOST, MOST_OF_A_LINE, Screen, exact, masked, quoted, shown, shown_line
+from pipeline.runtime.shown_text import MOST, MOST_OF_A_LINE, Screen, exact, masked, quoted, shown, shown_line
 
 UNSEEN = [
     *map(chr, [*range(0x20), *range(0x7F, 0xA0)]),

@@ -11,7 +11,7 @@ import threading
 from commands import ROOT
 
 from jobs import running
-from pipeline import interruption
+from pipeline.runtime import interruption
 
 STUCK = """
 import os, signal, threading, time

@@ -15,16 +15,16 @@ from apache_beam.io.filesystems import FileSystems
 from commands import ROOT, TINY, digest_of, preprocess, train, write_corpus
 from fake_hdfs import serve
 
-from pipeline import progress
 from pipeline.options import Options
 from pipeline.records import Records
+from pipeline.runtime import progress
 from pipeline.storage import open_storage
 from transforms.context import Context
 
 ARRIVAL = """
 import logging, pickle, sys
 import pyarrow as pa
-from pipeline import progress
+from pipeline.runtime import progress
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
 progress._SECONDS_BETWEEN_LINES = 0.0
 assert pa.default_memory_pool().backend_name != "system"

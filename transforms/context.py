@@ -6,11 +6,11 @@ from typing import Any
 
 from apache_beam.metrics import Metrics
 
-from pipeline import worker
 from pipeline.lock import Lock
 from pipeline.options import Options
 from pipeline.readers import Reader
 from pipeline.records import Artifact, Record, Records
+from pipeline.runtime import process as worker
 from pipeline.storage import Data
 from pipeline.word_lists import WordListRef
 from transforms.file_systems import read_through_beam

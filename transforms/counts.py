@@ -11,7 +11,6 @@ from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import progress
 from pipeline.counts import (
     ELEMENT_BYTES,
     STAGE,
@@ -23,6 +22,7 @@ from pipeline.counts import (
     split_by_bucket,
     table_bytes,
 )
+from pipeline.runtime import progress
 from pipeline.word_lists import WordListRef, listed_counts
 from pipeline.work_units import WorkUnit
 from transforms.context import Context, counter

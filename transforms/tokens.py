@@ -8,7 +8,7 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
-from pipeline import progress
+from pipeline.runtime import progress
 from pipeline.tokens import TokenShard, counted_fingerprint, encoded_unit
 from pipeline.vocabulary import Vocabulary
 from pipeline.work_units import WorkUnit

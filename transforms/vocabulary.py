@@ -8,7 +8,6 @@ import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsList
 
-from pipeline import progress
 from pipeline.compressed import unpacked_name
 from pipeline.counts import STAGE as COUNTS
 from pipeline.dead_letters import NOT_UTF8, read_dead_letters
@@ -17,6 +16,7 @@ from pipeline.fields import INTEGERS
 from pipeline.inputs import InputFile
 from pipeline.options import bad_line_limit
 from pipeline.preview import first_sentences
+from pipeline.runtime import progress
 from pipeline.vocabulary import Vocabulary, build_vocabulary
 from pipeline.word_lists import listed_vocabulary
 from pipeline.work_units import WorkUnit

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.pieces import FLINK, PIECES, UnavailableError
-from pipeline.private_folders import home_folder
+from pipeline.runtime.private_folders import home_folder
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent

@@ -3,7 +3,7 @@
 Numba's cache already tells CPUs apart, but it looks only at the file of the
 function it compiles: edit a helper in another file and callers stay stale. So
 the folder of our cache carries a digest of every kernel source. What is loaded
-from there runs, so nobody else may write there (`pipeline/private_folders.py`).
+from there runs, so nobody else may write there (`pipeline/runtime/private_folders.py`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
 
-from pipeline import progress
-from pipeline.private_folders import NotPrivateError, home_folder, private_folder
+from pipeline.runtime import progress
+from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
 
 _log = logging.getLogger(__name__)
 

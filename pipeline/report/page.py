@@ -12,7 +12,7 @@ from pipeline.quality import Report, Vectors
 from pipeline.report.comparison import compare
 from pipeline.report.data import Judged, collect
 from pipeline.run import Run
-from pipeline.shown_text import shown
+from pipeline.runtime.shown_text import shown
 
 PATH = "report.html"
 """Where a run keeps its report, unless told otherwise."""

@@ -7,8 +7,8 @@ import importlib.util
 import os
 import sys
 
-from pipeline import progress
-from pipeline.private_folders import NotPrivateError, home_folder, private_folder
+from pipeline.runtime import progress
+from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
 
 OLDEST = 70
 """Compute capability 7.0: threads of a warp that can be matched by value."""

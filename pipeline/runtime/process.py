@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 
-from pipeline import memory, progress
+from pipeline.runtime import memory, progress
 
 _guard = threading.Lock()
 _done = False

@@ -9,7 +9,7 @@ import time
 
 from tqdm import tqdm
 
-from pipeline.shown_text import exact, shown_line
+from pipeline.runtime.shown_text import exact, shown_line
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
