@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pipeline.float_mode import default_float_mode
 from pipeline.kernels import philox
 from pipeline.kernels.compile import kernel
+from pipeline.kernels.float_mode import default_float_mode
 
 u32 = np.uint32
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from pipeline.float_mode import default_float_mode
+from pipeline.kernels.float_mode import default_float_mode
 from pipeline.options import Options
 
 FINAL_SHARE = 1e-4

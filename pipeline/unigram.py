@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import ArtifactError, InputError
-from pipeline.float_mode import default_float_mode
 from pipeline.kernels.alias import fill_alias_table
+from pipeline.kernels.float_mode import default_float_mode
 
 _ARITHMETIC = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
 _ALWAYS = 2**32 - 1

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline import unigram
-from pipeline.float_mode import _switch
 from pipeline.initial_vectors import initial_vectors
+from pipeline.kernels.float_mode import _switch
 from pipeline.kernels.lanes import DEFAULT_FLOAT_MODE
 from pipeline.options import Options
 from pipeline.schedule import Schedule
