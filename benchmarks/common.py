@@ -24,13 +24,13 @@ from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import STAGE as METRICS
 from pipeline.model_digest import Model
 from pipeline.options import Options, available_cpus
-from pipeline.parquet import to_parquet
 from pipeline.readers import open_reader
-from pipeline.records import Artifact, Records
 from pipeline.replicas import Replicas
 from pipeline.schedule import Schedule
 from pipeline.steps import step_blocks
-from pipeline.storage import open_storage
+from pipeline.storage.parquet import to_parquet
+from pipeline.storage.records import Artifact, Records
+from pipeline.storage.storage import open_storage
 from pipeline.tokens import encode_unit, tokens_to_parquet
 from pipeline.training import Trainer, new_backend
 from pipeline.vocabulary import Vocabulary, build_vocabulary

@@ -24,12 +24,12 @@ from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables
 from pipeline.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.options import Options
-from pipeline.parquet import from_parquet, to_parquet
-from pipeline.records import Artifact, Record, Records
 from pipeline.rounds import Rounds
 from pipeline.runtime import memory
 from pipeline.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
-from pipeline.storage import open_storage
+from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.storage import open_storage
 from pipeline.vocabulary import Vocabulary
 from transforms.counts import BUNDLE_WORDS
 from transforms.refs import BucketCounts

@@ -23,13 +23,13 @@ from apache_beam import coders
 from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
 from pipeline.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
-from pipeline.local_storage import LocalStorage
 from pipeline.options import Options
-from pipeline.parquet import to_parquet
 from pipeline.readers import open_reader
-from pipeline.records import Artifact, Record, Records
 from pipeline.runtime import memory
-from pipeline.storage import Data, Storage
+from pipeline.storage.local import LocalStorage
+from pipeline.storage.parquet import to_parquet
+from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.storage import Data, Storage
 from pipeline.tokens import encoded_unit
 from pipeline.training import Trainer
 from pipeline.vocabulary import Vocabulary, build_vocabulary

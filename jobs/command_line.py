@@ -16,7 +16,7 @@ from jobs.arguments import Parser
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runtime.shown_text import quoted, shown
-from pipeline.storage import refuse_secrets
+from pipeline.storage.storage import refuse_secrets
 from pipeline.suggestions import suggestions
 
 KINDS = {

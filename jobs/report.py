@@ -18,7 +18,7 @@ from pipeline.report.data import Judged
 from pipeline.report.page import PATH, report
 from pipeline.run import Run
 from pipeline.runtime import progress
-from pipeline.storage import open_storage, split_uri
+from pipeline.storage.storage import open_storage, split_uri
 
 
 def main(arguments: Sequence[str]) -> int:

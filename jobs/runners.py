@@ -30,8 +30,8 @@ from jobs.running import unwinding_on_signals
 from jobs.trouble import worker_trouble
 from pipeline.errors import InputError, PipelineError, find
 from pipeline.kernels.compile import are_compiled, are_kept, tell_of_cache
-from pipeline.lock import Lock
 from pipeline.runtime import progress
+from pipeline.storage.lock import Lock
 
 _HEARS_AFTER = 0.2
 """Seconds within which a signal is heard."""

@@ -14,11 +14,11 @@ import numba
 
 from jobs import worker_messages
 from pipeline.errors import InputError, InterruptedRunError, find
-from pipeline.lock import Lock
 from pipeline.run_directory import Identity, RunDirectory, open_or_create
 from pipeline.runtime import interruption, memory, progress
 from pipeline.runtime.shown_text import Screen
-from pipeline.storage import Storage, add_storage, open_storage, refuse_secrets
+from pipeline.storage.lock import Lock
+from pipeline.storage.storage import Storage, add_storage, open_storage, refuse_secrets
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""

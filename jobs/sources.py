@@ -14,7 +14,7 @@ from pipeline.inputs import InputFile, match_inputs
 from pipeline.options import Options
 from pipeline.readers import Reader, open_reader, reader_identity
 from pipeline.run_directory import RunDirectory, make_identity
-from pipeline.storage import open_storage
+from pipeline.storage.storage import open_storage
 from pipeline.word_lists import WordListRef, word_list
 from transforms.context import Context
 

@@ -22,7 +22,7 @@ from pipeline.holdout import without_kept_back
 from pipeline.kernels import generate as kernels
 from pipeline.kernels import philox
 from pipeline.options import ALL, MAX_EPOCHS, MAX_POSITION, Options
-from pipeline.records import Artifact, Records
+from pipeline.storage.records import Artifact, Records
 from pipeline.tokens import read_tokens
 from pipeline.unigram import UnigramDistribution
 

@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 from pipeline.errors import ArtifactError
 from pipeline.fields import INTEGERS
 from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
-from pipeline.records import Artifact, Record, Records, canonical_json, record_path
 from pipeline.runtime.shown_text import shown, shown_line
 from pipeline.schedule import step_of
+from pipeline.storage.records import Artifact, Record, Records, canonical_json, record_path
 
 STAGE = "checkpoints"
 PARTS_STAGE = "merges"

@@ -15,8 +15,8 @@ from pipeline.input_digests import STAGE as INPUTS_STAGE
 from pipeline.input_digests import RangeDigests
 from pipeline.inputs import InputFile, check_unchanged
 from pipeline.lines import read_exactly
-from pipeline.records import Artifact, Record, Records
 from pipeline.runtime.shown_text import shown
+from pipeline.storage.records import Artifact, Record, Records
 from pipeline.work_units import TextSource
 
 STAGE = "text"

@@ -10,8 +10,8 @@ import dataclasses
 
 from pipeline import input_digests
 from pipeline.errors import ArtifactError
-from pipeline.records import Record, Records, remedy
 from pipeline.stage_keys import CORPUS_STAGES
+from pipeline.storage.records import Record, Records, remedy
 
 TAKEN = (*CORPUS_STAGES, input_digests.STAGE)
 """Stages whose records are looked for in the other run too."""

@@ -13,9 +13,9 @@ from pipeline.dead_letters import DeadLetters, write_dead_letters
 from pipeline.errors import ArtifactError
 from pipeline.input_digests import STAGE as INPUTS_STAGE
 from pipeline.inputs import check_all_unchanged
-from pipeline.parquet import from_parquet, to_parquet
 from pipeline.readers import Reader
-from pipeline.records import Record, Records
+from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.storage.records import Record, Records
 from pipeline.word_table import WordTable, word_hashes
 from pipeline.work_units import WorkUnit
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.parquet import from_parquet, to_parquet
+from pipeline.storage.parquet import from_parquet, to_parquet
 
 MAX_ROWS = 10_000
 """Rows kept of one unit of work; the count of all is always whole."""

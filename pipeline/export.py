@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 from pipeline.arrays import unit_length
 from pipeline.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model_digest import Model
-from pipeline.records import canonical_json
 from pipeline.run import Run, side_of
 from pipeline.runtime.shown_text import masked
-from pipeline.storage import Storage, open_storage, split_uri
+from pipeline.storage.records import canonical_json
+from pipeline.storage.storage import Storage, open_storage, split_uri
 
 ROWS = 8192
 """Words written at a time."""

@@ -10,8 +10,8 @@ from pipeline.backends import Batch
 from pipeline.batches import BatchShard, generate_rows, load_tables, to_numpy
 from pipeline.holdout import kept_back
 from pipeline.model_digest import Model
-from pipeline.records import Records
 from pipeline.steps import join
+from pipeline.storage.records import Records
 from pipeline.tokens import read_tokens
 
 ROWS = 4096

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.ahead import each, is_remote
 from pipeline.errors import ArtifactError, InputError
-from pipeline.storage import open_storage, refuse_secrets, split_uri
+from pipeline.storage.storage import open_storage, refuse_secrets, split_uri
 from pipeline.work_units import TextRange
 
 _MAGIC = re.compile(r"[*?[]")

@@ -19,7 +19,7 @@ from pipeline.dead_letters import DeadLetters
 from pipeline.errors import ArtifactError, InputError
 from pipeline.input_digests import RangeDigests
 from pipeline.kernels import text as kernels
-from pipeline.storage import Storage, open_storage, split_uri
+from pipeline.storage.storage import Storage, open_storage, split_uri
 from pipeline.tokenizers import as_array
 from pipeline.work_units import TextRange
 

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from pipeline.backends import StepLoss
 from pipeline.errors import ArtifactError
-from pipeline.parquet import from_parquet, to_parquet
-from pipeline.records import Record, Records
 from pipeline.schedule import Schedule
+from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.storage.records import Record, Records
 
 STAGE = "metrics"
 POINTS = 500

@@ -27,7 +27,7 @@ from pipeline.inputs import InputFile
 from pipeline.lines import read_exactly
 from pipeline.readers import Reader
 from pipeline.runtime.shown_text import shown, shown_list
-from pipeline.storage import open_storage, split_uri
+from pipeline.storage.storage import open_storage, split_uri
 from pipeline.tokenizers import Spans, as_array
 from pipeline.work_units import TextRange, TextSource
 

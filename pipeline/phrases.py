@@ -26,9 +26,9 @@ from pipeline.dead_letters import DeadLetters
 from pipeline.errors import InputError
 from pipeline.inputs import check_all_unchanged
 from pipeline.kernels.phrases import candidate_pairs
-from pipeline.parquet import groups_to_parquet, read_group
 from pipeline.readers import Reader
-from pipeline.records import Artifact, Records
+from pipeline.storage.parquet import groups_to_parquet, read_group
+from pipeline.storage.records import Artifact, Records
 from pipeline.tokens import not_the_same
 from pipeline.vocabulary import Vocabulary, by_frequency, plain
 from pipeline.word_table import fingerprint_text, new_state

@@ -46,11 +46,11 @@ from pipeline.metrics import POINTS as METRIC_POINTS
 from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
-from pipeline.records import Artifact, Record, Records
 from pipeline.rounds import Rounds
 from pipeline.runtime import memory
 from pipeline.shard_lists import ShardList, sliced_lists
 from pipeline.steps import step_blocks
+from pipeline.storage.records import Artifact, Record, Records
 from pipeline.training import Progress, check_loss, check_schedule, check_weights, in_order, new_backend
 
 STAGE = "slices"

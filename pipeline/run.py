@@ -21,8 +21,8 @@ from pipeline.checkpoints import CheckpointRef, read_blocks, recorded
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model_digest import Model
 from pipeline.options import MAX_EPOCHS, Options
-from pipeline.records import Artifact, Record, Records
 from pipeline.run_directory import RunDirectory, open_run
+from pipeline.storage.records import Artifact, Record, Records
 from pipeline.unigram import UnigramDistribution
 from pipeline.vocabulary import Vocabulary
 

@@ -17,17 +17,17 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from pipeline import lock
 from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import remove_unrecorded
 from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
 from pipeline.options import Options, shown_value
-from pipeline.records import Records, canonical_json, sealed_json, unsealed_json
 from pipeline.runtime.shown_text import shown
 from pipeline.stage_keys import option_names, stage_keys
-from pipeline.storage import Storage, open_storage
+from pipeline.storage import lock
+from pipeline.storage.records import Records, canonical_json, sealed_json, unsealed_json
+from pipeline.storage.storage import Storage, open_storage
 
 PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")

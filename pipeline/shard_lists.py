@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from pipeline.batches import BatchShard, Sampling
-from pipeline.parquet import from_parquet, to_parquet
-from pipeline.records import Artifact, Record, Records
+from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.storage.records import Artifact, Record, Records
 
 STAGE = "shards"
 LIST_SHARDS = 4096

@@ -21,7 +21,7 @@ from typing import Any
 
 from pipeline.format import FORMAT_VERSION
 from pipeline.options import MAX_PASSES, Options
-from pipeline.records import canonical_json
+from pipeline.storage.records import canonical_json
 
 UPSTREAM: dict[str, tuple[str, ...]] = {
     "text": (),

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, GeneratingBackend
 from pipeline.batches import BatchShard, load_tables, made_batches, to_numpy
-from pipeline.records import Records
+from pipeline.storage.records import Records
 
 Item = TypeVar("Item")
 

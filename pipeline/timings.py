@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.records import Record, Records
+from pipeline.storage.records import Record, Records
 
 STAGE = "timings"
 _NAME = "seconds"

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import InputError
-from pipeline.parquet import from_parquet, to_parquet
 from pipeline.readers import Reader
-from pipeline.records import Artifact, Record, Records
+from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.storage.records import Artifact, Record, Records
 from pipeline.tokenizers import Spans
 from pipeline.vocabulary import Vocabulary
 from pipeline.word_table import fingerprint_text, new_state

@@ -30,10 +30,10 @@ from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model_digest import Model
 from pipeline.options import MAX_POSITION, Options
-from pipeline.records import Records
 from pipeline.runtime import memory
 from pipeline.schedule import Schedule, step_of
 from pipeline.steps import step_blocks
+from pipeline.storage.records import Records
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.1

@@ -7,16 +7,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import lock, metrics, run_directory
+from pipeline import metrics, run_directory
 from pipeline.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
 from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import PipelineError
 from pipeline.input_digests import changed_inputs, recorded_digests
 from pipeline.model_digest import block_digest
-from pipeline.records import Record, Records
 from pipeline.run_directory import RunDirectory
 from pipeline.stage_keys import CORPUS_STAGES
-from pipeline.storage import Storage
+from pipeline.storage import lock
+from pipeline.storage.records import Record, Records
+from pipeline.storage.storage import Storage
 from pipeline.timings import read_timings
 from pipeline.tokens import STAGE as TOKENS
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from pipeline.counts import SCHEMA, prune, summary
 from pipeline.errors import ArtifactError, InputError
-from pipeline.parquet import from_parquet, to_parquet
 from pipeline.runtime.shown_text import shown
+from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.word_table import WordTable
 
 MAX_WORDS = 2**31 - 1

@@ -24,8 +24,8 @@ from typing import Any
 from commands import run
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.local_storage import LocalStorage
 from pipeline.runtime import interruption
+from pipeline.storage.local import LocalStorage
 from transforms import work_units
 
 PIECE_BYTES = 20_000

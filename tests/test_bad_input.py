@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import ROOT, TINY, Outcome, digest_of, finish, run, start, train, write_corpus
 
-from pipeline.storage import open_storage
+from pipeline.storage.storage import open_storage
 from pipeline.verify import verify_run
 
 

@@ -16,8 +16,8 @@ from pipeline.compressed import unpack
 from pipeline.counts import count_unit, merge_counts, table_bytes
 from pipeline.errors import OutputInUseError
 from pipeline.inputs import match_inputs
-from pipeline.lock import Lock
 from pipeline.readers import TextReader
+from pipeline.storage.lock import Lock
 from pipeline.vocabulary import Vocabulary, build_vocabulary
 from pipeline.work_units import TextSource, WorkUnit, plan_work_units
 from transforms import counts

@@ -26,8 +26,8 @@ from pipeline.dead_letters import read_dead_letters
 from pipeline.errors import ArtifactError, InputError
 from pipeline.input_digests import changed_inputs
 from pipeline.readers import TextReader
-from pipeline.records import Records
-from pipeline.storage import open_storage
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
 from pipeline.tokenizers import open_tokenizer
 from pipeline.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
 from pipeline.vocabulary import Vocabulary, build_vocabulary

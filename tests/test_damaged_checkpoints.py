@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, Outcome, run, train, write_corpus
 
-from pipeline import Run, model_digest, object_storage
+from pipeline import Run, model_digest
 from pipeline import checkpoints as checkpoints_module
 from pipeline.checkpoints import checkpoints, record_end
 from pipeline.errors import ArtifactError
 from pipeline.metrics import final_loss, up_to
 from pipeline.runtime import interruption
-from pipeline.storage import open_storage
+from pipeline.storage import object_store as object_storage
+from pipeline.storage.storage import open_storage
 
 LAYOUT = ("--checkpoint_every=10", "--no_report", "--keep_checkpoints=3")
 

@@ -16,8 +16,8 @@ from pipeline.dead_letters import BROKEN_OFF, read_dead_letters
 from pipeline.decompression import OUT_BYTES, BrokenOffError, compression_name, decompress
 from pipeline.errors import InputError
 from pipeline.inputs import match_inputs
-from pipeline.records import Records
-from pipeline.storage import open_storage
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
 
 
 def zstd(data: bytes) -> bytes:

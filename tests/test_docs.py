@@ -18,8 +18,8 @@ from jobs.command_line import parser, read
 from pipeline.checkpoints import write_checkpoint
 from pipeline.model_digest import Model
 from pipeline.options import Options
-from pipeline.records import Records
-from pipeline.storage import open_storage
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

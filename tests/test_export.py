@@ -15,7 +15,7 @@ from pipeline.arrays import unit_length
 from pipeline.checkpoints import write_checkpoint
 from pipeline.export import FORMATS, Export, PlainWords, export
 from pipeline.model_digest import Model
-from pipeline.storage import open_storage, split_uri
+from pipeline.storage.storage import open_storage, split_uri
 from tests.commands import TINY, run, train, write_corpus
 
 ODD_WORDS = {

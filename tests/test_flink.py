@@ -23,8 +23,8 @@ from commands import ROOT, TINY, digest_of, finish, free_ports, preprocess, star
 
 from deploy.flink.cluster import Cluster
 from deploy.pieces import FLINK, PIECES, UnavailableError
-from pipeline import object_storage
-from pipeline.storage import open_storage
+from pipeline.storage import object_store as object_storage
+from pipeline.storage.storage import open_storage
 from pipeline.verify import verify_run
 
 pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine

@@ -22,8 +22,8 @@ from pipeline.errors import InputError
 from pipeline.inputs import match_inputs
 from pipeline.options import Options
 from pipeline.readers import open_reader
-from pipeline.records import Records
-from pipeline.storage import open_storage
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
 from pipeline.work_units import plan_work_units
 
 LINES = [f"some words of line {i % 13} 한국어" for i in range(300)]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, digest_of, peak, train, write_corpus
 
-from pipeline import local_storage
+from pipeline.storage import local as local_storage
 from transforms import tokens
 
 MEGABYTE = 1 << 20

@@ -15,9 +15,9 @@ import time
 import pytest
 from commands import ROOT, TINY, Outcome, run
 
-from pipeline.records import sealed_json, unsealed_json
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import MOST, MOST_OF_A_LINE, Screen
+from pipeline.storage.records import sealed_json, unsealed_json
 
 FORBIDDEN = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"

@@ -21,8 +21,8 @@ from pipeline.input_digests import changed_inputs
 from pipeline.inputs import InputFile, match_inputs
 from pipeline.preview import first_sentences
 from pipeline.readers import TextReader
-from pipeline.records import Records
-from pipeline.storage import open_storage
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
 from pipeline.tokenizers import open_tokenizer
 from pipeline.tokens import encode_unit
 from pipeline.vocabulary import Vocabulary, build_vocabulary

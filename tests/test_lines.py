@@ -16,8 +16,8 @@ from pipeline.dead_letters import DeadLetters, read_dead_letters, write_dead_let
 from pipeline.errors import InputError
 from pipeline.input_digests import RangeDigests, changed_inputs
 from pipeline.lines import read_blocks, read_exactly
-from pipeline.records import Record, Records
-from pipeline.storage import open_storage
+from pipeline.storage.records import Record, Records
+from pipeline.storage.storage import open_storage
 from pipeline.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, plan_work_units
 
 STORAGE = open_storage("memory://lines")

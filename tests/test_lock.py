@@ -15,11 +15,11 @@ import time
 
 import pytest
 
-from pipeline import lock as lock_module
 from pipeline.errors import ArtifactError, OutputInUseError
-from pipeline.local_storage import LocalStorage
-from pipeline.lock import Lock
-from pipeline.storage import Storage, open_storage
+from pipeline.storage import lock as lock_module
+from pipeline.storage.local import LocalStorage
+from pipeline.storage.lock import Lock
+from pipeline.storage.storage import Storage, open_storage
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -233,8 +233,8 @@ def test_kept_alive_renews_beside_the_work(storage):
 
 HOLD = """
 import sys, time
-from pipeline.lock import Lock
-from pipeline.storage import open_storage
+from pipeline.storage.lock import Lock
+from pipeline.storage.storage import open_storage
 lock = Lock(open_storage(sys.argv[1])).acquire()
 print(lock.token, flush=True)
 time.sleep(60)

@@ -15,8 +15,8 @@ from commands import TINY, digest_of, train, write_corpus
 from pipeline import ahead
 from pipeline.errors import InputError
 from pipeline.inputs import match_inputs
-from pipeline.object_storage import ObjectStorage
-from pipeline.storage import open_storage
+from pipeline.storage.object_store import ObjectStorage
+from pipeline.storage.storage import open_storage
 
 OBJECTS = 150
 

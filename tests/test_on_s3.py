@@ -14,8 +14,8 @@ import pytest
 import real_s3
 from commands import TINY, digest_of, run, train, write_corpus
 
-from pipeline import object_storage
-from pipeline.storage import open_storage
+from pipeline.storage import object_store as object_storage
+from pipeline.storage.storage import open_storage
 
 LAYOUT = ("--block_bytes=6000", "--batches=stored", "--checkpoint_every=20", "--keep_checkpoints=2")
 

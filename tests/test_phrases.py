@@ -32,10 +32,10 @@ from pipeline.phrases import (
     phrases_table,
 )
 from pipeline.readers import Reader, TextReader
-from pipeline.records import Records
 from pipeline.run_directory import open_run
 from pipeline.stage_keys import stage_keys
-from pipeline.storage import open_storage
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
 from pipeline.tokenizers import open_tokenizer
 from pipeline.verify import verify_run
 from pipeline.work_units import plan_work_units

@@ -23,7 +23,7 @@ from commands import ROOT, TINY, digest_of, finish, preprocess, start, train, wr
 
 from deploy.pieces import PIECES
 from jobs.private_workers import listening_ports
-from pipeline.storage import open_storage
+from pipeline.storage.storage import open_storage
 from pipeline.verify import verify_run
 
 PRISM = PIECES["prism"].found()

@@ -7,12 +7,12 @@ import pytest
 
 from pipeline import run_directory
 from pipeline.errors import InputError
-from pipeline.lock import Lock
 from pipeline.options import Options
-from pipeline.records import Record, Records, sealed_json
 from pipeline.run_directory import RunDirectory, differences, make_identity, open_or_create, open_run
 from pipeline.stage_keys import UPSTREAM, stage_keys
-from pipeline.storage import ObjectInfo, open_storage
+from pipeline.storage.lock import Lock
+from pipeline.storage.records import Record, Records, sealed_json
+from pipeline.storage.storage import ObjectInfo, open_storage
 from pipeline.tokenizers import tokenizer_identity
 
 

@@ -26,10 +26,10 @@ from jobs import flink, runners
 from jobs import train as train_job
 from jobs.running import run_command
 from jobs.trouble import worker_trouble
-from pipeline import lock
 from pipeline.errors import InputError, OutputInUseError
-from pipeline.lock import Lock
-from pipeline.storage import open_storage
+from pipeline.storage import lock
+from pipeline.storage.lock import Lock
+from pipeline.storage.storage import open_storage
 from transforms import counts
 
 

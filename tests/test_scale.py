@@ -21,9 +21,9 @@ from pipeline import shard_lists, vocabulary
 from pipeline.batches import BatchShard, Sampling
 from pipeline.counts import SCHEMA, buckets_for, table_bytes
 from pipeline.errors import InputError
-from pipeline.records import Artifact, Record, Records
 from pipeline.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
-from pipeline.storage import open_storage
+from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.storage import open_storage
 from pipeline.training import seconds_to_checkpoint
 from pipeline.vocabulary import build_vocabulary
 from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, total

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 import real_s3
 
-from pipeline import object_storage
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.local_storage import LocalStorage
-from pipeline.lock import Lock
-from pipeline.object_storage import ObjectStorage
-from pipeline.storage import Storage, open_storage, split_uri
+from pipeline.storage import object_store as object_storage
+from pipeline.storage.local import LocalStorage
+from pipeline.storage.lock import Lock
+from pipeline.storage.object_store import ObjectStorage
+from pipeline.storage.storage import Storage, open_storage, split_uri
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonF
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.options import Options
-from pipeline.parquet import to_parquet
-from pipeline.records import Record, Records
 from pipeline.schedule import Schedule
 from pipeline.steps import blocks_of_steps, one_ahead
-from pipeline.storage import open_storage
+from pipeline.storage.parquet import to_parquet
+from pipeline.storage.records import Record, Records
+from pipeline.storage.storage import open_storage
 from pipeline.tokens import SCHEMA, tokens_to_parquet
 from pipeline.training import Trainer
 

@@ -32,9 +32,9 @@ from pipeline.inputs import InputFile, match_inputs
 from pipeline.metrics import read_metrics
 from pipeline.options import Options
 from pipeline.readers import open_reader, reader_identity
-from pipeline.records import Artifact
 from pipeline.replicas import Replicas
 from pipeline.run_directory import make_identity, open_or_create
+from pipeline.storage.records import Artifact
 from pipeline.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.training import Trainer
 from pipeline.vocabulary import Vocabulary, build_vocabulary

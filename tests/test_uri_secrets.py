@@ -13,8 +13,8 @@ from pipeline import Run
 from pipeline.errors import InputError
 from pipeline.export import Export
 from pipeline.inputs import match_inputs
-from pipeline.records import sealed_json, unsealed_json
-from pipeline.storage import open_storage, split_uri
+from pipeline.storage.records import sealed_json, unsealed_json
+from pipeline.storage.storage import open_storage, split_uri
 
 URI = "s3://KEYID:HIDDEN/x@bucket/run"
 SIGNED = "https://account.blob.core.windows.net/c/x?sv=1&sig=HIDDEN"

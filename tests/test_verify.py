@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import input_digests, lock, verify
+from pipeline import input_digests, verify
 from pipeline.checkpoints import read_blocks, write_checkpoint
 from pipeline.errors import InputError
 from pipeline.inputs import match_inputs
 from pipeline.model_digest import Model
 from pipeline.options import Options
-from pipeline.records import Record
 from pipeline.run_directory import RunDirectory, make_identity, open_or_create
-from pipeline.storage import open_storage
+from pipeline.storage import lock
+from pipeline.storage.records import Record
+from pipeline.storage.storage import open_storage
 from pipeline.timings import add_timings
 from pipeline.verify import verify_run
 

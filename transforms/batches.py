@@ -8,8 +8,8 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from pipeline.batches import STAGE, BatchShard, Sampling, stored_batches, stored_name, stored_path, write_batches
-from pipeline.records import Artifact
 from pipeline.runtime import progress
+from pipeline.storage.records import Artifact
 from pipeline.tokens import TokenShard
 from transforms.context import Context
 from transforms.refs import UnigramRef

@@ -6,12 +6,12 @@ from typing import Any
 
 from apache_beam.metrics import Metrics
 
-from pipeline.lock import Lock
 from pipeline.options import Options
 from pipeline.readers import Reader
-from pipeline.records import Artifact, Record, Records
 from pipeline.runtime import process as worker
-from pipeline.storage import Data
+from pipeline.storage.lock import Lock
+from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.storage import Data
 from pipeline.word_lists import WordListRef
 from transforms.file_systems import read_through_beam
 

@@ -1,6 +1,6 @@
 """Storage through Beam's FileSystems, for places that only they know (hdfs://): to export to, and to read files from.
 
-What it cannot promise, where `pipeline/storage.py` does:
+What it cannot promise, where `pipeline/storage/storage.py` does:
 
 - Create-if-absent and swap: Beam has neither. So no lock can be held, and no run may live here.
 - Replacing at once: a file is written under another name beside its place, whole; then the old one is deleted and
@@ -21,7 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.storage import Data, ObjectInfo, Storage, add_storage, checked_path
+from pipeline.storage.storage import Data, ObjectInfo, Storage, add_storage, checked_path
 
 _PIECE = 8 << 20
 

@@ -3,9 +3,9 @@
 from apache_beam.utils.shared import Shared
 
 from pipeline.joining import Joiner, joining
-from pipeline.parquet import from_parquet
 from pipeline.readers import Reader
-from pipeline.records import Artifact
+from pipeline.storage.parquet import from_parquet
+from pipeline.storage.records import Artifact
 from transforms.context import Context
 from transforms.refs import PhrasesRef
 

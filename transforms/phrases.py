@@ -9,11 +9,11 @@ from apache_beam.pvalue import AsIter, AsList, AsSingleton
 from apache_beam.utils.shared import Shared
 
 from pipeline.counts import buckets_for, table_bytes, table_from_bytes
-from pipeline.parquet import to_parquet
 from pipeline.phrases import Scoring, bucket_phrases, count_pairs, frequent_words, pairs_to_parquet, phrases_table
-from pipeline.records import Artifact
 from pipeline.runtime import progress
 from pipeline.stage_keys import phrases_stage, words_stage
+from pipeline.storage.parquet import to_parquet
+from pipeline.storage.records import Artifact
 from pipeline.tokens import counted_fingerprint
 from pipeline.vocabulary import Vocabulary
 from pipeline.work_units import WorkUnit

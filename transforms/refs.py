@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipeline.counts import table_from_bytes
 from pipeline.errors import ArtifactError
-from pipeline.records import Artifact, Records
+from pipeline.storage.records import Artifact, Records
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import apache_beam as beam
 from apache_beam import PCollection
 
 from pipeline import unigram
-from pipeline.parquet import to_parquet
+from pipeline.storage.parquet import to_parquet
 from pipeline.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.refs import UnigramRef, VocabularyRef

@@ -15,11 +15,11 @@ from pipeline.counts import merge_counts
 from pipeline.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.metrics import final_loss, up_to
-from pipeline.parquet import from_parquet
 from pipeline.projection import principal_plane
 from pipeline.quality import Report, Vectors, evaluation_of
-from pipeline.records import Record
 from pipeline.run import Run
+from pipeline.storage.parquet import from_parquet
+from pipeline.storage.records import Record
 from pipeline.timings import read_timings
 
 MAP_WORDS = 2000

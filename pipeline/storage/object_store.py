@@ -18,7 +18,7 @@ import obstore.exceptions
 import obstore.store
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.storage import NO_CONDITIONAL_CREATE, Data, ObjectInfo, Storage, checked_path
+from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Data, ObjectInfo, Storage, checked_path
 
 _READ_AHEAD = 8 << 20
 _REFUSED = (

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
-from pipeline.storage import Data, ObjectInfo, Storage, checked_path
+from pipeline.storage.storage import Data, ObjectInfo, Storage, checked_path
 
 _TEMPORARY = ".beam2vec-tmp-"
 _ATTEMPTS = 100

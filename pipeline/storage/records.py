@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from pipeline.ahead import each, is_remote
 from pipeline.errors import ArtifactError
-from pipeline.storage import Data, Storage, open_storage
+from pipeline.storage.storage import Data, Storage, open_storage
 
 FOLDER = "records"
 _TOGETHER = 256

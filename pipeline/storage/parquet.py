@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ArtifactError
 from pipeline.runtime.shown_text import shown
-from pipeline.storage import Storage
+from pipeline.storage.storage import Storage
 
 _GROUPS = b"beam2vec groups"
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
 from pipeline.runtime.shown_text import shown, shown_line
-from pipeline.storage import NO_CONDITIONAL_CREATE, Storage
+from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Storage
 
 PATH = "lock.json"
 LIFETIME = 600.0

@@ -138,8 +138,8 @@ def open_storage(root: str) -> Storage:
 
     memory://NAME/… lives in this process alone, for tests. Other schemes are those of `add_storage`.
     """
-    from pipeline.local_storage import LocalStorage
-    from pipeline.object_storage import ObjectStorage  # slow to import: only where storage is used
+    from pipeline.storage.local import LocalStorage
+    from pipeline.storage.object_store import ObjectStorage  # slow to import: only where storage is used
 
     scheme, rest = _split_scheme(root)
     if not scheme:
