@@ -19,12 +19,13 @@ from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling
 from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import CheckpointRef, read_checkpoint
+from pipeline.corpus.readers.reader import open_reader
+from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.counts import count_unit, merge_counts
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import STAGE as METRICS
 from pipeline.model_digest import Model
 from pipeline.options import Options, available_cpus
-from pipeline.readers import open_reader
 from pipeline.replicas import Replicas
 from pipeline.schedule import Schedule
 from pipeline.steps import step_blocks
@@ -34,7 +35,6 @@ from pipeline.storage.storage import open_storage
 from pipeline.tokens import encode_unit, tokens_to_parquet
 from pipeline.training import Trainer, new_backend
 from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.work_units import TextSource, plan_work_units
 
 PACKAGES = ("beam2vec", "apache-beam", "numpy", "numba", "llvmlite", "pyarrow", "gensim")
 

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from benchmarks.common import format_table, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
+from pipeline.corpus.readers.reader import open_reader
+from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.counts import count_unit, merge_counts
 from pipeline.options import Options, available_cpus
-from pipeline.readers import open_reader
 from pipeline.vocabulary import build_vocabulary
-from pipeline.work_units import TextSource, plan_work_units
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,9 +20,9 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from jobs.command_line import LOCAL_RUNNER
 from jobs.runners import IN_THIS_PROCESS, check_runner, runner_name, runner_of
 from pipeline.batches import BatchShard
+from pipeline.corpus.files import InputFile
 from pipeline.counts import buckets_for
 from pipeline.errors import InputError
-from pipeline.inputs import InputFile
 from pipeline.options import Options
 from pipeline.runtime import progress
 from transforms.batches import GenerateBatches

@@ -21,7 +21,7 @@ from jobs.command_line import parser, read
 from jobs.graph import beam_options, corpus_side, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import read_input
-from pipeline.inputs import match_inputs
+from pipeline.corpus.files import match_inputs
 from pipeline.runtime import progress
 from pipeline.stage_keys import option_names
 

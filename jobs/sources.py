@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from jobs.command_line import CommandLine
-from pipeline.corpus import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
+from pipeline.corpus.files import InputFile, match_inputs
+from pipeline.corpus.readers.reader import Reader, open_reader, reader_identity
+from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
-from pipeline.fields import TEXT
-from pipeline.inputs import InputFile, match_inputs
 from pipeline.options import Options
-from pipeline.readers import Reader, open_reader, reader_identity
 from pipeline.run_directory import RunDirectory, make_identity
+from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
 from pipeline.storage.storage import open_storage
 from pipeline.word_lists import WordListRef, word_list
 from transforms.context import Context
@@ -36,7 +36,7 @@ class Source:
 
     @property
     def items(self) -> str:
-        """What a token was: text or an item of a list; see `pipeline.fields`."""
+        """What a token was: text or an item of a list; see `pipeline.corpus.readers.values`."""
         if self.corpus:
             return items_of(self.corpus)
         return self.reader.items if self.reader else TEXT

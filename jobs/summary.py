@@ -9,18 +9,18 @@ import pyarrow as pa
 
 from jobs.command_line import CommandLine
 from jobs.sources import Source
-from pipeline.compressed import compressions_of
-from pipeline.corpus import corpus_tokens, stored_epochs
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError, InputError
-from pipeline.inputs import InputFile
 from pipeline.metrics import SCHEMA, final_loss, training_rate, up_to
 from pipeline.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.preview import first_sentences
 from pipeline.quality import Vectors
-from pipeline.readers import Reader
 from pipeline.run import Run
 from pipeline.run_directory import RunDirectory
+from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runtime.progress import say, scaled
 from pipeline.runtime.shown_text import quoted, shown, shown_list
 

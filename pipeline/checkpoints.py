@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError
-from pipeline.fields import INTEGERS
 from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
 from pipeline.runtime.shown_text import shown, shown_line
 from pipeline.schedule import step_of

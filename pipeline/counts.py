@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dead_letters import DeadLetters, write_dead_letters
+from pipeline.corpus.dead_letters import DeadLetters, write_dead_letters
+from pipeline.corpus.digests import STAGE as INPUTS_STAGE
+from pipeline.corpus.files import check_all_unchanged
+from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.word_table import WordTable, word_hashes
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError
-from pipeline.input_digests import STAGE as INPUTS_STAGE
-from pipeline.inputs import check_all_unchanged
-from pipeline.readers import Reader
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Record, Records
-from pipeline.word_table import WordTable, word_hashes
-from pipeline.work_units import WorkUnit
 
 STAGE = "counts"
 SCHEMA = pa.schema([pa.field("word", pa.string(), nullable=False), pa.field("count", pa.int64(), nullable=False)])

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dead_letters import DeadLetters
-from pipeline.fields import Portion
-from pipeline.inputs import InputFile
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.values import Portion
+from pipeline.corpus.tokenizers.tokenizer import Spans
+from pipeline.corpus.word_table import WordTable, new_state
+from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.kernels.phrases import fill_pairs, join_pairs
-from pipeline.readers import Reader
-from pipeline.tokenizers import Spans
-from pipeline.word_table import WordTable, new_state
-from pipeline.work_units import TextRange, TextSource
 
 
 class Joiner:

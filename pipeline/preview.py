@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.inputs import InputFile
-from pipeline.readers import Reader
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.reader import Reader
 
 
 def first_sentences(files: Iterable[InputFile], reader: Reader, count: int = 3) -> list[list[str]]:

@@ -19,10 +19,10 @@ from typing import Any
 
 from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import remove_unrecorded
-from pipeline.corpus_records import CorpusRecords
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
 from pipeline.options import Options, shown_value
+from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.runtime.shown_text import shown
 from pipeline.stage_keys import option_names, stage_keys
 from pipeline.storage import lock

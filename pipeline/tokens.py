@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dead_letters import DeadLetters
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.tokenizers.tokenizer import Spans
+from pipeline.corpus.word_table import fingerprint_text, new_state
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
-from pipeline.readers import Reader
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.tokenizers import Spans
 from pipeline.vocabulary import Vocabulary
-from pipeline.word_table import fingerprint_text, new_state
-from pipeline.work_units import WorkUnit
 
 STAGE = "tokens"
 SCHEMA = pa.schema([pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)])

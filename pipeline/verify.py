@@ -9,11 +9,11 @@ from typing import Any
 
 from pipeline import metrics, run_directory
 from pipeline.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
-from pipeline.corpus_records import CorpusRecords
+from pipeline.corpus.digests import changed_inputs, recorded_digests
 from pipeline.errors import PipelineError
-from pipeline.input_digests import changed_inputs, recorded_digests
 from pipeline.model_digest import block_digest
 from pipeline.run_directory import RunDirectory
+from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.stage_keys import CORPUS_STAGES
 from pipeline.storage import lock
 from pipeline.storage.records import Record, Records

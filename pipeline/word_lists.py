@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.corpus.files import read_option_file
+from pipeline.corpus.readers.values import INTEGERS
 from pipeline.counts import SCHEMA
 from pipeline.errors import InputError
-from pipeline.fields import INTEGERS
-from pipeline.inputs import read_option_file
 from pipeline.runtime.shown_text import quoted, shown, shown_list
 from pipeline.vocabulary import Vocabulary, plain
 

@@ -11,15 +11,15 @@ import pytest
 from commands import write_corpus
 from test_transforms import OPTIONS, make_context
 
-from pipeline import compressed
-from pipeline.compressed import unpack
+from pipeline.corpus import unpacking as compressed
+from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers.reader import TextReader
+from pipeline.corpus.unpacking import unpack
+from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.counts import count_unit, merge_counts, table_bytes
 from pipeline.errors import OutputInUseError
-from pipeline.inputs import match_inputs
-from pipeline.readers import TextReader
 from pipeline.storage.lock import Lock
 from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.work_units import TextSource, WorkUnit, plan_work_units
 from transforms import counts
 from transforms.context import Context
 from transforms.counts import Counting, CountUnit

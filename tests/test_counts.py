@@ -14,6 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import counts as counts_module
+from pipeline.corpus.dead_letters import read_dead_letters
+from pipeline.corpus.digests import changed_inputs
+from pipeline.corpus.readers.reader import TextReader
+from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
+from pipeline.corpus.word_table import WordTable, string_array, string_buffers, word_hashes
+from pipeline.corpus.work_units import plan_work_units
 from pipeline.counts import (
     count_unit,
     counted_unit,
@@ -22,17 +28,11 @@ from pipeline.counts import (
     split_by_bucket,
     table_from_bytes,
 )
-from pipeline.dead_letters import read_dead_letters
 from pipeline.errors import ArtifactError, InputError
-from pipeline.input_digests import changed_inputs
-from pipeline.readers import TextReader
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from pipeline.tokenizers import open_tokenizer
 from pipeline.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
 from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.word_table import WordTable, string_array, string_buffers, word_hashes
-from pipeline.work_units import plan_work_units
 
 STORAGE = open_storage("memory://counts")
 URI = STORAGE.uri("text")
@@ -158,7 +158,7 @@ def test_words_with_one_hash_are_told_apart(word, other):
 
 
 def test_strings_of_more_than_one_chunk(monkeypatch):
-    monkeypatch.setattr("pipeline.word_table._LARGEST_ARRAY", 10)
+    monkeypatch.setattr("pipeline.corpus.word_table._LARGEST_ARRAY", 10)
     array = string_array(np.frombuffer(b"aabbccddeeffgg", np.uint8), np.array([0, 2, 4, 6, 8, 14]))
     assert array.num_chunks > 1
     assert array.to_pylist() == ["aa", "bb", "cc", "dd", "eeffgg"]

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.compressed import compression_of, head, unpack
-from pipeline.dead_letters import BROKEN_OFF, read_dead_letters
-from pipeline.decompression import OUT_BYTES, BrokenOffError, compression_name, decompress
+from pipeline.corpus.dead_letters import BROKEN_OFF, read_dead_letters
+from pipeline.corpus.decompression import OUT_BYTES, BrokenOffError, compression_name, decompress
+from pipeline.corpus.files import match_inputs
+from pipeline.corpus.unpacking import compression_of, head, unpack
 from pipeline.errors import InputError
-from pipeline.inputs import match_inputs
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
 

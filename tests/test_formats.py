@@ -14,17 +14,17 @@ import pytest
 from commands import TINY, digest_of, run, train, write_corpus
 
 from pipeline.checkpoints import latest_checkpoint, read_checkpoint
+from pipeline.corpus.dead_letters import read_dead_letters
+from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers.parquet import ParquetReader
+from pipeline.corpus.readers.reader import HEAD_BYTES, open_reader
+from pipeline.corpus.work_units import plan_work_units
 from pipeline.counts import count_unit, merge_counts
-from pipeline.dead_letters import read_dead_letters
 from pipeline.errors import InputError
-from pipeline.inputs import match_inputs
 from pipeline.options import Options
-from pipeline.parquet_rows import ParquetReader
-from pipeline.readers import HEAD_BYTES, open_reader
 from pipeline.run import Run
 from pipeline.tokens import encode_unit
 from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.work_units import plan_work_units
 
 
 @pytest.fixture

@@ -12,21 +12,23 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import compressed, decompression, inputs
-from pipeline.compressed import compression_of, compressions_of, unpack
+from pipeline.corpus import decompression
+from pipeline.corpus import files as inputs
+from pipeline.corpus import unpacking as compressed
+from pipeline.corpus.dead_letters import read_dead_letters
+from pipeline.corpus.digests import changed_inputs
+from pipeline.corpus.files import InputFile, match_inputs
+from pipeline.corpus.readers.reader import TextReader
+from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
+from pipeline.corpus.unpacking import compression_of, compressions_of, unpack
+from pipeline.corpus.work_units import plan_work_units
 from pipeline.counts import count_unit, merge_counts
-from pipeline.dead_letters import read_dead_letters
 from pipeline.errors import InputError
-from pipeline.input_digests import changed_inputs
-from pipeline.inputs import InputFile, match_inputs
 from pipeline.preview import first_sentences
-from pipeline.readers import TextReader
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from pipeline.tokenizers import open_tokenizer
 from pipeline.tokens import encode_unit
 from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.work_units import plan_work_units
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import ROOT, TINY, train  # isort: skip
-from pipeline import languages
+from pipeline.corpus.tokenizers import dictionaries as languages
+from pipeline.corpus.tokenizers.normalization import as_array, normalize
+from pipeline.corpus.tokenizers.tokenizer import open_tokenizer, tokenizer_identity
+from pipeline.corpus.tokenizers.unicode_words import property_table
 from pipeline.errors import InputError
 from pipeline.kernels import word_break
-from pipeline.text_forms import as_array, normalize
-from pipeline.tokenizers import open_tokenizer, tokenizer_identity
-from pipeline.unicode_words import property_table
 
 TRICKY = "aé בא'’\".,:;_1٣ アー한語ひ\u0300\u200d\u00ad👩🇰🇷\r\u2028\u0903\u3000\u0085"
 """A character or more of every class of Unicode's word boundaries."""
@@ -184,7 +184,7 @@ def test_no_dictionary_is_taken_from_the_folder_for_temporary_files(tmp_path):
     """Where jieba looks for one, and anybody may have put it."""
     pytest.importorskip("jieba", reason="an extra")
     (tmp_path / "jieba.cache").write_bytes(marshal.dumps(({"来到北京": 10**9, "来": 0, "来到": 0, "来到北": 0}, 10**9)))
-    script = "from pipeline.languages import _load_chinese; print(*next(_load_chinese()(['我来到北京'])))"
+    script = "from pipeline.corpus.tokenizers.dictionaries import _load_chinese; print(*next(_load_chinese()(['我来到北京'])))"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
         capture_output=True,

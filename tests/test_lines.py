@@ -10,15 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import dead_letters as dead
-from pipeline import input_digests, lines
-from pipeline.dead_letters import DeadLetters, read_dead_letters, write_dead_letters
+from pipeline.corpus import dead_letters as dead
+from pipeline.corpus import digests as input_digests
+from pipeline.corpus import lines
+from pipeline.corpus.dead_letters import DeadLetters, read_dead_letters, write_dead_letters
+from pipeline.corpus.digests import RangeDigests, changed_inputs
+from pipeline.corpus.lines import read_blocks, read_exactly
+from pipeline.corpus.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, plan_work_units
 from pipeline.errors import InputError
-from pipeline.input_digests import RangeDigests, changed_inputs
-from pipeline.lines import read_blocks, read_exactly
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import open_storage
-from pipeline.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, plan_work_units
 
 STORAGE = open_storage("memory://lines")
 URI = STORAGE.uri("text")

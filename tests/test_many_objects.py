@@ -12,9 +12,9 @@ import time
 import pytest
 from commands import TINY, digest_of, train, write_corpus
 
-from pipeline import ahead
+from pipeline.corpus import prefetch as ahead
+from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError
-from pipeline.inputs import match_inputs
 from pipeline.storage.object_store import ObjectStorage
 from pipeline.storage.storage import open_storage
 

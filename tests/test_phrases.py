@@ -17,8 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import phrases as phrases_module
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.readers.reader import Reader, TextReader
+from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
+from pipeline.corpus.work_units import plan_work_units
 from pipeline.counts import count_unit, merge_counts, prune
-from pipeline.dead_letters import DeadLetters
 from pipeline.errors import ArtifactError, InputError
 from pipeline.joining import Joiner, joining
 from pipeline.options import Options
@@ -31,14 +34,11 @@ from pipeline.phrases import (
     pairs_to_parquet,
     phrases_table,
 )
-from pipeline.readers import Reader, TextReader
 from pipeline.run_directory import open_run
 from pipeline.stage_keys import stage_keys
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from pipeline.tokenizers import open_tokenizer
 from pipeline.verify import verify_run
-from pipeline.work_units import plan_work_units
 
 Sentences = list[list[str]]
 RECORDS = Records(open_storage("memory://phrases"))

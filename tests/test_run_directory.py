@@ -6,6 +6,7 @@ import secrets
 import pytest
 
 from pipeline import run_directory
+from pipeline.corpus.tokenizers.tokenizer import tokenizer_identity
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.run_directory import RunDirectory, differences, make_identity, open_or_create, open_run
@@ -13,7 +14,6 @@ from pipeline.stage_keys import UPSTREAM, stage_keys
 from pipeline.storage.lock import Lock
 from pipeline.storage.records import Record, Records, sealed_json
 from pipeline.storage.storage import ObjectInfo, open_storage
-from pipeline.tokenizers import tokenizer_identity
 
 
 class File:

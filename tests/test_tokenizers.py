@@ -13,10 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import tokenizers
-from pipeline.errors import InputError
-from pipeline.kernels import text as kernels
-from pipeline.tokenizers import (
+from pipeline.corpus.tokenizers import tokenizer as tokenizers
+from pipeline.corpus.tokenizers.tokenizer import (
     WHITE_SPACE,
     as_array,
     lower,
@@ -24,6 +22,8 @@ from pipeline.tokenizers import (
     split_long,
     tokenizer_identity,
 )
+from pipeline.errors import InputError
+from pipeline.kernels import text as kernels
 
 SPLITTER = re.compile("[" + "".join(map(chr, WHITE_SPACE)) + "]+")
 

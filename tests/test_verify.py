@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import input_digests, verify
+from pipeline import verify
 from pipeline.checkpoints import read_blocks, write_checkpoint
+from pipeline.corpus import digests as input_digests
+from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError
-from pipeline.inputs import match_inputs
 from pipeline.model_digest import Model
 from pipeline.options import Options
 from pipeline.run_directory import RunDirectory, make_identity, open_or_create

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, train, write_corpus
 
+from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
-from pipeline.fields import INTEGERS, TEXT
 from pipeline.run import Run
 from pipeline.word_lists import word_list
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from apache_beam.metrics import Metrics
 
+from pipeline.corpus.readers.reader import Reader
 from pipeline.options import Options
-from pipeline.readers import Reader
 from pipeline.runtime import process as worker
 from pipeline.storage.lock import Lock
 from pipeline.storage.records import Artifact, Record, Records

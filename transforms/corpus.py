@@ -7,7 +7,7 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton, PBegin
 
-from pipeline.ahead import each, is_remote
+from pipeline.corpus.prefetch import each, is_remote
 from pipeline.errors import InputError
 from pipeline.tokens import STAGE as TOKENS
 from pipeline.tokens import TokenShard, stored_shard

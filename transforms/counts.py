@@ -11,6 +11,7 @@ from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.counts import (
     ELEMENT_BYTES,
     STAGE,
@@ -24,7 +25,6 @@ from pipeline.counts import (
 )
 from pipeline.runtime import progress
 from pipeline.word_lists import WordListRef, listed_counts
-from pipeline.work_units import WorkUnit
 from transforms.context import Context, counter
 from transforms.joining import OpenPhrases
 from transforms.refs import BucketCounts, PhrasesRef, UnitSummary

@@ -2,8 +2,8 @@
 
 from apache_beam.utils.shared import Shared
 
+from pipeline.corpus.readers.reader import Reader
 from pipeline.joining import Joiner, joining
-from pipeline.readers import Reader
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Artifact
 from transforms.context import Context

@@ -8,6 +8,7 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsList, AsSingleton
 from apache_beam.utils.shared import Shared
 
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.counts import buckets_for, table_bytes, table_from_bytes
 from pipeline.phrases import Scoring, bucket_phrases, count_pairs, frequent_words, pairs_to_parquet, phrases_table
 from pipeline.runtime import progress
@@ -16,7 +17,6 @@ from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact
 from pipeline.tokens import counted_fingerprint
 from pipeline.vocabulary import Vocabulary
-from pipeline.work_units import WorkUnit
 from transforms.context import Context
 from transforms.counts import Counting, CountWords, forget_buckets
 from transforms.joining import OpenPhrases

@@ -8,10 +8,10 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
 from pipeline.tokens import TokenShard, counted_fingerprint, encoded_unit
 from pipeline.vocabulary import Vocabulary
-from pipeline.work_units import WorkUnit
 from transforms.context import Context
 from transforms.joining import OpenPhrases
 from transforms.refs import PhrasesRef, VocabularyRef

@@ -8,18 +8,18 @@ import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsList
 
-from pipeline.compressed import unpacked_name
+from pipeline.corpus.dead_letters import NOT_UTF8, read_dead_letters
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.values import INTEGERS
+from pipeline.corpus.unpacking import unpacked_name
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.counts import STAGE as COUNTS
-from pipeline.dead_letters import NOT_UTF8, read_dead_letters
 from pipeline.errors import ArtifactError, InputError
-from pipeline.fields import INTEGERS
-from pipeline.inputs import InputFile
 from pipeline.options import bad_line_limit
 from pipeline.preview import first_sentences
 from pipeline.runtime import progress
 from pipeline.vocabulary import Vocabulary, build_vocabulary
 from pipeline.word_lists import listed_vocabulary
-from pipeline.work_units import WorkUnit
 from transforms.context import Context
 from transforms.counts import forget_buckets
 from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, VocabularyRef, check_complete, total

@@ -8,11 +8,11 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.ahead import each, is_remote
-from pipeline.compressed import UnpackedText, unpack
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.prefetch import each, is_remote
+from pipeline.corpus.unpacking import UnpackedText, unpack
+from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError
-from pipeline.inputs import InputFile
-from pipeline.work_units import TextSource, WorkUnit, plan_work_units
 from transforms.context import Context, counter
 from transforms.refs import UnitSummary
 

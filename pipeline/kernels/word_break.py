@@ -1,6 +1,6 @@
 """Kernels that cut UTF-8 text into words (Unicode's word boundaries, UAX #29) and characters.
 
-A property table (uint8 [0x110000], see `pipeline.unicode_words`) gives each code
+A property table (uint8 [0x110000], see `pipeline.corpus.tokenizers.unicode_words`) gives each code
 point its Word_Break class in the low 5 bits, and three flags.
 """
 

@@ -1,6 +1,6 @@
 """Kernels of the word table: an open-addressing hash table over the bytes of words.
 
-The table is four arrays (`pipeline.word_table` owns them):
+The table is four arrays (`pipeline.corpus.word_table` owns them):
 
   slots    uint64 [power of two]  0 where empty, else hash's high 32 bits << 32 | entry + 1
   entries  uint64 [capacity, 4]   first 8 bytes, last 8 bytes, offset in arena << 31 | length, value

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.checkpoints import CheckpointRef
+from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.counts import merge_counts
-from pipeline.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.metrics import final_loss, up_to
 from pipeline.projection import principal_plane

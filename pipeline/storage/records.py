@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from pipeline.ahead import each, is_remote
+from pipeline.corpus.prefetch import each, is_remote
 from pipeline.errors import ArtifactError
 from pipeline.storage.storage import Data, Storage, open_storage
 

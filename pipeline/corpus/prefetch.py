@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from pipeline.corpus.work_units import TextRange
 from pipeline.errors import PipelineError
-from pipeline.work_units import TextRange
 
 AT_ONCE = 32
 _SMALL = 1 << 20

@@ -10,10 +10,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.ahead import each, is_remote
+from pipeline.corpus.prefetch import each, is_remote
+from pipeline.corpus.work_units import TextRange
 from pipeline.errors import ArtifactError, InputError
 from pipeline.storage.storage import open_storage, refuse_secrets, split_uri
-from pipeline.work_units import TextRange
 
 _MAGIC = re.compile(r"[*?[]")
 

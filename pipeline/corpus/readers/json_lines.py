@@ -8,15 +8,15 @@ from typing import Any
 
 import orjson
 
-from pipeline.dead_letters import DeadLetters
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.lines import Block
+from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
+from pipeline.corpus.readers.values import EXPECTED, TEXT, Portion, describe, items_of, list_spans, text_spans, wrong
+from pipeline.corpus.tokenizers.tokenizer import Spans
+from pipeline.corpus.work_units import TextRange
 from pipeline.errors import InputError
-from pipeline.fields import EXPECTED, TEXT, Portion, describe, items_of, list_spans, text_spans, wrong
-from pipeline.inputs import InputFile
-from pipeline.lines import Block
-from pipeline.readers import HEAD_BYTES, LineReader, head_lines, line_blocks
 from pipeline.runtime.shown_text import quoted, shown_list
-from pipeline.tokenizers import Spans
-from pipeline.work_units import TextRange
 
 NOT_JSON = "not JSON"
 _NO_FIELD = object()

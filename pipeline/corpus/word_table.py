@@ -11,8 +11,8 @@ import math
 import numpy as np
 import pyarrow as pa
 
+from pipeline.corpus.tokenizers.tokenizer import Spans
 from pipeline.kernels import words as kernels
-from pipeline.tokenizers import Spans
 
 _LARGEST_ARRAY = 1 << 30
 """Bytes of words in one Arrow array, whose offsets are int32."""

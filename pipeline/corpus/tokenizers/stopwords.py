@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from pipeline.corpus.files import read_option_file
+from pipeline.corpus.tokenizers.tokenizer import Locate, Spans, Tokenizer, WhitespaceTokenizer
+from pipeline.corpus.word_table import WordTable
 from pipeline.errors import InputError
-from pipeline.inputs import read_option_file
-from pipeline.tokenizers import Locate, Spans, Tokenizer, WhitespaceTokenizer
-from pipeline.word_table import WordTable
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline import dead_letters as reasons
-from pipeline.ahead import take
-from pipeline.dead_letters import DeadLetters
+from pipeline.corpus import dead_letters as reasons
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.digests import RangeDigests
+from pipeline.corpus.prefetch import take
+from pipeline.corpus.tokenizers.tokenizer import as_array
+from pipeline.corpus.work_units import TextRange
 from pipeline.errors import ArtifactError, InputError
-from pipeline.input_digests import RangeDigests
 from pipeline.kernels import text as kernels
 from pipeline.storage.storage import Storage, open_storage, split_uri
-from pipeline.tokenizers import as_array
-from pipeline.work_units import TextRange
 
 BLOCK_BYTES = 8 << 20
 """Bytes read at once; a block is a little longer only where a line is."""

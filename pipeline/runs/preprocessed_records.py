@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline import input_digests
+from pipeline.corpus import digests as input_digests
 from pipeline.errors import ArtifactError
 from pipeline.stage_keys import CORPUS_STAGES
 from pipeline.storage.records import Record, Records, remedy

@@ -13,18 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.ahead import fetched_ahead
-from pipeline.compressed import compression_of, head
-from pipeline.dead_letters import DeadLetters
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.digests import RangeDigests
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.lines import Block, read_blocks, read_exactly
+from pipeline.corpus.prefetch import fetched_ahead
+from pipeline.corpus.readers.values import EXPECTED, INTEGERS, TEXT, Portion
+from pipeline.corpus.tokenizers.tokenizer import Tokenizer, as_array, open_tokenizer, tokenizer_identity
+from pipeline.corpus.unpacking import compression_of, head
+from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import InputError
-from pipeline.fields import EXPECTED, INTEGERS, TEXT, Portion
-from pipeline.input_digests import RangeDigests
-from pipeline.inputs import InputFile
 from pipeline.kernels.text import first_invalid
-from pipeline.lines import Block, read_blocks, read_exactly
 from pipeline.options import Options
-from pipeline.tokenizers import Tokenizer, as_array, open_tokenizer, tokenizer_identity
-from pipeline.work_units import TextRange, TextSource
 
 HEAD_BYTES = 64 << 10
 """What a preview reads of a file."""
@@ -128,8 +128,8 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
       InputError: the field is missing or holds something else; options that do not go together;
         a tokeniser cannot be loaded.
     """
-    from pipeline.json_lines import JsonReader, json_items
-    from pipeline.parquet_rows import ParquetReader, parquet_items
+    from pipeline.corpus.readers.json_lines import JsonReader, json_items
+    from pipeline.corpus.readers.parquet import ParquetReader, parquet_items
 
     tokenizer = open_tokenizer(
         options.tokenizer, options.lowercase, options.max_sentence, options.normalize or "", options.stopwords or ""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.corpus.tokenizers.tokenizer import LineTokenizer
 from pipeline.errors import InputError
-from pipeline.tokenizers import LineTokenizer
 
 PACKAGES = {
     "korean": ("kiwipiepy", "kiwipiepy_model"),

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline import dead_letters as reasons
-from pipeline.dead_letters import DeadLetters, write_dead_letters
-from pipeline.decompression import BrokenOffError, can_decompress, compression_name, decompress
+from pipeline.corpus import dead_letters as reasons
+from pipeline.corpus.dead_letters import DeadLetters, write_dead_letters
+from pipeline.corpus.decompression import BrokenOffError, can_decompress, compression_name, decompress
+from pipeline.corpus.digests import STAGE as INPUTS_STAGE
+from pipeline.corpus.digests import RangeDigests
+from pipeline.corpus.files import InputFile, check_unchanged
+from pipeline.corpus.lines import read_exactly
+from pipeline.corpus.work_units import TextSource
 from pipeline.errors import InputError
-from pipeline.input_digests import STAGE as INPUTS_STAGE
-from pipeline.input_digests import RangeDigests
-from pipeline.inputs import InputFile, check_unchanged
-from pipeline.lines import read_exactly
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.work_units import TextSource
 
 STAGE = "text"
 PIECE_BYTES = 64 << 20

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.corpus.tokenizers.normalization import as_array, lower, normal, normalize
 from pipeline.errors import InputError
 from pipeline.kernels import text as kernels
 from pipeline.runtime.shown_text import shown
-from pipeline.text_forms import as_array, lower, normal, normalize
 
 WHITE_SPACE = (
     *(*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)),
@@ -126,18 +126,18 @@ def open_tokenizer(
     if name == "whitespace":
         made = WhitespaceTokenizer(*form)
     elif name in ("unicode_words", "characters"):
-        from pipeline.unicode_words import UnicodeTokenizer
+        from pipeline.corpus.tokenizers.unicode_words import UnicodeTokenizer
 
         made = UnicodeTokenizer(*form, name)
     elif name in BUILT_IN:
-        from pipeline.languages import DictionaryTokenizer
+        from pipeline.corpus.tokenizers.dictionaries import DictionaryTokenizer
 
         made = DictionaryTokenizer.checked(*form, name)
     else:
         load_function(name)
         made = FunctionTokenizer(*form, name)
     if stopwords:
-        from pipeline.stopwords import StopwordsTokenizer, read_stopwords
+        from pipeline.corpus.tokenizers.stopwords import StopwordsTokenizer, read_stopwords
 
         made = StopwordsTokenizer(*form, made, read_stopwords(stopwords, made))
     return made
@@ -159,7 +159,7 @@ def tokenizer_identity(
     """
     identity: dict[str, Any] = {"name": name}
     if name in ("unicode_words", "characters"):
-        from pipeline.unicode_words import table_digest
+        from pipeline.corpus.tokenizers.unicode_words import table_digest
 
         identity["table"] = table_digest()
     elif name not in BUILT_IN:
@@ -172,13 +172,13 @@ def tokenizer_identity(
                 f"--tokenizer={name}: {module.__file__} changed since it was imported: start a new process"
             )
     elif name != "whitespace":
-        from pipeline.languages import versions
+        from pipeline.corpus.tokenizers.dictionaries import versions
 
         identity["versions"] = versions(name)
     if lowercase or normal_form:
         identity["unicode"] = unicodedata.unidata_version
     if stopwords:
-        from pipeline.stopwords import stopwords_digest
+        from pipeline.corpus.tokenizers.stopwords import stopwords_digest
 
         identity["stopwords"] = stopwords_digest(stopwords)
     return identity

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline.batches import STAGE as BATCHES
 from pipeline.batches import stored_batches
+from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
-from pipeline.fields import TEXT
 from pipeline.options import Options, shown_value
 from pipeline.run_directory import RunDirectory, open_run, options_of_run, package_versions
 from pipeline.stage_keys import option_names, with_upstream

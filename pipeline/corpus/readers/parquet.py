@@ -18,18 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import dead_letters as reasons
-from pipeline.dead_letters import DeadLetters
+from pipeline.corpus import dead_letters as reasons
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.digests import column_entry
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.lines import read_exactly
+from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.values import EXPECTED, INTEGERS, NULL, STRINGS, TEXT, Portion, item_spans, locate_rows
+from pipeline.corpus.tokenizers.tokenizer import Spans, as_array
+from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import InputError
-from pipeline.fields import EXPECTED, INTEGERS, NULL, STRINGS, TEXT, Portion, item_spans, locate_rows
-from pipeline.input_digests import column_entry
-from pipeline.inputs import InputFile
-from pipeline.lines import read_exactly
-from pipeline.readers import Reader
 from pipeline.runtime.shown_text import shown, shown_list
 from pipeline.storage.storage import open_storage, split_uri
-from pipeline.tokenizers import Spans, as_array
-from pipeline.work_units import TextRange, TextSource
 
 _BATCH_BYTES = 4 << 20
 """About how much of the column is decoded at once."""

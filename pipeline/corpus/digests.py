@@ -102,7 +102,7 @@ def _recorded_fields(records: Records) -> dict[str, str]:
 
 
 def _column_change(uri: str, field: str, digests: dict[int, str], size: int) -> str:
-    from pipeline.parquet_rows import column_digests
+    from pipeline.corpus.readers.parquet import column_digests
 
     root, path = split_uri(uri)
     now, info = column_digests(uri, field), open_storage(root).info(path)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import regex
 
+from pipeline.corpus.tokenizers.tokenizer import WHITE_SPACE, Locate, Spans, Tokenizer, pieces, split_long
 from pipeline.kernels import word_break as kernels
-from pipeline.tokenizers import WHITE_SPACE, Locate, Spans, Tokenizer, pieces, split_long
 
 _PIECE_BYTES = 1 << 17
 
