@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling
 from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.corpus.readers.reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
-from pipeline.counts import count_unit, merge_counts
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import STAGE as METRICS
 from pipeline.model_digest import Model
@@ -34,7 +32,9 @@ from pipeline.storage.records import Artifact, Records
 from pipeline.storage.storage import open_storage
 from pipeline.tokens import encode_unit, tokens_to_parquet
 from pipeline.training import Trainer, new_backend
-from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words import unigram
+from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 PACKAGES = ("beam2vec", "apache-beam", "numpy", "numba", "llvmlite", "pyarrow", "gensim")
 

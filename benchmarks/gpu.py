@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import format_table, write_report
-from pipeline import unigram
 from pipeline.backends import Backend, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
@@ -31,6 +30,7 @@ from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows, to_num
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
 from pipeline.steps import StepBlock
+from pipeline.words import unigram
 
 GENERATION = "rows"
 """In place of a model, in the report of `benchmarks.gpu_model`: rows are made."""

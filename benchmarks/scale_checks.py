@@ -20,9 +20,7 @@ import pyarrow as pa
 from apache_beam import coders
 
 from benchmarks.stage_costs import clock, falling_counts, made_up_counts
-from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables
-from pipeline.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.options import Options
 from pipeline.rounds import Rounds
 from pipeline.runtime import memory
@@ -30,7 +28,9 @@ from pipeline.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, slice
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import open_storage
-from pipeline.vocabulary import Vocabulary
+from pipeline.words import unigram
+from pipeline.words.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.words.vocabulary import Vocabulary
 from transforms.counts import BUNDLE_WORDS
 from transforms.refs import BucketCounts
 

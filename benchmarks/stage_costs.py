@@ -20,11 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam import coders
 
-from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
 from pipeline.corpus.readers.reader import open_reader
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
-from pipeline.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
 from pipeline.options import Options
 from pipeline.runtime import memory
 from pipeline.storage.local import LocalStorage
@@ -33,7 +31,9 @@ from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import Data, Storage
 from pipeline.tokens import encoded_unit
 from pipeline.training import Trainer
-from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words import unigram
+from pipeline.words.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 TABLE_WORDS = 1_000_000
 """Of the made-up vocabulary by which the cost of a word is measured."""

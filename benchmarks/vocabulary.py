@@ -17,9 +17,9 @@ from benchmarks.common import format_table, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.corpus.readers.reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
-from pipeline.counts import count_unit, merge_counts
 from pipeline.options import Options, available_cpus
-from pipeline.vocabulary import build_vocabulary
+from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.vocabulary import build_vocabulary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

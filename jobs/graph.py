@@ -21,10 +21,10 @@ from jobs.command_line import LOCAL_RUNNER
 from jobs.runners import IN_THIS_PROCESS, check_runner, runner_name, runner_of
 from pipeline.batches import BatchShard
 from pipeline.corpus.files import InputFile
-from pipeline.counts import buckets_for
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runtime import progress
+from pipeline.words.counts import buckets_for
 from transforms.batches import GenerateBatches
 from transforms.context import Context
 from transforms.corpus import ReadTokens, ReadVocabulary

@@ -15,7 +15,7 @@ from pipeline.options import Options
 from pipeline.run_directory import RunDirectory, make_identity
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
 from pipeline.storage.storage import open_storage
-from pipeline.word_lists import WordListRef, word_list
+from pipeline.words.word_list import WordListRef, word_list
 from transforms.context import Context
 
 

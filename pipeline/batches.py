@@ -24,7 +24,7 @@ from pipeline.kernels import philox
 from pipeline.options import ALL, MAX_EPOCHS, MAX_POSITION, Options
 from pipeline.storage.records import Artifact, Records
 from pipeline.tokens import read_tokens
-from pipeline.unigram import UnigramDistribution
+from pipeline.words.unigram import UnigramDistribution
 
 STAGE = "batches"
 POLICIES = {"any": kernels.ANY, "exclude_target": kernels.EXCLUDE_TARGET, "distinct": kernels.DISTINCT}

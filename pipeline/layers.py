@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import unigram
 from pipeline.arrays import add_rows, array_module, to_host
 from pipeline.errors import InputError
+from pipeline.words import unigram
 
 Array = Any
 """A NumPy or CuPy array."""

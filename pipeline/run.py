@@ -23,8 +23,8 @@ from pipeline.model_digest import Model
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.run_directory import RunDirectory, open_run
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.unigram import UnigramDistribution
-from pipeline.vocabulary import Vocabulary
+from pipeline.words.unigram import UnigramDistribution
+from pipeline.words.vocabulary import Vocabulary
 
 SIDES = ("input", "output", "mean")
 """Which of a word's two vectors: as a context, as a target (or negative), or half their sum."""

@@ -17,7 +17,7 @@ from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.vocabulary import Vocabulary
+from pipeline.words.vocabulary import Vocabulary
 
 STAGE = "tokens"
 SCHEMA = pa.schema([pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)])

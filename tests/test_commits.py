@@ -16,10 +16,10 @@ from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.reader import TextReader
 from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
-from pipeline.counts import count_unit, merge_counts, table_bytes
 from pipeline.errors import OutputInUseError
 from pipeline.storage.lock import Lock
-from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.counts import count_unit, merge_counts, table_bytes
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from transforms import counts
 from transforms.context import Context
 from transforms.counts import Counting, CountUnit

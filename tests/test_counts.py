@@ -13,14 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import counts as counts_module
 from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.corpus.digests import changed_inputs
 from pipeline.corpus.readers.reader import TextReader
 from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
 from pipeline.corpus.word_table import WordTable, string_array, string_buffers, word_hashes
 from pipeline.corpus.work_units import plan_work_units
-from pipeline.counts import (
+from pipeline.errors import ArtifactError, InputError
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
+from pipeline.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
+from pipeline.words import counts as counts_module
+from pipeline.words.counts import (
     count_unit,
     counted_unit,
     merge_counts,
@@ -28,11 +32,7 @@ from pipeline.counts import (
     split_by_bucket,
     table_from_bytes,
 )
-from pipeline.errors import ArtifactError, InputError
-from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
-from pipeline.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
-from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 STORAGE = open_storage("memory://counts")
 URI = STORAGE.uri("text")

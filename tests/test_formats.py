@@ -19,12 +19,12 @@ from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.parquet import ParquetReader
 from pipeline.corpus.readers.reader import HEAD_BYTES, open_reader
 from pipeline.corpus.work_units import plan_work_units
-from pipeline.counts import count_unit, merge_counts
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.run import Run
 from pipeline.tokens import encode_unit
-from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.reader import open_reader
 from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import plan_work_units
-from pipeline.counts import count_unit
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
+from pipeline.words.counts import count_unit
 
 LINES = [f"some words of line {i % 13} 한국어" for i in range(300)]
 TEXT = "\n".join(LINES).encode()

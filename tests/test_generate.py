@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from pipeline import batches, unigram
+from pipeline import batches
 from pipeline.batches import POLICIES, Sampling, Tables, generate_rows, piece_bounds, to_numpy
 from pipeline.errors import InputError
 from pipeline.kernels import philox
 from pipeline.kernels.generate import REDRAWS
 from pipeline.options import Options
+from pipeline.words import unigram
 
 SUBSAMPLE = 1e-2
 

@@ -22,13 +22,13 @@ from pipeline.corpus.readers.reader import TextReader
 from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
 from pipeline.corpus.unpacking import compression_of, compressions_of, unpack
 from pipeline.corpus.work_units import plan_work_units
-from pipeline.counts import count_unit, merge_counts
 from pipeline.errors import InputError
 from pipeline.preview import first_sentences
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
 from pipeline.tokens import encode_unit
-from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 
 @pytest.fixture

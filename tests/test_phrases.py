@@ -16,16 +16,21 @@ from crashing import Moment, kill, run_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import phrases as phrases_module
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader, TextReader
 from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
 from pipeline.corpus.work_units import plan_work_units
-from pipeline.counts import count_unit, merge_counts, prune
 from pipeline.errors import ArtifactError, InputError
-from pipeline.joining import Joiner, joining
 from pipeline.options import Options
-from pipeline.phrases import (
+from pipeline.run_directory import open_run
+from pipeline.stage_keys import stage_keys
+from pipeline.storage.records import Records
+from pipeline.storage.storage import open_storage
+from pipeline.verify import verify_run
+from pipeline.words import phrases as phrases_module
+from pipeline.words.counts import count_unit, merge_counts, prune
+from pipeline.words.phrase_joining import Joiner, joining
+from pipeline.words.phrases import (
     PairCounts,
     Scoring,
     bucket_phrases,
@@ -34,11 +39,6 @@ from pipeline.phrases import (
     pairs_to_parquet,
     phrases_table,
 )
-from pipeline.run_directory import open_run
-from pipeline.stage_keys import stage_keys
-from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 
 Sentences = list[list[str]]
 RECORDS = Records(open_storage("memory://phrases"))

@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 
 import transforms.counts
 from benchmarks import scale_model, stage_costs
-from pipeline import shard_lists, vocabulary
+from pipeline import shard_lists
 from pipeline.batches import BatchShard, Sampling
-from pipeline.counts import SCHEMA, buckets_for, table_bytes
 from pipeline.errors import InputError
 from pipeline.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import open_storage
 from pipeline.training import seconds_to_checkpoint
-from pipeline.vocabulary import build_vocabulary
+from pipeline.words import vocabulary
+from pipeline.words.counts import SCHEMA, buckets_for, table_bytes
+from pipeline.words.vocabulary import build_vocabulary
 from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, total
 
 TB = 10**12

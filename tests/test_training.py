@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from pipeline import unigram
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, to_numpy
 from pipeline.checkpoints import checkpoints
@@ -23,6 +22,7 @@ from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import open_storage
 from pipeline.tokens import SCHEMA, tokens_to_parquet
 from pipeline.training import Trainer
+from pipeline.words import unigram
 
 VOCABULARY, POSITIONS, SENTENCE = 300, 6000, 12
 TOKENS = np.random.default_rng(0).zipf(1.3, POSITIONS).astype(np.int64) % VOCABULARY

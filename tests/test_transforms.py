@@ -24,12 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.graph import build
-from pipeline import unigram
 from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, schema
 from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.reader import open_reader, reader_identity
 from pipeline.corpus.work_units import TextRange, TextSource, WorkUnit, plan_work_units
-from pipeline.counts import count_unit, table_from_bytes, to_parquet
 from pipeline.errors import ArtifactError, InputError, find
 from pipeline.metrics import read_metrics
 from pipeline.options import Options
@@ -38,7 +36,9 @@ from pipeline.run_directory import make_identity, open_or_create
 from pipeline.storage.records import Artifact
 from pipeline.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.training import Trainer
-from pipeline.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words import unigram
+from pipeline.words.counts import count_unit, table_from_bytes, to_parquet
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from transforms import counts as counts_module
 from transforms.batches import GenerateBatches
 from transforms.context import NAMESPACE, Context

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import unigram
 from pipeline.errors import ArtifactError, InputError
+from pipeline.words import unigram
 
 counts_of_words = st.lists(st.integers(1, 10**9), min_size=1, max_size=60).map(
     lambda counts: np.array(counts, np.int64)

@@ -12,7 +12,7 @@ from commands import TINY, train, write_corpus
 from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
 from pipeline.run import Run
-from pipeline.word_lists import word_list
+from pipeline.words.word_list import word_list
 
 
 def loaded(path, data, items=TEXT):

@@ -12,7 +12,7 @@ from pipeline.runtime import process as worker
 from pipeline.storage.lock import Lock
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import Data
-from pipeline.word_lists import WordListRef
+from pipeline.words.word_list import WordListRef
 from transforms.file_systems import read_through_beam
 
 NAMESPACE = "beam2vec"

@@ -12,7 +12,8 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.corpus.work_units import WorkUnit
-from pipeline.counts import (
+from pipeline.runtime import progress
+from pipeline.words.counts import (
     ELEMENT_BYTES,
     STAGE,
     MergedCounts,
@@ -23,8 +24,7 @@ from pipeline.counts import (
     split_by_bucket,
     table_bytes,
 )
-from pipeline.runtime import progress
-from pipeline.word_lists import WordListRef, listed_counts
+from pipeline.words.word_list import WordListRef, listed_counts
 from transforms.context import Context, counter
 from transforms.joining import OpenPhrases
 from transforms.refs import BucketCounts, PhrasesRef, UnitSummary

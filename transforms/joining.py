@@ -3,9 +3,9 @@
 from apache_beam.utils.shared import Shared
 
 from pipeline.corpus.readers.reader import Reader
-from pipeline.joining import Joiner, joining
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Artifact
+from pipeline.words.phrase_joining import Joiner, joining
 from transforms.context import Context
 from transforms.refs import PhrasesRef
 

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
-from pipeline.counts import table_from_bytes
 from pipeline.errors import ArtifactError
 from pipeline.storage.records import Artifact, Records
+from pipeline.words.counts import table_from_bytes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pipeline.holdout_loss import SHARDS
 from pipeline.replicas import MergedPart, Replicas, SlicePart, Standing
 from pipeline.runtime import progress
 from pipeline.shard_lists import ShardList
-from pipeline.vocabulary import Vocabulary
+from pipeline.words.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.refs import VocabularyRef
 from transforms.train import Report, by_list, on_device

@@ -11,7 +11,7 @@ from apache_beam.utils.shared import Shared
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
 from pipeline.tokens import TokenShard, counted_fingerprint, encoded_unit
-from pipeline.vocabulary import Vocabulary
+from pipeline.words.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.joining import OpenPhrases
 from transforms.refs import PhrasesRef, VocabularyRef

@@ -14,7 +14,7 @@ from pipeline.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.shard_lists import ShardList, list_of, shard_list
 from pipeline.training import Progress, Trainer
-from pipeline.vocabulary import Vocabulary
+from pipeline.words.vocabulary import Vocabulary
 from transforms.context import NAMESPACE, Context, counter
 from transforms.refs import VocabularyRef
 

@@ -5,9 +5,9 @@ import dataclasses
 import apache_beam as beam
 from apache_beam import PCollection
 
-from pipeline import unigram
 from pipeline.storage.parquet import to_parquet
-from pipeline.vocabulary import Vocabulary
+from pipeline.words import unigram
+from pipeline.words.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.refs import UnigramRef, VocabularyRef
 

@@ -13,13 +13,13 @@ from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
-from pipeline.counts import STAGE as COUNTS
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import bad_line_limit
 from pipeline.preview import first_sentences
 from pipeline.runtime import progress
-from pipeline.vocabulary import Vocabulary, build_vocabulary
-from pipeline.word_lists import listed_vocabulary
+from pipeline.words.counts import STAGE as COUNTS
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.word_list import listed_vocabulary
 from transforms.context import Context
 from transforms.counts import forget_buckets
 from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, VocabularyRef, check_complete, total

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import unigram
 from pipeline.backends import Backend, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
@@ -15,6 +14,7 @@ from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
 from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows
 from pipeline.errors import InputError
 from pipeline.steps import blocks_of_steps
+from pipeline.words import unigram
 
 _NEEDED = (
     "needed are an NVIDIA GPU of compute capability 7.0 or later, its driver (525 or later for CUDA 12, 580 or later"

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from pipeline.checkpoints import CheckpointRef
 from pipeline.corpus.dead_letters import read_dead_letters
-from pipeline.counts import merge_counts
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.metrics import final_loss, up_to
 from pipeline.projection import principal_plane
@@ -21,6 +20,7 @@ from pipeline.run import Run
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record
 from pipeline.timings import read_timings
+from pipeline.words.counts import merge_counts
 
 MAP_WORDS = 2000
 CURVE_POINTS = 240

@@ -20,7 +20,7 @@ from test_training import train as train_model
 
 from benchmarks.emulator.emulation import COMPILER, EmulationError
 from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
-from pipeline import steps, unigram
+from pipeline import steps
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
 from pipeline.backends.cuda import stretches as cutting
@@ -32,6 +32,7 @@ from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.holdout import without_kept_back
 from pipeline.kernels import philox
+from pipeline.words import unigram
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 

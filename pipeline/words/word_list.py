@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from pipeline.corpus.files import read_option_file
 from pipeline.corpus.readers.values import INTEGERS
-from pipeline.counts import SCHEMA
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted, shown, shown_list
-from pipeline.vocabulary import Vocabulary, plain
+from pipeline.words.counts import SCHEMA
+from pipeline.words.vocabulary import Vocabulary, plain
 
 _LARGEST = 2**63 - 1
 _BLANK = re.compile(rb"[^ \t]+ [0-9]+")

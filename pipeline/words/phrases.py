@@ -26,13 +26,13 @@ from pipeline.corpus.files import check_all_unchanged
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
-from pipeline.counts import SCHEMA as COUNTS
 from pipeline.errors import InputError
 from pipeline.kernels.phrases import candidate_pairs
 from pipeline.storage.parquet import groups_to_parquet, read_group
 from pipeline.storage.records import Artifact, Records
 from pipeline.tokens import not_the_same
-from pipeline.vocabulary import Vocabulary, by_frequency, plain
+from pipeline.words.counts import SCHEMA as COUNTS
+from pipeline.words.vocabulary import Vocabulary, by_frequency, plain
 
 SCHEMA = pa.schema(
     [

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.corpus.word_table import WordTable
-from pipeline.counts import SCHEMA, prune, summary
 from pipeline.errors import ArtifactError, InputError
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.words.counts import SCHEMA, prune, summary
 
 MAX_WORDS = 2**31 - 1
 """Word ids are int32."""
