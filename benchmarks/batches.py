@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from benchmarks.common import format_table, prepare, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
-from pipeline.batches import Sampling, generate_rows, load_tables, piece_bounds
+from pipeline.batches.rows import Sampling, generate_rows, load_tables, piece_bounds
+from pipeline.batches.tokens import read_tokens
 from pipeline.options import NEGATIVE_POLICIES, Options
-from pipeline.tokens import read_tokens
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

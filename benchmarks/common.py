@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.batches import BatchShard, Sampling
+from pipeline.batches.rows import BatchShard, Sampling
+from pipeline.batches.schedule import Schedule
+from pipeline.batches.steps import step_blocks
+from pipeline.batches.tokens import encode_unit, tokens_to_parquet
 from pipeline.checkpoints import STAGE as CHECKPOINTS
 from pipeline.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.corpus.readers.reader import open_reader
@@ -25,12 +28,9 @@ from pipeline.metrics import STAGE as METRICS
 from pipeline.model_digest import Model
 from pipeline.options import Options, available_cpus
 from pipeline.replicas import Replicas
-from pipeline.schedule import Schedule
-from pipeline.steps import step_blocks
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
 from pipeline.storage.storage import open_storage
-from pipeline.tokens import encode_unit, tokens_to_parquet
 from pipeline.training import Trainer, new_backend
 from pipeline.words import unigram
 from pipeline.words.counts import count_unit, merge_counts

@@ -26,10 +26,10 @@ from pipeline.backends import Backend, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
 from pipeline.backends.cuda.generation import MadeRows, bytes_of_blocks
-from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows, to_numpy
+from pipeline.batches.rows import Sampling, Tables, TokenPiece, generate_rows, to_numpy
+from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
-from pipeline.steps import StepBlock
 from pipeline.words import unigram
 
 GENERATION = "rows"

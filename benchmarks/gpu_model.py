@@ -33,7 +33,7 @@ from pipeline.backends import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.stretches import stretches
-from pipeline.batches import Sampling
+from pipeline.batches.rows import Sampling
 
 MODEL = "model, not measured"
 MB = 1 << 20

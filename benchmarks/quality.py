@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Corpus, format_table, prepare, spread, write_plain_text, write_report
+from pipeline.batches.schedule import FINAL_SHARE
 from pipeline.errors import PipelineError
 from pipeline.evaluation import (
     Analogies,
@@ -32,7 +33,6 @@ from pipeline.evaluation import (
     read_pairs,
 )
 from pipeline.options import MODELS, Options
-from pipeline.schedule import FINAL_SHARE
 
 Result = dict[str, Any]
 SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping", "replicas", "rounds")

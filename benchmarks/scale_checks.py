@@ -20,11 +20,11 @@ import pyarrow as pa
 from apache_beam import coders
 
 from benchmarks.stage_costs import clock, falling_counts, made_up_counts
-from pipeline.batches import BatchShard, Sampling, Tables
+from pipeline.batches.rows import BatchShard, Sampling, Tables
+from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
 from pipeline.options import Options
 from pipeline.rounds import Rounds
 from pipeline.runtime import memory
-from pipeline.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import open_storage

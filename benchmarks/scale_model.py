@@ -21,9 +21,9 @@ from benchmarks.common import format_table, write_report
 from benchmarks.scale_checks import CHECKS, shard_costs
 from benchmarks.stage_costs import Costs, measure, open_ended_text
 from benchmarks.timing import corpus_text, parser
+from pipeline.batches.shard_lists import LIST_SHARDS
 from pipeline.options import MAX_POSITION, Options, available_cpus
 from pipeline.runtime.progress import scaled
-from pipeline.shard_lists import LIST_SHARDS
 from pipeline.words.counts import ELEMENT_BYTES, buckets_for
 from pipeline.words.vocabulary import MAX_WORDS
 from transforms.counts import BUNDLE_WORDS

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam import coders
 
-from pipeline.batches import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
+from pipeline.batches.rows import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
+from pipeline.batches.tokens import encoded_unit
 from pipeline.corpus.readers.reader import open_reader
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.options import Options
@@ -29,7 +30,6 @@ from pipeline.storage.local import LocalStorage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import Data, Storage
-from pipeline.tokens import encoded_unit
 from pipeline.training import Trainer
 from pipeline.words import unigram
 from pipeline.words.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket

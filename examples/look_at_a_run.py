@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline import Run
-from pipeline.batches import to_numpy
+from pipeline.batches.rows import to_numpy
 
 if sys.argv[1:2] in (["--help"], ["-h"]):
     sys.exit(print(__doc__))

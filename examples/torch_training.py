@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import Run
-from pipeline.batches import to_numpy
+from pipeline.batches.rows import to_numpy
 
 try:
     import torch

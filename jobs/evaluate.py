@@ -17,13 +17,13 @@ from typing import Any
 
 from jobs.arguments import add_judged, add_vectors, listed, reading_parser, shown_progress, whole
 from jobs.running import run_command
+from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
 from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.quality import Vectors, evaluation_of
 from pipeline.run import Run
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import exact, quoted, shown
-from pipeline.schedule import step_of
 from pipeline.storage.storage import open_storage, split_uri
 
 ON_STDOUT = "-"

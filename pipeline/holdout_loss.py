@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipeline.backends import Batch
-from pipeline.batches import BatchShard, generate_rows, load_tables, to_numpy
+from pipeline.batches.rows import BatchShard, generate_rows, load_tables, to_numpy
+from pipeline.batches.steps import join
+from pipeline.batches.tokens import read_tokens
 from pipeline.holdout import kept_back
 from pipeline.model_digest import Model
-from pipeline.steps import join
 from pipeline.storage.records import Records
-from pipeline.tokens import read_tokens
 
 ROWS = 4096
 """Rows the loss is taken over: some 200,000 pairs with the default window and negatives."""

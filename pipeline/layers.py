@@ -130,7 +130,7 @@ class UnigramSampler:
       as `numpy.random.choice(V, K, replace=False, p=p)` with the target's p set to 0.
     any: K independent draws, which may repeat and may hit the target.
 
-    The laws are those of `pipeline.batches`, the random numbers are not.
+    The laws are those of `pipeline.batches.rows`, the random numbers are not.
     """
 
     def __init__(self, corpus: Array, power: float, sample_size: int, law: str = "distinct", seed: int | None = None):

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.backends import StepLoss
+from pipeline.batches.schedule import Schedule
 from pipeline.errors import ArtifactError
-from pipeline.schedule import Schedule
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Record, Records
 

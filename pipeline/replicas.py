@@ -21,7 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.backends import Backend, StepLoss, padded
-from pipeline.batches import BatchShard
+from pipeline.batches.rows import BatchShard
+from pipeline.batches.shard_lists import ShardList, sliced_lists
+from pipeline.batches.steps import step_blocks
 from pipeline.checkpoints import (
     PARTS_STAGE,
     CheckpointRef,
@@ -48,8 +50,6 @@ from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
 from pipeline.rounds import Rounds
 from pipeline.runtime import memory
-from pipeline.shard_lists import ShardList, sliced_lists
-from pipeline.steps import step_blocks
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.training import Progress, check_loss, check_schedule, check_weights, in_order, new_backend
 

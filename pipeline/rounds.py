@@ -5,9 +5,9 @@ from __future__ import annotations
 import bisect
 import dataclasses
 
+from pipeline.batches.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.options import Options
-from pipeline.schedule import Schedule
 
 
 @dataclasses.dataclass(frozen=True)

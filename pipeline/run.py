@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import batches, metrics, tokens
+from pipeline import metrics
+from pipeline.batches import rows as batches
+from pipeline.batches import tokens
 from pipeline.checkpoints import CheckpointRef, read_blocks, recorded
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model_digest import Model
@@ -193,7 +195,7 @@ class Run:
 
         Record batches of position int64, context list<int32>, target int32, negatives
         fixed_size_list<int32>[K]; read where they are stored, made again where not.
-        `pipeline.batches.to_numpy` turns one into arrays.
+        `pipeline.batches.rows.to_numpy` turns one into arrays.
         """
         epochs = self.options.epochs if self.directory.has_model else MAX_EPOCHS
         if not 0 <= epoch < epochs:

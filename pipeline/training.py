@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, StepLoss
 from pipeline.backends.choice import open_backend
-from pipeline.batches import BatchShard, Sampling
+from pipeline.batches.rows import BatchShard, Sampling
+from pipeline.batches.schedule import Schedule, step_of
+from pipeline.batches.steps import step_blocks
 from pipeline.checkpoints import (
     CheckpointRef,
     latest_checkpoint,
@@ -31,8 +33,6 @@ from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model_digest import Model
 from pipeline.options import MAX_POSITION, Options
 from pipeline.runtime import memory
-from pipeline.schedule import Schedule, step_of
-from pipeline.steps import step_blocks
 from pipeline.storage.records import Records
 
 CHECKPOINT_SECONDS = 60.0

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import metrics, run_directory
+from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
 from pipeline.corpus.digests import changed_inputs, recorded_digests
 from pipeline.errors import PipelineError
@@ -19,7 +20,6 @@ from pipeline.storage import lock
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import Storage
 from pipeline.timings import read_timings
-from pipeline.tokens import STAGE as TOKENS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.batches.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
 from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.corpus.digests import changed_inputs
 from pipeline.corpus.readers.reader import TextReader
@@ -22,7 +23,6 @@ from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import ArtifactError, InputError
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from pipeline.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
 from pipeline.words import counts as counts_module
 from pipeline.words.counts import (
     count_unit,

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from pipeline.batches.schedule import Schedule
 from pipeline.initial_vectors import initial_vectors
 from pipeline.kernels.float_mode import _switch
 from pipeline.kernels.lanes import DEFAULT_FLOAT_MODE
 from pipeline.options import Options
-from pipeline.schedule import Schedule
 from pipeline.words import unigram
 
 FLUSH_TO_ZERO, ROUND_UP = DEFAULT_FLOAT_MODE | 0x8040, DEFAULT_FLOAT_MODE | 0x4000

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, digest_of, run, train, write_corpus
 
+from pipeline.batches.tokens import encode_unit
 from pipeline.checkpoints import latest_checkpoint, read_checkpoint
 from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.corpus.files import match_inputs
@@ -22,7 +23,6 @@ from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.run import Run
-from pipeline.tokens import encode_unit
 from pipeline.words.counts import count_unit, merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 

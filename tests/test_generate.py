@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from pipeline import batches
-from pipeline.batches import POLICIES, Sampling, Tables, generate_rows, piece_bounds, to_numpy
+from pipeline.batches import rows as batches
+from pipeline.batches.rows import POLICIES, Sampling, Tables, generate_rows, piece_bounds, to_numpy
 from pipeline.errors import InputError
 from pipeline.kernels import philox
 from pipeline.kernels.generate import REDRAWS

@@ -7,10 +7,10 @@ import pytest
 
 from pipeline import Run
 from pipeline.backends import Batch
-from pipeline.batches import to_numpy
+from pipeline.batches.rows import to_numpy
+from pipeline.batches.tokens import read_tokens
 from pipeline.holdout import kept_back
 from pipeline.holdout_loss import kept_back_rows, mean_loss
-from pipeline.tokens import read_tokens
 from tests.commands import TINY, train, write_corpus
 
 SHARE = "--holdout=0.2"

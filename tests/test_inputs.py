@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.batches.tokens import encode_unit
 from pipeline.corpus import decompression
 from pipeline.corpus import files as inputs
 from pipeline.corpus import unpacking as compressed
@@ -26,7 +27,6 @@ from pipeline.errors import InputError
 from pipeline.preview import first_sentences
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from pipeline.tokens import encode_unit
 from pipeline.words.counts import count_unit, merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 

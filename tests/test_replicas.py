@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_training import COUNTS, KEY, POSITIONS, WORDS, new_records, shards_of
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.batches import to_numpy
+from pipeline.batches.rows import to_numpy
+from pipeline.batches.schedule import Schedule
 from pipeline.checkpoints import checkpoints, latest_checkpoint, read_blocks, read_checkpoint
 from pipeline.errors import ArtifactError, InputError, NonFiniteError
 from pipeline.holdout_loss import kept_back_rows, mean_loss, mean_loss_of
@@ -20,7 +21,6 @@ from pipeline.metrics import read_metrics
 from pipeline.options import Options
 from pipeline.replicas import STAGE, Replicas, merge_rows
 from pipeline.rounds import Rounds
-from pipeline.schedule import Schedule
 from pipeline.training import Trainer
 
 CUTS = (0, 12, 1200, 1212, 3600, POSITIONS)

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import Run
-from pipeline.batches import to_numpy
+from pipeline.batches.rows import to_numpy
+from pipeline.batches.schedule import Schedule
 from pipeline.checkpoints import read_checkpoint
 from pipeline.errors import InputError
-from pipeline.schedule import Schedule
 from pipeline.suggestions import edit_distances, suggestions
 from tests.commands import TINY, train, write_corpus
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 import transforms.counts
 from benchmarks import scale_model, stage_costs
-from pipeline import shard_lists
-from pipeline.batches import BatchShard, Sampling
+from pipeline.batches import shard_lists
+from pipeline.batches.rows import BatchShard, Sampling
+from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
 from pipeline.errors import InputError
-from pipeline.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import open_storage
 from pipeline.training import seconds_to_checkpoint

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, to_numpy
+from pipeline.batches.rows import BatchShard, Sampling, Tables, generate_rows, to_numpy
+from pipeline.batches.schedule import Schedule
+from pipeline.batches.steps import blocks_of_steps, one_ahead
+from pipeline.batches.tokens import SCHEMA, tokens_to_parquet
 from pipeline.checkpoints import checkpoints
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
 from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.options import Options
-from pipeline.schedule import Schedule
-from pipeline.steps import blocks_of_steps, one_ahead
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import open_storage
-from pipeline.tokens import SCHEMA, tokens_to_parquet
 from pipeline.training import Trainer
 from pipeline.words import unigram
 

@@ -24,7 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.graph import build
-from pipeline.batches import BatchShard, Sampling, Tables, generate_rows, schema
+from pipeline.batches.rows import BatchShard, Sampling, Tables, generate_rows, schema
+from pipeline.batches.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.reader import open_reader, reader_identity
 from pipeline.corpus.work_units import TextRange, TextSource, WorkUnit, plan_work_units
@@ -34,7 +35,6 @@ from pipeline.options import Options
 from pipeline.replicas import Replicas
 from pipeline.run_directory import make_identity, open_or_create
 from pipeline.storage.records import Artifact
-from pipeline.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.training import Trainer
 from pipeline.words import unigram
 from pipeline.words.counts import count_unit, table_from_bytes, to_parquet

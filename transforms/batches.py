@@ -7,10 +7,10 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsSingleton
 
-from pipeline.batches import STAGE, BatchShard, Sampling, stored_batches, stored_name, stored_path, write_batches
+from pipeline.batches.rows import STAGE, BatchShard, Sampling, stored_batches, stored_name, stored_path, write_batches
+from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
-from pipeline.tokens import TokenShard
 from transforms.context import Context
 from transforms.refs import UnigramRef
 

@@ -7,10 +7,10 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton, PBegin
 
+from pipeline.batches.tokens import STAGE as TOKENS
+from pipeline.batches.tokens import TokenShard, stored_shard
 from pipeline.corpus.prefetch import each, is_remote
 from pipeline.errors import InputError
-from pipeline.tokens import STAGE as TOKENS
-from pipeline.tokens import TokenShard, stored_shard
 from transforms.context import Context
 from transforms.refs import VocabularyRef
 

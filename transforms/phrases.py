@@ -8,12 +8,12 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsList, AsSingleton
 from apache_beam.utils.shared import Shared
 
+from pipeline.batches.tokens import counted_fingerprint
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
 from pipeline.stage_keys import phrases_stage, words_stage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact
-from pipeline.tokens import counted_fingerprint
 from pipeline.words.counts import buckets_for, table_bytes, table_from_bytes
 from pipeline.words.phrases import Scoring, bucket_phrases, count_pairs, frequent_words, pairs_to_parquet, phrases_table
 from pipeline.words.vocabulary import Vocabulary

@@ -8,12 +8,12 @@ import numpy as np
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
 
-from pipeline.batches import BatchShard
+from pipeline.batches.rows import BatchShard
+from pipeline.batches.shard_lists import ShardList
 from pipeline.checkpoints import CheckpointRef
 from pipeline.holdout_loss import SHARDS
 from pipeline.replicas import MergedPart, Replicas, SlicePart, Standing
 from pipeline.runtime import progress
-from pipeline.shard_lists import ShardList
 from pipeline.words.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.refs import VocabularyRef

@@ -8,9 +8,9 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
+from pipeline.batches.tokens import TokenShard, counted_fingerprint, encoded_unit
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
-from pipeline.tokens import TokenShard, counted_fingerprint, encoded_unit
 from pipeline.words.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.joining import OpenPhrases

@@ -9,10 +9,10 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import AsSingleton
 
-from pipeline.batches import BatchShard
+from pipeline.batches.rows import BatchShard
+from pipeline.batches.shard_lists import ShardList, list_of, shard_list
 from pipeline.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
-from pipeline.shard_lists import ShardList, list_of, shard_list
 from pipeline.training import Progress, Trainer
 from pipeline.words.vocabulary import Vocabulary
 from transforms.context import NAMESPACE, Context, counter

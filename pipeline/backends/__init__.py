@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipeline.batches import Sampling, Tables, TokenPiece
-    from pipeline.steps import StepBlock
+    from pipeline.batches.rows import Sampling, Tables, TokenPiece
+    from pipeline.batches.steps import StepBlock
 
 TILE = 16
 """Rows whose context gradients are summed first (the tile a GPU block would hold)."""

@@ -11,9 +11,9 @@ from pipeline.backends import Backend, Batch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
-from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows
+from pipeline.batches.rows import Sampling, Tables, TokenPiece, generate_rows
+from pipeline.batches.steps import blocks_of_steps
 from pipeline.errors import InputError
-from pipeline.steps import blocks_of_steps
 from pipeline.words import unigram
 
 _NEEDED = (

@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.batches import STAGE as BATCHES
-from pipeline.batches import stored_batches
+from pipeline.batches.rows import STAGE as BATCHES
+from pipeline.batches.rows import stored_batches
+from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
 from pipeline.options import Options, shown_value
 from pipeline.run_directory import RunDirectory, open_run, options_of_run, package_versions
 from pipeline.stage_keys import option_names, with_upstream
-from pipeline.tokens import STAGE as TOKENS
 
 GIVEN_STAGES = with_upstream(TOKENS)
 """What a run that reads no text cannot make itself: it takes these as they are, and the options that decide them."""

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.batches.tokens import not_the_same
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.files import check_all_unchanged
 from pipeline.corpus.readers.reader import Reader
@@ -30,7 +31,6 @@ from pipeline.errors import InputError
 from pipeline.kernels.phrases import candidate_pairs
 from pipeline.storage.parquet import groups_to_parquet, read_group
 from pipeline.storage.records import Artifact, Records
-from pipeline.tokens import not_the_same
 from pipeline.words.counts import SCHEMA as COUNTS
 from pipeline.words.vocabulary import Vocabulary, by_frequency, plain
 

@@ -25,7 +25,7 @@ from pipeline.backends import Batch, choice
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.buffers import Room, Shape
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
-from pipeline.batches import BatchShard
+from pipeline.batches.rows import BatchShard
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.options import Options
 from transforms.refs import VocabularyRef

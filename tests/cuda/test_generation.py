@@ -20,7 +20,6 @@ from test_training import train as train_model
 
 from benchmarks.emulator.emulation import COMPILER, EmulationError
 from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
-from pipeline import steps
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
 from pipeline.backends.cuda import stretches as cutting
@@ -28,7 +27,8 @@ from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import FOLDER
 from pipeline.backends.cuda.stretches import Stretch, stretches
-from pipeline.batches import Sampling, Tables, TokenPiece, generate_rows
+from pipeline.batches import steps
+from pipeline.batches.rows import Sampling, Tables, TokenPiece, generate_rows
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.holdout import without_kept_back
 from pipeline.kernels import philox

@@ -22,10 +22,10 @@ from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, a
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
 from pipeline.backends.cuda.stretches import stretches
-from pipeline.batches import Sampling, Tables, TokenPiece
+from pipeline.batches.rows import Sampling, Tables, TokenPiece
+from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.kernels.loss import loss_of_tiles
-from pipeline.steps import StepBlock
 
 _ROWS_AT_A_TIME = 1 << 16
 """Of the weights, when they go up: the padded copy stays small."""

@@ -1,6 +1,6 @@
 """Rows made where they are trained on: tokens go up to the GPU, and training reads what its kernels make of them.
 
-The rows are those of `pipeline.batches.generate_rows`, in the same order (generate.cu).
+The rows are those of `pipeline.batches.rows.generate_rows`, in the same order (generate.cu).
 They never come to the host, but for what it has to know: where the steps begin, and the
 rows of the tiles whose loss is taken. While one block of steps is trained, the next is
 made on a stream of its own.
@@ -18,12 +18,12 @@ from pipeline.backends import LOSS_TILES, TILE, Batch
 from pipeline.backends.cuda.buffers import HEADER, allocate
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
 from pipeline.backends.cuda.stretches import Stretch, steps_at_once
-from pipeline.batches import POLICIES, Sampling, Tables
+from pipeline.batches.rows import POLICIES, Sampling, Tables
+from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.holdout import kept_back
 from pipeline.kernels import philox
 from pipeline.options import ALL
-from pipeline.steps import StepBlock
 
 SHARE = 256
 """Tokens whose rows a warp puts in order (generate.cu)."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from pipeline.batches import TokenPiece
+from pipeline.batches.rows import TokenPiece
 from pipeline.options import ALL
 
 POSITIONS_AT_ONCE = 1 << 18

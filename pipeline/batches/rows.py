@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.backends import Batch
+from pipeline.batches.tokens import read_tokens
 from pipeline.errors import InputError
 from pipeline.holdout import without_kept_back
 from pipeline.kernels import generate as kernels
 from pipeline.kernels import philox
 from pipeline.options import ALL, MAX_EPOCHS, MAX_POSITION, Options
 from pipeline.storage.records import Artifact, Records
-from pipeline.tokens import read_tokens
 from pipeline.words.unigram import UnigramDistribution
 
 STAGE = "batches"

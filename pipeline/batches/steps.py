@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, GeneratingBackend
-from pipeline.batches import BatchShard, load_tables, made_batches, to_numpy
+from pipeline.batches.rows import BatchShard, load_tables, made_batches, to_numpy
 from pipeline.storage.records import Records
 
 Item = TypeVar("Item")
