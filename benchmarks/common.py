@@ -19,13 +19,13 @@ from pipeline.batches.rows import BatchShard, Sampling
 from pipeline.batches.schedule import Schedule
 from pipeline.batches.steps import step_blocks
 from pipeline.batches.tokens import encode_unit, tokens_to_parquet
-from pipeline.checkpoints import STAGE as CHECKPOINTS
-from pipeline.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.corpus.readers.reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
-from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import STAGE as METRICS
-from pipeline.model_digest import Model
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
+from pipeline.model.checkpoints import CheckpointRef, read_checkpoint
+from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.model import Model
 from pipeline.options import Options, available_cpus
 from pipeline.replicas import Replicas
 from pipeline.storage.parquet import to_parquet

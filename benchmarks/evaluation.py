@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from benchmarks.common import format_table, write_report
 from benchmarks.timing import run_process
-from pipeline.checkpoints import write_checkpoint
 from pipeline.corpus.files import InputFile
-from pipeline.model_digest import Model
+from pipeline.model.checkpoints import write_checkpoint
+from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.run_directory import make_identity, open_or_create
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import Run
-from pipeline.neighbors import nearest
+from pipeline.model.neighbors import nearest
 
 KINDS = ("bread", "fish", "fruit", "tools", "toys", "wine")
 ITEMS = 15

@@ -14,10 +14,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from jobs.arguments import Parser
 from pipeline.errors import InputError
+from pipeline.model.spelling import suggestions
 from pipeline.options import Options
 from pipeline.runtime.shown_text import quoted, shown
 from pipeline.storage.storage import refuse_secrets
-from pipeline.suggestions import suggestions
 
 KINDS = {
     "model": "model options (these, the corpus and the seed decide the model's bytes)",

@@ -14,7 +14,7 @@ from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError, InputError
 from pipeline.metrics import SCHEMA, final_loss, training_rate, up_to
-from pipeline.neighbors import nearest
+from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.preview import first_sentences
 from pipeline.quality import Vectors

@@ -24,7 +24,7 @@ from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import find_source
 from pipeline.backends.choice import gpu_for
-from pipeline.checkpoints import checkpoints
+from pipeline.model.checkpoints import checkpoints
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
 from pipeline.run import Run

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.arrays import unit_length
-from pipeline.checkpoints import METADATA_KEY, CheckpointRef
-from pipeline.model_digest import Model
+from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
+from pipeline.model.model import Model
 from pipeline.run import Run, side_of
 from pipeline.runtime.shown_text import masked
 from pipeline.storage.records import canonical_json

@@ -11,7 +11,7 @@ from pipeline.batches.rows import BatchShard, generate_rows, load_tables, to_num
 from pipeline.batches.steps import join
 from pipeline.batches.tokens import read_tokens
 from pipeline.holdout import kept_back
-from pipeline.model_digest import Model
+from pipeline.model.model import Model
 from pipeline.storage.records import Records
 
 ROWS = 4096

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.checkpoints import CheckpointRef
 from pipeline.errors import InputError
 from pipeline.evaluation import (
     MOST_FREQUENT,
@@ -23,10 +22,11 @@ from pipeline.evaluation import (
     evaluate_analogies,
     evaluate_pairs,
 )
-from pipeline.neighbors import nearest
+from pipeline.model.checkpoints import CheckpointRef
+from pipeline.model.neighbors import nearest
+from pipeline.model.spelling import suggestions
 from pipeline.run import Run, side_of
 from pipeline.runtime.shown_text import quoted
-from pipeline.suggestions import suggestions
 
 Report = Callable[[int, int], None]
 """Told (done, of how many)."""

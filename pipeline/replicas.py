@@ -24,7 +24,11 @@ from pipeline.backends import Backend, StepLoss, padded
 from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList, sliced_lists
 from pipeline.batches.steps import step_blocks
-from pipeline.checkpoints import (
+from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss_of
+from pipeline.kernels import merge as kernels
+from pipeline.metrics import POINTS as METRIC_POINTS
+from pipeline.metrics import MetricsLog, forget_points_after
+from pipeline.model.checkpoints import (
     PARTS_STAGE,
     CheckpointRef,
     checkpoint_record,
@@ -41,12 +45,8 @@ from pipeline.checkpoints import (
     write_checkpoint,
     write_part,
 )
-from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss_of
-from pipeline.initial_vectors import initial_vectors
-from pipeline.kernels import merge as kernels
-from pipeline.metrics import POINTS as METRIC_POINTS
-from pipeline.metrics import MetricsLog, forget_points_after
-from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests
+from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
 from pipeline.rounds import Rounds
 from pipeline.runtime import memory

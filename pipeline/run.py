@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from pipeline import metrics
 from pipeline.batches import rows as batches
 from pipeline.batches import tokens
-from pipeline.checkpoints import CheckpointRef, read_blocks, recorded
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.model_digest import Model
+from pipeline.model.checkpoints import CheckpointRef, read_blocks, recorded
+from pipeline.model.model import Model
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.run_directory import RunDirectory, open_run
 from pipeline.storage.records import Artifact, Record, Records

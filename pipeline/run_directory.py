@@ -17,10 +17,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from pipeline.checkpoints import STAGE as CHECKPOINTS
-from pipeline.checkpoints import remove_unrecorded
 from pipeline.errors import InputError
 from pipeline.format import FORMAT_VERSION
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
+from pipeline.model.checkpoints import remove_unrecorded
 from pipeline.options import Options, shown_value
 from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.runtime.shown_text import shown

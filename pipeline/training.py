@@ -16,7 +16,10 @@ from pipeline.backends.choice import open_backend
 from pipeline.batches.rows import BatchShard, Sampling
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.steps import step_blocks
-from pipeline.checkpoints import (
+from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
+from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss
+from pipeline.metrics import MetricsLog, forget_points_after
+from pipeline.model.checkpoints import (
     CheckpointRef,
     latest_checkpoint,
     prune_checkpoints,
@@ -26,11 +29,8 @@ from pipeline.checkpoints import (
     remove_unrecorded,
     write_checkpoint,
 )
-from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
-from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss
-from pipeline.initial_vectors import initial_vectors
-from pipeline.metrics import MetricsLog, forget_points_after
-from pipeline.model_digest import Model
+from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.model import Model
 from pipeline.options import MAX_POSITION, Options
 from pipeline.runtime import memory
 from pipeline.storage.records import Records

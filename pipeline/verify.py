@@ -9,10 +9,10 @@ from typing import Any
 
 from pipeline import metrics, run_directory
 from pipeline.batches.tokens import STAGE as TOKENS
-from pipeline.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
 from pipeline.corpus.digests import changed_inputs, recorded_digests
 from pipeline.errors import PipelineError
-from pipeline.model_digest import block_digest
+from pipeline.model.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
+from pipeline.model.model import block_digest
 from pipeline.run_directory import RunDirectory
 from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.stage_keys import CORPUS_STAGES

@@ -12,11 +12,11 @@ import types
 import numpy as np
 import pytest
 
-from pipeline import neighbors
 from pipeline.arrays import add_rows, array_module, to_host
 from pipeline.backends import Batch
 from pipeline.backends.reference import ReferenceBackend
 from pipeline.layers import NegativeSamplingLoss, UnigramSampler
+from pipeline.model import neighbors
 
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):

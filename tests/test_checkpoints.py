@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import checkpoints, model_digest
-from pipeline.checkpoints import latest_checkpoint, prune_checkpoints, read_checkpoint, write_checkpoint
 from pipeline.errors import ArtifactError
-from pipeline.model_digest import Model
+from pipeline.model import checkpoints
+from pipeline.model import model as model_digest
+from pipeline.model.checkpoints import latest_checkpoint, prune_checkpoints, read_checkpoint, write_checkpoint
+from pipeline.model.model import Model
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
 

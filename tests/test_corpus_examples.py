@@ -12,7 +12,7 @@ from commands import train
 
 from examples import baskets, json_articles, korean_text
 from pipeline import Run
-from pipeline.neighbors import nearest
+from pipeline.model.neighbors import nearest
 
 
 def command_of(example, tmp_path, *more):

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, Outcome, run, train, write_corpus
 
-from pipeline import Run, model_digest
-from pipeline import checkpoints as checkpoints_module
-from pipeline.checkpoints import checkpoints, record_end
+from pipeline import Run
 from pipeline.errors import ArtifactError
 from pipeline.metrics import final_loss, up_to
+from pipeline.model import checkpoints as checkpoints_module
+from pipeline.model import model as model_digest
+from pipeline.model.checkpoints import checkpoints, record_end
 from pipeline.runtime import interruption
 from pipeline.storage import object_store as object_storage
 from pipeline.storage.storage import open_storage

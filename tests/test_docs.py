@@ -15,8 +15,8 @@ import pytest
 
 from jobs import options_reference
 from jobs.command_line import parser, read
-from pipeline.checkpoints import write_checkpoint
-from pipeline.model_digest import Model
+from pipeline.model.checkpoints import write_checkpoint
+from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.batches.schedule import Schedule
-from pipeline.initial_vectors import initial_vectors
 from pipeline.kernels.float_mode import _switch
 from pipeline.kernels.lanes import DEFAULT_FLOAT_MODE
+from pipeline.model.initial_vectors import initial_vectors
 from pipeline.options import Options
 from pipeline.words import unigram
 

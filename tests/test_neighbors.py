@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import neighbors
+from pipeline.model import neighbors
 
 
 def naive(vectors: np.ndarray, row: int, k: int) -> tuple[list[int], list[float]]:

@@ -13,11 +13,11 @@ from test_training import COUNTS, KEY, POSITIONS, WORDS, new_records, shards_of
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
-from pipeline.checkpoints import checkpoints, latest_checkpoint, read_blocks, read_checkpoint
 from pipeline.errors import ArtifactError, InputError, NonFiniteError
 from pipeline.holdout_loss import kept_back_rows, mean_loss, mean_loss_of
-from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import read_metrics
+from pipeline.model.checkpoints import checkpoints, latest_checkpoint, read_blocks, read_checkpoint
+from pipeline.model.initial_vectors import initial_vectors
 from pipeline.options import Options
 from pipeline.replicas import STAGE, Replicas, merge_rows
 from pipeline.rounds import Rounds
@@ -214,7 +214,7 @@ def whole_epoch(shard, records):
 def test_parts_of_the_vocabulary_are_merged_alike_one_by_one(monkeypatch):
     records = new_records()
     wanted = read_checkpoint(records, train(records=records))
-    for module in ("pipeline.replicas", "pipeline.checkpoints", "pipeline.model_digest"):
+    for module in ("pipeline.replicas", "pipeline.model.checkpoints", "pipeline.model.model"):
         monkeypatch.setattr(f"{module}.BLOCK_ROWS", 64)
     records = new_records()
     ref = train(records=records)
@@ -355,7 +355,7 @@ def test_loss_curve_is_the_mean_of_the_replicas_by_position():
 
 @pytest.mark.parametrize("model", ["skipgram", "cbow"])
 def test_loss_on_sentences_kept_back_needs_only_the_vectors_asked_for(monkeypatch, model):
-    for module in ("pipeline.checkpoints", "pipeline.model_digest"):
+    for module in ("pipeline.model.checkpoints", "pipeline.model.model"):
         monkeypatch.setattr(f"{module}.BLOCK_ROWS", 64)
     options = options_of(replicas=1, rounds=1, holdout=0.05, model=model)
     records = new_records()

@@ -11,7 +11,7 @@ import pytest
 
 from examples import python_topics
 from pipeline import Run
-from pipeline.checkpoints import checkpoints
+from pipeline.model.checkpoints import checkpoints
 from pipeline.quality import Vectors
 from pipeline.report.comparison import neighborhoods
 from pipeline.report.data import log_spaced, rounded

@@ -12,9 +12,9 @@ import pytest
 from pipeline import Run
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
-from pipeline.checkpoints import read_checkpoint
 from pipeline.errors import InputError
-from pipeline.suggestions import edit_distances, suggestions
+from pipeline.model.checkpoints import read_checkpoint
+from pipeline.model.spelling import edit_distances, suggestions
 from tests.commands import TINY, train, write_corpus
 
 

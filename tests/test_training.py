@@ -13,10 +13,10 @@ from pipeline.batches.rows import BatchShard, Sampling, Tables, generate_rows, t
 from pipeline.batches.schedule import Schedule
 from pipeline.batches.steps import blocks_of_steps, one_ahead
 from pipeline.batches.tokens import SCHEMA, tokens_to_parquet
-from pipeline.checkpoints import checkpoints
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
-from pipeline.initial_vectors import initial_vectors
 from pipeline.metrics import final_loss, read_metrics, training_rate
+from pipeline.model.checkpoints import checkpoints
+from pipeline.model.initial_vectors import initial_vectors
 from pipeline.options import Options
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Record, Records

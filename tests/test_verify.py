@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline import verify
-from pipeline.checkpoints import read_blocks, write_checkpoint
 from pipeline.corpus import digests as input_digests
 from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError
-from pipeline.model_digest import Model
+from pipeline.model.checkpoints import read_blocks, write_checkpoint
+from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.run_directory import RunDirectory, make_identity, open_or_create
 from pipeline.storage import lock

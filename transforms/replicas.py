@@ -10,8 +10,8 @@ from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
 
 from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList
-from pipeline.checkpoints import CheckpointRef
 from pipeline.holdout_loss import SHARDS
+from pipeline.model.checkpoints import CheckpointRef
 from pipeline.replicas import MergedPart, Replicas, SlicePart, Standing
 from pipeline.runtime import progress
 from pipeline.words.vocabulary import Vocabulary

@@ -11,7 +11,7 @@ from apache_beam.pvalue import AsSingleton
 
 from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList, list_of, shard_list
-from pipeline.checkpoints import CheckpointRef
+from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.training import Progress, Trainer
 from pipeline.words.vocabulary import Vocabulary

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.checkpoints import CheckpointRef
 from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.metrics import final_loss, up_to
+from pipeline.model.checkpoints import CheckpointRef
 from pipeline.projection import principal_plane
 from pipeline.quality import Report, Vectors, evaluation_of
 from pipeline.run import Run

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.checkpoints import CheckpointRef
+from pipeline.model.checkpoints import CheckpointRef
 from pipeline.quality import Report, Vectors
 from pipeline.report.comparison import compare
 from pipeline.report.data import Judged, collect

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from pipeline.batches.schedule import step_of
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError
-from pipeline.model_digest import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
+from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
 from pipeline.runtime.shown_text import shown, shown_line
 from pipeline.storage.records import Artifact, Record, Records, canonical_json, record_path
 
