@@ -21,7 +21,7 @@ from pipeline.corpus.files import InputFile
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
-from pipeline.run_directory import make_identity, open_or_create
+from pipeline.runs.directory import make_identity, open_or_create
 
 ASKED_WORDS = 30_000
 """The most frequent words, among which questions are asked."""

@@ -21,7 +21,7 @@ from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
 from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.quality import Vectors, evaluation_of
-from pipeline.run import Run
+from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import exact, quoted, shown
 from pipeline.storage.storage import open_storage, split_uri

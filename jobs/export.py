@@ -15,7 +15,7 @@ from jobs.arguments import add_vectors, reading_parser, shown_progress, whole
 from jobs.running import run_command
 from pipeline.errors import InputError
 from pipeline.export import FORMATS, Export, export
-from pipeline.run import Run
+from pipeline.runs.run import Run
 from pipeline.runtime import progress
 
 _FOLDERS = ("projector", "safetensors")

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from pipeline.options import MODELS, Options
-from pipeline.stage_keys import UPSTREAM
+from pipeline.runs.stage_keys import UPSTREAM
 
 HEAD = """\
 # Options

@@ -22,8 +22,8 @@ from jobs.graph import beam_options, corpus_side, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import read_input
 from pipeline.corpus.files import match_inputs
+from pipeline.runs.stage_keys import option_names
 from pipeline.runtime import progress
-from pipeline.stage_keys import option_names
 
 OPTIONS = (*option_names(), "batches", "epochs", "threads", "max_bad_lines")
 

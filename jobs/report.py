@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.report.data import Judged
 from pipeline.report.page import PATH, report
-from pipeline.run import Run
+from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.storage.storage import open_storage, split_uri
 

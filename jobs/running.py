@@ -14,7 +14,7 @@ import numba
 
 from jobs import worker_messages
 from pipeline.errors import InputError, InterruptedRunError, find
-from pipeline.run_directory import Identity, RunDirectory, open_or_create
+from pipeline.runs.directory import Identity, RunDirectory, open_or_create
 from pipeline.runtime import interruption, memory, progress
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.lock import Lock

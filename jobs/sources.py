@@ -12,7 +12,7 @@ from pipeline.corpus.readers.reader import Reader, open_reader, reader_identity
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
 from pipeline.options import Options
-from pipeline.run_directory import RunDirectory, make_identity
+from pipeline.runs.directory import RunDirectory, make_identity
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
 from pipeline.storage.storage import open_storage
 from pipeline.words.word_list import WordListRef, word_list

@@ -18,9 +18,9 @@ from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.preview import first_sentences
 from pipeline.quality import Vectors
-from pipeline.run import Run
-from pipeline.run_directory import RunDirectory
+from pipeline.runs.directory import RunDirectory
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
+from pipeline.runs.run import Run
 from pipeline.runtime.progress import say, scaled
 from pipeline.runtime.shown_text import quoted, shown, shown_list
 

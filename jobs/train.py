@@ -27,8 +27,8 @@ from pipeline.backends.choice import gpu_for
 from pipeline.model.checkpoints import checkpoints
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report
-from pipeline.run import Run
-from pipeline.run_directory import RunDirectory
+from pipeline.runs.directory import RunDirectory
+from pipeline.runs.run import Run
 from pipeline.runtime import memory, progress
 from pipeline.runtime.shown_text import shown_line
 from pipeline.timings import add_timings

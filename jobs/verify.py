@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 from jobs.arguments import Parser
 from jobs.running import run_command
-from pipeline.run_directory import open_run
+from pipeline.runs.directory import open_run
+from pipeline.runs.verify import verify_run
 from pipeline.runtime.shown_text import shown_line
-from pipeline.verify import verify_run
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.run import Run
+    from pipeline.runs.run import Run
 
 __all__ = ["Run"]
 
@@ -16,7 +16,7 @@ __all__ = ["Run"]
 def __getattr__(name: str) -> Any:
     """`from pipeline import Run`, imported when it is asked for: workers need no part of it."""
     if name == "Run":
-        from pipeline.run import Run
+        from pipeline.runs.run import Run
 
         return Run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pipeline.arrays import unit_length
 from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model.model import Model
-from pipeline.run import Run, side_of
+from pipeline.runs.run import Run, side_of
 from pipeline.runtime.shown_text import masked
 from pipeline.storage.records import canonical_json
 from pipeline.storage.storage import Storage, open_storage, split_uri

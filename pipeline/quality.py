@@ -25,7 +25,7 @@ from pipeline.evaluation import (
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.neighbors import nearest
 from pipeline.model.spelling import suggestions
-from pipeline.run import Run, side_of
+from pipeline.runs.run import Run, side_of
 from pipeline.runtime.shown_text import quoted
 
 Report = Callable[[int, int], None]

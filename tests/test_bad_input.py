@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from commands import ROOT, TINY, Outcome, digest_of, finish, run, start, train, write_corpus
 
+from pipeline.runs.verify import verify_run
 from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from crashing import Moment, kill, run_until
 from test_storage import use
 
 from pipeline import Run
-from pipeline.run_directory import open_run
+from pipeline.runs.directory import open_run
+from pipeline.runs.verify import verify_run
 from pipeline.storage.records import canonical_json, sealed_json
 from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 from tests.fake_s3 import serve
 
 pytest_plugins = ("corpus_fixtures",)

@@ -23,9 +23,9 @@ from commands import ROOT, TINY, digest_of, finish, free_ports, preprocess, star
 
 from deploy.flink.cluster import Cluster
 from deploy.pieces import FLINK, PIECES, UnavailableError
+from pipeline.runs.verify import verify_run
 from pipeline.storage import object_store as object_storage
 from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 
 pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine
 CORPUS_SIDE = [option for option in TINY if not option.startswith(("--dims", "--batch_size"))]

@@ -22,11 +22,11 @@ from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import Options
-from pipeline.run_directory import open_run
-from pipeline.stage_keys import stage_keys
+from pipeline.runs.directory import open_run
+from pipeline.runs.stage_keys import stage_keys
+from pipeline.runs.verify import verify_run
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 from pipeline.words import phrases as phrases_module
 from pipeline.words.counts import count_unit, merge_counts, prune
 from pipeline.words.phrase_joining import Joiner, joining

@@ -14,9 +14,9 @@ from corpora import CORPUS_SIDE, STORED, content, copied, files, from_corpus, ma
 from crashing import Moment, kill, run_until, terminate
 
 from pipeline import Run
+from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
 from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 from transforms import work_units
 
 pytest_plugins = ("corpus_fixtures",)

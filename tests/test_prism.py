@@ -23,8 +23,8 @@ from commands import ROOT, TINY, digest_of, finish, preprocess, start, train, wr
 
 from deploy.pieces import PIECES
 from jobs.private_workers import listening_ports
+from pipeline.runs.verify import verify_run
 from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 
 PRISM = PIECES["prism"].found()
 pytestmark = [

@@ -12,10 +12,10 @@ from commands import TINY, digest_of, finish, run, start, train, write_corpus
 from crashing import Moment, interrupt, interrupt_twice, kill, run_until, terminate, terminate_another_thread
 
 from pipeline import Run
+from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from pipeline.verify import verify_run
 
 LAYOUT = ("--block_bytes=12000", "--batches=stored", "--checkpoint_every=5", "--keep_checkpoints=2", "--no_report")
 

@@ -5,12 +5,12 @@ import secrets
 
 import pytest
 
-from pipeline import run_directory
 from pipeline.corpus.tokenizers.tokenizer import tokenizer_identity
 from pipeline.errors import InputError
 from pipeline.options import Options
-from pipeline.run_directory import RunDirectory, differences, make_identity, open_or_create, open_run
-from pipeline.stage_keys import UPSTREAM, stage_keys
+from pipeline.runs import directory as run_directory
+from pipeline.runs.directory import RunDirectory, differences, make_identity, open_or_create, open_run
+from pipeline.runs.stage_keys import UPSTREAM, stage_keys
 from pipeline.storage.lock import Lock
 from pipeline.storage.records import Record, Records, sealed_json
 from pipeline.storage.storage import ObjectInfo, open_storage

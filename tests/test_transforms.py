@@ -33,7 +33,7 @@ from pipeline.errors import ArtifactError, InputError, find
 from pipeline.metrics import read_metrics
 from pipeline.options import Options
 from pipeline.replicas import Replicas
-from pipeline.run_directory import make_identity, open_or_create
+from pipeline.runs.directory import make_identity, open_or_create
 from pipeline.storage.records import Artifact
 from pipeline.training import Trainer
 from pipeline.words import unigram

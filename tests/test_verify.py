@@ -7,19 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import verify
 from pipeline.corpus import digests as input_digests
 from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import read_blocks, write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
-from pipeline.run_directory import RunDirectory, make_identity, open_or_create
+from pipeline.runs import verify
+from pipeline.runs.directory import RunDirectory, make_identity, open_or_create
+from pipeline.runs.verify import verify_run
 from pipeline.storage import lock
 from pipeline.storage.records import Record
 from pipeline.storage.storage import open_storage
 from pipeline.timings import add_timings
-from pipeline.verify import verify_run
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from commands import TINY, train, write_corpus
 
 from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
-from pipeline.run import Run
+from pipeline.runs.run import Run
 from pipeline.words.word_list import word_list
 
 

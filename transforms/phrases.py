@@ -10,8 +10,8 @@ from apache_beam.utils.shared import Shared
 
 from pipeline.batches.tokens import counted_fingerprint
 from pipeline.corpus.work_units import WorkUnit
+from pipeline.runs.stage_keys import phrases_stage, words_stage
 from pipeline.runtime import progress
-from pipeline.stage_keys import phrases_stage, words_stage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact
 from pipeline.words.counts import buckets_for, table_bytes, table_from_bytes

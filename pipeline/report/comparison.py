@@ -11,7 +11,7 @@ from pipeline.arrays import unit_length
 from pipeline.evaluation import average_ranks
 from pipeline.quality import Vectors
 from pipeline.report.data import rounded
-from pipeline.run import Run
+from pipeline.runs.run import Run
 
 WORDS = 1000
 """Frequent words of both runs whose neighbourhoods are compared."""

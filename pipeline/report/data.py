@@ -16,7 +16,7 @@ from pipeline.metrics import final_loss, up_to
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.projection import principal_plane
 from pipeline.quality import Report, Vectors, evaluation_of
-from pipeline.run import Run
+from pipeline.runs.run import Run
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record
 from pipeline.timings import read_timings

@@ -11,7 +11,7 @@ from pipeline.model.checkpoints import CheckpointRef
 from pipeline.quality import Report, Vectors
 from pipeline.report.comparison import compare
 from pipeline.report.data import Judged, collect
-from pipeline.run import Run
+from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
 PATH = "report.html"

@@ -12,8 +12,8 @@ from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
 from pipeline.options import Options, shown_value
-from pipeline.run_directory import RunDirectory, open_run, options_of_run, package_versions
-from pipeline.stage_keys import option_names, with_upstream
+from pipeline.runs.directory import RunDirectory, open_run, options_of_run, package_versions
+from pipeline.runs.stage_keys import option_names, with_upstream
 
 GIVEN_STAGES = with_upstream(TOKENS)
 """What a run that reads no text cannot make itself: it takes these as they are, and the options that decide them."""

@@ -10,7 +10,7 @@ import dataclasses
 
 from pipeline.corpus import digests as input_digests
 from pipeline.errors import ArtifactError
-from pipeline.stage_keys import CORPUS_STAGES
+from pipeline.runs.stage_keys import CORPUS_STAGES
 from pipeline.storage.records import Record, Records, remedy
 
 TAKEN = (*CORPUS_STAGES, input_digests.STAGE)

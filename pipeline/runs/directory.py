@@ -23,8 +23,8 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import remove_unrecorded
 from pipeline.options import Options, shown_value
 from pipeline.runs.preprocessed_records import CorpusRecords
+from pipeline.runs.stage_keys import option_names, stage_keys
 from pipeline.runtime.shown_text import shown
-from pipeline.stage_keys import option_names, stage_keys
 from pipeline.storage import lock
 from pipeline.storage.records import Records, canonical_json, sealed_json, unsealed_json
 from pipeline.storage.storage import Storage, open_storage

@@ -23,7 +23,7 @@ from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model.checkpoints import CheckpointRef, read_blocks, recorded
 from pipeline.model.model import Model
 from pipeline.options import MAX_EPOCHS, Options
-from pipeline.run_directory import RunDirectory, open_run
+from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.words.unigram import UnigramDistribution
 from pipeline.words.vocabulary import Vocabulary
