@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.memory:
         print(format_table(memory_table()))
         return 0
-    from pipeline.backends.choice import check_bits, gpu_for
     from pipeline.backends.cuda.backend import CudaBackend
+    from pipeline.backends.open_backend import check_bits, gpu_for
 
     settings: dict[str, Any] = {"model": chosen.model, "tau": 128.0, "zero_hits": True}
     try:

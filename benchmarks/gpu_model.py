@@ -32,7 +32,7 @@ from benchmarks.gpu_trace import Spec, Tracer, Work
 from pipeline.backends import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, MadeRows
-from pipeline.backends.cuda.stretches import stretches
+from pipeline.backends.cuda.token_ranges import stretches
 from pipeline.batches.rows import Sampling
 
 MODEL = "model, not measured"

@@ -23,7 +23,7 @@ from jobs.command_line import LOCAL_RUNNER, parser, read
 from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import find_source
-from pipeline.backends.choice import gpu_for
+from pipeline.backends.open_backend import gpu_for
 from pipeline.model.checkpoints import checkpoints
 from pipeline.report.page import PATH as REPORT
 from pipeline.report.page import report

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, StepLoss
-from pipeline.backends.choice import open_backend
+from pipeline.backends.open_backend import open_backend
 from pipeline.batches.rows import BatchShard, Sampling
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.steps import step_blocks

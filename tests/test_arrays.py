@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.arrays import add_rows, array_module, to_host
 from pipeline.backends import Batch
-from pipeline.backends.reference import ReferenceBackend
+from pipeline.backends.oracles.reference import ReferenceBackend
 from pipeline.layers import NegativeSamplingLoss, UnigramSampler
 from pipeline.model import neighbors
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.backends import Batch
-from pipeline.backends.reference import Cbow, ReferenceBackend, SkipGram
+from pipeline.backends.oracles.reference import Cbow, ReferenceBackend, SkipGram
 
 MODELS = {"skipgram": SkipGram, "cbow": Cbow}
 WORDS, DIMS = 12, 5

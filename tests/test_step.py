@@ -10,8 +10,8 @@ from training_rows import RATES, quarters, random_batch, random_weights, run
 
 from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch
 from pipeline.backends.cpu import CpuBackend
-from pipeline.backends.plain import PlainBackend
-from pipeline.backends.reference import ReferenceBackend
+from pipeline.backends.oracles.definition import PlainBackend
+from pipeline.backends.oracles.reference import ReferenceBackend
 from pipeline.kernels import lanes, step, team
 from pipeline.kernels.compile import kernel
 

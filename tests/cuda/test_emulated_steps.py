@@ -11,7 +11,7 @@ from benchmarks.emulator.emulation import COMPILER
 from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
-from pipeline.backends.plain import PlainBackend
+from pipeline.backends.oracles.definition import PlainBackend
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 

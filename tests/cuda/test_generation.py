@@ -22,11 +22,11 @@ from benchmarks.emulator.emulation import COMPILER, EmulationError
 from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
-from pipeline.backends.cuda import stretches as cutting
+from pipeline.backends.cuda import token_ranges as cutting
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import FOLDER
-from pipeline.backends.cuda.stretches import Stretch, stretches
+from pipeline.backends.cuda.token_ranges import Stretch, stretches
 from pipeline.batches import steps
 from pipeline.batches.rows import Sampling, Tables, TokenPiece, generate_rows
 from pipeline.errors import InputError, InterruptedRunError

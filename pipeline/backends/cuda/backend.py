@@ -21,7 +21,7 @@ from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
-from pipeline.backends.cuda.stretches import stretches
+from pipeline.backends.cuda.token_ranges import stretches
 from pipeline.batches.rows import Sampling, Tables, TokenPiece
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError

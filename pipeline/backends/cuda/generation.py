@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.backends import LOSS_TILES, TILE, Batch
 from pipeline.backends.cuda.buffers import HEADER, allocate
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
-from pipeline.backends.cuda.stretches import Stretch, steps_at_once
+from pipeline.backends.cuda.token_ranges import Stretch, steps_at_once
 from pipeline.batches.rows import POLICIES, Sampling, Tables
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
