@@ -30,7 +30,7 @@ from pipeline.storage.local import LocalStorage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import Data, Storage
-from pipeline.training import Trainer
+from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
 from pipeline.words.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary

@@ -13,7 +13,6 @@ from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError, InputError
-from pipeline.metrics import SCHEMA, final_loss, training_rate, up_to
 from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.preview import first_sentences
@@ -23,6 +22,7 @@ from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run
 from pipeline.runtime.progress import say, scaled
 from pipeline.runtime.shown_text import quoted, shown, shown_list
+from pipeline.training.metrics import SCHEMA, final_loss, training_rate, up_to
 
 QUERIES = 4
 NEIGHBORS = 5

@@ -10,7 +10,7 @@ from pipeline.backends import Batch
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.tokens import read_tokens
 from pipeline.holdout import kept_back
-from pipeline.holdout_loss import kept_back_rows, mean_loss
+from pipeline.training.holdout_loss import kept_back_rows, mean_loss
 from tests.commands import TINY, train, write_corpus
 
 SHARE = "--holdout=0.2"

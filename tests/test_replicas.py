@@ -14,14 +14,14 @@ from pipeline.backends.cpu import CpuBackend
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
 from pipeline.errors import ArtifactError, InputError, NonFiniteError
-from pipeline.holdout_loss import kept_back_rows, mean_loss, mean_loss_of
-from pipeline.metrics import read_metrics
 from pipeline.model.checkpoints import checkpoints, latest_checkpoint, read_blocks, read_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.options import Options
-from pipeline.replicas import STAGE, Replicas, merge_rows
-from pipeline.rounds import Rounds
-from pipeline.training import Trainer
+from pipeline.training.holdout_loss import kept_back_rows, mean_loss, mean_loss_of
+from pipeline.training.metrics import read_metrics
+from pipeline.training.replicas.rounds import Rounds
+from pipeline.training.replicas.trainer import STAGE, Replicas, merge_rows
+from pipeline.training.trainer import Trainer
 
 CUTS = (0, 12, 1200, 1212, 3600, POSITIONS)
 OPTIONS = Options.checked({"dims": 20, "batch_size": 128, "epochs": 2, "replicas": 3, "rounds": 2, "threads": 1})
@@ -214,7 +214,7 @@ def whole_epoch(shard, records):
 def test_parts_of_the_vocabulary_are_merged_alike_one_by_one(monkeypatch):
     records = new_records()
     wanted = read_checkpoint(records, train(records=records))
-    for module in ("pipeline.replicas", "pipeline.model.checkpoints", "pipeline.model.model"):
+    for module in ("pipeline.training.replicas.trainer", "pipeline.model.checkpoints", "pipeline.model.model"):
         monkeypatch.setattr(f"{module}.BLOCK_ROWS", 64)
     records = new_records()
     ref = train(records=records)

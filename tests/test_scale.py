@@ -23,7 +23,7 @@ from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, list_of, pack, 
 from pipeline.errors import InputError
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import open_storage
-from pipeline.training import seconds_to_checkpoint
+from pipeline.training.trainer import seconds_to_checkpoint
 from pipeline.words import vocabulary
 from pipeline.words.counts import SCHEMA, buckets_for, table_bytes
 from pipeline.words.vocabulary import build_vocabulary

@@ -14,14 +14,14 @@ from pipeline.batches.schedule import Schedule
 from pipeline.batches.steps import blocks_of_steps, one_ahead
 from pipeline.batches.tokens import SCHEMA, tokens_to_parquet
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
-from pipeline.metrics import final_loss, read_metrics, training_rate
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.options import Options
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import open_storage
-from pipeline.training import Trainer
+from pipeline.training.metrics import final_loss, read_metrics, training_rate
+from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
 
 VOCABULARY, POSITIONS, SENTENCE = 300, 6000, 12

@@ -30,12 +30,12 @@ from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.reader import open_reader, reader_identity
 from pipeline.corpus.work_units import TextRange, TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError, InputError, find
-from pipeline.metrics import read_metrics
 from pipeline.options import Options
-from pipeline.replicas import Replicas
 from pipeline.runs.directory import make_identity, open_or_create
 from pipeline.storage.records import Artifact
-from pipeline.training import Trainer
+from pipeline.training.metrics import read_metrics
+from pipeline.training.replicas.trainer import Replicas
+from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
 from pipeline.words.counts import count_unit, table_from_bytes, to_parquet
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary

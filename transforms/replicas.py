@@ -10,10 +10,10 @@ from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
 
 from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList
-from pipeline.holdout_loss import SHARDS
 from pipeline.model.checkpoints import CheckpointRef
-from pipeline.replicas import MergedPart, Replicas, SlicePart, Standing
 from pipeline.runtime import progress
+from pipeline.training.holdout_loss import SHARDS
+from pipeline.training.replicas.trainer import MergedPart, Replicas, SlicePart, Standing
 from pipeline.words.vocabulary import Vocabulary
 from transforms.context import Context
 from transforms.refs import VocabularyRef

@@ -13,7 +13,7 @@ from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList, list_of, shard_list
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
-from pipeline.training import Progress, Trainer
+from pipeline.training.trainer import Progress, Trainer
 from pipeline.words.vocabulary import Vocabulary
 from transforms.context import NAMESPACE, Context, counter
 from transforms.refs import VocabularyRef

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
-from pipeline.metrics import final_loss, up_to
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.projection import principal_plane
 from pipeline.quality import Report, Vectors, evaluation_of
@@ -20,6 +19,7 @@ from pipeline.runs.run import Run
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record
 from pipeline.timings import read_timings
+from pipeline.training.metrics import final_loss, up_to
 from pipeline.words.counts import merge_counts
 
 MAP_WORDS = 2000

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import metrics
 from pipeline.batches import rows as batches
 from pipeline.batches import tokens
 from pipeline.errors import ArtifactError, InputError, PipelineError
@@ -25,6 +24,7 @@ from pipeline.model.model import Model
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.storage.records import Artifact, Record, Records
+from pipeline.training import metrics
 from pipeline.words.unigram import UnigramDistribution
 from pipeline.words.vocabulary import Vocabulary
 

@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import metrics
 from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.corpus.digests import changed_inputs, recorded_digests
 from pipeline.errors import PipelineError
@@ -21,6 +20,7 @@ from pipeline.storage import lock
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import Storage
 from pipeline.timings import read_timings
+from pipeline.training import metrics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,6 @@ from pipeline.batches.rows import BatchShard, Sampling
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.steps import step_blocks
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
-from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss
-from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model.checkpoints import (
     CheckpointRef,
     latest_checkpoint,
@@ -34,6 +32,8 @@ from pipeline.model.model import Model
 from pipeline.options import MAX_POSITION, Options
 from pipeline.runtime import memory
 from pipeline.storage.records import Records
+from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss
+from pipeline.training.metrics import MetricsLog, forget_points_after
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.1

@@ -24,10 +24,7 @@ from pipeline.backends import Backend, StepLoss, padded
 from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList, sliced_lists
 from pipeline.batches.steps import step_blocks
-from pipeline.holdout_loss import POINTS, kept_back_rows, mean_loss_of
 from pipeline.kernels import merge as kernels
-from pipeline.metrics import POINTS as METRIC_POINTS
-from pipeline.metrics import MetricsLog, forget_points_after
 from pipeline.model.checkpoints import (
     PARTS_STAGE,
     CheckpointRef,
@@ -48,10 +45,13 @@ from pipeline.model.checkpoints import (
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
-from pipeline.rounds import Rounds
 from pipeline.runtime import memory
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.training import Progress, check_loss, check_schedule, check_weights, in_order, new_backend
+from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss_of
+from pipeline.training.metrics import POINTS as METRIC_POINTS
+from pipeline.training.metrics import MetricsLog, forget_points_after
+from pipeline.training.replicas.rounds import Rounds
+from pipeline.training.trainer import Progress, check_loss, check_schedule, check_weights, in_order, new_backend
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/round=(\d+)/")
