@@ -21,9 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Corpus, format_table, prepare, spread, write_plain_text, write_report
-from pipeline.batches.schedule import FINAL_SHARE
-from pipeline.errors import PipelineError
-from pipeline.evaluation import (
+from pipeline.analysis.evaluation import (
     Analogies,
     WordPairs,
     Words,
@@ -32,6 +30,8 @@ from pipeline.evaluation import (
     read_analogies,
     read_pairs,
 )
+from pipeline.batches.schedule import FINAL_SHARE
+from pipeline.errors import PipelineError
 from pipeline.options import MODELS, Options
 
 Result = dict[str, Any]

@@ -17,10 +17,10 @@ from typing import Any
 
 from jobs.arguments import add_judged, add_vectors, listed, reading_parser, shown_progress, whole
 from jobs.running import run_command
+from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.scores import Vectors, evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
-from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
-from pipeline.quality import Vectors, evaluation_of
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import exact, quoted, shown

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from jobs.arguments import add_vectors, reading_parser, shown_progress, whole
 from jobs.running import run_command
+from pipeline.analysis.export import FORMATS, Export, export
 from pipeline.errors import InputError
-from pipeline.export import FORMATS, Export, export
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 

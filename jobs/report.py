@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from jobs.arguments import add_judged, listed, reading_parser, shown_progress, whole
 from jobs.running import run_command
+from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.report.data import Judged
+from pipeline.analysis.report.page import PATH, report
 from pipeline.errors import InputError
-from pipeline.evaluation import MOST_FREQUENT, read_analogies, read_pairs
-from pipeline.report.data import Judged
-from pipeline.report.page import PATH, report
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.storage.storage import open_storage, split_uri

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from jobs.command_line import CommandLine
 from jobs.sources import Source
+from pipeline.analysis.scores import Vectors
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.unpacking import compressions_of
@@ -16,7 +17,6 @@ from pipeline.errors import ArtifactError, InputError
 from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.preview import first_sentences
-from pipeline.quality import Vectors
 from pipeline.runs.directory import RunDirectory
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run

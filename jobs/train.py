@@ -23,10 +23,10 @@ from jobs.command_line import LOCAL_RUNNER, parser, read
 from jobs.graph import beam_options, build, new_graph
 from jobs.running import holding, open_output, run_command
 from jobs.sources import find_source
+from pipeline.analysis.report.page import PATH as REPORT
+from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
 from pipeline.model.checkpoints import checkpoints
-from pipeline.report.page import PATH as REPORT
-from pipeline.report.page import report
 from pipeline.runs.directory import RunDirectory
 from pipeline.runs.run import Run
 from pipeline.runtime import memory, progress

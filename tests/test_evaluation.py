@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import evaluation
+from pipeline.analysis import evaluation
+from pipeline.analysis.evaluation import evaluate_analogies, evaluate_pairs, read_analogies, read_pairs, spearman
 from pipeline.errors import InputError
-from pipeline.evaluation import evaluate_analogies, evaluate_pairs, read_analogies, read_pairs, spearman
 
 
 @pytest.fixture

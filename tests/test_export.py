@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import Run
+from pipeline.analysis.export import FORMATS, Export, PlainWords, export
 from pipeline.arrays import unit_length
-from pipeline.export import FORMATS, Export, PlainWords, export
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.storage.storage import open_storage, split_uri
@@ -156,14 +156,14 @@ def test_any_storage_takes_an_export(trained, format):
 def test_blocks_join_without_seams(trained, last, tmp_path, monkeypatch):
     whole = trained.checkpoint(last)
     export(Export(trained, whole), "word2vec", str(tmp_path / "whole"))
-    monkeypatch.setattr("pipeline.export.ROWS", 7)
+    monkeypatch.setattr("pipeline.analysis.export.ROWS", 7)
     export(Export(trained, whole), "word2vec", str(tmp_path / "parts"))
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "parts").read_bytes()
 
 
 def test_what_was_there_is_replaced_whole_or_not_at_all(trained, tmp_path, monkeypatch):
     (tmp_path / "v").write_text("before")
-    monkeypatch.setattr("pipeline.export._rows_as_text", lambda *_: 1 / 0)
+    monkeypatch.setattr("pipeline.analysis.export._rows_as_text", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export(Export(trained, trained.checkpoint()), "word2vec", str(tmp_path / "v"))
     assert [path.name for path in tmp_path.iterdir()] == ["v"]

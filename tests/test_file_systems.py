@@ -12,8 +12,8 @@ from apache_beam.io.filesystems import FileSystems
 from fake_hdfs import serve
 
 from pipeline import Run
+from pipeline.analysis.export import FORMATS
 from pipeline.errors import ArtifactError, InputError
-from pipeline.export import FORMATS
 from pipeline.storage.storage import open_storage, split_uri
 from tests.commands import TINY, digest_of, run, train, write_corpus
 

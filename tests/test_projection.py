@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.projection import principal_plane
+from pipeline.analysis.projection import principal_plane
 
 
 @pytest.fixture(scope="module")

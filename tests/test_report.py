@@ -11,11 +11,11 @@ import pytest
 
 from examples import python_topics
 from pipeline import Run
+from pipeline.analysis.report.comparison import neighborhoods
+from pipeline.analysis.report.data import log_spaced, rounded
+from pipeline.analysis.report.page import render
+from pipeline.analysis.scores import Vectors
 from pipeline.model.checkpoints import checkpoints
-from pipeline.quality import Vectors
-from pipeline.report.comparison import neighborhoods
-from pipeline.report.data import log_spaced, rounded
-from pipeline.report.page import render
 from pipeline.timings import add_timings, read_timings
 from tests.browser import browser, open_page
 from tests.commands import ROOT, TINY, run, train, write_corpus

@@ -10,9 +10,9 @@ from commands import TINY, run, train, write_corpus
 from test_shown_text import NONE, SECRET
 
 from pipeline import Run
+from pipeline.analysis.export import Export
 from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError
-from pipeline.export import Export
 from pipeline.storage.records import sealed_json, unsealed_json
 from pipeline.storage.storage import open_storage, split_uri
 

@@ -132,7 +132,7 @@ class Run:
         Raises:
           InputError: the word is not in the vocabulary; names similar ones that are.
         """
-        from pipeline.quality import Vectors  # which reads runs
+        from pipeline.analysis.scores import Vectors  # which reads runs
 
         known = Vectors.read(self, self.checkpoint(step), side)
         return known.neighbors(known.rows_of([word], "nearest"), count)[0]

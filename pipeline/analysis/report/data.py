@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.analysis.evaluation import MOST_FREQUENT, Analogies, WordPairs
+from pipeline.analysis.projection import principal_plane
+from pipeline.analysis.scores import Report, Vectors, evaluation_of
 from pipeline.corpus.dead_letters import read_dead_letters
-from pipeline.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.model.checkpoints import CheckpointRef
-from pipeline.projection import principal_plane
-from pipeline.quality import Report, Vectors, evaluation_of
 from pipeline.runs.run import Run
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.analysis.evaluation import average_ranks
+from pipeline.analysis.report.data import rounded
+from pipeline.analysis.scores import Vectors
 from pipeline.arrays import unit_length
-from pipeline.evaluation import average_ranks
-from pipeline.quality import Vectors
-from pipeline.report.data import rounded
 from pipeline.runs.run import Run
 
 WORDS = 1000

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import InputError
-from pipeline.evaluation import (
+from pipeline.analysis.evaluation import (
     MOST_FREQUENT,
     Analogies,
     AnalogiesResult,
@@ -22,6 +21,7 @@ from pipeline.evaluation import (
     evaluate_analogies,
     evaluate_pairs,
 )
+from pipeline.errors import InputError
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.neighbors import nearest
 from pipeline.model.spelling import suggestions

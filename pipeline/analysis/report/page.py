@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipeline.analysis.report.comparison import compare
+from pipeline.analysis.report.data import Judged, collect
+from pipeline.analysis.scores import Report, Vectors
 from pipeline.model.checkpoints import CheckpointRef
-from pipeline.quality import Report, Vectors
-from pipeline.report.comparison import compare
-from pipeline.report.data import Judged, collect
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
@@ -46,7 +46,7 @@ def report(
 
 def render(data: dict[str, Any]) -> bytes:
     """The page around its data, of which any text is `shown`; nothing can end the script element that holds it."""
-    files = importlib.resources.files("pipeline.report")
+    files = importlib.resources.files("pipeline.analysis.report")
     page = (files / "page.html").read_text("utf-8")
     for place, name in _PARTS.items():
         page = page.replace(place, (files / name).read_text("utf-8"))
