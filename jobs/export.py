@@ -48,7 +48,7 @@ def _pass_to_beam(arguments: Sequence[str]) -> None:
         from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
 
         from jobs.command_line import beam_options
-        from transforms.file_systems import set_beam_options
+        from transforms.beam_storage import set_beam_options
 
         _, unknown = beam_options(arguments)
         if unknown:

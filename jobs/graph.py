@@ -26,11 +26,11 @@ from pipeline.options import Options
 from pipeline.runtime import progress
 from pipeline.words.counts import buckets_for
 from transforms.batches import GenerateBatches
-from transforms.context import Context
-from transforms.corpus import ReadTokens, ReadVocabulary
+from transforms.beam_storage import set_beam_options
 from transforms.counts import CountWords
-from transforms.file_systems import set_beam_options
+from transforms.job_context import Context
 from transforms.phrases import FindPhrases
+from transforms.preprocessed import ReadTokens, ReadVocabulary
 from transforms.refs import VocabularyRef
 from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens

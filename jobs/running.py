@@ -109,7 +109,7 @@ def _mend_standard_streams() -> None:
 
 
 def _beam_storage(root: str) -> Storage | None:
-    from transforms.file_systems import open_beam_storage  # Beam takes a second to import
+    from transforms.beam_storage import open_beam_storage  # Beam takes a second to import
 
     return open_beam_storage(root)
 

@@ -16,7 +16,7 @@ from pipeline.runs.directory import RunDirectory, make_identity
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
 from pipeline.storage.storage import open_storage
 from pipeline.words.word_list import WordListRef, word_list
-from transforms.context import Context
+from transforms.job_context import Context
 
 
 @dataclasses.dataclass(frozen=True)

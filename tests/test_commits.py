@@ -21,8 +21,8 @@ from pipeline.storage.lock import Lock
 from pipeline.words.counts import count_unit, merge_counts, table_bytes
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from transforms import counts
-from transforms.context import Context
 from transforms.counts import Counting, CountUnit
+from transforms.job_context import Context
 from transforms.refs import VocabularyRef
 from transforms.tokens import EncodeUnit
 from transforms.work_units import UnpackFile

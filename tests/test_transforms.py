@@ -41,8 +41,8 @@ from pipeline.words.counts import count_unit, table_from_bytes, to_parquet
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from transforms import counts as counts_module
 from transforms.batches import GenerateBatches
-from transforms.context import NAMESPACE, Context
 from transforms.counts import CountWords
+from transforms.job_context import NAMESPACE, Context
 from transforms.refs import BucketCounts, UnigramRef, UnitSummary, VocabularyRef, check_complete, total
 from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens

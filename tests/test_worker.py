@@ -19,7 +19,7 @@ from pipeline.options import Options
 from pipeline.runtime import progress
 from pipeline.storage.records import Records
 from pipeline.storage.storage import open_storage
-from transforms.context import Context
+from transforms.job_context import Context
 
 ARRIVAL = """
 import logging, pickle, sys

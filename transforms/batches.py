@@ -11,7 +11,7 @@ from pipeline.batches.rows import STAGE, BatchShard, Sampling, stored_batches, s
 from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
-from transforms.context import Context
+from transforms.job_context import Context
 from transforms.refs import UnigramRef
 
 

@@ -25,8 +25,8 @@ from pipeline.words.counts import (
     table_bytes,
 )
 from pipeline.words.word_list import WordListRef, listed_counts
-from transforms.context import Context, counter
-from transforms.joining import OpenPhrases
+from transforms.job_context import Context, counter
+from transforms.phrase_reader import OpenPhrases
 from transforms.refs import BucketCounts, PhrasesRef, UnitSummary
 
 BUNDLE_WORDS = 2_000_000

@@ -17,9 +17,9 @@ from pipeline.storage.records import Artifact
 from pipeline.words.counts import buckets_for, table_bytes, table_from_bytes
 from pipeline.words.phrases import Scoring, bucket_phrases, count_pairs, frequent_words, pairs_to_parquet, phrases_table
 from pipeline.words.vocabulary import Vocabulary
-from transforms.context import Context
 from transforms.counts import Counting, CountWords, forget_buckets
-from transforms.joining import OpenPhrases
+from transforms.job_context import Context
+from transforms.phrase_reader import OpenPhrases
 from transforms.refs import BucketCounts, PhrasesRef, PhraseWordsRef, UnitSummary, check_complete, total
 
 WORDS, PHRASES = "words", "phrases"

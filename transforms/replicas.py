@@ -15,7 +15,7 @@ from pipeline.runtime import progress
 from pipeline.training.holdout_loss import SHARDS
 from pipeline.training.replicas.trainer import MergedPart, Replicas, SlicePart, Standing
 from pipeline.words.vocabulary import Vocabulary
-from transforms.context import Context
+from transforms.job_context import Context
 from transforms.refs import VocabularyRef
 from transforms.train import Report, by_list, on_device
 

@@ -12,8 +12,8 @@ from pipeline.batches.tokens import TokenShard, counted_fingerprint, encoded_uni
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
 from pipeline.words.vocabulary import Vocabulary
-from transforms.context import Context
-from transforms.joining import OpenPhrases
+from transforms.job_context import Context
+from transforms.phrase_reader import OpenPhrases
 from transforms.refs import PhrasesRef, VocabularyRef
 
 

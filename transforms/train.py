@@ -15,7 +15,7 @@ from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.training.trainer import Progress, Trainer
 from pipeline.words.vocabulary import Vocabulary
-from transforms.context import NAMESPACE, Context, counter
+from transforms.job_context import NAMESPACE, Context, counter
 from transforms.refs import VocabularyRef
 
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"

@@ -8,7 +8,7 @@ from apache_beam import PCollection
 from pipeline.storage.parquet import to_parquet
 from pipeline.words import unigram
 from pipeline.words.vocabulary import Vocabulary
-from transforms.context import Context
+from transforms.job_context import Context
 from transforms.refs import UnigramRef, VocabularyRef
 
 STAGE = "unigram"

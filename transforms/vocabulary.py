@@ -20,8 +20,8 @@ from pipeline.runtime import progress
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from pipeline.words.word_list import listed_vocabulary
-from transforms.context import Context
 from transforms.counts import forget_buckets
+from transforms.job_context import Context
 from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, VocabularyRef, check_complete, total
 
 STAGE = "vocabulary"

@@ -13,7 +13,7 @@ from pipeline.corpus.prefetch import each, is_remote
 from pipeline.corpus.unpacking import UnpackedText, unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError
-from transforms.context import Context, counter
+from transforms.job_context import Context, counter
 from transforms.refs import UnitSummary
 
 IndexedFiles = tuple[int, tuple[InputFile, ...]]

@@ -11,7 +11,7 @@ from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.batches.tokens import TokenShard, stored_shard
 from pipeline.corpus.prefetch import each, is_remote
 from pipeline.errors import InputError
-from transforms.context import Context
+from transforms.job_context import Context
 from transforms.refs import VocabularyRef
 
 _TOGETHER = 256

@@ -13,7 +13,7 @@ from pipeline.storage.lock import Lock
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import Data
 from pipeline.words.word_list import WordListRef
-from transforms.file_systems import read_through_beam
+from transforms.beam_storage import read_through_beam
 
 NAMESPACE = "beam2vec"
 

@@ -6,7 +6,7 @@ from pipeline.corpus.readers.reader import Reader
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Artifact
 from pipeline.words.phrase_joining import Joiner, joining
-from transforms.context import Context
+from transforms.job_context import Context
 from transforms.refs import PhrasesRef
 
 
