@@ -34,7 +34,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 docs: $(VENV)/installed
-	$(BIN)/python -m jobs.options_reference > docs/options.md
+	$(BIN)/python -m jobs.cli.options_reference > docs/options.md
 	$(BIN)/python -m deploy.dataflow.metadata > deploy/dataflow/metadata.json
 
 $(TOPICS): | $(VENV)/installed

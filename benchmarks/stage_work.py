@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jobs import preprocess
-from jobs.running import run_command
+from jobs.cli.entry import run_command
 from transforms import batches, counts, tokens, work_units
 from transforms.refs import BucketCounts
 

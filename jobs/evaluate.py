@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.arguments import add_judged, add_vectors, listed, reading_parser, shown_progress, whole
-from jobs.running import run_command
+from jobs.cli.entry import run_command
+from jobs.cli.reading_options import add_judged, add_vectors, listed, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.scores import Vectors, evaluation_of
 from pipeline.batches.schedule import step_of

@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import add_vectors, reading_parser, shown_progress, whole
-from jobs.running import run_command
+from jobs.cli.entry import run_command
+from jobs.cli.reading_options import add_vectors, reading_parser, shown_progress, whole
 from pipeline.analysis.export import FORMATS, Export, export
 from pipeline.errors import InputError
 from pipeline.runs.run import Run
@@ -47,7 +47,7 @@ def _pass_to_beam(arguments: Sequence[str]) -> None:
     if arguments:
         from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
 
-        from jobs.command_line import beam_options
+        from jobs.cli.parser import beam_options
         from transforms.beam_storage import set_beam_options
 
         _, unknown = beam_options(arguments)

@@ -17,8 +17,8 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from jobs.command_line import LOCAL_RUNNER
-from jobs.runners import IN_THIS_PROCESS, check_runner, runner_name, runner_of
+from jobs.cli.parser import LOCAL_RUNNER
+from jobs.runners.launch import IN_THIS_PROCESS, check_runner, runner_name, runner_of
 from pipeline.batches.rows import BatchShard
 from pipeline.corpus.files import InputFile
 from pipeline.errors import InputError

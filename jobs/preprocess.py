@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import StandardOptions, TestOptions
 
-from jobs import runners, summary
-from jobs.command_line import parser, read
+from jobs.cli import summary
+from jobs.cli.entry import holding, open_output, run_command
+from jobs.cli.parser import parser, read
+from jobs.cli.sources import read_input
 from jobs.graph import beam_options, corpus_side, new_graph
-from jobs.running import holding, open_output, run_command
-from jobs.sources import read_input
+from jobs.runners import launch as runners
 from pipeline.corpus.files import match_inputs
 from pipeline.runs.stage_keys import option_names
 from pipeline.runtime import progress

@@ -10,8 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import add_judged, listed, reading_parser, shown_progress, whole
-from jobs.running import run_command
+from jobs.cli.entry import run_command
+from jobs.cli.reading_options import add_judged, listed, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import PATH, report

@@ -13,8 +13,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.arguments import Parser
-from jobs.running import run_command
+from jobs.cli.entry import run_command
+from jobs.cli.reading_options import Parser
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
 from pipeline.runtime.shown_text import shown_line

@@ -20,7 +20,7 @@ from jobs import preprocess as preprocess_job
 from jobs import report as report_job
 from jobs import train as train_job
 from jobs import verify as verify_job
-from jobs.running import run_command
+from jobs.cli.entry import run_command
 
 ROOT = pathlib.Path(__file__).parent.parent
 JOBS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -122,7 +122,7 @@ def free_ports(count: int) -> list[int]:
 
 _PEAK = """
 import re, sys
-from jobs.running import run_command
+from jobs.cli.entry import run_command
 from jobs.train import main
 status = run_command("jobs.train", main)
 print("peak", re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from jobs import worker_messages
-from jobs.arguments import shown_progress
-from jobs.command_line import parser, read
-from jobs.running import run_command
-from jobs.worker_messages import WithoutTracebacks
+from jobs.cli.entry import run_command
+from jobs.cli.parser import parser, read
+from jobs.cli.reading_options import shown_progress
+from jobs.runners import log_filter as worker_messages
+from jobs.runners.log_filter import WithoutTracebacks
 from pipeline.errors import InputError
 from pipeline.runtime import progress
 

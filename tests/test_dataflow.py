@@ -11,7 +11,7 @@ from commands import ROOT
 
 from deploy.dataflow.metadata import metadata
 from deploy.dataflow.replay import replay, steps
-from jobs.command_line import parser, read
+from jobs.cli.parser import parser, read
 from pipeline.options import Options
 
 DOCKERFILE = ROOT / "deploy" / "dataflow" / "Dockerfile"

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import options_reference
-from jobs.command_line import parser, read
+from jobs.cli import options_reference
+from jobs.cli.parser import parser, read
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options

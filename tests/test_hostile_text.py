@@ -189,7 +189,7 @@ def test_a_run_of_others(copy, options, part):
 
 def test_a_process_of_its_own_shows_bytes_of_names_and_tracebacks_as_escapes(tmp_path):
     script = (
-        "import sys; from jobs.running import run_command\n"
+        "import sys; from jobs.cli.entry import run_command\n"
         "def main(arguments):\n"
         "    print(sys.argv[1]); print(sys.argv[1], file=sys.stderr); raise KeyError(sys.argv[1] + 'x ' * 100000)\n"
         "sys.exit(run_command('name', main))"

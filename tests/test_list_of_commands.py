@@ -10,7 +10,7 @@ import pytest
 from commands import TINY
 
 from jobs import __main__ as listing
-from jobs.running import run_command
+from jobs.cli.entry import run_command
 
 JOBS = pathlib.Path(listing.__file__).parent
 

@@ -19,9 +19,10 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from commands import ROOT, TINY, finish, start, train, write_corpus
 from listening import descendants, listened_on, watched
 
-from jobs import private_workers, runners
 from jobs.graph import beam_options, new_graph
-from jobs.trouble import WORKER_LOST
+from jobs.runners import launch as runners
+from jobs.runners import private_workers
+from jobs.runners.worker_failures import WORKER_LOST
 from pipeline.errors import InputError, PipelineError
 
 NOBODY = 65534
@@ -35,7 +36,7 @@ def corpus(tmp_path_factory) -> pathlib.Path:
 
 RUNS = """
 import sys
-from jobs.running import run_command
+from jobs.cli.entry import run_command
 from jobs.train import main
 corpus, folder, *options = sys.argv[1:]
 modes = ["", "--direct_running_mode=multi_threading", "--runner=DirectRunner", "--direct_running_mode=multi_processing"]

@@ -22,7 +22,7 @@ import pytest
 from commands import ROOT, TINY, digest_of, finish, preprocess, start, train, write_corpus
 
 from deploy.pieces import PIECES
-from jobs.private_workers import listening_ports
+from jobs.runners.private_workers import listening_ports
 from pipeline.runs.verify import verify_run
 from pipeline.storage.storage import open_storage
 

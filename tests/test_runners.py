@@ -22,10 +22,11 @@ from apache_beam.runners.runner import PipelineRunner, PipelineState
 from apache_beam.runners.worker import data_plane
 from commands import ROOT, TINY, digest_of, finish, start, train, write_corpus
 
-from jobs import flink, runners
 from jobs import train as train_job
-from jobs.running import run_command
-from jobs.trouble import worker_trouble
+from jobs.cli.entry import run_command
+from jobs.runners import flink
+from jobs.runners import launch as runners
+from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.storage import lock
 from pipeline.storage.lock import Lock

@@ -10,12 +10,12 @@ import threading
 
 from commands import ROOT
 
-from jobs import running
+from jobs.cli import entry as running
 from pipeline.runtime import interruption
 
 STUCK = """
 import os, signal, threading, time
-from jobs import running
+from jobs.cli import entry as running
 running._LEAVING = 0.1
 held = threading.Lock()
 with running.stopping_on_signals(held.acquire), held:

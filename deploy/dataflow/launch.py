@@ -2,7 +2,7 @@
 
 import sys
 
-from jobs.running import run_command
+from jobs.cli.entry import run_command
 from jobs.train import main
 
 if __name__ == "__main__":

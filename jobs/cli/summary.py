@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from jobs.command_line import CommandLine
-from jobs.sources import Source
+from jobs.cli.parser import CommandLine
+from jobs.cli.sources import Source
 from pipeline.analysis.scores import Vectors
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from jobs.arguments import Parser
+from jobs.cli.reading_options import Parser
 from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options

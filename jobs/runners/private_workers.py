@@ -1,6 +1,6 @@
 """Worker processes on this machine that only this user can reach.
 
-    python -m jobs.private_workers      what such a process runs; started by PrivateProcessRunner alone
+    python -m jobs.runners.private_workers      what such a process runs; started by PrivateProcessRunner alone
 
 Beam's own runner of processes opens gRPC servers on all network interfaces, and they ask nobody who they are: whoever
 reaches one can hand a worker a pickle, which runs as the job's user. Here the same servers listen on Unix sockets
@@ -31,8 +31,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.runners.worker import sdk_worker_main, worker_pool_main
 from apache_beam.transforms.environments import Environment
 
-from jobs import worker_messages
-from jobs.trouble import WORKER_LOST
+from jobs.runners import log_filter as worker_messages
+from jobs.runners.worker_failures import WORKER_LOST
 from pipeline.errors import PipelineError
 from pipeline.runtime.private_folders import NotPrivateError, private_folder
 from pipeline.runtime.shown_text import Screen
@@ -137,7 +137,7 @@ class _Worker(worker_handlers.GrpcWorkerHandler):
             "PYTHONPATH": os.pathsep.join(sys.path),  # a tokeniser may lie anywhere that this process looks
         }
         # -P: "python -m" would look for modules in the working directory first.
-        command = [sys.executable, "-P", "-m", "jobs.private_workers", self._folder]
+        command = [sys.executable, "-P", "-m", "jobs.runners.private_workers", self._folder]
         self._process = subprocess.Popen(command, env={**os.environ, **environment}, stdin=subprocess.PIPE)
         threading.Thread(target=self._watch, name="watch-worker", daemon=True).start()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numba
 
-from jobs import worker_messages
+from jobs.runners import log_filter as worker_messages
 from pipeline.errors import InputError, InterruptedRunError, find
 from pipeline.runs.directory import Identity, RunDirectory, open_or_create
 from pipeline.runtime import interruption, memory, progress

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from jobs.trouble import worker_trouble
+from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import PipelineError, find_in_text
 
 _RUNNER_IS_GONE = (

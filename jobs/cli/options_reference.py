@@ -1,6 +1,6 @@
 """The reference of all options, made from their declarations.
 
-python -m jobs.options_reference > docs/options.md
+python -m jobs.cli.options_reference > docs/options.md
 """
 
 from __future__ import annotations

@@ -23,11 +23,12 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineRunner
 
-from jobs import flink, worker_messages
-from jobs.command_line import LOCAL_RUNNER
-from jobs.private_workers import PrivateProcessRunner, servers_on_loopback
-from jobs.running import unwinding_on_signals
-from jobs.trouble import worker_trouble
+from jobs.cli.entry import unwinding_on_signals
+from jobs.cli.parser import LOCAL_RUNNER
+from jobs.runners import flink
+from jobs.runners import log_filter as worker_messages
+from jobs.runners.private_workers import PrivateProcessRunner, servers_on_loopback
+from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, PipelineError, find
 from pipeline.kernels.compile import are_compiled, are_kept, tell_of_cache
 from pipeline.runtime import progress

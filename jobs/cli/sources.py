@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from jobs.command_line import CommandLine
+from jobs.cli.parser import CommandLine
 from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.reader import Reader, open_reader, reader_identity
 from pipeline.corpus.readers.values import TEXT

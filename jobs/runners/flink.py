@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.trouble import lasting_worker_trouble
+from jobs.runners.worker_failures import lasting_worker_trouble
 from pipeline.errors import InputError, PipelineError, find_in_text
 from pipeline.runtime import progress
 
