@@ -184,7 +184,8 @@ def test_no_dictionary_is_taken_from_the_folder_for_temporary_files(tmp_path):
     """Where jieba looks for one, and anybody may have put it."""
     pytest.importorskip("jieba", reason="an extra")
     (tmp_path / "jieba.cache").write_bytes(marshal.dumps(({"来到北京": 10**9, "来": 0, "来到": 0, "来到北": 0}, 10**9)))
-    script = "from pipeline.corpus.tokenizers.dictionaries import _load_chinese; print(*next(_load_chinese()(['我来到北京'])))"
+    load = "from pipeline.corpus.tokenizers.dictionaries import _load_chinese"
+    script = f"{load}; print(*next(_load_chinese()(['我来到北京'])))"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
         capture_output=True,
