@@ -26,9 +26,9 @@ from pipeline.model.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.model import Model
 from pipeline.options import Options, available_cpus
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
-from pipeline.storage.storage import open_storage
 from pipeline.training.metrics import STAGE as METRICS
 from pipeline.training.replicas.trainer import Replicas
 from pipeline.training.trainer import Trainer, new_backend

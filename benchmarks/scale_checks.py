@@ -24,9 +24,9 @@ from pipeline.batches.rows import BatchShard, Sampling, Tables
 from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
 from pipeline.options import Options
 from pipeline.runtime import memory
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.storage.storage import open_storage
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.words import unigram
 from pipeline.words.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes

@@ -24,7 +24,7 @@ from pipeline.errors import InputError
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import exact, quoted, shown
-from pipeline.storage.storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
 
 ON_STDOUT = "-"
 

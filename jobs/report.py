@@ -18,7 +18,7 @@ from pipeline.analysis.report.page import PATH, report
 from pipeline.errors import InputError
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
-from pipeline.storage.storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ import pytest
 from commands import ROOT, TINY, Outcome, digest_of, finish, run, start, train, write_corpus
 
 from pipeline.runs.verify import verify_run
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from pipeline.model import checkpoints
 from pipeline.model import model as model_digest
 from pipeline.model.checkpoints import latest_checkpoint, prune_checkpoints, read_checkpoint, write_checkpoint
 from pipeline.model.model import Model
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 
 GOLDEN = "1202bd911a415e8caad8eff8d71fa9f8c32aa9374796e559e6d711c0ec958a45"
 """Of the model in test_a_golden_digest; it must never change while FORMAT_VERSION is 1."""

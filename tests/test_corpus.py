@@ -18,8 +18,8 @@ from test_storage import use
 from pipeline import Run
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import canonical_json, sealed_json
-from pipeline.storage.storage import open_storage
 from tests.fake_s3 import serve
 
 pytest_plugins = ("corpus_fixtures",)

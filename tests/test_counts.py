@@ -21,8 +21,8 @@ from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
 from pipeline.corpus.word_table import WordTable, string_array, string_buffers, word_hashes
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import ArtifactError, InputError
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 from pipeline.words import counts as counts_module
 from pipeline.words.counts import (
     count_unit,

@@ -23,7 +23,7 @@ from pipeline.model import model as model_digest
 from pipeline.model.checkpoints import checkpoints, record_end
 from pipeline.runtime import interruption
 from pipeline.storage import object_store as object_storage
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 from pipeline.training.metrics import final_loss, up_to
 
 LAYOUT = ("--checkpoint_every=10", "--no_report", "--keep_checkpoints=3")

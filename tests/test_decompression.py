@@ -16,8 +16,8 @@ from pipeline.corpus.decompression import OUT_BYTES, BrokenOffError, compression
 from pipeline.corpus.files import match_inputs
 from pipeline.corpus.unpacking import compression_of, head, unpack
 from pipeline.errors import InputError
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 
 
 def zstd(data: bytes) -> bytes:

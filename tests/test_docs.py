@@ -18,8 +18,8 @@ from jobs.cli.parser import parser, read
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

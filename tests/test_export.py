@@ -15,7 +15,7 @@ from pipeline.analysis.export import FORMATS, Export, PlainWords, export
 from pipeline.arrays import unit_length
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
-from pipeline.storage.storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
 from tests.commands import TINY, run, train, write_corpus
 
 ODD_WORDS = {

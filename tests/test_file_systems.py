@@ -14,7 +14,7 @@ from fake_hdfs import serve
 from pipeline import Run
 from pipeline.analysis.export import FORMATS
 from pipeline.errors import ArtifactError, InputError
-from pipeline.storage.storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
 from tests.commands import TINY, digest_of, run, train, write_corpus
 
 

@@ -25,7 +25,7 @@ from deploy.flink.cluster import Cluster
 from deploy.pieces import FLINK, PIECES, UnavailableError
 from pipeline.runs.verify import verify_run
 from pipeline.storage import object_store as object_storage
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 
 pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine
 CORPUS_SIDE = [option for option in TINY if not option.startswith(("--dims", "--batch_size"))]

@@ -22,8 +22,8 @@ from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
 from pipeline.options import Options
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 from pipeline.words.counts import count_unit
 
 LINES = [f"some words of line {i % 13} 한국어" for i in range(300)]

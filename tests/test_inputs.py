@@ -25,8 +25,8 @@ from pipeline.corpus.unpacking import compression_of, compressions_of, unpack
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
 from pipeline.preview import first_sentences
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 from pipeline.words.counts import count_unit, merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 

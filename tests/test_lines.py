@@ -18,8 +18,8 @@ from pipeline.corpus.digests import RangeDigests, changed_inputs
 from pipeline.corpus.lines import read_blocks, read_exactly
 from pipeline.corpus.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, plan_work_units
 from pipeline.errors import InputError
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, Records
-from pipeline.storage.storage import open_storage
 
 STORAGE = open_storage("memory://lines")
 URI = STORAGE.uri("text")

@@ -17,9 +17,11 @@ import pytest
 
 from pipeline.errors import ArtifactError, OutputInUseError
 from pipeline.storage import lock as lock_module
+from pipeline.storage import process_identity
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.lock import Lock
-from pipeline.storage.storage import Storage, open_storage
+from pipeline.storage.open_storage import open_storage
+from pipeline.storage.storage import Storage
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -234,7 +236,7 @@ def test_kept_alive_renews_beside_the_work(storage):
 HOLD = """
 import sys, time
 from pipeline.storage.lock import Lock
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 lock = Lock(open_storage(sys.argv[1])).acquire()
 print(lock.token, flush=True)
 time.sleep(60)
@@ -256,7 +258,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once_unless_workers_go_on
     for holder in holders:
         os.kill(holder.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while lock_module._process(holders[0].pid).split()[-1] != "dead" and time.monotonic() < deadline:
+    while process_identity.process_of(holders[0].pid).split()[-1] != "dead" and time.monotonic() < deadline:
         time.sleep(0.01)
     Lock(first).acquire()  # before it is reaped: a zombie is dead
     for holder in holders:

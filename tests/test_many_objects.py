@@ -15,8 +15,9 @@ from commands import TINY, digest_of, train, write_corpus
 from pipeline.corpus import prefetch as ahead
 from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError
+from pipeline.runtime import process
 from pipeline.storage.object_store import ObjectStorage
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 
 OBJECTS = 150
 
@@ -128,5 +129,5 @@ def test_reading_ahead_stops_with_who_asked_for_it(objects):
         assert next(coming) == ranges[1]  # its failure is for who reads it
         assert ahead.take(uris[1], 0, ranges[1].size) is None
         next(coming)
-    assert len(asked) <= ahead.AT_ONCE + 3
+    assert len(asked) <= process.AT_ONCE + 3
     assert not ahead._fetched

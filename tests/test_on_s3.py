@@ -15,7 +15,7 @@ import real_s3
 from commands import TINY, digest_of, run, train, write_corpus
 
 from pipeline.storage import object_store as object_storage
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 
 LAYOUT = ("--block_bytes=6000", "--batches=stored", "--checkpoint_every=20", "--keep_checkpoints=2")
 

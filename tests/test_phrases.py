@@ -25,8 +25,8 @@ from pipeline.options import Options
 from pipeline.runs.directory import open_run
 from pipeline.runs.stage_keys import stage_keys
 from pipeline.runs.verify import verify_run
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 from pipeline.words import phrases as phrases_module
 from pipeline.words.counts import count_unit, merge_counts, prune
 from pipeline.words.phrase_joining import Joiner, joining

@@ -16,7 +16,7 @@ from crashing import Moment, kill, run_until, terminate
 from pipeline import Run
 from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 from transforms import work_units
 
 pytest_plugins = ("corpus_fixtures",)

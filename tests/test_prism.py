@@ -24,7 +24,7 @@ from commands import ROOT, TINY, digest_of, finish, preprocess, start, train, wr
 from deploy.pieces import PIECES
 from jobs.runners.private_workers import listening_ports
 from pipeline.runs.verify import verify_run
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 
 PRISM = PIECES["prism"].found()
 pytestmark = [

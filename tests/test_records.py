@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.storage.storage import open_storage
 
 
 @pytest.fixture(params=["folder", "memory"])

@@ -9,8 +9,8 @@ from commands import TINY, digest_of, train, write_corpus
 from crashing import Moment, interrupt, kill, run_until, terminate
 
 from pipeline.runs.verify import verify_run
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import sealed_json, unsealed_json
-from pipeline.storage.storage import open_storage
 
 SEVERAL = ("--replicas=2", "--rounds=2", "--epochs=1", "--no_report")
 KILLS = {

@@ -14,8 +14,8 @@ from crashing import Moment, interrupt, interrupt_twice, kill, run_until, termin
 from pipeline import Run
 from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 
 LAYOUT = ("--block_bytes=12000", "--batches=stored", "--checkpoint_every=5", "--keep_checkpoints=2", "--no_report")
 

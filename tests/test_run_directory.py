@@ -12,8 +12,9 @@ from pipeline.runs import directory as run_directory
 from pipeline.runs.directory import RunDirectory, differences, make_identity, open_or_create, open_run
 from pipeline.runs.stage_keys import UPSTREAM, stage_keys
 from pipeline.storage.lock import Lock
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, Records, sealed_json
-from pipeline.storage.storage import ObjectInfo, open_storage
+from pipeline.storage.storage import ObjectInfo
 
 
 class File:

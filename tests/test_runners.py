@@ -30,7 +30,7 @@ from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.storage import lock
 from pipeline.storage.lock import Lock
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 from transforms import counts
 
 
@@ -311,7 +311,7 @@ def test_a_lock_that_was_handed_over_outlives_its_process_until_it_expires(tmp_p
     storage = open_storage(str(tmp_path))
     with Lock(storage) as held:
         held.hand_over()
-    monkeypatch.setattr(lock, "_is_dead", lambda holder: holder.process != "")
+    monkeypatch.setattr(lock, "is_dead", lambda host, pid, process: process != "")
     with pytest.raises(OutputInUseError):
         Lock(storage).acquire()
     Lock.attach(storage, held.token).renew()

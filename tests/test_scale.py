@@ -21,8 +21,8 @@ from pipeline.batches import shard_lists
 from pipeline.batches.rows import BatchShard, Sampling
 from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
 from pipeline.errors import InputError
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.storage.storage import open_storage
 from pipeline.training.trainer import seconds_to_checkpoint
 from pipeline.words import vocabulary
 from pipeline.words.counts import SCHEMA, buckets_for, table_bytes

@@ -22,7 +22,8 @@ from pipeline.storage import object_store as object_storage
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.lock import Lock
 from pipeline.storage.object_store import ObjectStorage
-from pipeline.storage.storage import Storage, open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
+from pipeline.storage.storage import Storage
 
 
 @pytest.fixture(scope="module")

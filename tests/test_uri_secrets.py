@@ -13,8 +13,8 @@ from pipeline import Run
 from pipeline.analysis.export import Export
 from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError
+from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import sealed_json, unsealed_json
-from pipeline.storage.storage import open_storage, split_uri
 
 URI = "s3://KEYID:HIDDEN/x@bucket/run"
 SIGNED = "https://account.blob.core.windows.net/c/x?sv=1&sig=HIDDEN"

@@ -17,8 +17,8 @@ from pipeline.runs import verify
 from pipeline.runs.directory import RunDirectory, make_identity, open_or_create
 from pipeline.runs.verify import verify_run
 from pipeline.storage import lock
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record
-from pipeline.storage.storage import open_storage
 from pipeline.timings import add_timings
 
 

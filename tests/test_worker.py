@@ -17,8 +17,8 @@ from fake_hdfs import serve
 
 from pipeline.options import Options
 from pipeline.runtime import progress
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage
 from transforms.job_context import Context
 
 ARRIVAL = """
@@ -58,7 +58,7 @@ def test_the_command_itself_keeps_its_lines_and_bars(tmp_path):
 
 READING = """
 import pickle, sys
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 pickle.loads(sys.stdin.buffer.read())
 sys.stdout.buffer.write(open_storage("hdfs://texts").read("text.txt"))
 """

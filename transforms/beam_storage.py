@@ -21,7 +21,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.storage.storage import Data, ObjectInfo, Storage, add_storage, checked_path
+from pipeline.storage.open_storage import add_storage
+from pipeline.storage.storage import Data, ObjectInfo, Storage, checked_path
 
 _PIECE = 8 << 20
 

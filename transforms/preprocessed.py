@@ -9,8 +9,9 @@ from apache_beam.pvalue import AsSingleton, PBegin
 
 from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.batches.tokens import TokenShard, stored_shard
-from pipeline.corpus.prefetch import each, is_remote
 from pipeline.errors import InputError
+from pipeline.runtime.process import each
+from pipeline.storage.open_storage import is_remote
 from transforms.job_context import Context
 from transforms.refs import VocabularyRef
 

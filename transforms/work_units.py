@@ -9,10 +9,11 @@ from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.corpus.files import InputFile
-from pipeline.corpus.prefetch import each, is_remote
 from pipeline.corpus.unpacking import UnpackedText, unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError
+from pipeline.runtime.process import each
+from pipeline.storage.open_storage import is_remote
 from transforms.job_context import Context, counter
 from transforms.refs import UnitSummary
 

@@ -18,7 +18,8 @@ from pipeline.runs.directory import Identity, RunDirectory, open_or_create
 from pipeline.runtime import interruption, memory, progress
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.lock import Lock
-from pipeline.storage.storage import Storage, add_storage, open_storage, refuse_secrets
+from pipeline.storage.open_storage import add_storage, open_storage, refuse_secrets
+from pipeline.storage.storage import Storage
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""

@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
 from pipeline.runtime.shown_text import quoted, shown
-from pipeline.storage.storage import refuse_secrets
+from pipeline.storage.open_storage import refuse_secrets
 
 KINDS = {
     "model": "model options (these, the corpus and the seed decide the model's bytes)",

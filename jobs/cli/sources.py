@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs.directory import RunDirectory, make_identity
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
-from pipeline.storage.storage import open_storage
+from pipeline.storage.open_storage import open_storage
 from pipeline.words.word_list import WordListRef, word_list
 from transforms.job_context import Context
 

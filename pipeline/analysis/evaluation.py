@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.arrays import unit_length
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted
-from pipeline.storage.storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
 
 MOST_FREQUENT = 300_000
 """Words that take part, unless told otherwise."""

@@ -25,8 +25,9 @@ from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model.model import Model
 from pipeline.runs.run import Run, side_of
 from pipeline.runtime.shown_text import masked
+from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import canonical_json
-from pipeline.storage.storage import Storage, open_storage, split_uri
+from pipeline.storage.storage import Storage
 
 ROWS = 8192
 """Words written at a time."""

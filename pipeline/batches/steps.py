@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.backends import Backend, Batch, GeneratingBackend
 from pipeline.batches.rows import BatchShard, load_tables, made_batches, to_numpy
+from pipeline.runtime.process import one_ahead
 from pipeline.storage.records import Records
 
 Item = TypeVar("Item")
@@ -62,15 +63,6 @@ def step_blocks(
         return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
     made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
     return blocks_of_steps(made, batch_size, first, end, sampling.negatives)
-
-
-def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items; each is made, in a thread, while the one before is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
-        coming = maker.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = maker.submit(next, items, None)
-            yield item
 
 
 def blocks_of_steps(

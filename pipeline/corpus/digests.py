@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline.errors import InputError, PipelineError
+from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import Records
-from pipeline.storage.storage import open_storage, split_uri
 
 RANGE_BYTES = 8 << 20
 STAGE = "inputs"

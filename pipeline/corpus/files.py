@@ -10,10 +10,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.corpus.prefetch import each, is_remote
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import ArtifactError, InputError
-from pipeline.storage.storage import open_storage, refuse_secrets, split_uri
+from pipeline.runtime.process import each
+from pipeline.storage.open_storage import is_remote, open_storage, refuse_secrets, split_uri
 
 _MAGIC = re.compile(r"[*?[]")
 

@@ -21,7 +21,8 @@ from pipeline.corpus.tokenizers.tokenizer import as_array
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import ArtifactError, InputError
 from pipeline.kernels import text as kernels
-from pipeline.storage.storage import Storage, open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
+from pipeline.storage.storage import Storage
 
 BLOCK_BYTES = 8 << 20
 """Bytes read at once; a block is a little longer only where a line is."""

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import PipelineError
+from pipeline.runtime.process import AT_ONCE
+from pipeline.storage.open_storage import is_remote
 
-AT_ONCE = 32
 _SMALL = 1 << 20
 """Files up to this size are fetched ahead: 32 MB at most are held."""
 
-_REMOTE = re.compile(r"^(?!file://)[A-Za-z][A-Za-z0-9+.-]*://")
 _fetched: dict[tuple[str, int, int], bytes] = {}
 _guard = threading.Lock()
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def is_remote(uri: str) -> bool:
-    return bool(_REMOTE.match(uri))
-
-
-def each(
-    function: Callable[[Item], Result], items: Sequence[Item], remote: bool, threads: int = AT_ONCE
-) -> list[Result]:
-    """[function(item) for item in items]; for `remote` ones many at once."""
-    if not remote or len(items) < 2:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(min(threads, len(items))) as pool:
-        futures = [pool.submit(function, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
 
 
 def fetched_ahead(

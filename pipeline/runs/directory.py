@@ -26,8 +26,9 @@ from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.runs.stage_keys import option_names, stage_keys
 from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records, canonical_json, sealed_json, unsealed_json
-from pipeline.storage.storage import Storage, open_storage
+from pipeline.storage.storage import Storage
 
 PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")

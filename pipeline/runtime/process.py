@@ -5,8 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from pipeline.runtime import memory, progress
+
+AT_ONCE = 32
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _guard = threading.Lock()
 _done = False
@@ -26,3 +33,28 @@ def set_up() -> None:
     memory.return_early()
     progress.name_lines(os.environ.get("WORKER_ID") or f"worker {os.getpid()}")  # Beam's name for it, where it has one
     logging.getLogger("pipeline").setLevel(logging.INFO)
+
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], remote: bool, threads: int = AT_ONCE
+) -> list[Result]:
+    """[function(item) for item in items]; for `remote` ones many at once."""
+    if not remote or len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(threads, len(items))) as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items; each is made, in a thread, while the one before is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
+        coming = maker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = maker.submit(next, items, None)
+            yield item

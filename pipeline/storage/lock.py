@@ -14,13 +14,13 @@ import json
 import logging
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
 from pipeline.runtime.shown_text import shown, shown_line
+from pipeline.storage.process_identity import host, is_dead, process_of
 from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Storage
 
 PATH = "lock.json"
@@ -195,7 +195,7 @@ class Lock:
             return False
         if holder.token == self.token:  # ours: an answer that was lost, and the call tried again
             return True
-        if holder.expires > now and not _is_dead(holder):
+        if holder.expires > now and not is_dead(holder.host, holder.pid, holder.process):
             return False
         if not self.storage.swap(self.path, data, mine):
             return False
@@ -210,12 +210,12 @@ class Lock:
 
     def _held_here(self, token: str) -> _Holder:
         now, me = time.time(), os.getpid()
-        return _Holder(token, _host(), me, _process(me), now, now + self.lifetime)
+        return _Holder(token, host(), me, process_of(me), now, now + self.lifetime)
 
     @staticmethod
     def _is_me(holder: _Holder) -> bool:
         me = os.getpid()
-        return holder.pid == me and holder.host == _host() and holder.process == _process(me)
+        return holder.pid == me and holder.host == host() and holder.process == process_of(me)
 
     def _in_use(self, data: bytes | None) -> OutputInUseError:
         where, lock = self.storage.root, self.storage.uri(self.path)
@@ -242,53 +242,3 @@ class Lock:
 
 def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
-
-
-def _host() -> str:
-    return socket.gethostname()
-
-
-def _process(pid: int) -> str:
-    """Boot, process namespace and start time of a process of this host; "" where the system does not tell.
-
-    Hosts and containers can share a name; only a process of the same boot and
-    namespace can be looked up by its pid.
-    """
-    place = _place()
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command's name, in parentheses, may hold anything; state and 18 more come before the start.
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return f"{place} dead" if place and not _exists(pid) else ""
-    state, start = fields[0].decode(), fields[19].decode()
-    if not place:
-        return ""
-    return f"{place} {start}" if state not in "ZX" else f"{place} dead"
-
-
-def _exists(pid: int) -> bool:
-    """Whether there may be such a process; /proc can hide those of other users."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def _place() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _is_dead(holder: _Holder) -> bool:
-    """Whether the holder certainly ended: it ran in this boot and namespace of this host, and is gone."""
-    place = _place()
-    if not place or holder.host != _host() or not holder.process.startswith(place + " ") or holder.pid <= 0:
-        return False
-    return _process(holder.pid) not in ("", holder.process)

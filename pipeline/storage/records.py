@@ -14,9 +14,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from pipeline.corpus.prefetch import each, is_remote
 from pipeline.errors import ArtifactError
-from pipeline.storage.storage import Data, Storage, open_storage
+from pipeline.runtime.process import each
+from pipeline.storage.open_storage import is_remote, open_storage
+from pipeline.storage.storage import Data, Storage
 
 FOLDER = "records"
 _TOGETHER = 256

@@ -3,30 +3,22 @@
 Nothing else in the project touches files. An object is there whole or not at
 all, whatever is killed when: a folder gets it by a synced temporary file and a
 rename, an object store by one PUT (or a multipart upload, complete or invisible).
-
-Credentials, regions and endpoints come from the environment (AWS_*, GOOGLE_*,
-AZURE_*), never from options: a uri that holds some is refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import os
-import re
-import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from pipeline.errors import ArtifactError, InputError
-from pipeline.runtime.shown_text import masked, quoted
+from pipeline.errors import ArtifactError
+from pipeline.runtime.shown_text import quoted
 
-OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
 NO_CONDITIONAL_CREATE = (
     "this store has no conditional create (PUT with If-None-Match), without which two runs could write into one output"
     " at once: use one that has, as Amazon S3, Google Cloud Storage and Azure do, or a folder"
 )
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,90 +115,6 @@ class Storage:
     def uri(self, path: str) -> str:
         """The object's full name, as it is shown to people and as `split_uri` takes it."""
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
-
-
-_others: dict[Callable[[str], Storage | None], None] = {}
-
-
-def add_storage(opened: Callable[[str], Storage | None]) -> None:
-    """From now on `open_storage` asks `opened` for roots of a scheme unknown here; it returns None for its own."""
-    _others[opened] = None
-
-
-def open_storage(root: str) -> Storage:
-    """The storage of a folder (plain path or file://) or of a prefix in a bucket (s3://, gs://, az://).
-
-    memory://NAME/… lives in this process alone, for tests. Other schemes are those of `add_storage`.
-    """
-    from pipeline.storage.local import LocalStorage
-    from pipeline.storage.object_store import ObjectStorage  # slow to import: only where storage is used
-
-    scheme, rest = _split_scheme(root)
-    if not scheme:
-        return LocalStorage(rest)
-    if scheme not in OBJECT_SCHEMES:
-        return _open_other(root, scheme)
-    bucket, _, prefix = rest.partition("/")
-    if not bucket:
-        raise InputError(f"{root}: no bucket is named; write {scheme}://BUCKET/FOLDER")
-    prefix = "/".join(part for part in prefix.split("/") if part)
-    return ObjectStorage(f"{scheme}://{bucket}" + (f"/{prefix}" if prefix else ""))
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """(root, path) of one object, so that open_storage(root).read(path) reads it."""
-    scheme, rest = _split_scheme(uri)
-    if not scheme:
-        folder, name = os.path.split(rest)
-        return folder, name
-    if scheme not in OBJECT_SCHEMES:
-        folder, _, name = rest.rpartition("/")
-        return f"{scheme}://{folder}", name
-    bucket, _, path = rest.partition("/")
-    return f"{scheme}://{bucket}", path
-
-
-def _split_scheme(uri: str) -> tuple[str, str]:
-    """("", absolute path) of a local uri, else (scheme, what follows "://")."""
-    match = _SCHEME.match(uri)
-    if not uri:
-        raise InputError("an empty path names no place; write a folder or a uri such as s3://BUCKET/FOLDER")
-    if not match:
-        path = os.path.expanduser(uri)
-        if path == "~" or path.startswith("~/"):
-            raise InputError(f"{uri}: ~ stands for no folder, since you have no home here; write the path in full")
-        return "", os.path.abspath(path)
-    scheme, rest = match[1].lower(), uri[match.end() :]
-    refuse_secrets(uri, f"{scheme}://…")
-    if scheme == "file":
-        host, slash, path = rest.partition("/")
-        if host not in ("", "localhost") or not slash:
-            raise InputError(f"{uri}: a file uri names no host; write file:///FOLDER or a plain path")
-        return "", os.path.abspath(urllib.parse.unquote("/" + path))
-    return scheme, rest
-
-
-def refuse_secrets(text: str, where: str) -> None:
-    """InputError where a uri in `text` holds a password, a key or a signature; nothing of the uri is repeated.
-
-    Args:
-      where: names the option or the place, for the message.
-    """
-    if masked(text) != text:
-        raise InputError(
-            f"{where} holds a password, a key or a signature, which would be kept and shown: take it out, and set"
-            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for s3://), GOOGLE_APPLICATION_CREDENTIALS (gs://), or"
-            " AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN (az://) in the"
-            " environment"
-        )
-
-
-def _open_other(root: str, scheme: str) -> Storage:
-    for opened in _others:
-        if storage := opened(root):
-            return storage
-    known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
-    raise InputError(f"{root}: {scheme}:// is not known here; a plain path, file://, {known} are")
 
 
 def checked_path(path: str) -> str:

@@ -29,7 +29,7 @@ from pipeline.corpus.tokenizers.tokenizer import Spans, as_array
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import shown, shown_list
-from pipeline.storage.storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage, split_uri
 
 _BATCH_BYTES = 4 << 20
 """About how much of the column is decoded at once."""
