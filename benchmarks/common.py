@@ -19,7 +19,7 @@ from pipeline.batches.rows import BatchShard, Sampling
 from pipeline.batches.schedule import Schedule
 from pipeline.batches.steps import step_blocks
 from pipeline.batches.tokens import encode_unit, tokens_to_parquet
-from pipeline.corpus.readers.reader import open_reader
+from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef, read_checkpoint

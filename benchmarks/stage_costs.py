@@ -22,7 +22,7 @@ from apache_beam import coders
 
 from pipeline.batches.rows import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
 from pipeline.batches.tokens import encoded_unit
-from pipeline.corpus.readers.reader import open_reader
+from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.options import Options
 from pipeline.runtime import memory

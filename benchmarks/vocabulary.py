@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from benchmarks.common import format_table, write_report
 from benchmarks.timing import corpus_text, in_turns, parser
-from pipeline.corpus.readers.reader import open_reader
+from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.options import Options, available_cpus
 from pipeline.words.counts import count_unit, merge_counts

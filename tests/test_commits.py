@@ -13,7 +13,7 @@ from test_transforms import OPTIONS, make_context
 
 from pipeline.corpus import unpacking as compressed
 from pipeline.corpus.files import match_inputs
-from pipeline.corpus.readers.reader import TextReader
+from pipeline.corpus.readers.text import TextReader
 from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.errors import OutputInUseError

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from pipeline.batches.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
 from pipeline.corpus.dead_letters import read_dead_letters
-from pipeline.corpus.digests import changed_inputs
-from pipeline.corpus.readers.reader import TextReader
-from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
+from pipeline.corpus.readers.text import TextReader
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.word_table import WordTable, string_array, string_buffers, word_hashes
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import ArtifactError, InputError
+from pipeline.runs.input_check import changed_inputs
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
 from pipeline.words import counts as counts_module

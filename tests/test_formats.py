@@ -13,16 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, digest_of, run, train, write_corpus
 
+from pipeline import Run
 from pipeline.batches.tokens import encode_unit
 from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.readers.parquet import ParquetReader
-from pipeline.corpus.readers.reader import HEAD_BYTES, open_reader
+from pipeline.corpus.readers.reader import HEAD_BYTES
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import latest_checkpoint, read_checkpoint
 from pipeline.options import Options
-from pipeline.runs.run import Run
 from pipeline.words.counts import count_unit, merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 

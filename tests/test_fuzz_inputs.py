@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.corpus.files import match_inputs
-from pipeline.corpus.readers.reader import open_reader
+from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError

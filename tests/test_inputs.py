@@ -17,14 +17,14 @@ from pipeline.corpus import decompression
 from pipeline.corpus import files as inputs
 from pipeline.corpus import unpacking as compressed
 from pipeline.corpus.dead_letters import read_dead_letters
-from pipeline.corpus.digests import changed_inputs
 from pipeline.corpus.files import InputFile, match_inputs
-from pipeline.corpus.readers.reader import TextReader
-from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
+from pipeline.corpus.readers.reader import first_sentences
+from pipeline.corpus.readers.text import TextReader
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.unpacking import compression_of, compressions_of, unpack
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
-from pipeline.preview import first_sentences
+from pipeline.runs.input_check import changed_inputs
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
 from pipeline.words.counts import count_unit, merge_counts

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import ROOT, TINY, train  # isort: skip
+from pipeline.corpus.spans import as_array
 from pipeline.corpus.tokenizers import dictionaries as languages
-from pipeline.corpus.tokenizers.normalization import as_array, normalize
-from pipeline.corpus.tokenizers.tokenizer import open_tokenizer, tokenizer_identity
+from pipeline.corpus.tokenizers.normalization import normalize
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.tokenizers.unicode_words import property_table
 from pipeline.errors import InputError
 from pipeline.kernels import word_break
@@ -116,9 +117,12 @@ def test_stop_words(tmp_path):
     assert words("whitespace", text, **options) == expected
     tokenizer = pickle.loads(pickle.dumps(open_tokenizer("whitespace", **options)))
     assert tokenizer.sentences(text.encode()) == expected
-    first = tokenizer_identity("whitespace", True, "nfc", options["stopwords"])
+    first = open_tokenizer("whitespace", True, normal_form="nfc", stopwords=options["stopwords"]).identity()
     (tmp_path / "stop").write_text("other")
-    assert tokenizer_identity("whitespace", True, "nfc", options["stopwords"])["stopwords"] != first["stopwords"]
+    assert (
+        open_tokenizer("whitespace", True, normal_form="nfc", stopwords=options["stopwords"]).identity()["stopwords"]
+        != first["stopwords"]
+    )
     for content, message in ((b"\n \n", "holds no word"), (b"\xff", "is not UTF-8 text at byte 0")):
         (tmp_path / "stop").write_bytes(content)
         with pytest.raises(InputError, match=f"--stopwords=.*stop {message}"):
@@ -128,9 +132,9 @@ def test_stop_words(tmp_path):
 
 
 def test_identity_of_unicode_words():
-    identity = tokenizer_identity("unicode_words")
+    identity = open_tokenizer("unicode_words").identity()
     assert set(identity) == {"name", "table"}
-    assert tokenizer_identity("characters", normal_form="nfc")["unicode"] == unicodedata.unidata_version
+    assert open_tokenizer("characters", normal_form="nfc").identity()["unicode"] == unicodedata.unidata_version
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,7 @@ def test_dictionaries(name, text, expected):
     tokenizer = pickle.loads(pickle.dumps(open_tokenizer(name)))
     found = tokenizer.sentences(text.encode())
     assert [[unicodedata.normalize("NFC", word) for word in s] for s in found] == expected
-    assert all(tokenizer_identity(name)["versions"].values())
+    assert all(open_tokenizer(name).identity()["versions"].values())
     nul = tokenizer.sentences("가\0나 东\0京\n".encode())
     assert "".join(flat(nul)).replace("\0", "")
 

@@ -14,10 +14,12 @@ from pipeline.corpus import dead_letters as dead
 from pipeline.corpus import digests as input_digests
 from pipeline.corpus import lines
 from pipeline.corpus.dead_letters import DeadLetters, read_dead_letters, write_dead_letters
-from pipeline.corpus.digests import RangeDigests, changed_inputs
+from pipeline.corpus.digests import RangeDigests
 from pipeline.corpus.lines import read_blocks, read_exactly
 from pipeline.corpus.work_units import MAX_RANGES, TextRange, TextSource, WorkUnit, plan_work_units
 from pipeline.errors import InputError
+from pipeline.runs import input_check
+from pipeline.runs.input_check import changed_inputs
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, Records
 
@@ -173,7 +175,8 @@ def test_digests_do_not_depend_on_the_cuts(size, draw):
 
 
 def test_changed_input_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(input_digests, "RANGE_BYTES", 16)
+    for module in (input_digests, input_check):
+        monkeypatch.setattr(module, "RANGE_BYTES", 16)
     file = tmp_path / "text"
     file.write_bytes(b"0123456789abcdef" * 3)
     digests = RangeDigests(0, 48, 48)

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.corpus.dead_letters import DeadLetters
-from pipeline.corpus.readers.reader import Reader, TextReader
-from pipeline.corpus.tokenizers.tokenizer import open_tokenizer
+from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.text import TextReader
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import Options

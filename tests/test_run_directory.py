@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from pipeline.corpus.tokenizers.tokenizer import tokenizer_identity
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs import directory as run_directory
@@ -102,7 +102,7 @@ def test_another_tokenizer_is_refused(output):
 def test_an_edited_file_of_stop_words_is_refused(output, tmp_path):
     def edited(name: str, words: str) -> dict:
         (tmp_path / name).write_text(words)
-        tokenizer = tokenizer_identity("whitespace", stopwords=str(tmp_path / name))
+        tokenizer = open_tokenizer("whitespace", stopwords=str(tmp_path / name)).identity()
         return identity(tokenizer=tokenizer, stopwords=str(tmp_path / name))
 
     made(output, edited("stop", "the\n"))

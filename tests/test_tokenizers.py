@@ -13,15 +13,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.corpus.spans import as_array, split_long
+from pipeline.corpus.tokenizers import functions as users_functions
 from pipeline.corpus.tokenizers import tokenizer as tokenizers
-from pipeline.corpus.tokenizers.tokenizer import (
-    WHITE_SPACE,
-    as_array,
-    lower,
-    open_tokenizer,
-    split_long,
-    tokenizer_identity,
-)
+from pipeline.corpus.tokenizers import whitespace
+from pipeline.corpus.tokenizers.normalization import lower
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
+from pipeline.corpus.tokenizers.whitespace import WHITE_SPACE
 from pipeline.errors import InputError
 from pipeline.kernels import text as kernels
 
@@ -57,11 +55,11 @@ def test_whitespace_splits_at_the_listed_characters_alone(text, max_sentence):
 @settings(max_examples=60)
 def test_whitespace_in_small_portions_gives_the_same(text, max_sentence):
     text = text + "a b  c\n" * 20 + "x " * 100
-    before, tokenizers._ROOM = tokenizers._ROOM, 64
+    before, whitespace._ROOM = whitespace._ROOM, 64
     try:
         found = open_tokenizer("whitespace", max_sentence=max_sentence).sentences(text.encode())
     finally:
-        tokenizers._ROOM = before
+        whitespace._ROOM = before
     assert found == naive_sentences(text, max_sentence)
 
 
@@ -134,7 +132,7 @@ def functions(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     sys.modules.pop("my_words", None)
-    tokenizers._load.cache_clear()
+    users_functions._load.cache_clear()
 
 
 def test_function_of_the_user(functions):
@@ -175,9 +173,9 @@ def test_tokenizer_that_does_not_exist(functions, name):
 
 
 def test_identity_names_what_tokens_depend_on(functions, tmp_path):
-    assert tokenizer_identity("whitespace") == {"name": "whitespace"}
-    assert "unicode" in tokenizer_identity("whitespace", lowercase=True)
-    identity = tokenizer_identity("my_words:split")
+    assert open_tokenizer("whitespace").identity() == {"name": "whitespace"}
+    assert "unicode" in open_tokenizer("whitespace", lowercase=True).identity()
+    identity = open_tokenizer("my_words:split").identity()
     assert identity["version"] == "7.1"
     assert len(identity["digest"]) == 64
     path = tmp_path / "my_words.py"
@@ -185,7 +183,7 @@ def test_identity_names_what_tokens_depend_on(functions, tmp_path):
     open_tokenizer("my_words:raises")  # of the module that is there already
     for name in ("my_words:split", "my_words:raises"):  # the code at work is not what the file says now
         with pytest.raises(InputError, match=r"my_words\.py changed since it was imported: start a new process"):
-            tokenizer_identity(name)
+            open_tokenizer(name).identity()
     del sys.modules["my_words"]
-    tokenizers._load.cache_clear()
-    assert tokenizer_identity("my_words:split")["digest"] != identity["digest"]
+    users_functions._load.cache_clear()
+    assert open_tokenizer("my_words:split").identity()["digest"] != identity["digest"]

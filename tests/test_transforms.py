@@ -27,17 +27,18 @@ from jobs.graph import build
 from pipeline.batches.rows import BatchShard, Sampling, Tables, generate_rows, schema
 from pipeline.batches.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.corpus.files import InputFile, match_inputs
-from pipeline.corpus.readers.reader import open_reader, reader_identity
+from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextRange, TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError, InputError, find
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
+from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact
 from pipeline.training.metrics import read_metrics
 from pipeline.training.replicas.trainer import Replicas
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
-from pipeline.words.counts import count_unit, table_from_bytes, to_parquet
+from pipeline.words.counts import count_unit, table_from_bytes
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from transforms import counts as counts_module
 from transforms.batches import GenerateBatches
@@ -112,7 +113,7 @@ class World:
 
 def make_context(files: list[InputFile], output: pathlib.Path, options: Options = OPTIONS) -> Context:
     reader = open_reader(options, files)
-    run = open_or_create(str(output), make_identity(options, files, reader_identity(reader, options)))
+    run = open_or_create(str(output), make_identity(options, files, reader.identity()))
     return Context(run.records, run.keys, options, reader)
 
 

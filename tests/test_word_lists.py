@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from commands import TINY, train, write_corpus
 
+from pipeline import Run
 from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
-from pipeline.runs.run import Run
 from pipeline.words.word_list import word_list
 
 

@@ -10,12 +10,12 @@ from apache_beam.pvalue import AsIter, AsList
 
 from pipeline.corpus.dead_letters import NOT_UTF8, read_dead_letters
 from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.reader import first_sentences
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import bad_line_limit
-from pipeline.preview import first_sentences
 from pipeline.runtime import progress
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary

@@ -8,7 +8,8 @@ from typing import Any
 
 from jobs.cli.parser import CommandLine
 from pipeline.corpus.files import InputFile, match_inputs
-from pipeline.corpus.readers.reader import Reader, open_reader, reader_identity
+from pipeline.corpus.readers.open_reader import open_reader
+from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
 from pipeline.options import Options
@@ -58,7 +59,7 @@ def read_input(command: CommandLine, files: Sequence[InputFile], names: Collecti
     options = command.options
     reader = open_reader(options, files)
     listed = word_list(options.vocabulary, reader.items) if options.vocabulary else None
-    tokenizer = reader_identity(reader, options)
+    tokenizer = reader.identity()
     identity = make_identity(options, files, tokenizer, listed.digest if listed else "", names)
     return Source(options, identity, files, reader, listed)
 

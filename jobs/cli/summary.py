@@ -11,12 +11,11 @@ from jobs.cli.parser import CommandLine
 from jobs.cli.sources import Source
 from pipeline.analysis.scores import Vectors
 from pipeline.corpus.files import InputFile
-from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError, InputError
 from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
-from pipeline.preview import first_sentences
 from pipeline.runs.directory import RunDirectory
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader
-from pipeline.corpus.tokenizers.tokenizer import Spans
+from pipeline.corpus.spans import Spans
 from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError

@@ -16,8 +16,9 @@ import numpy as np
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import RangeDigests
+from pipeline.corpus.encodings import BYTE_ORDER_MARK, LOOKED_AT, refuse_what_is_no_text
 from pipeline.corpus.prefetch import take
-from pipeline.corpus.tokenizers.tokenizer import as_array
+from pipeline.corpus.spans import as_array
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import ArtifactError, InputError
 from pipeline.kernels import text as kernels
@@ -31,9 +32,6 @@ _PAST_END = 64 << 10
 """Bytes read at once beyond a range's end, to begin with."""
 
 _BAD_AT_ONCE = 4096
-_LOOKED_AT = 4096
-"""Bytes of a text that tell its encoding."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UTF8}
 
 
@@ -142,8 +140,8 @@ def _whole_lines(
     for position, data in _chunks(part, digests, block_bytes):
         start = 0
         if part.offset(position) == 0:
-            _refuse_what_is_no_text(part, bytes(data[:_LOOKED_AT]))
-            start = 3 if bytes(data[:3]) == _BYTE_ORDER_MARK else 0
+            refuse_what_is_no_text(part, bytes(data[:LOOKED_AT]))
+            start = 3 if bytes(data[:3]) == BYTE_ORDER_MARK else 0
         if not begun:
             newline = kernels.find_newline(data, 0, min(len(data), part.end - 1 - position))
             if newline < 0:
@@ -182,30 +180,6 @@ def _whole_lines(
             if held_bytes > max_line_bytes:
                 dead_letters.add(part.name(), part.offset(held_at), reasons.TOO_LONG, _first_bytes(held))
                 held, held_bytes, skipping = [], 0, True
-
-
-def _refuse_what_is_no_text(part: TextRange, head: bytes) -> None:
-    """InputError for tar archives, and for UTF-16 and UTF-32.
-
-    Most lines of them would pass: those of an archive are those of its files, and plain English
-    is UTF-8 with a NUL beside each letter.
-    """
-    if head[257:262] == b"ustar":
-        raise InputError(f"{part.name()} is a tar archive, which is not read: unpack it first")
-    encoding = ""
-    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
-        encoding = "utf-32"
-    elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"
-    elif len(head) >= 16:
-        places = [head[place::4].count(0) for place in range(4)]
-        even, odd = places[0] + places[2], places[1] + places[3]
-        if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of four is no NUL
-            encoding = "utf-32le" if places[0] == min(places) else "utf-32be"
-        elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs everywhere are no letters
-            encoding = "utf-16le" if odd > even else "utf-16be"
-    if encoding:
-        raise InputError(f"{part.name()} is {encoding.upper()}, not UTF-8: convert it, iconv -f {encoding} -t utf8")
 
 
 def _first_bytes(parts: list[np.ndarray]) -> bytes:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.tokenizers.tokenizer import Spans
+from pipeline.corpus.spans import Spans
 from pipeline.kernels import words as kernels
 
 _LARGEST_ARRAY = 1 << 30

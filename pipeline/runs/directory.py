@@ -50,7 +50,7 @@ def make_identity(
     Args:
       options: its model and layout options are kept; execution options decide nothing.
       inputs: objects with uri, size (bytes) and version (mtime in ns, or ETag), in corpus order.
-      tokenizer_identity: of `readers.reader_identity`.
+      tokenizer_identity: of `Reader.identity`.
       vocabulary: digest of the file of --vocabulary.
       names: of the options that this run knows; None stands for all.
 

@@ -1,6 +1,6 @@
 """A finished run (or one at work) to read from: what notebooks, evaluation, export and reports use.
 
-from pipeline import Run
+from pipeline.runs.run import Run
 run = Run.open("runs/first")
 vectors, words = run.vectors(), run.words()
 """

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.batches.tokens import STAGE as TOKENS
-from pipeline.corpus.digests import changed_inputs, recorded_digests
 from pipeline.errors import PipelineError
 from pipeline.model.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
 from pipeline.model.model import block_digest
 from pipeline.runs import directory as run_directory
 from pipeline.runs.directory import RunDirectory
+from pipeline.runs.input_check import changed_inputs, recorded_digests
 from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.runs.stage_keys import CORPUS_STAGES
 from pipeline.storage import lock

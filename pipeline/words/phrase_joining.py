@@ -13,7 +13,7 @@ from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import Portion
-from pipeline.corpus.tokenizers.tokenizer import Spans
+from pipeline.corpus.spans import Spans
 from pipeline.corpus.word_table import WordTable, new_state
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.kernels.phrases import fill_pairs, join_pairs

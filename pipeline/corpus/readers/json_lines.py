@@ -13,7 +13,7 @@ from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import Block
 from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
 from pipeline.corpus.readers.values import EXPECTED, TEXT, Portion, describe, items_of, list_spans, text_spans, wrong
-from pipeline.corpus.tokenizers.tokenizer import Spans
+from pipeline.corpus.spans import Spans
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted, shown_list

@@ -25,7 +25,7 @@ from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import EXPECTED, INTEGERS, NULL, STRINGS, TEXT, Portion, item_spans, locate_rows
-from pipeline.corpus.tokenizers.tokenizer import Spans, as_array
+from pipeline.corpus.spans import Spans, as_array
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import shown, shown_list

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.tokenizers.tokenizer import Locate, Spans, Tokenizer, as_array, split_long
+from pipeline.corpus.spans import Locate, Spans, as_array, split_long
+from pipeline.corpus.tokenizers.tokenizer import Tokenizer
 
 TEXT, STRINGS, INTEGERS = "text", "strings", "integers"
 EXPECTED = {TEXT: "text", STRINGS: "a list of strings", INTEGERS: "a list of integers"}

@@ -39,6 +39,9 @@ class DictionaryTokenizer(LineTokenizer):
         _LOADERS[made.name]()
         return made
 
+    def own_identity(self) -> dict[str, Any]:
+        return {"name": self.name, "versions": versions(self.name)}
+
     def tokens_of(self, lines: list[str]) -> Iterator[Any]:
         for words in _LOADERS[self.name]()(lines):
             yield [word for word in words if any(map(str.isalnum, word))]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 
+from pipeline.corpus.spans import as_array
 from pipeline.kernels import text as kernels
 
 
@@ -61,10 +62,3 @@ def _lower_table() -> np.ndarray:
             table[point] = ord(small) if len(small) == 1 else -1
     table[0x3A3] = -1  # sigma: its lower case depends on whether a word ends there
     return table
-
-
-def as_array(data: Any) -> np.ndarray:
-    """Bytes, a buffer or an array as read-only uint8, not copied; kernels are compiled for read-only text."""
-    array = np.frombuffer(data, dtype=np.uint8)
-    array.flags.writeable = False
-    return array

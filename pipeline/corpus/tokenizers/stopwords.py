@@ -6,12 +6,15 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.files import read_option_file
-from pipeline.corpus.tokenizers.tokenizer import Locate, Spans, Tokenizer, WhitespaceTokenizer
+from pipeline.corpus.spans import Locate, Spans
+from pipeline.corpus.tokenizers.tokenizer import Tokenizer
+from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
 from pipeline.corpus.word_table import WordTable
 from pipeline.errors import InputError
 
@@ -22,6 +25,11 @@ class StopwordsTokenizer(Tokenizer):
 
     inner: Tokenizer = field(default_factory=WhitespaceTokenizer)
     words: tuple[str, ...] = ()
+    digest: str = ""
+    """Of the file that they stand in."""
+
+    def own_identity(self) -> dict[str, Any]:
+        return {**self.inner.own_identity(), "stopwords": self.digest}
 
     @property
     def users_function(self) -> str:
@@ -44,22 +52,20 @@ def _table(words: tuple[str, ...]) -> WordTable:
     return table
 
 
-def read_stopwords(uri: str, tokenizer: Tokenizer) -> tuple[str, ...]:
-    """The words of a file, one a line, in the form into which the tokeniser brings its text; each once.
+def without_stopwords(tokenizer: Tokenizer, uri: str) -> StopwordsTokenizer:
+    """The tokeniser without the words of a file, one a line, in the form into which it brings its text.
 
     Raises:
       InputError: the file cannot be read, is not UTF-8, or holds no word.
     """
+    data = read_option_file("stopwords", uri)
     try:
-        text = read_option_file("stopwords", uri).decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"--stopwords={uri} is not UTF-8 text at byte {error.start:,}") from None
     words = dict.fromkeys(tokenizer.prepared_line(line.strip()) for line in text.split("\n"))
     found = tuple(word for word in words if word)
     if not found:
         raise InputError(f"--stopwords={uri} holds no word: it should have one a line")
-    return found
-
-
-def stopwords_digest(uri: str) -> str:
-    return hashlib.sha256(read_option_file("stopwords", uri)).hexdigest()[:32]
+    form = (tokenizer.lowercase, tokenizer.max_sentence, tokenizer.normal_form)
+    return StopwordsTokenizer(*form, tokenizer, found, hashlib.sha256(data).hexdigest()[:32])

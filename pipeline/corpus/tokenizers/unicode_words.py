@@ -10,11 +10,14 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import regex
 
-from pipeline.corpus.tokenizers.tokenizer import WHITE_SPACE, Locate, Spans, Tokenizer, pieces, split_long
+from pipeline.corpus.spans import Locate, Spans, split_long
+from pipeline.corpus.tokenizers.tokenizer import Tokenizer, pieces
+from pipeline.corpus.tokenizers.whitespace import WHITE_SPACE
 from pipeline.kernels import word_break as kernels
 
 _PIECE_BYTES = 1 << 17
@@ -29,6 +32,9 @@ class UnicodeTokenizer(Tokenizer):
     """
 
     name: str = "unicode_words"
+
+    def own_identity(self) -> dict[str, Any]:
+        return {"name": self.name, "table": table_digest()}
 
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
         kernel: Callable = kernels.split_words if self.name == "unicode_words" else kernels.split_characters

@@ -1,0 +1,34 @@
+"""What is no UTF-8 text, told by its first bytes."""
+
+from __future__ import annotations
+
+from pipeline.corpus.work_units import TextRange
+from pipeline.errors import InputError
+
+LOOKED_AT = 4096
+"""Bytes of a text that tell its encoding."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def refuse_what_is_no_text(part: TextRange, head: bytes) -> None:
+    """InputError for tar archives, and for UTF-16 and UTF-32.
+
+    Most lines of them would pass: those of an archive are those of its files, and plain English
+    is UTF-8 with a NUL beside each letter.
+    """
+    if head[257:262] == b"ustar":
+        raise InputError(f"{part.name()} is a tar archive, which is not read: unpack it first")
+    encoding = ""
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        encoding = "utf-32"
+    elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif len(head) >= 16:
+        places = [head[place::4].count(0) for place in range(4)]
+        even, odd = places[0] + places[2], places[1] + places[3]
+        if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of four is no NUL
+            encoding = "utf-32le" if places[0] == min(places) else "utf-32be"
+        elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs everywhere are no letters
+            encoding = "utf-16le" if odd > even else "utf-16be"
+    if encoding:
+        raise InputError(f"{part.name()} is {encoding.upper()}, not UTF-8: convert it, iconv -f {encoding} -t utf8")

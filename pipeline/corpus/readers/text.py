@@ -1,0 +1,26 @@
+"""Lines of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
+from pipeline.corpus.readers.values import Portion
+from pipeline.corpus.work_units import TextRange
+
+
+@dataclass(frozen=True)
+class TextReader(LineReader):
+    """Lines of plain text."""
+
+    def read(
+        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+    ) -> Iterator[Portion]:
+        for block in line_blocks(part, self.max_line_bytes, dead_letters, digests):
+            yield Portion(block.lines, self.tokenizer.split(block.data, block.locate))
+
+    def preview(self, file: InputFile) -> list[list[str]]:
+        return self.tokenizer.sentences(b"\n".join(head_lines(file, HEAD_BYTES, whole=False)))

@@ -1,0 +1,33 @@
+"""The tokeniser that the options describe."""
+
+from __future__ import annotations
+
+from pipeline.corpus.tokenizers.dictionaries import DictionaryTokenizer
+from pipeline.corpus.tokenizers.functions import FunctionTokenizer, load_function
+from pipeline.corpus.tokenizers.stopwords import without_stopwords
+from pipeline.corpus.tokenizers.tokenizer import BUILT_IN, Tokenizer
+from pipeline.corpus.tokenizers.unicode_words import UnicodeTokenizer
+from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
+
+
+def open_tokenizer(
+    name: str, lowercase: bool = False, max_sentence: int = 1000, normal_form: str = "", stopwords: str = ""
+) -> Tokenizer:
+    """The tokeniser that --tokenizer, --lowercase, --max_sentence, --normalize and --stopwords describe.
+
+    Raises:
+      InputError: there is no such tokeniser; it, or a module:function, cannot be imported; the
+        file of stop words cannot be read.
+    """
+    form = (lowercase, max_sentence, normal_form)
+    made: Tokenizer
+    if name == "whitespace":
+        made = WhitespaceTokenizer(*form)
+    elif name in ("unicode_words", "characters"):
+        made = UnicodeTokenizer(*form, name)
+    elif name in BUILT_IN:
+        made = DictionaryTokenizer.checked(*form, name)
+    else:
+        load_function(name)
+        made = FunctionTokenizer(*form, name)
+    return without_stopwords(made, stopwords) if stopwords else made
