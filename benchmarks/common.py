@@ -15,23 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.batches.rows import BatchShard, Sampling
+from pipeline.batches.sampling import Sampling
 from pipeline.batches.schedule import Schedule
-from pipeline.batches.steps import step_blocks
+from pipeline.batches.shards import BatchShard
 from pipeline.batches.tokens import encode_unit, tokens_to_parquet
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.loss_curve import STAGE as METRICS
 from pipeline.model.model import Model
 from pipeline.options import Options, available_cpus
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
-from pipeline.training.metrics import STAGE as METRICS
 from pipeline.training.replicas.trainer import Replicas
-from pipeline.training.trainer import Trainer, new_backend
+from pipeline.training.trainer import Trainer, new_backend, step_blocks
 from pipeline.words import unigram
 from pipeline.words.counts import count_unit, merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary

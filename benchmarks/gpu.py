@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import format_table, write_report
-from pipeline.backends import Backend, Batch
+from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
 from pipeline.backends.cuda.generation import MadeRows, bytes_of_blocks
-from pipeline.batches.rows import Sampling, Tables, TokenPiece, generate_rows, to_numpy
+from pipeline.batches.rows import Batch, TokenPiece, generate_rows, to_numpy
+from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus

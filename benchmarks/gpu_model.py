@@ -29,11 +29,11 @@ from benchmarks.emulator.stand_in_cupy import Device, installed
 from benchmarks.gpu import GENERATION, zipf_rows, zipf_tokens
 from benchmarks.gpu_kernels import GPUS, Gpu
 from benchmarks.gpu_trace import Spec, Tracer, Work
-from pipeline.backends import TILE
+from pipeline.backends.backend import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.token_ranges import stretches
-from pipeline.batches.rows import Sampling
+from pipeline.batches.sampling import Sampling
 
 MODEL = "model, not measured"
 MB = 1 << 20

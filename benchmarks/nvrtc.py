@@ -13,7 +13,7 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-from pipeline.backends import CHUNK, LOSS_TILES, TILE
+from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, options, read_sources, sources
 
 

@@ -20,8 +20,9 @@ import pyarrow as pa
 from apache_beam import coders
 
 from benchmarks.stage_costs import clock, falling_counts, made_up_counts
-from pipeline.batches.rows import BatchShard, Sampling, Tables
+from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
+from pipeline.batches.shards import BatchShard
 from pipeline.options import Options
 from pipeline.runtime import memory
 from pipeline.storage.open_storage import open_storage

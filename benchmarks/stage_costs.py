@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam import coders
 
-from pipeline.batches.rows import BatchShard, Sampling, Tables, stored_name, stored_path, write_batches
+from pipeline.batches.sampling import Sampling, Tables
+from pipeline.batches.shards import BatchShard
+from pipeline.batches.stored import stored_name, stored_path, write_batches
 from pipeline.batches.tokens import encoded_unit
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units

@@ -18,7 +18,7 @@ from typing import Any
 from jobs.cli.entry import run_command
 from jobs.cli.reading_options import add_judged, add_vectors, listed, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
-from pipeline.analysis.scores import Vectors, evaluation_of
+from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
 from pipeline.runs.run import Run
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
     top = None if asked else options.most_frequent
-    known = Vectors.read(run, ref, options.vectors, top, shown_progress("Read vectors", "words"))
+    known = run.read_vectors(options.vectors, ref.step, top, shown_progress("Read vectors", "words"))
     rows = known.rows_of(asked, "--neighbors")
     result: dict[str, Any] = {
         "run": options.run,

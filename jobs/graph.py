@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 
 from jobs.cli.parser import LOCAL_RUNNER
 from jobs.runners.launch import IN_THIS_PROCESS, check_runner, runner_name, runner_of
-from pipeline.batches.rows import BatchShard
+from pipeline.batches.shards import BatchShard
 from pipeline.corpus.files import InputFile
 from pipeline.errors import InputError
 from pipeline.options import Options

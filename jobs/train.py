@@ -28,11 +28,10 @@ from pipeline.analysis.report.page import PATH as REPORT
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
 from pipeline.model.checkpoints import checkpoints
-from pipeline.runs.directory import RunDirectory
+from pipeline.runs.directory import RunDirectory, add_timings
 from pipeline.runs.run import Run
 from pipeline.runtime import memory, progress
 from pipeline.runtime.shown_text import shown_line
-from pipeline.timings import add_timings
 
 _log = logging.getLogger(__name__)
 

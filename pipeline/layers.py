@@ -9,11 +9,11 @@ These layers make `backends.reference`; training for real happens in `backends.c
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from pipeline.arrays import add_rows, array_module, to_host
 from pipeline.errors import InputError
 from pipeline.words import unigram
 
@@ -251,3 +251,28 @@ class NegativeSamplingLoss:
         """The gradient of h, [n, dims]; that of the table is left in `grads`."""
         heads = dout * self.loss.count / max(len(self.index), 1)
         return self.score.backward(self.loss.backward(heads))
+
+
+def array_module(*arrays: Any) -> ModuleType:
+    """CuPy when one of `arrays` lives on a GPU, else NumPy."""
+    for array in arrays:
+        if type(array).__module__.partition(".")[0] == "cupy":
+            import cupy
+
+            return cupy
+    return np
+
+
+def to_host(array: Any) -> np.ndarray:
+    """The array in the memory of the CPU; a NumPy array is returned as it is."""
+    return np.asarray(array) if array_module(array) is np else array.get()
+
+
+def add_rows(table: Any, index: Any, rows: Any) -> None:
+    """table[index[i]] += rows[i] for every i: rows named several times add up, as += would not."""
+    if array_module(table) is np:
+        np.add.at(table, index, rows)
+    else:
+        import cupyx
+
+        cupyx.scatter_add(table, index, rows)

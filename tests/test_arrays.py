@@ -12,10 +12,9 @@ import types
 import numpy as np
 import pytest
 
-from pipeline.arrays import add_rows, array_module, to_host
-from pipeline.backends import Batch
 from pipeline.backends.oracles.reference import ReferenceBackend
-from pipeline.layers import NegativeSamplingLoss, UnigramSampler
+from pipeline.batches.rows import Batch
+from pipeline.layers import NegativeSamplingLoss, UnigramSampler, add_rows, array_module, to_host
 from pipeline.model import neighbors
 
 

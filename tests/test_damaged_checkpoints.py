@@ -21,10 +21,10 @@ from pipeline.errors import ArtifactError
 from pipeline.model import checkpoints as checkpoints_module
 from pipeline.model import model as model_digest
 from pipeline.model.checkpoints import checkpoints, record_end
+from pipeline.model.loss_curve import final_loss, up_to
 from pipeline.runtime import interruption
 from pipeline.storage import object_store as object_storage
 from pipeline.storage.open_storage import open_storage
-from pipeline.training.metrics import final_loss, up_to
 
 LAYOUT = ("--checkpoint_every=10", "--no_report", "--keep_checkpoints=3")
 

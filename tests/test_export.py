@@ -12,9 +12,9 @@ import pytest
 
 from pipeline import Run
 from pipeline.analysis.export import FORMATS, Export, PlainWords, export
-from pipeline.arrays import unit_length
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
+from pipeline.model.neighbors import unit_length
 from pipeline.storage.open_storage import open_storage, split_uri
 from tests.commands import TINY, run, train, write_corpus
 

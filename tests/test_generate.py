@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 from pipeline.batches import rows as batches
-from pipeline.batches.rows import POLICIES, Sampling, Tables, generate_rows, piece_bounds, to_numpy
+from pipeline.batches import stored as stored_rows
+from pipeline.batches.rows import generate_rows, piece_bounds, to_numpy
+from pipeline.batches.sampling import POLICIES, Sampling, Tables
 from pipeline.errors import InputError
 from pipeline.kernels import philox
 from pipeline.kernels.generate import REDRAWS
@@ -234,7 +236,7 @@ def test_stored_batches_come_back_row_for_row(tmp_path):
     tokens = np.random.default_rng(1).integers(0, 5, 3000).astype(np.int32)
     sentences = np.arange(0, 3001, 30)
     parts = [generate_rows(tokens, sentences[i : i + 51], 30 * i, tables, sampling, 2) for i in (0, 50)]
-    back = list(batches.read_batches(batches.write_batches(iter(parts), 4)))
+    back = list(stored_rows.read_batches(stored_rows.write_batches(iter(parts), 4)))
     assert pa.Table.from_batches(back).equals(pa.Table.from_batches(parts))
     sliced = parts[0].slice(7, 20)
     position, rows = to_numpy(sliced)
@@ -250,7 +252,7 @@ def test_a_shard_without_rows_can_be_stored():
     alone = generate_rows(np.zeros(3, np.int32), np.arange(4), 0, tables, sampling, 0)  # sentences of one word
     assert alone.num_rows == 0
     for none in ([], [alone], [alone, alone]):
-        assert list(batches.read_batches(batches.write_batches(iter(none), 1))) == []
+        assert list(stored_rows.read_batches(stored_rows.write_batches(iter(none), 1))) == []
 
 
 @settings(max_examples=30)
@@ -262,9 +264,9 @@ def test_a_stretch_of_stored_batches_is_whole_and_little_more(cuts, first, end):
     edges = [0, *sorted(min(cut, whole.num_rows) for cut in cuts), whole.num_rows]
     parts = [whole.slice(a, b - a) for a, b in zip(edges, edges[1:])]  # some of them empty
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "GROUP_ROWS", 1)  # a row group a part
-        stored = batches.write_batches(iter(parts), 4)
-    found = [batch["position"].to_numpy() for batch in batches.read_batches(stored, first, end)]
+        patch.setattr(stored_rows, "GROUP_ROWS", 1)  # a row group a part
+        stored = stored_rows.write_batches(iter(parts), 4)
+    found = [batch["position"].to_numpy() for batch in stored_rows.read_batches(stored, first, end)]
     positions = whole["position"].to_numpy()
     wanted = positions[(positions >= first) & (positions < end)]
     joined = np.concatenate([np.empty(0, np.int64), *found])
@@ -287,14 +289,14 @@ def test_vocabulary_too_small_for_the_policy(policy, enough):
 def test_row_groups_are_of_a_size_that_readers_like(contexts, rows, groups):
     total = sum(groups)
     parts = [batch_of(begin, min(total, begin + rows), contexts) for begin in range(0, total, rows)]
-    data = batches.write_batches(parts, 5)
+    data = stored_rows.write_batches(parts, 5)
     file = pq.ParquetFile(pa.BufferReader(data))
     found = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
     assert [group.num_rows for group in found] == groups
     position = file.schema_arrow.get_field_index("position")
     limits = [group.column(position).statistics for group in found]
     assert [(limit.min, limit.max) for limit in limits][:2] == [(0, groups[0] - 1), (groups[0], sum(groups[:2]) - 1)]
-    assert pa.Table.from_batches(batches.read_batches(data)).equals(pa.Table.from_batches(parts))
+    assert pa.Table.from_batches(stored_rows.read_batches(data)).equals(pa.Table.from_batches(parts))
 
 
 def batch_of(begin: int, end: int, contexts: int) -> pa.RecordBatch:

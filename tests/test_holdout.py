@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline import Run
-from pipeline.backends import Batch
-from pipeline.batches.rows import to_numpy
+from pipeline.batches.rows import Batch, to_numpy
+from pipeline.batches.sampling import kept_back
 from pipeline.batches.tokens import read_tokens
-from pipeline.holdout import kept_back
 from pipeline.training.holdout_loss import kept_back_rows, mean_loss
 from tests.commands import TINY, train, write_corpus
 

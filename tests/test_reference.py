@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.backends import Batch
 from pipeline.backends.oracles.reference import Cbow, ReferenceBackend, SkipGram
+from pipeline.batches.rows import Batch
 
 MODELS = {"skipgram": SkipGram, "cbow": Cbow}
 WORDS, DIMS = 12, 5

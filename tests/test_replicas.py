@@ -16,9 +16,9 @@ from pipeline.batches.schedule import Schedule
 from pipeline.errors import ArtifactError, InputError, NonFiniteError
 from pipeline.model.checkpoints import checkpoints, latest_checkpoint, read_blocks, read_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.loss_curve import read_metrics
 from pipeline.options import Options
 from pipeline.training.holdout_loss import kept_back_rows, mean_loss, mean_loss_of
-from pipeline.training.metrics import read_metrics
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.replicas.trainer import STAGE, Replicas, merge_rows
 from pipeline.training.trainer import Trainer

@@ -14,9 +14,9 @@ from pipeline import Run
 from pipeline.analysis.report.comparison import neighborhoods
 from pipeline.analysis.report.data import log_spaced, rounded
 from pipeline.analysis.report.page import render
-from pipeline.analysis.scores import Vectors
 from pipeline.model.checkpoints import checkpoints
-from pipeline.timings import add_timings, read_timings
+from pipeline.model.vectors import Vectors
+from pipeline.runs.directory import add_timings, read_timings
 from tests.browser import browser, open_page
 from tests.commands import ROOT, TINY, run, train, write_corpus
 
@@ -151,7 +151,7 @@ def test_comparison_tells_differences(both):
 
 def test_a_run_is_like_itself(folder):
     made = Run.open(str(folder / "a"))
-    known = Vectors.read(made, made.checkpoint())
+    known = made.read_vectors()
     found = neighborhoods(known, known)
     assert found["correlation"] == pytest.approx(1)
     assert found["overlap"] == 1

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import transforms.counts
 from benchmarks import scale_model, stage_costs
 from pipeline.batches import shard_lists
-from pipeline.batches.rows import BatchShard, Sampling
+from pipeline.batches.sampling import Sampling
 from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
+from pipeline.batches.shards import BatchShard
 from pipeline.errors import InputError
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Record, Records

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from training_rows import RATES, quarters, random_batch, random_weights, run
 
-from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch
+from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.oracles.definition import PlainBackend
 from pipeline.backends.oracles.reference import ReferenceBackend
+from pipeline.batches.rows import Batch
 from pipeline.kernels import lanes, step, team
 from pipeline.kernels.compile import kernel
 

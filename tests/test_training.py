@@ -9,19 +9,21 @@ import pytest
 from hypothesis import given, settings
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.batches.rows import BatchShard, Sampling, Tables, generate_rows, to_numpy
+from pipeline.batches.rows import generate_rows, to_numpy
+from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.schedule import Schedule
+from pipeline.batches.shards import BatchShard
 from pipeline.batches.steps import blocks_of_steps
 from pipeline.batches.tokens import SCHEMA, tokens_to_parquet
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
 from pipeline.options import Options
 from pipeline.runtime.process import one_ahead
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Record, Records
-from pipeline.training.metrics import final_loss, read_metrics, training_rate
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
 

@@ -24,17 +24,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.graph import build
-from pipeline.batches.rows import BatchShard, Sampling, Tables, generate_rows, schema
+from pipeline.batches.rows import generate_rows, schema
+from pipeline.batches.sampling import Sampling, Tables
+from pipeline.batches.shards import BatchShard
 from pipeline.batches.tokens import TokenShard, encode_unit, read_tokens, tokens_to_parquet
 from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextRange, TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError, InputError, find
+from pipeline.model.loss_curve import read_metrics
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact
-from pipeline.training.metrics import read_metrics
 from pipeline.training.replicas.trainer import Replicas
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram

@@ -14,12 +14,11 @@ from pipeline.model.checkpoints import read_blocks, write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runs import verify
-from pipeline.runs.directory import RunDirectory, make_identity, open_or_create
+from pipeline.runs.directory import RunDirectory, add_timings, make_identity, open_or_create
 from pipeline.runs.verify import verify_run
 from pipeline.storage import lock
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record
-from pipeline.timings import add_timings
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.backends import Batch
+from pipeline.batches.rows import Batch
 
 
 def random_batch(vocabulary, rows, negatives, window, seed, fewest=1):

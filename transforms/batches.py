@@ -7,7 +7,9 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsSingleton
 
-from pipeline.batches.rows import STAGE, BatchShard, Sampling, stored_batches, stored_name, stored_path, write_batches
+from pipeline.batches.sampling import Sampling
+from pipeline.batches.shards import BatchShard
+from pipeline.batches.stored import STAGE, stored_batches, stored_name, stored_path, write_batches
 from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact

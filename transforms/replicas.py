@@ -8,8 +8,8 @@ import numpy as np
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
 
-from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList
+from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import progress
 from pipeline.training.holdout_loss import SHARDS

@@ -9,8 +9,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import AsSingleton
 
-from pipeline.batches.rows import BatchShard
 from pipeline.batches.shard_lists import ShardList, list_of, shard_list
+from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.training.trainer import Progress, Trainer

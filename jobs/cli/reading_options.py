@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from pipeline.errors import InputError
-from pipeline.runs.run import SIDES
+from pipeline.model.vectors import SIDES
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import quoted
 

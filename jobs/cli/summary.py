@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from jobs.cli.parser import CommandLine
 from jobs.cli.sources import Source
-from pipeline.analysis.scores import Vectors
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError, InputError
+from pipeline.model.loss_curve import SCHEMA, final_loss, training_rate, up_to
 from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.runs.directory import RunDirectory
@@ -21,7 +21,6 @@ from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run
 from pipeline.runtime.progress import say, scaled
 from pipeline.runtime.shown_text import quoted, shown, shown_list
-from pipeline.training.metrics import SCHEMA, final_loss, training_rate, up_to
 
 QUERIES = 4
 NEIGHBORS = 5
@@ -85,7 +84,7 @@ def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float
 def print_result(run: Run, seconds: float, report: str = "") -> None:
     """Where things are, how training went, what the vectors know, and the digest."""
     ref = run.checkpoint()
-    known = Vectors.read(run, ref)
+    known = run.read_vectors(step=ref.step)
     metrics = up_to(_metrics(run), ref.step)
     last_loss = final_loss(metrics)
     loss = "unknown" if last_loss is None else f"{last_loss:.4f}"

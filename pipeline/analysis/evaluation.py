@@ -14,8 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from pipeline.arrays import unit_length
 from pipeline.errors import InputError
+from pipeline.model.neighbors import unit_length
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.open_storage import open_storage, split_uri
 

@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.arrays import unit_length
 from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model.model import Model
-from pipeline.runs.run import Run, side_of
+from pipeline.model.neighbors import unit_length
+from pipeline.model.vectors import side_of
+from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import masked
 from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import canonical_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.arrays import unit_length
+from pipeline.model.neighbors import unit_length
 
 
 def principal_plane(vectors: np.ndarray) -> np.ndarray:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.analysis.evaluation import (
     MOST_FREQUENT,
@@ -21,63 +17,7 @@ from pipeline.analysis.evaluation import (
     evaluate_analogies,
     evaluate_pairs,
 )
-from pipeline.errors import InputError
-from pipeline.model.checkpoints import CheckpointRef
-from pipeline.model.neighbors import nearest
-from pipeline.model.spelling import suggestions
-from pipeline.runs.run import Run, side_of
-from pipeline.runtime.shown_text import quoted
-
-Report = Callable[[int, int], None]
-"""Told (done, of how many)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Vectors:
-    """Words by id and one vector of each."""
-
-    words: pa.Array
-    """string [V]"""
-    vectors: np.ndarray
-    """float32 [V, dims]"""
-
-    @classmethod
-    def read(
-        cls,
-        run: Run,
-        ref: CheckpointRef,
-        side: str = "input",
-        top: int | None = None,
-        report: Report = lambda done, total: None,
-    ) -> Vectors:
-        """One side of a checkpoint, the first `top` words; holds a part beside it."""
-        rows = ref.words if top is None else min(top, ref.words)
-        words, vectors, done = [], np.empty((rows, ref.dims), np.float32), 0
-        for block in run.blocks(ref.step, rows):
-            words.append(block.words)
-            vectors[done : done + len(block.words)] = side_of(block, side)
-            done += len(block.words)
-            report(done, rows)
-        return cls(pa.concat_arrays(words), vectors)
-
-    def rows_of(self, wanted: Sequence[str], option: str) -> list[int]:
-        """Row of each word; InputError that suggests near words where one is not known."""
-        found = pc.index_in(pa.array(wanted, pa.string()), value_set=self.words).to_pylist()
-        for word, row in zip(wanted, found):
-            if row is None:
-                near = suggestions(word, self.words)
-                hint = f"; did you mean {' or '.join(map(quoted, near))}?" if near else ""
-                size = f"{len(self.words):,}"
-                raise InputError(f"{option}: {quoted(word)} is not in the vocabulary of {size} words{hint}")
-        return found
-
-    def neighbors(self, rows: Sequence[int], count: int) -> list[list[tuple[str, float]]]:
-        """The nearest words of each row, with their cosines, nearest first."""
-        ids, cosines = nearest(self.vectors, np.array(rows, np.int64), count)
-        return [
-            [(self.words[int(i)].as_py(), float(cosine)) for i, cosine in zip(near, values)]
-            for near, values in zip(ids, cosines)
-        ]
+from pipeline.model.vectors import Report, Vectors
 
 
 def evaluation_of(

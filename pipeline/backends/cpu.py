@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss
+from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss
+from pipeline.batches.rows import Batch
 from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
 from pipeline.kernels.gradients import Scratch, new_scratch

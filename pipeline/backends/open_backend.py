@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backends import Backend, Batch
+from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
-from pipeline.batches.rows import Sampling, Tables, TokenPiece, generate_rows
+from pipeline.batches.rows import Batch, TokenPiece, generate_rows
+from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import blocks_of_steps
 from pipeline.errors import InputError
 from pipeline.words import unigram

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
-from pipeline.batches.rows import BatchShard, Sampling
+from pipeline.batches.sampling import Sampling
+from pipeline.batches.shards import BatchShard
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
 

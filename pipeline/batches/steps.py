@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.backends import Backend, Batch, GeneratingBackend
-from pipeline.batches.rows import BatchShard, load_tables, made_batches, to_numpy
-from pipeline.runtime.process import one_ahead
-from pipeline.storage.records import Records
+from pipeline.batches.rows import Batch, to_numpy
 
 Item = TypeVar("Item")
 
@@ -30,39 +26,6 @@ class StepBlock:
     @property
     def steps(self) -> int:
         return len(self.bounds) - 1
-
-
-def step_blocks(
-    backend: Backend,
-    shards: Sequence[BatchShard],
-    records: Records,
-    epoch: int,
-    batch_size: int,
-    first: int,
-    end: int,
-    pool: ThreadPoolExecutor | None = None,
-) -> Iterator[StepBlock]:
-    """The steps first..end-1 of an epoch, for a backend to train on: each block before the next is asked for.
-
-    A backend that makes rows itself gets tokens, unless rows of the epoch are stored.
-
-    Args:
-      shards: in corpus order; those that have no part in the steps may be among them.
-      pool: makes rows, between two blocks, when the backend needs none of the CPUs; what there is to read is read
-        while it trains.
-    """
-    low, high, sampling = first * batch_size, end * batch_size, shards[0].sampling
-    wanted = [shard for shard in shards if shard.first_position < high and shard.end > low]
-    if any(epoch < len(shard.stored) for shard in wanted):
-        stored = (batch for shard in wanted for batch in shard.batches(records, epoch, pool, low, high))
-        blocks = blocks_of_steps(stored, batch_size, first, end, sampling.negatives)
-        return one_ahead(blocks) if pool else blocks
-    read, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
-    pieces = one_ahead(read) if pool else read
-    if isinstance(backend, GeneratingBackend):
-        return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
-    made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
-    return blocks_of_steps(made, batch_size, first, end, sampling.negatives)
 
 
 def blocks_of_steps(

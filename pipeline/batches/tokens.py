@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.spans import Spans
-from pipeline.corpus.word_table import fingerprint_text, new_state
+from pipeline.corpus.word_table import fingerprint_text, new_state, not_the_same
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.storage.parquet import from_parquet, to_parquet
@@ -170,15 +170,3 @@ def counted_fingerprint(records: Records, counts_key: str, unit: WorkUnit, stage
     """What a count of words found in the unit, from its record; None where there is none."""
     record = records.load(stage, unit.name, counts_key)
     return record.numbers["fingerprint"] if record else None
-
-
-def not_the_same(unit: WorkUnit, reader: Reader) -> str:
-    """The message that a unit's tokens are not those that were counted."""
-    first, last = unit.ranges[0], unit.ranges[-1]
-    where = f"{first.name()} from byte {first.offset(first.start):,}"
-    if last.name() != first.name():
-        where += f" to {last.name()}"
-    changed = f"the input changed during the run: {where}; touch it and run again with --overwrite"
-    if function := reader.tokenizer.users_function:
-        return f"--tokenizer={function} is not deterministic, or {changed}"
-    return changed

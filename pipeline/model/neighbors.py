@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from pipeline.arrays import array_module, to_host, unit_length
-from pipeline.layers import Array
+from pipeline.layers import Array, array_module, to_host
 
 QUERY_BLOCK = 256
 """Rows compared at a time ..."""
@@ -66,3 +67,10 @@ def _largest(values: Array, k: int) -> Array:
         room = k - above.sum(axis=1, keepdims=True)
         chosen = above | (equal & (xp.cumsum(equal, axis=1) <= room))
     return xp.nonzero(chosen)[1].reshape(len(values), k)
+
+
+def unit_length(vectors: Any) -> Any:
+    """Vectors [n, dims] of length 1, zeros left as they are; of the same type."""
+    xp = array_module(vectors)
+    length = xp.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
+    return vectors / xp.where(length == 0, 1, length).astype(vectors.dtype)

@@ -18,17 +18,19 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.format import FORMAT_VERSION
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import remove_unrecorded
 from pipeline.options import Options, shown_value
 from pipeline.runs.preprocessed_records import CorpusRecords
-from pipeline.runs.stage_keys import option_names, stage_keys
+from pipeline.runs.stage_keys import FORMAT_VERSION, option_names, stage_keys
 from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
 from pipeline.storage.open_storage import open_storage
-from pipeline.storage.records import Records, canonical_json, sealed_json, unsealed_json
+from pipeline.storage.records import Record, Records, canonical_json, sealed_json, unsealed_json
 from pipeline.storage.storage import Storage
+
+TIMINGS = "timings"
+_SECONDS = "seconds"
 
 PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")
@@ -308,3 +310,24 @@ def _unequal(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[tuple[st
     """(name, saved value, our value) where they differ; None stands for what is not there."""
     names = [*ours, *(name for name in saved if name not in ours)]
     return [(n, saved.get(n), ours.get(n)) for n in names if saved.get(n) != ours.get(n)]
+
+
+def add_timings(records: Records, key: str, seconds: Mapping[str, float]) -> None:
+    """Adds the seconds of this process to those of the ones before it.
+
+    Args:
+      key: stage key of "checkpoints".
+      seconds: stage -> wall time, in the order of the stages.
+    """
+    known = read_timings(records, key)
+    for stage, more in seconds.items():
+        known[stage] = round(known.get(stage, 0.0) + more, 3)
+    records.commit(Record(TIMINGS, _SECONDS, key, (), {"order": list(known), "seconds": known}))
+
+
+def read_timings(records: Records, key: str) -> dict[str, float]:
+    """Stage -> seconds; {} of a run whose driver did not stay to the end."""
+    record = records.load(TIMINGS, _SECONDS, key)
+    if record is None:
+        return {}
+    return {stage: record.numbers["seconds"][stage] for stage in record.numbers["order"]}

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from pipeline.batches.rows import STAGE as BATCHES
-from pipeline.batches.rows import stored_batches
+from pipeline.batches.stored import STAGE as BATCHES
+from pipeline.batches.stored import stored_batches
 from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError

@@ -16,20 +16,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.batches import rows as batches
-from pipeline.batches import tokens
+from pipeline.batches import stored, tokens
+from pipeline.batches.sampling import Sampling
+from pipeline.batches.shards import BatchShard
 from pipeline.errors import ArtifactError, InputError, PipelineError
+from pipeline.model import loss_curve
 from pipeline.model.checkpoints import CheckpointRef, read_blocks, recorded
 from pipeline.model.model import Model
+from pipeline.model.vectors import Report, Vectors
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.storage.records import Artifact, Record, Records
-from pipeline.training import metrics
 from pipeline.words.unigram import UnigramDistribution
 from pipeline.words.vocabulary import Vocabulary
-
-SIDES = ("input", "output", "mean")
-"""Which of a word's two vectors: as a context, as a target (or negative), or half their sum."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -109,14 +108,19 @@ class Run:
 
     def vectors(self, side: str = "input", step: int | None = None, top: int | None = None) -> np.ndarray:
         """float32 [V, dims], a row a word, in the vocabulary's order; the first `top` rows if given."""
+        return self.read_vectors(side, step, top).vectors
+
+    def read_vectors(
+        self,
+        side: str = "input",
+        step: int | None = None,
+        top: int | None = None,
+        report: Report = lambda done, total: None,
+    ) -> Vectors:
+        """Words and one side of their vectors, the first `top` words if given; `report` is told (done, of how many)."""
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)
-        vectors = np.empty((rows, ref.dims), np.float32)
-        done = 0
-        for block in self._blocks(ref, rows):
-            vectors[done : done + len(block.words)] = side_of(block, side)
-            done += len(block.words)
-        return vectors
+        return Vectors.of_blocks(self._blocks(ref, rows), rows, ref.dims, side, report)
 
     def words(self, step: int | None = None, top: int | None = None) -> list[str]:
         """The vocabulary's words by id, from the checkpoint."""
@@ -127,14 +131,12 @@ class Run:
     def nearest(
         self, word: str, count: int = 10, side: str = "input", step: int | None = None
     ) -> list[tuple[str, float]]:
-        """The words most similar to one, with their cosines; reads all vectors, so ask `Vectors` for many words.
+        """The words most similar to one, with their cosines; reads all vectors, so ask `read_vectors` for many words.
 
         Raises:
           InputError: the word is not in the vocabulary; names similar ones that are.
         """
-        from pipeline.analysis.scores import Vectors  # which reads runs
-
-        known = Vectors.read(self, self.checkpoint(step), side)
+        known = self.read_vectors(side, step)
         return known.neighbors(known.rows_of([word], "nearest"), count)[0]
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
@@ -169,22 +171,20 @@ class Run:
 
     def metrics(self) -> pa.Table:
         """The loss curve: step, epoch, position, loss, learning_rate, seconds."""
-        return metrics.read_metrics(self.records, self.key("checkpoints"))
+        return loss_curve.read_metrics(self.records, self.key("checkpoints"))
 
-    def shards(self) -> list[batches.BatchShard]:
+    def shards(self) -> list[BatchShard]:
         """The corpus as token ids, by reference; InputError unless all of it has been encoded."""
         unigram = self._record("unigram", "unigram").artifacts[0]
         wanted = self.vocabulary_tokens()
-        sampling = batches.Sampling.of(self.options)
+        sampling = Sampling.of(self.options)
         stored = self._stored()
-        shards: list[batches.BatchShard] = []
+        shards: list[BatchShard] = []
         position = 0
         encoded = (r for r in self.records.all(tokens.STAGE) if r.key == self.key(tokens.STAGE))
         for shard in sorted(map(tokens.shard_of, encoded), key=lambda shard: shard.index):
             rows = stored.get(shard.index, ())
-            shards.append(
-                batches.BatchShard(shard.index, position, shard.tokens, sampling, shard.artifact, unigram, rows)
-            )
+            shards.append(BatchShard(shard.index, position, shard.tokens, sampling, shard.artifact, unigram, rows))
             position += shard.tokens
         if position != wanted:
             raise InputError(f"{self.uri} holds {position:,} of {wanted:,} tokens as ids: {self._remedy()}")
@@ -230,20 +230,11 @@ class Run:
     def _stored(self) -> dict[int, tuple[Artifact, ...]]:
         """Shard -> its stored epochs, from the first to the last before one that is missing."""
         found: dict[int, dict[int, Artifact]] = {}
-        for record in self.records.all(batches.STAGE):
-            place = batches.stored_place(record.name)
-            if place and record.key == self.key(batches.STAGE):
+        for record in self.records.all(stored.STAGE):
+            place = stored.stored_place(record.name)
+            if place and record.key == self.key(stored.STAGE):
                 found.setdefault(place[1], {})[place[0]] = record.artifacts[0]
         return {
             shard: tuple(by[epoch] for epoch in itertools.takewhile(by.__contains__, itertools.count()))
             for shard, by in found.items()
         }
-
-
-def side_of(block: Model, side: str) -> np.ndarray:
-    """float32 [V, dims]: the vectors of one side, or half the sum of both."""
-    if side == "mean":
-        return (block.input + block.output) * np.float32(0.5)
-    if side not in SIDES:
-        raise InputError(f"--vectors={side}: allowed are {', '.join(SIDES)}")
-    return block.input if side == "input" else block.output

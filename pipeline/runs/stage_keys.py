@@ -19,9 +19,11 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pipeline.format import FORMAT_VERSION
 from pipeline.options import MAX_PASSES, Options
 from pipeline.storage.records import canonical_json
+
+FORMAT_VERSION = 1
+"""Raise it when the meaning of an artefact changes: artefacts of another format are never reused."""
 
 UPSTREAM: dict[str, tuple[str, ...]] = {
     "text": (),

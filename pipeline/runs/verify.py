@@ -9,18 +9,17 @@ from typing import Any
 
 from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.errors import PipelineError
+from pipeline.model import loss_curve
 from pipeline.model.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
 from pipeline.model.model import block_digest
 from pipeline.runs import directory as run_directory
-from pipeline.runs.directory import RunDirectory
+from pipeline.runs.directory import RunDirectory, read_timings
 from pipeline.runs.input_check import changed_inputs, recorded_digests
 from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.runs.stage_keys import CORPUS_STAGES
 from pipeline.storage import lock
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import Storage
-from pipeline.timings import read_timings
-from pipeline.training import metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ def verify_run(storage: Storage, inputs: bool = False) -> VerifyReport:
         if found and storage.info(path) is None:
             continue  # a run at work has pruned it
         problems += found
-        if record.key == run.keys.get(STAGE if record.stage == metrics.STAGE else record.stage):
+        if record.key == run.keys.get(STAGE if record.stage == loss_curve.STAGE else record.stage):
             there[record.stage].append(record)
             if not found and record.stage == STAGE:
                 newest = max(newest or (-1, ""), (record.numbers["step"], record.numbers["digest"]))
@@ -111,7 +110,7 @@ def _lost(run: RunDirectory, there: Mapping[str, list[Record]]) -> list[str]:
         return problems + [f"{line}: {remedy}" for line in gone]
     if not read_timings(run.records, run.keys[STAGE]):
         return problems  # it has not ended yet: somebody may have been killed before the record was written
-    last, clocked = (max((r.numbers["step"] for r in there[stage]), default=0) for stage in (STAGE, metrics.STAGE))
+    last, clocked = (max((r.numbers["step"] for r in there[stage]), default=0) for stage in (STAGE, loss_curve.STAGE))
     if last < clocked:
         problems.append(f"{uri(f'records/{STAGE}')} has nothing of step {clocked}, which was trained: {remedy}")
     folders = sorted({path.rpartition("/")[0] for path in unrecorded_parts(run.records)})

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipeline.backends import Batch
-from pipeline.batches.rows import BatchShard, generate_rows, load_tables, to_numpy
+from pipeline.batches.rows import Batch, generate_rows, to_numpy
+from pipeline.batches.sampling import kept_back, load_tables
+from pipeline.batches.shards import BatchShard
 from pipeline.batches.steps import join
 from pipeline.batches.tokens import read_tokens
-from pipeline.holdout import kept_back
 from pipeline.model.model import Model
 from pipeline.storage.records import Records
 

@@ -13,30 +13,15 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.backends import StepLoss
+from pipeline.backends.backend import StepLoss
 from pipeline.batches.schedule import Schedule
-from pipeline.errors import ArtifactError
-from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.model.loss_curve import SCHEMA, STAGE
+from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Record, Records
 
-STAGE = "metrics"
 POINTS = 500
 """Points of a whole run, about."""
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in {
-            "step": pa.int64(),
-            "epoch": pa.int64(),
-            "position": pa.int64(),
-            "loss": pa.float64(),
-            "learning_rate": pa.float32(),
-            "seconds": pa.float64(),
-        }.items()
-    ]
-)
 
 
 @dataclasses.dataclass
@@ -106,59 +91,3 @@ class MetricsLog:
         for old in before.artifacts if before else ():
             if old.path != path:
                 records.storage.delete(old.path)
-
-
-def forget_points_after(records: Records, key: str, step: int) -> None:
-    """Remove what a lost process noted about steps that are trained again."""
-    for record in records.all(STAGE):
-        if record.key == key and record.numbers["step"] > step:
-            records.remove(record)
-
-
-def read_metrics(records: Records, key: str) -> pa.Table:
-    """The loss curve of a run, by step; what a lost process wrote beyond its checkpoint is overwritten.
-
-    Raises:
-      ArtifactError: some of it is damaged, and cannot be made again without training.
-    """
-    found: list[tuple[int, pa.Table]] = []
-    for path, record in records.scan(STAGE):
-        try:
-            if record is None:
-                raise ArtifactError(f"{records.storage.uri(path)} is damaged")
-            if record.key == key:
-                found.append((record.numbers["step"], from_parquet(records.read(record.artifacts[0]))))
-        except ArtifactError as error:
-            remedy = f"delete {records.storage.uri(path)}, and the loss curve is shown without these points"
-            raise ArtifactError(error.problem, remedy) from error
-    tables = [table for _, table in sorted(found, key=lambda one: one[0])]
-    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    steps = table["step"].to_numpy()
-    last = {step: row for row, step in enumerate(steps.tolist())}
-    return table.take(pa.array(sorted(last.values()), pa.int64())).sort_by("step")
-
-
-def up_to(curve: pa.Table, step: int) -> pa.Table:
-    """The points of the first `step` steps; none where the last of them are missing, for what they would say."""
-    part = curve.filter(pc.less_equal(curve["step"], step))
-    steps = part["step"].to_numpy()
-    reached = len(steps) and step - steps[-1] <= np.diff(steps, prepend=0).max()
-    return part if reached else part.slice(0, 0)
-
-
-def final_loss(curve: pa.Table) -> float | None:
-    """Mean loss of the last twentieth of the points: one point alone is a small sample. None without points."""
-    losses = curve["loss"].to_numpy()
-    return float(losses[-max(1, len(losses) // 20) :].mean()) if len(losses) else None
-
-
-def training_rate(curve: pa.Table, batch_size: int) -> float | None:
-    """Token positions a second, of the process that trained last; None where there are too few points to tell."""
-    steps, seconds = curve["step"].to_numpy(), curve["seconds"].to_numpy()
-    restarts = np.flatnonzero(np.diff(seconds) < 0)
-    if len(restarts):
-        steps, seconds = steps[restarts[-1] + 1 :], seconds[restarts[-1] + 1 :]
-    if not len(steps) or seconds[-1] <= seconds[0]:
-        return None
-    first = int(np.flatnonzero(seconds == seconds[0])[-1])  # the points of a block share a time: its end
-    return float((steps[-1] - steps[first]) * batch_size / (seconds[-1] - seconds[first]))

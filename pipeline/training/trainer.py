@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.backends import Backend, Batch, StepLoss
+from pipeline.backends.backend import Backend, GeneratingBackend
 from pipeline.backends.open_backend import open_backend
-from pipeline.batches.rows import BatchShard, Sampling
+from pipeline.batches.rows import Batch, made_batches
+from pipeline.batches.sampling import load_tables
 from pipeline.batches.schedule import Schedule, step_of
-from pipeline.batches.steps import step_blocks
-from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
+from pipeline.batches.shards import BatchShard
+from pipeline.batches.steps import StepBlock, blocks_of_steps
+from pipeline.errors import ArtifactError, InterruptedRunError
 from pipeline.model.checkpoints import (
     CheckpointRef,
     latest_checkpoint,
@@ -28,20 +30,19 @@ from pipeline.model.checkpoints import (
     write_checkpoint,
 )
 from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.loss_curve import forget_points_after
 from pipeline.model.model import Model
-from pipeline.options import MAX_POSITION, Options
+from pipeline.options import Options
 from pipeline.runtime import memory
+from pipeline.runtime.process import one_ahead
 from pipeline.storage.records import Records
+from pipeline.training.checks import check_loss, check_schedule, check_weights
 from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss
-from pipeline.training.metrics import MetricsLog, forget_points_after
+from pipeline.training.metrics import MetricsLog
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.1
 """Of the time, at most, that goes into checkpoints: one of 10 million words takes minutes."""
-ABSURD_LOSS = 100.0
-"""Mean cross-entropy per pair of a step: chance is 0.69, and what is being learned seldom costs above 5."""
-FEW_STEPS = 400
-"""A run of fewer steps than this learns little from each: the user is told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,20 +235,6 @@ def seconds_to_checkpoint(took: float) -> float:
     return max(CHECKPOINT_SECONDS, took / CHECKPOINT_SHARE)
 
 
-def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: Callable[[str], None]) -> None:
-    """InputError where there is nothing to train on, too much, or too few words for the negatives."""
-    Sampling.of(options).check(vocabulary)
-    if not schedule.positions:
-        raise InputError("no token is left to train on: the vocabulary's words are in no sentence")
-    if schedule.positions > MAX_POSITION:
-        raise InputError(f"{schedule.positions:,} token positions are more than {MAX_POSITION:,}: train on a part")
-    if schedule.steps < FEW_STEPS:
-        warn(
-            f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"
-            f" (now {options.batch_size}) would train better"
-        )
-
-
 def new_backend(
     w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, say: Callable[[str], None]
 ) -> Backend:
@@ -262,27 +249,6 @@ def new_backend(
         negatives=options.negatives,
         threads=threads,
         say=say,
-    )
-
-
-def check_loss(loss: StepLoss, rates: np.ndarray, first: int, schedule: Schedule) -> None:
-    """NonFiniteError for a loss that is not finite, or so large that the vectors can only be running away."""
-    bad = np.flatnonzero(~(loss.total <= ABSURD_LOSS * loss.pairs))
-    if len(bad):
-        raise _diverged("the loss", first + int(bad[0]), float(rates[bad[0]]), schedule)
-
-
-def check_weights(w_in: np.ndarray, w_out: np.ndarray, step: int, schedule: Schedule) -> None:
-    """NonFiniteError for a weight that is not finite after `step` steps."""
-    if not (np.isfinite(w_in).all() and np.isfinite(w_out).all()):
-        raise _diverged("a weight", step, float(schedule.learning_rates(max(0, step - 1), 1)[0]), schedule)
-
-
-def _diverged(what: str, step: int, rate: float, schedule: Schedule) -> NonFiniteError:
-    return NonFiniteError(
-        f"{what} is not finite, or absurdly large, at {step_of(step, schedule.steps)} (learning rate"
-        f" {rate:.4g}, damping {schedule.damping:g}): lower --damping or --learning_rate; the last checkpoint is"
-        f" from before"
     )
 
 
@@ -303,3 +269,36 @@ def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = Non
             " same command again"
         )
     return ordered
+
+
+def step_blocks(
+    backend: Backend,
+    shards: Sequence[BatchShard],
+    records: Records,
+    epoch: int,
+    batch_size: int,
+    first: int,
+    end: int,
+    pool: ThreadPoolExecutor | None = None,
+) -> Iterator[StepBlock]:
+    """The steps first..end-1 of an epoch, for a backend to train on: each block before the next is asked for.
+
+    A backend that makes rows itself gets tokens, unless rows of the epoch are stored.
+
+    Args:
+      shards: in corpus order; those that have no part in the steps may be among them.
+      pool: makes rows, between two blocks, when the backend needs none of the CPUs; what there is to read is read
+        while it trains.
+    """
+    low, high, sampling = first * batch_size, end * batch_size, shards[0].sampling
+    wanted = [shard for shard in shards if shard.first_position < high and shard.end > low]
+    if any(epoch < len(shard.stored) for shard in wanted):
+        stored = (batch for shard in wanted for batch in shard.batches(records, epoch, pool, low, high))
+        blocks = blocks_of_steps(stored, batch_size, first, end, sampling.negatives)
+        return one_ahead(blocks) if pool else blocks
+    read, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
+    pieces = one_ahead(read) if pool else read
+    if isinstance(backend, GeneratingBackend):
+        return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
+    made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
+    return blocks_of_steps(made, batch_size, first, end, sampling.negatives)

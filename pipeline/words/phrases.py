@@ -21,11 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.batches.tokens import not_the_same
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.files import check_all_unchanged
 from pipeline.corpus.readers.reader import Reader
-from pipeline.corpus.word_table import fingerprint_text, new_state
+from pipeline.corpus.word_table import fingerprint_text, new_state, not_the_same
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.kernels.phrases import candidate_pairs

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from training_rows import RATES, quarters, random_batch, random_weights, run
 
-from pipeline.backends import Backend, Batch, StepLoss
+from pipeline.backends.backend import Backend, StepLoss
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
+from pipeline.batches.rows import Batch
 
 MODELS = ("skipgram", "cbow")
 

@@ -21,12 +21,12 @@ from benchmarks import gpu as gpu_benchmark
 from benchmarks.emulator import stand_in_cupy
 from benchmarks.emulator.emulation import COMPILER
 from benchmarks.emulator.stand_in_cupy import Device, installed
-from pipeline.backends import Batch
 from pipeline.backends import open_backend as choice
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.buffers import Room, Shape
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
-from pipeline.batches.rows import BatchShard
+from pipeline.batches.rows import Batch
+from pipeline.batches.shards import BatchShard
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.options import Options
 from transforms.refs import VocabularyRef

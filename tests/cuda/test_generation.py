@@ -28,10 +28,11 @@ from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import FOLDER
 from pipeline.backends.cuda.token_ranges import Stretch, stretches
 from pipeline.batches import steps
-from pipeline.batches.rows import Sampling, Tables, TokenPiece, generate_rows
+from pipeline.batches.rows import TokenPiece, generate_rows
+from pipeline.batches.sampling import Sampling, Tables, without_kept_back
 from pipeline.errors import InputError, InterruptedRunError
-from pipeline.holdout import without_kept_back
 from pipeline.kernels import philox
+from pipeline.training import trainer
 from pipeline.words import unigram
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
@@ -436,7 +437,7 @@ def test_stored_rows_are_not_made_again(monkeypatch):
     monkeypatch.setattr(steps, "load_tables", lambda records, unigram: None)
     shards = [Shard([1]), Shard([1, 2])]
     for epoch, made in ((0, False), (1, False), (2, True)):
-        blocks = steps.step_blocks(Backend(), shards, None, epoch, 10, 0, 1)
+        blocks = trainer.step_blocks(Backend(), shards, None, epoch, 10, 0, 1)
         assert (blocks == "made") == made
 
 

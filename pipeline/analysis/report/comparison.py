@@ -9,8 +9,8 @@ import numpy as np
 
 from pipeline.analysis.evaluation import average_ranks
 from pipeline.analysis.report.data import rounded
-from pipeline.analysis.scores import Vectors
-from pipeline.arrays import unit_length
+from pipeline.model.neighbors import unit_length
+from pipeline.model.vectors import Vectors
 from pipeline.runs.run import Run
 
 WORDS = 1000

@@ -12,14 +12,15 @@ import pyarrow as pa
 
 from pipeline.analysis.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.analysis.projection import principal_plane
-from pipeline.analysis.scores import Report, Vectors, evaluation_of
+from pipeline.analysis.scores import evaluation_of
 from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.model.checkpoints import CheckpointRef
+from pipeline.model.loss_curve import final_loss, up_to
+from pipeline.model.vectors import Report, Vectors
+from pipeline.runs.directory import read_timings
 from pipeline.runs.run import Run
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record
-from pipeline.timings import read_timings
-from pipeline.training.metrics import final_loss, up_to
 from pipeline.words.counts import merge_counts
 
 MAP_WORDS = 2000

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.analysis.report.comparison import compare
 from pipeline.analysis.report.data import Judged, collect
-from pipeline.analysis.scores import Report, Vectors
 from pipeline.model.checkpoints import CheckpointRef
+from pipeline.model.vectors import Report
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
@@ -30,7 +30,7 @@ def report(
       told: given the name of a piece of work, who is told how far it is.
     """
     which = [""] if len(runs) == 1 else [" of first", " of second"]
-    known = [Vectors.read(run, ref, report=told("Read vectors" + of)) for (run, ref), of in zip(runs, which)]
+    known = [run.read_vectors(step=ref.step, report=told("Read vectors" + of)) for (run, ref), of in zip(runs, which)]
     data: dict[str, Any] = {
         "runs": [
             collect(run, ref, vectors, judged, told("Analogies" + of))

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
+from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
 from pipeline.backends.cuda.token_ranges import stretches
-from pipeline.batches.rows import Sampling, Tables, TokenPiece
+from pipeline.batches.rows import Batch, TokenPiece
+from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.kernels.loss import loss_of_tiles

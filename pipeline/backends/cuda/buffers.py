@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.backends import LOSS_TILES, TILE
+from pipeline.backends.backend import LOSS_TILES, TILE
 from pipeline.backends.cuda.launcher import THREADS
 from pipeline.errors import InputError
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backends import LOSS_TILES, TILE, Batch
+from pipeline.backends.backend import LOSS_TILES, TILE
 from pipeline.backends.cuda.buffers import HEADER, allocate
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
 from pipeline.backends.cuda.token_ranges import Stretch, steps_at_once
-from pipeline.batches.rows import POLICIES, Sampling, Tables
+from pipeline.batches.rows import Batch
+from pipeline.batches.sampling import POLICIES, Sampling, Tables, kept_back
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
-from pipeline.holdout import kept_back
 from pipeline.kernels import philox
 from pipeline.options import ALL
 

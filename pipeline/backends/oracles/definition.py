@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.backends import CHUNK, LOSS_TILES, TILE, Batch, StepLoss, padded
+from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded
+from pipeline.batches.rows import Batch
 from pipeline.kernels import definition
 
 

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.arrays import add_rows, array_module, to_host
-from pipeline.backends import LOSS_TILES, TILE, Batch, StepLoss
+from pipeline.backends.backend import LOSS_TILES, TILE, StepLoss
+from pipeline.batches.rows import Batch
 from pipeline.kernels.arithmetic import MOST_MOVE
-from pipeline.layers import Array, Embedding, NegativeSamplingLoss
+from pipeline.layers import Array, Embedding, NegativeSamplingLoss, add_rows, array_module, to_host
 
 
 class Model(Protocol):

@@ -20,10 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.backends import Backend, StepLoss, padded
-from pipeline.batches.rows import BatchShard
+from pipeline.backends.backend import Backend, StepLoss, padded
 from pipeline.batches.shard_lists import ShardList, sliced_lists
-from pipeline.batches.steps import step_blocks
+from pipeline.batches.shards import BatchShard
 from pipeline.kernels import merge as kernels
 from pipeline.model.checkpoints import (
     PARTS_STAGE,
@@ -43,15 +42,17 @@ from pipeline.model.checkpoints import (
     write_part,
 )
 from pipeline.model.initial_vectors import initial_vectors
+from pipeline.model.loss_curve import forget_points_after
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
 from pipeline.runtime import memory
 from pipeline.storage.records import Artifact, Record, Records
+from pipeline.training.checks import check_loss, check_schedule, check_weights
 from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss_of
 from pipeline.training.metrics import POINTS as METRIC_POINTS
-from pipeline.training.metrics import MetricsLog, forget_points_after
+from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, check_loss, check_schedule, check_weights, in_order, new_backend
+from pipeline.training.trainer import Progress, in_order, new_backend, step_blocks
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/round=(\d+)/")

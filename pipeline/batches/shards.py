@@ -1,0 +1,58 @@
+"""A shard of rows: a small reference, from which they are made or read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from pipeline.batches.rows import TokenPiece, made_batches
+from pipeline.batches.sampling import Sampling, load_tables
+from pipeline.batches.stored import read_batches
+from pipeline.batches.tokens import read_tokens
+from pipeline.options import MAX_POSITION
+from pipeline.storage.records import Artifact, Records
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchShard:
+    """The rows of one token shard: a reference of a few hundred bytes that knows how to make or read them."""
+
+    index: int
+    first_position: int
+    positions: int
+    sampling: Sampling
+    tokens: Artifact
+    unigram: Artifact
+    stored: tuple[Artifact, ...] = ()
+    """One Parquet for each of the first epochs; the rows of others are made when they are asked for."""
+
+    @property
+    def end(self) -> int:
+        """The position behind the last."""
+        return self.first_position + self.positions
+
+    def piece(self, records: Records) -> TokenPiece:
+        """All its tokens."""
+        return TokenPiece(*read_tokens(records.read(self.tokens)), self.first_position)
+
+    def batches(
+        self,
+        records: Records,
+        epoch: int,
+        pool: ThreadPoolExecutor | None = None,
+        first: int = 0,
+        end: int = MAX_POSITION,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of an epoch in corpus order. With a pool, as many pieces at a time as it has threads.
+
+        Args:
+          first, end: batches without a position first..end-1 are left out; the others are whole.
+        """
+        if epoch < len(self.stored):
+            yield from read_batches(records.read(self.stored[epoch]), first, end)
+            return
+        tables = load_tables(records, self.unigram)
+        yield from made_batches(self.piece(records), tables, self.sampling, epoch, pool, first, end)
