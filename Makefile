@@ -32,6 +32,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(VENV)/installed
 	$(BIN)/python -m jobs.cli.options_reference > docs/options.md

@@ -33,7 +33,8 @@ from pipeline.storage.records import Artifact, Records
 from pipeline.training.replicas.trainer import Replicas
 from pipeline.training.trainer import Trainer, new_backend, step_blocks
 from pipeline.words import unigram
-from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.counts import count_unit
+from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 PACKAGES = ("beam2vec", "apache-beam", "numpy", "numba", "llvmlite", "pyarrow", "gensim")

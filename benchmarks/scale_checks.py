@@ -30,10 +30,9 @@ from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.words import unigram
-from pipeline.words.counts import SCHEMA, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
+from pipeline.words.merging import SCHEMA, BucketCounts, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.words.vocabulary import Vocabulary
 from transforms.counts import BUNDLE_WORDS
-from transforms.refs import BucketCounts
 
 _FREQUENT = 200_000
 """Words that every table of counts has; the others of a table are its own."""

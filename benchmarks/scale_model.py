@@ -24,7 +24,7 @@ from benchmarks.timing import corpus_text, parser
 from pipeline.batches.shard_lists import LIST_SHARDS
 from pipeline.options import MAX_POSITION, Options, available_cpus
 from pipeline.runtime.progress import scaled
-from pipeline.words.counts import ELEMENT_BYTES, buckets_for
+from pipeline.words.merging import ELEMENT_BYTES, buckets_for
 from pipeline.words.vocabulary import MAX_WORDS
 from transforms.counts import BUNDLE_WORDS
 

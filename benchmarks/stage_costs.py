@@ -34,7 +34,8 @@ from pipeline.storage.records import Artifact, Record, Records
 from pipeline.storage.storage import Data, Storage
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
-from pipeline.words.counts import SCHEMA, MergedCounts, count_unit, counted_unit, merge_counts, split_by_bucket
+from pipeline.words.counts import count_unit, counted_unit
+from pipeline.words.merging import SCHEMA, MergedCounts, merge_counts, split_by_bucket
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 TABLE_WORDS = 1_000_000

@@ -16,8 +16,8 @@ from typing import Any
 
 from jobs import preprocess
 from jobs.cli.entry import run_command
+from pipeline.words.merging import BucketCounts
 from transforms import batches, counts, tokens, work_units
-from transforms.refs import BucketCounts
 
 FOLDER = "BEAM2VEC_STAGE_WORK"
 """Environment variable: where the notes go, a file a process."""

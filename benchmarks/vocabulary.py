@@ -18,7 +18,8 @@ from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.options import Options, available_cpus
-from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.counts import count_unit
+from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import build_vocabulary
 
 

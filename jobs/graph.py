@@ -17,21 +17,20 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from jobs.cli.parser import LOCAL_RUNNER
-from jobs.runners.launch import IN_THIS_PROCESS, check_runner, runner_name, runner_of
+from jobs.runners.launch import IN_THIS_PROCESS, LOCAL_RUNNER, check_runner, runner_name, runner_of
 from pipeline.batches.shards import BatchShard
 from pipeline.corpus.files import InputFile
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runtime import progress
-from pipeline.words.counts import buckets_for
+from pipeline.words.merging import buckets_for
+from pipeline.words.vocabulary import VocabularyRef
 from transforms.batches import GenerateBatches
 from transforms.beam_storage import set_beam_options
 from transforms.counts import CountWords
-from transforms.job_context import Context
+from transforms.job_context import JobContext
 from transforms.phrases import FindPhrases
 from transforms.preprocessed import ReadTokens, ReadVocabulary
-from transforms.refs import VocabularyRef
 from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
@@ -51,7 +50,7 @@ class Corpus:
     batches: PCollection[BatchShard]
 
 
-def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context) -> Corpus:
+def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: JobContext) -> Corpus:
     """Input files -> vocabulary and batches."""
     inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
     units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context, len(files))
@@ -65,7 +64,7 @@ def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Co
     return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram))
 
 
-def taken_corpus(pipeline: beam.Pipeline, context: Context) -> Corpus:
+def taken_corpus(pipeline: beam.Pipeline, context: JobContext) -> Corpus:
     """Another run's tokens -> vocabulary and batches; what that run has not made under our options is made here."""
     vocabulary = pipeline | "ReadVocabulary" >> ReadVocabulary(context)
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
@@ -73,7 +72,7 @@ def taken_corpus(pipeline: beam.Pipeline, context: Context) -> Corpus:
     return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram))
 
 
-def training_side(corpus: Corpus, context: Context, provenance: Mapping[str, Any]) -> None:
+def training_side(corpus: Corpus, context: JobContext, provenance: Mapping[str, Any]) -> None:
     """Vocabulary and batches -> checkpoints."""
     options, vocabulary = context.options, corpus.vocabulary
     if options.replicas == 1:
@@ -102,7 +101,9 @@ def _threads_of_a_replica(beam: PipelineOptions, options: Options) -> int:
     return max(1, options.thread_count // at_once)
 
 
-def build(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Context, provenance: Mapping[str, Any]) -> None:
+def build(
+    pipeline: beam.Pipeline, files: Sequence[InputFile], context: JobContext, provenance: Mapping[str, Any]
+) -> None:
     """The whole job as one graph: text to checkpoints, or another run's tokens to checkpoints."""
     corpus = corpus_side(pipeline, files, context) if context.reads else taken_corpus(pipeline, context)
     training_side(corpus, context, provenance)

@@ -20,10 +20,11 @@ from apache_beam.options.pipeline_options import StandardOptions, TestOptions
 
 from jobs.cli import summary
 from jobs.cli.entry import holding, open_output, run_command
-from jobs.cli.parser import LOCAL_RUNNER, parser, read
+from jobs.cli.parser import parser, read
 from jobs.cli.sources import find_source
 from jobs.graph import beam_options, build, new_graph
 from jobs.runners import launch as runners
+from jobs.runners.launch import LOCAL_RUNNER
 from pipeline.analysis.report.page import PATH as REPORT
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for

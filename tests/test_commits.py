@@ -18,12 +18,12 @@ from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.errors import OutputInUseError
 from pipeline.storage.lock import Lock
-from pipeline.words.counts import count_unit, merge_counts, table_bytes
-from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.counts import count_unit
+from pipeline.words.merging import merge_counts, table_bytes
+from pipeline.words.vocabulary import Vocabulary, VocabularyRef, build_vocabulary
 from transforms import counts
 from transforms.counts import Counting, CountUnit
-from transforms.job_context import Context
-from transforms.refs import VocabularyRef
+from transforms.job_context import JobContext
 from transforms.tokens import EncodeUnit
 from transforms.work_units import UnpackFile
 
@@ -34,7 +34,7 @@ COUNTING = Counting("counts", "counts", (), 1)
 class Held:
     """An output whose lock this run has, until another takes it."""
 
-    context: Context
+    context: JobContext
     unit: WorkUnit
     vocabulary: VocabularyRef
     renewals: int = 0

@@ -23,15 +23,9 @@ from pipeline.errors import ArtifactError, InputError
 from pipeline.runs.input_check import changed_inputs
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.words import counts as counts_module
-from pipeline.words.counts import (
-    count_unit,
-    counted_unit,
-    merge_counts,
-    prune,
-    split_by_bucket,
-    table_from_bytes,
-)
+from pipeline.words import merging
+from pipeline.words.counts import count_unit, counted_unit
+from pipeline.words.merging import merge_counts, prune, split_by_bucket, table_from_bytes
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 STORAGE = open_storage("memory://counts")
@@ -168,8 +162,8 @@ def test_strings_of_more_than_one_chunk(monkeypatch):
 
 
 def test_elements_are_small_and_hold_only_their_rows(monkeypatch):
-    monkeypatch.setattr(counts_module, "ELEMENT_BYTES", 1 << 12)
-    table = pa.table([pa.array([f"word{i}" for i in range(5000)]), pa.array(range(5000))], schema=counts_module.SCHEMA)
+    monkeypatch.setattr(merging, "ELEMENT_BYTES", 1 << 12)
+    table = pa.table([pa.array([f"word{i}" for i in range(5000)]), pa.array(range(5000))], schema=merging.SCHEMA)
     parts = list(split_by_bucket(table, 4))
     assert max(len(data) for _, data in parts) < 8 << 10
     assert as_dict(merge_counts(data for _, data in parts)) == as_dict(table)
@@ -231,9 +225,9 @@ def test_vocabulary_bytes_and_lookup():
 
 
 def test_vocabulary_without_words_says_why():
-    table = pa.table([pa.array(["a", "b"]), pa.array([312, 4])], schema=counts_module.SCHEMA)
+    table = pa.table([pa.array(["a", "b"]), pa.array([312, 4])], schema=merging.SCHEMA)
     message = "--min_count=500 leaves no word: the most frequent of 4 words occurs 313 times. Lower --min_count"
-    other = pa.table([pa.array(["c", "d"]), pa.array([313, 4])], schema=counts_module.SCHEMA)
+    other = pa.table([pa.array(["c", "d"]), pa.array([313, 4])], schema=merging.SCHEMA)
     with pytest.raises(InputError, match=message) as error:
         build_vocabulary([prune(table, 500), other], 500, first_sentence=["a", "b"])
     assert '(the first line became ["a", "b"])' in str(error.value)
@@ -245,6 +239,6 @@ def test_vocabulary_without_words_says_why():
 def test_max_vocabulary_keeps_the_first_of_the_order(counts, most):
     draw = random.Random(len(counts))
     names = draw.sample([f"{a}{b}" for a in "aäz~" for b in range(30)], len(counts))
-    table = pa.table([pa.array(names), pa.array(counts)], schema=counts_module.SCHEMA)
+    table = pa.table([pa.array(names), pa.array(counts)], schema=merging.SCHEMA)
     found = build_vocabulary([table], 1, most)["word"].to_pylist()
     assert found == [name for _, name in sorted(zip(counts, names), key=lambda x: (-x[0], x[1].encode()))][:most]

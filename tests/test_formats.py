@@ -24,7 +24,8 @@ from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import latest_checkpoint, read_checkpoint
 from pipeline.options import Options
-from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.counts import count_unit
+from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 

@@ -27,7 +27,8 @@ from pipeline.errors import InputError
 from pipeline.runs.input_check import changed_inputs
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from pipeline.words.counts import count_unit, merge_counts
+from pipeline.words.counts import count_unit
+from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 

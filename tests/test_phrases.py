@@ -29,7 +29,8 @@ from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
 from pipeline.words import phrases as phrases_module
-from pipeline.words.counts import count_unit, merge_counts, prune
+from pipeline.words.counts import count_unit
+from pipeline.words.merging import merge_counts, prune
 from pipeline.words.phrase_joining import Joiner, joining
 from pipeline.words.phrases import (
     PairCounts,

@@ -26,9 +26,8 @@ from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.training.trainer import seconds_to_checkpoint
 from pipeline.words import vocabulary
-from pipeline.words.counts import SCHEMA, buckets_for, table_bytes
+from pipeline.words.merging import SCHEMA, BucketCounts, OpenedCounts, UnitSummary, buckets_for, table_bytes, total
 from pipeline.words.vocabulary import build_vocabulary
-from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, total
 
 TB = 10**12
 

@@ -10,15 +10,15 @@ import threading
 
 from commands import ROOT
 
-from jobs.cli import entry as running
+from jobs.runners import signals
 from pipeline.runtime import interruption
 
 STUCK = """
 import os, signal, threading, time
 from jobs.cli import entry as running
-running._LEAVING = 0.1
+signals._LEAVING = 0.1
 held = threading.Lock()
-with running.stopping_on_signals(held.acquire), held:
+with signals.stopping_on_signals(held.acquire), held:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)
 """
@@ -39,13 +39,13 @@ def test_what_a_signal_interrupts_may_hold_what_giving_up_the_lock_needs():
 def test_a_process_that_goes_on_after_a_run_that_was_stopped_is_not_ended_later(monkeypatch, capfd):
     """Whoever calls a command from Python has a life after it."""
     ended: list[int] = []
-    monkeypatch.setattr(running, "_PATIENCE", 0.2)
+    monkeypatch.setattr(signals, "_PATIENCE", 0.2)
     monkeypatch.setattr(os, "_exit", ended.append)
     try:
-        with running.stopping_on_signals(lambda: None), interruption.listening():
+        with signals.stopping_on_signals(lambda: None), interruption.listening():
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
-        running._received.clear()
+        signals.received.clear()
         interruption.clear()
     for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
         timer.join()

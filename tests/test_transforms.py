@@ -40,13 +40,14 @@ from pipeline.storage.records import Artifact
 from pipeline.training.replicas.trainer import Replicas
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
-from pipeline.words.counts import count_unit, table_from_bytes
-from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.counts import count_unit
+from pipeline.words.merging import BucketCounts, UnitSummary, check_complete, table_from_bytes, total
+from pipeline.words.unigram import UnigramRef
+from pipeline.words.vocabulary import Vocabulary, VocabularyRef, build_vocabulary
 from transforms import counts as counts_module
 from transforms.batches import GenerateBatches
 from transforms.counts import CountWords
-from transforms.job_context import NAMESPACE, Context
-from transforms.refs import BucketCounts, UnigramRef, UnitSummary, VocabularyRef, check_complete, total
+from transforms.job_context import NAMESPACE, JobContext
 from transforms.replicas import TrainReplicas
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
@@ -65,7 +66,7 @@ class World:
 
     corpus: pathlib.Path
     files: list[InputFile]
-    context: Context
+    context: JobContext
     units: list[WorkUnit]
     sentences: list[list[str]]
     vocabulary: Vocabulary
@@ -113,10 +114,10 @@ class World:
         return shards
 
 
-def make_context(files: list[InputFile], output: pathlib.Path, options: Options = OPTIONS) -> Context:
+def make_context(files: list[InputFile], output: pathlib.Path, options: Options = OPTIONS) -> JobContext:
     reader = open_reader(options, files)
     run = open_or_create(str(output), make_identity(options, files, reader.identity()))
-    return Context(run.records, run.keys, options, reader)
+    return JobContext(run.records, run.keys, options, reader)
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ def test_vocabulary_is_ordered_by_count_and_bytes(world):
     check([BucketCounts(merged)], built(world.context), expect)
 
 
-def built(context: Context, bad_lines: int = 0, tokens: int = 0) -> Callable:
+def built(context: JobContext, bad_lines: int = 0, tokens: int = 0) -> Callable:
     return lambda counts: counts | BuildVocabulary(context, summaries_of(counts.pipeline, bad_lines, tokens))
 
 

@@ -19,7 +19,7 @@ from pipeline.options import Options
 from pipeline.runtime import progress
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from transforms.job_context import Context
+from transforms.job_context import JobContext
 
 ARRIVAL = """
 import logging, pickle, sys
@@ -37,7 +37,7 @@ progress.stage("Count words", None, "B").advance(5)
 
 @pytest.mark.parametrize("name", ["sdk-0-0", ""])
 def test_a_context_sets_up_the_process_it_arrives_in(tmp_path, name):
-    context = Context(Records(open_storage(str(tmp_path))), {}, Options(dims=7), None)
+    context = JobContext(Records(open_storage(str(tmp_path))), {}, Options(dims=7), None)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "WORKER_ID": name}
     environment.pop("ARROW_DEFAULT_MEMORY_POOL", None)  # which the commands set for themselves
     done = subprocess.run(
@@ -51,7 +51,7 @@ def test_a_context_sets_up_the_process_it_arrives_in(tmp_path, name):
 def test_the_command_itself_keeps_its_lines_and_bars(tmp_path):
     preprocess("--help")
     assert progress.owns_terminal()
-    context = Context(Records(open_storage(str(tmp_path))), {}, Options(), None)
+    context = JobContext(Records(open_storage(str(tmp_path))), {}, Options(), None)
     assert pickle.loads(pickle.dumps(context)) == context
     assert progress._line_prefix == ""
 
@@ -76,7 +76,7 @@ def name_node() -> Iterator[tuple[list[str], dict[str, bytes]]]:
 def test_a_context_brings_the_file_systems_of_beam_along(tmp_path, name_node):
     options, files = name_node
     files["/texts/text.txt"] = b"some words"
-    context = Context(Records(open_storage(str(tmp_path))), {}, Options(), None, beam=tuple(options))
+    context = JobContext(Records(open_storage(str(tmp_path))), {}, Options(), None, beam=tuple(options))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", READING], input=pickle.dumps(context), capture_output=True, env=environment, check=False

@@ -13,8 +13,8 @@ from pipeline.batches.stored import STAGE, stored_batches, stored_name, stored_p
 from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
-from transforms.job_context import Context
-from transforms.refs import UnigramRef
+from pipeline.words.unigram import UnigramRef
+from transforms.job_context import JobContext
 
 
 @dataclasses.dataclass
@@ -27,7 +27,7 @@ class GenerateBatches(beam.PTransform):
     unigram distribution, and the sizes of all shards, which make the positions.
     """
 
-    context: Context
+    context: JobContext
     unigram: PCollection[UnigramRef]
 
     def expand(self, shards: PCollection[TokenShard]) -> PCollection[BatchShard]:
@@ -52,7 +52,7 @@ def _size(shard: TokenShard) -> tuple[int, int]:
 class Refer(beam.DoFn):
     """Gives a shard its first position: the sum of the sizes of the shards before it."""
 
-    def __init__(self, context: Context):
+    def __init__(self, context: JobContext):
         self.context = context
         self.positions: dict[int, int] | None = None
 
@@ -93,7 +93,7 @@ def _each_epoch(shard: BatchShard, epochs: int) -> Iterator[tuple[int, BatchShar
 class StoreBatches(beam.DoFn):
     """Writes the batches of a shard in an epoch, unless an earlier attempt has."""
 
-    def __init__(self, context: Context):
+    def __init__(self, context: JobContext):
         self.context = context
 
     def process(self, element: tuple[int, BatchShard]) -> Iterator[tuple[int, tuple[int, Artifact, BatchShard]]]:

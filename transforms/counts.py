@@ -13,21 +13,22 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
-from pipeline.words.counts import (
+from pipeline.words.counts import STAGE, counted_unit
+from pipeline.words.merging import (
     ELEMENT_BYTES,
-    STAGE,
+    BucketCounts,
     MergedCounts,
+    UnitSummary,
     buckets_for,
-    counted_unit,
     merge_counts,
     prune,
     split_by_bucket,
     table_bytes,
 )
+from pipeline.words.phrases import PhrasesRef
 from pipeline.words.word_list import WordListRef, listed_counts
-from transforms.job_context import Context, counter
+from transforms.job_context import JobContext, counter
 from transforms.phrase_reader import OpenPhrases
-from transforms.refs import BucketCounts, PhrasesRef, UnitSummary
 
 BUNDLE_WORDS = 2_000_000
 """Different words that a worker adds up before it sends them on: some 200 MB at most."""
@@ -59,7 +60,7 @@ class CountWords(beam.PTransform):
     the words' hashes, so that every bucket is merged by itself.
     """
 
-    context: Context
+    context: JobContext
     phrases: PCollection[PhrasesRef] | None = None
     """joined before words are counted"""
     counting: Counting | None = None
@@ -86,7 +87,7 @@ class CountWords(beam.PTransform):
 class CountUnit(beam.DoFn):
     """Counts a unit, or reads the counts of an earlier attempt; commits them and the dead letters."""
 
-    def __init__(self, context: Context, counting: Counting, buckets: int):
+    def __init__(self, context: JobContext, counting: Counting, buckets: int):
         self.context, self.counting, self.buckets = context, counting, buckets
         self.phrases = OpenPhrases(context)
         self.counters = {name: counter(name) for name in ("bytes", "lines", "bad_lines", "tokens")}
@@ -129,7 +130,7 @@ class CountUnit(beam.DoFn):
         self.merged = MergedCounts()
 
 
-def _merge(element: tuple[int, Iterable[bytes]], context: Context, counting: Counting, small: int) -> BucketCounts:
+def _merge(element: tuple[int, Iterable[bytes]], context: JobContext, counting: Counting, small: int) -> BucketCounts:
     """A bucket's counts over all units, rare words left out, or only listed ones; stored where above `small` bytes."""
     bucket, parts = element
     merged = merge_counts(parts)
@@ -146,7 +147,7 @@ def _merge(element: tuple[int, Iterable[bytes]], context: Context, counting: Cou
     return BucketCounts(artifact=context.records.write_artifact(path, data), tokens=tokens)
 
 
-def forget_buckets(context: Context, folder: str, counts: Iterable[BucketCounts]) -> None:
+def forget_buckets(context: JobContext, folder: str, counts: Iterable[BucketCounts]) -> None:
     """Removes what was stored of a count in `folder`; call it when what is made of them has been committed."""
     if any(one.artifact for one in counts):
         for info in context.records.storage.list(f"{folder}/{_BUCKETS}"):

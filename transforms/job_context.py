@@ -19,7 +19,7 @@ NAMESPACE = "beam2vec"
 
 
 @dataclasses.dataclass(frozen=True)
-class Context:
+class JobContext:
     """Picklable; about a kilobyte, and stop words with it."""
 
     records: Records

@@ -6,14 +6,14 @@ from pipeline.corpus.readers.reader import Reader
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Artifact
 from pipeline.words.phrase_joining import Joiner, joining
-from transforms.job_context import Context
-from transforms.refs import PhrasesRef
+from pipeline.words.phrases import PhrasesRef
+from transforms.job_context import JobContext
 
 
 class OpenPhrases:
     """Phrases by reference -> the context's reader with them joined. Tables are opened once a process."""
 
-    def __init__(self, context: Context):
+    def __init__(self, context: JobContext):
         self.context = context
         self.shared = [Shared() for _ in range(context.options.phrases)]
 

@@ -14,13 +14,29 @@ from pipeline.runs.stage_keys import phrases_stage, words_stage
 from pipeline.runtime import progress
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact
-from pipeline.words.counts import buckets_for, table_bytes, table_from_bytes
-from pipeline.words.phrases import Scoring, bucket_phrases, count_pairs, frequent_words, pairs_to_parquet, phrases_table
+from pipeline.words.merging import (
+    BucketCounts,
+    UnitSummary,
+    buckets_for,
+    check_complete,
+    table_bytes,
+    table_from_bytes,
+    total,
+)
+from pipeline.words.phrases import (
+    PhrasesRef,
+    PhraseWordsRef,
+    Scoring,
+    bucket_phrases,
+    count_pairs,
+    frequent_words,
+    pairs_to_parquet,
+    phrases_table,
+)
 from pipeline.words.vocabulary import Vocabulary
 from transforms.counts import Counting, CountWords, forget_buckets
-from transforms.job_context import Context
+from transforms.job_context import JobContext
 from transforms.phrase_reader import OpenPhrases
-from transforms.refs import BucketCounts, PhrasesRef, PhraseWordsRef, UnitSummary, check_complete, total
 
 WORDS, PHRASES = "words", "phrases"
 """Names of the records of a pass."""
@@ -34,7 +50,7 @@ class FindPhrases(beam.PTransform):
     words, and each bucket of them is added up by one worker: what travels are references.
     """
 
-    context: Context
+    context: JobContext
     number: int
     """of the pass, from 1"""
     before: PCollection[PhrasesRef] | None = None
@@ -64,7 +80,7 @@ class FindPhrases(beam.PTransform):
 class OrderWords(beam.DoFn):
     """Stores the words of a pass that are frequent enough to be in a phrase."""
 
-    def __init__(self, context: Context, number: int):
+    def __init__(self, context: JobContext, number: int):
         self.context, self.number = context, number
 
     def process(
@@ -88,7 +104,7 @@ class OrderWords(beam.DoFn):
 class WithWords(beam.DoFn):
     """What needs the words of a pass, opened once a process."""
 
-    def __init__(self, context: Context, number: int):
+    def __init__(self, context: JobContext, number: int):
         self.context, self.number = context, number
         self.shared = Shared()
 
@@ -102,7 +118,7 @@ class WithWords(beam.DoFn):
 class CountPairs(WithWords):
     """Stores the counts of a unit's pairs, unless an earlier attempt has; gives a reference to them."""
 
-    def __init__(self, context: Context, number: int):
+    def __init__(self, context: JobContext, number: int):
         super().__init__(context, number)
         self.phrases = OpenPhrases(context)
 
@@ -149,18 +165,18 @@ class OrderPhrases(WithWords):
         yield PhrasesRef((*(before.passes if before else ()), record.artifacts[0]))
 
 
-def _counting(context: Context, number: int) -> Counting:
+def _counting(context: JobContext, number: int) -> Counting:
     """The count of words that a pass begins with."""
     until = tuple((phrases_stage(number), name) for name in (WORDS, PHRASES))
     return Counting(words_stage(number), f"{_folder(number)}/counts", until, context.options.phrase_discount + 1)
 
 
-def _buckets(words: PhraseWordsRef, context: Context) -> Iterator[int]:
+def _buckets(words: PhraseWordsRef, context: JobContext) -> Iterator[int]:
     if words.artifact is not None:
         yield from range(_scoring(context, words).buckets)
 
 
-def _scoring(context: Context, words: PhraseWordsRef) -> Scoring:
+def _scoring(context: JobContext, words: PhraseWordsRef) -> Scoring:
     return Scoring(words.tokens, context.options.phrase_discount, context.options.phrase_threshold)
 
 

@@ -12,8 +12,8 @@ from pipeline.batches.tokens import TokenShard, stored_shard
 from pipeline.errors import InputError
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote
-from transforms.job_context import Context
-from transforms.refs import VocabularyRef
+from pipeline.words.vocabulary import VocabularyRef
+from transforms.job_context import JobContext
 
 _TOGETHER = 256
 """Names of records in one element."""
@@ -23,7 +23,7 @@ _TOGETHER = 256
 class ReadVocabulary(beam.PTransform):
     """The start of a graph -> one VocabularyRef."""
 
-    context: Context
+    context: JobContext
 
     def expand(self, begin: PBegin) -> PCollection[VocabularyRef]:
         return begin | "Corpus" >> beam.Create(["vocabulary"]) | "Refer" >> beam.Map(_vocabulary, self.context)
@@ -37,7 +37,7 @@ class ReadTokens(beam.PTransform):
     passed on once it is sure that all are there.
     """
 
-    context: Context
+    context: JobContext
 
     def expand(self, vocabulary: PCollection[VocabularyRef]) -> PCollection[TokenShard]:
         shards = (
@@ -51,20 +51,20 @@ class ReadTokens(beam.PTransform):
         return shards | "AfterCheck" >> beam.Map(_after, AsSingleton(whole))
 
 
-def _vocabulary(name: str, context: Context) -> VocabularyRef:
+def _vocabulary(name: str, context: JobContext) -> VocabularyRef:
     record = context.made(name, name)
     if record is None:
         raise InputError(f"the corpus of {context.records.storage.root} is gone: its {name} cannot be found")
     return VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
 
 
-def _names(vocabulary: VocabularyRef, context: Context) -> Iterator[list[str]]:
+def _names(vocabulary: VocabularyRef, context: JobContext) -> Iterator[list[str]]:
     names = context.records.names(TOKENS)
     for start in range(0, len(names), _TOGETHER):
         yield names[start : start + _TOGETHER]
 
 
-def _shards(names: list[str], context: Context) -> Iterator[TokenShard]:
+def _shards(names: list[str], context: JobContext) -> Iterator[TokenShard]:
     def read(name: str) -> TokenShard | None:
         return stored_shard(context.records, context.keys[TOKENS], name)
 

@@ -14,9 +14,8 @@ from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import progress
 from pipeline.training.holdout_loss import SHARDS
 from pipeline.training.replicas.trainer import MergedPart, Replicas, SlicePart, Standing
-from pipeline.words.vocabulary import Vocabulary
-from transforms.job_context import Context
-from transforms.refs import VocabularyRef
+from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from transforms.job_context import JobContext
 from transforms.train import Report, by_list, on_device
 
 
@@ -29,7 +28,7 @@ class TrainReplicas(beam.PTransform):
     place anywhere and retry alone; on the edges are references.
     """
 
-    context: Context
+    context: JobContext
     vocabulary: PCollection[VocabularyRef]
     provenance: dict
     threads: int
@@ -59,7 +58,7 @@ class TrainReplicas(beam.PTransform):
 class Work:
     """How the DoFns come by what does their work on floor 1. Picklable."""
 
-    context: Context
+    context: JobContext
     provenance: dict
     threads: int
 

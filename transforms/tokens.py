@@ -11,10 +11,10 @@ from apache_beam.utils.shared import Shared
 from pipeline.batches.tokens import TokenShard, counted_fingerprint, encoded_unit
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
-from pipeline.words.vocabulary import Vocabulary
-from transforms.job_context import Context
+from pipeline.words.phrases import PhrasesRef
+from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from transforms.job_context import JobContext
 from transforms.phrase_reader import OpenPhrases
-from transforms.refs import PhrasesRef, VocabularyRef
 
 
 @dataclasses.dataclass
@@ -24,7 +24,7 @@ class EncodeTokens(beam.PTransform):
     The vocabulary comes as a side input, by reference, and is opened once a process.
     """
 
-    context: Context
+    context: JobContext
     vocabulary: PCollection[VocabularyRef]
     phrases: PCollection[PhrasesRef] | None = None
     """joined before words are looked up"""
@@ -41,7 +41,7 @@ class EncodeTokens(beam.PTransform):
 class EncodeUnit(beam.DoFn):
     """Encodes a unit, unless an earlier attempt has."""
 
-    def __init__(self, context: Context):
+    def __init__(self, context: JobContext):
         self.context = context
         self.shared = Shared()
         self.phrases = OpenPhrases(context)
@@ -62,5 +62,5 @@ class EncodeUnit(beam.DoFn):
         progress.stage("Encode tokens", None, "B").advance(unit.size)
 
 
-def _open(context: Context, ref: VocabularyRef) -> Vocabulary:
+def _open(context: JobContext, ref: VocabularyRef) -> Vocabulary:
     return Vocabulary.from_parquet(context.records.read(ref.artifact))

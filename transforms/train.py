@@ -14,9 +14,8 @@ from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.training.trainer import Progress, Trainer
-from pipeline.words.vocabulary import Vocabulary
-from transforms.job_context import NAMESPACE, Context, counter
-from transforms.refs import VocabularyRef
+from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from transforms.job_context import NAMESPACE, JobContext, counter
 
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 """What runners that have workers with a GPU (Dataflow) are asked for with --device=gpu; others pass over it."""
@@ -31,7 +30,7 @@ class Train(beam.PTransform):
     lists, packed or by reference, so that this element stays small however many they are.
     """
 
-    context: Context
+    context: JobContext
     vocabulary: PCollection[VocabularyRef]
     provenance: dict
 
@@ -48,7 +47,7 @@ class Train(beam.PTransform):
         )
 
 
-def on_device(train: beam.ParDo, context: Context, options: PipelineOptions) -> beam.ParDo:
+def on_device(train: beam.ParDo, context: JobContext, options: PipelineOptions) -> beam.ParDo:
     """With --device=gpu, asks the runner for workers that have one."""
     if context.options.device != "gpu" or _names_accelerator(options):
         return train
@@ -68,7 +67,7 @@ def by_list(shard: BatchShard) -> tuple[int, BatchShard]:
 class PackList(beam.DoFn):
     """The shards of a list as one small element, for the one trainer."""
 
-    def __init__(self, context: Context):
+    def __init__(self, context: JobContext):
         self.context = context
 
     def process(self, element: tuple[int, Iterable[BatchShard]]) -> Iterator[tuple[int, ShardList]]:
@@ -102,7 +101,7 @@ class Report:
 class TrainModel(beam.DoFn):
     """Runs the trainer."""
 
-    def __init__(self, context: Context, provenance: dict):
+    def __init__(self, context: JobContext, provenance: dict):
         self.context = context
         self.provenance = provenance
 

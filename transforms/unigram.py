@@ -7,9 +7,9 @@ from apache_beam import PCollection
 
 from pipeline.storage.parquet import to_parquet
 from pipeline.words import unigram
-from pipeline.words.vocabulary import Vocabulary
-from transforms.job_context import Context
-from transforms.refs import UnigramRef, VocabularyRef
+from pipeline.words.unigram import UnigramRef
+from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from transforms.job_context import JobContext
 
 STAGE = "unigram"
 
@@ -18,13 +18,13 @@ STAGE = "unigram"
 class UnigramDistribution(beam.PTransform):
     """VocabularyRef -> UnigramRef: count^power, its alias table, and the thresholds of subsampling."""
 
-    context: Context
+    context: JobContext
 
     def expand(self, vocabulary: PCollection[VocabularyRef]) -> PCollection[UnigramRef]:
         return vocabulary | "RaiseToPower" >> beam.Map(_build, self.context)
 
 
-def _build(vocabulary: VocabularyRef, context: Context) -> UnigramRef:
+def _build(vocabulary: VocabularyRef, context: JobContext) -> UnigramRef:
     record = context.made(STAGE, STAGE)
     if record is None:
         counts = Vocabulary.from_parquet(context.records.read(vocabulary.artifact)).counts

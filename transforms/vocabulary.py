@@ -18,11 +18,11 @@ from pipeline.errors import ArtifactError, InputError
 from pipeline.options import bad_line_limit
 from pipeline.runtime import progress
 from pipeline.words.counts import STAGE as COUNTS
-from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+from pipeline.words.merging import BucketCounts, OpenedCounts, UnitSummary, check_complete, total
+from pipeline.words.vocabulary import Vocabulary, VocabularyRef, build_vocabulary
 from pipeline.words.word_list import listed_vocabulary
 from transforms.counts import forget_buckets
-from transforms.job_context import Context
-from transforms.refs import BucketCounts, OpenedCounts, UnitSummary, VocabularyRef, check_complete, total
+from transforms.job_context import JobContext
 
 STAGE = "vocabulary"
 
@@ -39,7 +39,7 @@ class BuildVocabulary(beam.PTransform):
     `first_files` are looked into only for the message that no word is left.
     """
 
-    context: Context
+    context: JobContext
     summaries: PCollection[UnitSummary]
     left_out: PCollection[UnitSummary] | None = None
     first_files: Sequence[InputFile] = ()
@@ -59,7 +59,7 @@ class BuildVocabulary(beam.PTransform):
 class Order(beam.DoFn):
     """Checks the bad lines, then orders and cuts the words."""
 
-    def __init__(self, context: Context, first_files: Sequence[InputFile]):
+    def __init__(self, context: JobContext, first_files: Sequence[InputFile]):
         self.context = context
         self.first_files = first_files
 

@@ -14,8 +14,8 @@ from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote
-from transforms.job_context import Context, counter
-from transforms.refs import UnitSummary
+from pipeline.words.merging import UnitSummary
+from transforms.job_context import JobContext, counter
 
 IndexedFiles = tuple[int, tuple[InputFile, ...]]
 """(index of the first file, consecutive files)"""
@@ -34,7 +34,7 @@ class PlanWorkUnits(beam.PTransform):
     references travel; `Reshuffle` spreads the units over the workers.
     """
 
-    context: Context
+    context: JobContext
     files: int
     """How many there are: a runner that loses some is found out."""
 
@@ -57,7 +57,7 @@ class PlanWorkUnits(beam.PTransform):
 class UnpackFile(beam.DoFn):
     """Plain files as they are; a compressed one as the pieces of work text made from it."""
 
-    def __init__(self, context: Context):
+    def __init__(self, context: JobContext):
         self.context = context
         self.unpacked = counter("unpacked_bytes")
 

@@ -7,12 +7,12 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import numba
 
 from jobs.runners import log_filter as worker_messages
+from jobs.runners.signals import received, stopping_on_signals
 from pipeline.errors import InputError, InterruptedRunError, find
 from pipeline.runs.directory import Identity, RunDirectory, open_or_create
 from pipeline.runtime import interruption, memory, progress
@@ -20,12 +20,6 @@ from pipeline.runtime.shown_text import Screen
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import add_storage, open_storage, refuse_secrets
 from pipeline.storage.storage import Storage
-
-_PATIENCE = 60.0
-"""Seconds a stage that stops by itself has for its last checkpoint."""
-_LEAVING = 10.0
-"""Seconds that giving up the lock may take when a signal ends the process."""
-_received: list[int] = []
 
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +36,7 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     memory.return_early()
     progress.take_terminal()
     add_storage(_beam_storage)
-    _received.clear()
+    received.clear()
     interruption.clear()
     worker_messages.begin()
     try:
@@ -63,8 +57,8 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
         if ours is None:
             raise
         print(f"{name}: {ours}", file=sys.stderr)
-        if isinstance(ours, InterruptedRunError) and _received:
-            return 128 + _received[0]
+        if isinstance(ours, InterruptedRunError) and received:
+            return 128 + received[0]
         return ours.exit_status
     finally:
         progress.close_all()
@@ -130,90 +124,3 @@ def open_output(output: str, identity: Identity, overwrite: bool) -> RunDirector
         progress.say(note)
     run.storage.sweep(older_than=60.0)  # what a dead run left half written
     return run
-
-
-@contextlib.contextmanager
-def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
-    """While open, SIGINT and SIGTERM stop the run: training commits a checkpoint first, every other stage is
-    left at once.
-
-    All artefacts are committed in one piece, so leaving at once loses at most the
-    pieces in work. A second signal does not wait. Only the main thread may set
-    handlers: in another, signals do what they did before.
-    """
-
-    def clean_up_quietly() -> None:
-        with contextlib.suppress(Exception):
-            clean_up()
-
-    def leave(number: int) -> None:
-        # In a thread: what it has to wait for may be held by what the signal has interrupted, or far away.
-        try:
-            cleaning = threading.Thread(target=clean_up_quietly, daemon=True)
-            cleaning.start()
-            cleaning.join(_LEAVING)
-        finally:
-            os._exit(128 + number)
-
-    def handle(number: int, frame: object) -> None:
-        again = bool(_received)
-        _received.append(number)
-        if again or not interruption.request():
-            _tell("stopped; run the same command again to go on")
-            leave(number)
-        _tell("stopping: a checkpoint is written first (once more, and it is not)")
-        timer = threading.Timer(_PATIENCE, leave, [number])
-        timer.daemon = True
-        timer.start()
-        timers.append(timer)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    timers: list[threading.Timer] = []
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for timer in timers:  # or it would end a process that goes on after the command
-            timer.cancel()
-
-
-@contextlib.contextmanager
-def unwinding_on_signals() -> Iterator[Callable[[], None]]:
-    """While open, SIGINT and SIGTERM leave by an exception: for jobs on a cluster, which are cancelled on the way.
-
-    Training in this process commits a checkpoint first. Gives a function that sets the
-    handlers once more, for after a library has set its own.
-    """
-
-    def handle(number: int, frame: object) -> None:
-        again = bool(_received)
-        _received.append(number)
-        if again or not interruption.request():
-            raise SystemExit(128 + number)
-        _tell("stopping: a checkpoint is written first (once more, and it is not)")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-
-    def take() -> None:
-        for number in before:
-            signal.signal(number, handle)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    take()
-    try:
-        yield take
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _tell(message: str) -> None:
-    """A line on stderr, straight: the signal may have come in the middle of a print."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"\n{message}\n".encode())

@@ -13,6 +13,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from jobs.cli.reading_options import Parser
+from jobs.runners.launch import LOCAL_RUNNER
 from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
@@ -25,8 +26,6 @@ KINDS = {
     "execution": "execution options (free to change when a run is resumed; no effect on the model)",
 }
 
-LOCAL_RUNNER = "FnApiRunner"
-"""Threads of this process; the runner where none is named."""
 _FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report"})
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _TRAINING_FILES = frozenset({"corpus", "no_report"})

@@ -17,7 +17,7 @@ from pipeline.runs.directory import RunDirectory, make_identity
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
 from pipeline.storage.open_storage import open_storage
 from pipeline.words.word_list import WordListRef, word_list
-from transforms.job_context import Context
+from transforms.job_context import JobContext
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Source:
             return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]
         return []
 
-    def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> Context:
+    def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:
         """What the stages are handed."""
-        return Context(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed, beam)
+        return JobContext(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed, beam)
 
 
 def read_input(command: CommandLine, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:

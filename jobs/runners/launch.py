@@ -23,16 +23,18 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineRunner
 
-from jobs.cli.entry import unwinding_on_signals
-from jobs.cli.parser import LOCAL_RUNNER
 from jobs.runners import flink
 from jobs.runners import log_filter as worker_messages
 from jobs.runners.private_workers import PrivateProcessRunner, servers_on_loopback
+from jobs.runners.signals import unwinding_on_signals
 from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, PipelineError, find
 from pipeline.kernels.compile import are_compiled, are_kept, tell_of_cache
 from pipeline.runtime import progress
 from pipeline.storage.lock import Lock
+
+LOCAL_RUNNER = "FnApiRunner"
+"""Threads of this process; the runner where none is named."""
 
 _HEARS_AFTER = 0.2
 """Seconds within which a signal is heard."""

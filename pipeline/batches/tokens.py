@@ -12,11 +12,12 @@ import pyarrow as pa
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.spans import Spans
-from pipeline.corpus.word_table import fingerprint_text, new_state, not_the_same
+from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Record, Records
+from pipeline.words.counts import not_the_same
 from pipeline.words.vocabulary import Vocabulary
 
 STAGE = "tokens"

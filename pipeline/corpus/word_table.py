@@ -11,9 +11,7 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.spans import Spans
-from pipeline.corpus.work_units import WorkUnit
 from pipeline.kernels import words as kernels
 
 _LARGEST_ARRAY = 1 << 30
@@ -202,15 +200,3 @@ def _grown(array: np.ndarray, used: int, capacity: int) -> np.ndarray:
     grown = _aligned((capacity, *array.shape[1:]), array.dtype)
     grown[:used] = array[:used]
     return grown
-
-
-def not_the_same(unit: WorkUnit, reader: Reader) -> str:
-    """The message that a unit's tokens are not those that were counted."""
-    first, last = unit.ranges[0], unit.ranges[-1]
-    where = f"{first.name()} from byte {first.offset(first.start):,}"
-    if last.name() != first.name():
-        where += f" to {last.name()}"
-    changed = f"the input changed during the run: {where}; touch it and run again with --overwrite"
-    if function := reader.tokenizer.users_function:
-        return f"--tokenizer={function} is not deterministic, or {changed}"
-    return changed

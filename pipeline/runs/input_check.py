@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from pipeline.corpus.digests import COLUMN, DIGITS, RANGE_BYTES, STAGE
+from pipeline.corpus.readers.parquet import column_digests
 from pipeline.errors import InputError, PipelineError
 from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import Records
@@ -54,8 +55,6 @@ def _recorded_fields(records: Records) -> dict[str, str]:
 
 
 def _column_change(uri: str, field: str, digests: dict[int, str], size: int) -> str:
-    from pipeline.corpus.readers.parquet import column_digests
-
     root, path = split_uri(uri)
     now, info = column_digests(uri, field), open_storage(root).info(path)
     as_large = info is not None and info.size == size

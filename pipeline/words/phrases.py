@@ -14,6 +14,7 @@ float64, one correctly rounded operation after the other.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,13 +25,14 @@ import pyarrow.compute as pc
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.files import check_all_unchanged
 from pipeline.corpus.readers.reader import Reader
-from pipeline.corpus.word_table import fingerprint_text, new_state, not_the_same
+from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.kernels.phrases import candidate_pairs
 from pipeline.storage.parquet import groups_to_parquet, read_group
 from pipeline.storage.records import Artifact, Records
-from pipeline.words.counts import SCHEMA as COUNTS
+from pipeline.words.counts import not_the_same
+from pipeline.words.merging import SCHEMA as COUNTS
 from pipeline.words.vocabulary import Vocabulary, by_frequency, plain
 
 SCHEMA = pa.schema(
@@ -178,3 +180,20 @@ def phrases_table(found: Iterable[pa.Table], words: Vocabulary, scoring: Scoring
     table = pa.table(columns, schema=SCHEMA)
     keys = [("score", "descending"), ("first", "ascending"), ("second", "ascending")]
     return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
+
+
+@dataclasses.dataclass(frozen=True)
+class PhraseWordsRef:
+    """The stored words that a pass of --phrases looks for pairs of."""
+
+    artifact: Artifact | None
+    """None where the pass is done already."""
+    tokens: int
+    """of the corpus, rare words too"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PhrasesRef:
+    """The stored phrases of the passes so far."""
+
+    passes: tuple[Artifact, ...]

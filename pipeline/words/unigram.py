@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline.errors import ArtifactError, InputError
 from pipeline.kernels.alias import fill_alias_table
 from pipeline.kernels.float_mode import default_float_mode
+from pipeline.storage.records import Artifact
 
 _ARITHMETIC = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
 _ALWAYS = 2**32 - 1
@@ -157,3 +158,11 @@ def _checked(counts: np.ndarray) -> np.ndarray:
     if counts.min() < 1:
         raise ValueError("every count must be positive")
     return counts
+
+
+@dataclasses.dataclass(frozen=True)
+class UnigramRef:
+    """The stored unigram distribution."""
+
+    artifact: Artifact
+    words: int

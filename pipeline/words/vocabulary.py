@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pipeline.corpus.word_table import WordTable
 from pipeline.errors import ArtifactError, InputError
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.parquet import from_parquet, to_parquet
-from pipeline.words.counts import SCHEMA, prune, summary
+from pipeline.storage.records import Artifact
+from pipeline.words.merging import SCHEMA, prune, summary
 
 MAX_WORDS = 2**31 - 1
 """Word ids are int32."""
@@ -145,3 +147,13 @@ def _nothing_left(words: int, largest: int, min_count: int, first_sentence: Sequ
     if words == 1:
         often = f"the only word occurs {times}"
     return f"--min_count={min_count} leaves no word: {often}. Lower --min_count, or check --tokenizer{became}."
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyRef:
+    """The stored vocabulary."""
+
+    artifact: Artifact
+    words: int
+    tokens: int
+    """of the corpus that are in the vocabulary"""

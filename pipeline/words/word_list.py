@@ -24,7 +24,7 @@ from pipeline.corpus.files import read_option_file
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted, shown, shown_list
-from pipeline.words.counts import SCHEMA
+from pipeline.words.merging import SCHEMA
 from pipeline.words.vocabulary import Vocabulary, plain
 
 _LARGEST = 2**63 - 1

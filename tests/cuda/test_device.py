@@ -29,7 +29,7 @@ from pipeline.batches.rows import Batch
 from pipeline.batches.shards import BatchShard
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.options import Options
-from transforms.refs import VocabularyRef
+from pipeline.words.vocabulary import VocabularyRef
 from transforms.train import Train
 
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")

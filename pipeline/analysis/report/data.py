@@ -21,7 +21,7 @@ from pipeline.runs.directory import read_timings
 from pipeline.runs.run import Run
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record
-from pipeline.words.counts import merge_counts
+from pipeline.words.merging import merge_counts
 
 MAP_WORDS = 2000
 CURVE_POINTS = 240
