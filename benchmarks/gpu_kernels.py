@@ -2,7 +2,8 @@
 
     python -m benchmarks.gpu_kernels > docs/gpu-kernels.md
 
-Needs NVRTC (see benchmarks/nvrtc.py) and no GPU. tests/cuda/test_nvrtc_builds.py fails when a figure gets worse.
+Needs NVRTC (see benchmarks/nvrtc.py) and no GPU.
+tests/backends/cuda/test_nvrtc_builds.py fails when a figure gets worse.
 """
 
 from __future__ import annotations

@@ -1,0 +1,325 @@
+"""jobs.report: the page opens in a real browser, with nothing from the network, and shows what the run has."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+
+from examples import python_topics
+from pipeline import Run
+from pipeline.analysis.report.comparison import neighborhoods
+from pipeline.analysis.report.data import log_spaced, rounded
+from pipeline.analysis.report.page import render
+from pipeline.model.checkpoints import checkpoints
+from pipeline.model.vectors import Vectors
+from pipeline.runs.directory import add_timings, read_timings
+from tests.helpers.browser import browser, open_page
+from tests.helpers.commands import ROOT, TINY, run, train, write_corpus
+
+ODD_WORD = "</script><b>&\"'ünïcode"
+
+B_OPTIONS = ("--dims=8", "--window=2", "--batches=stored")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two runs, `a` and `b`, on a text with a bad line and with a word that looks like HTML."""
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = write_corpus(folder / "corpus.txt")
+    with corpus.open("ab") as file:
+        file.write(f"{ODD_WORD} again {ODD_WORD} again\n".encode() * 20 + b"bad \xff line\n")
+    for name, more in [("a", []), ("b", B_OPTIONS)]:
+        outcome = train(f"--input={corpus}", f"--output={folder / name}", *TINY, *more)
+        assert outcome.status == 0, outcome.stderr
+    words = Run.open(str(folder / "a")).words()
+    (folder / "pairs.tsv").write_text("".join(f"{words[i]}\t{words[2 * i + 1]}\t{i}\n" for i in range(12)), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(folder):
+    outcome = run("jobs.report", f"--run={folder / 'a'}", f"--pairs={folder / 'pairs.tsv'}")
+    assert outcome.status == 0, outcome.stderr
+    place = Run.open(str(folder / "a")).checkpoint().place
+    assert outcome.stdout.splitlines() == [str(folder / "a" / "report.html"), f"{folder / 'a'}: {place}"]
+    return folder / "a" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def both(folder):
+    to = folder / "pages" / "both.html"
+    outcome = run("jobs.report", f"--run={folder / 'a'}", f"--against={folder / 'b'}", f"--to={to}")
+    assert outcome.status == 0, outcome.stderr
+    return to
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(folder):
+    """A run that kept two checkpoints."""
+    output = f"--output={folder / 'two'}"
+    outcome = train(f"--input={folder / 'corpus.txt'}", output, *TINY, "--checkpoint_every=20", "--no_report")
+    assert outcome.status == 0, outcome.stderr
+    return Run.open(str(folder / "two"))
+
+
+def data_of(page):
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)[1])
+
+
+def test_page_names_nothing_outside_itself(one, both):
+    for page in (one, both):
+        text = page.read_text("utf-8")
+        assert not re.search(r"(src|href)\s*=|@import|url\(|fetch\(|XMLHttpRequest", text)
+        assert page.stat().st_size < 6e6
+
+
+def test_data_is_that_of_the_run(folder, one):
+    made = Run.open(str(folder / "a"))
+    shown = data_of(one)["runs"][0]
+    assert shown["facts"]["digest"] == made.checkpoint().digest
+    assert shown["facts"]["words"] == len(made.words())
+    assert shown["map"]["words"] == made.words()
+    assert shown["config"]["dims"] == 12
+    assert shown["evaluation"]["pairs"][0]["pairs"] == 12
+    assert shown["dead"]["bad_lines"] == 1
+    assert shown["dead"]["rows"][0]["sample"].startswith("bad \\xff")
+    assert shown["zipf"]["whole"]
+    assert shown["unigram"]["after"][0] == pytest.approx(made.unigram().probability[0], rel=1e-4)
+    assert len(shown["curve"]["loss"]) == made.metrics().num_rows
+
+
+def test_training_ends_with_a_report_unless_told_not_to(folder):
+    page = folder / "b" / "report.html"
+    stages = data_of(page)["runs"][0]["stages"]
+    assert [stage["name"] for stage in stages] == ["Count words", "Encode tokens", "Store batches", "Train"]
+    assert all(0 <= stage["seconds"] < 300 for stage in stages)
+    page.unlink()
+    again = [f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS]
+    assert "report.html" not in train(*again, "--no_report").stdout
+    assert not page.exists()
+    outcome = train(*again)
+    assert f"report      {page}" in outcome.stdout
+    with open(page, "a") as file:
+        file.write("<!-- with evaluations -->")
+    assert f"report      {page}" in train(*again).stdout
+    assert page.read_text().endswith("<!-- with evaluations -->")  # there is no news of a model that was there
+
+
+def test_a_report_on_a_model_that_is_replaced_goes(folder, tmp_path):
+    corpus, output = write_corpus(tmp_path / "text.txt"), tmp_path / "run"
+    assert train(f"--input={corpus}", f"--output={output}", *TINY).status == 0
+    assert (output / "report.html").exists()
+    again = train(f"--input={corpus}", f"--output={output}", *TINY, "--seed=9", "--overwrite", "--no_report")
+    assert again.status == 0
+    assert not (output / "report.html").exists()
+
+
+def test_tokens_are_those_of_the_text_where_a_word_list_brings_counts(tmp_path):
+    corpus = write_corpus(tmp_path / "text.txt")
+    words = sorted(set(corpus.read_text().split()))
+    (tmp_path / "words.tsv").write_text("".join(f"{word}\t1000000\n" for word in words))
+    outcome = train(
+        f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, f"--vocabulary={tmp_path / 'words.tsv'}"
+    )
+    assert outcome.status == 0, outcome.stderr
+    tokens = len(corpus.read_text().split())
+    assert f"{len(words):,} words, {tokens:,} tokens" in outcome.stdout
+    shown = data_of(tmp_path / "run" / "report.html")["runs"][0]["facts"]
+    assert (shown["tokens"], shown["step"]) == (tokens, shown["steps"])
+
+
+def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
+    (folder / "b" / "report.html").unlink()
+    monkeypatch.setattr("jobs.train.report", lambda runs: 1 / 0)
+    outcome = train(f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS)
+    assert outcome.status == 0
+    assert "the report is left out (division by zero): python -m jobs.report" in outcome.stderr
+    assert outcome.digest
+
+
+def test_comparison_tells_differences(both):
+    found = data_of(both)["comparison"]
+    assert {name for name, *_ in found["config"]} == {"dims", "window", "batches"}
+    assert not found["same_digest"]
+    assert found["same_input"]
+    assert -1 <= found["neighborhoods"]["correlation"] <= 1
+
+
+def test_a_run_is_like_itself(folder):
+    made = Run.open(str(folder / "a"))
+    known = made.read_vectors()
+    found = neighborhoods(known, known)
+    assert found["correlation"] == pytest.approx(1)
+    assert found["overlap"] == 1
+    few = Vectors(known.words[:5], known.vectors[:5])
+    assert neighborhoods(few, known) is None
+
+
+def test_words_cannot_end_the_script():
+    page = render({"runs": [{"words": ["</script>", "\ud800"[:0] + "<!--"]}], "comparison": None}).decode()
+    assert page.count("</script>") == 2
+    assert '"\\u003c/script>"' in page
+
+
+def test_timings_add_up_over_resumed_runs(folder):
+    records = Run.open(str(folder / "b")).records
+    add_timings(records, "key", {"Count words": 1.5, "Train": 2})
+    add_timings(records, "key", {"Train": 3.25})
+    assert read_timings(records, "key") == {"Count words": 1.5, "Train": 5.25}
+    assert read_timings(records, "other") == {}
+
+
+def test_log_spaced_and_rounded():
+    assert log_spaced(3).tolist() == [0, 1, 2]
+    rows = log_spaced(1_000_000)
+    assert (rows[0], rows[-1]) == (0, 999_999)
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) <= 240
+    assert rounded([1 / 3, float("nan"), float("inf")], 3) == [0.333, None, None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--step=1"], "--step=1: "),
+        (["--against=/nowhere"], "is not the output of a run"),
+        (["--against={a}", "--against_step=1"], "--against_step=1: {a} has no such checkpoint; there are: "),
+        (["--against_step=1"], "name that with --against"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(folder, arguments, message):
+    run_a = str(folder / "a")
+    outcome = run("jobs.report", f"--run={run_a}", *(argument.format(a=run_a) for argument in arguments))
+    assert outcome.status == 2
+    assert message.format(a=run_a) in outcome.error
+
+
+def test_two_checkpoints_of_one_run_side_by_side(two_checkpoints, tmp_path):
+    steps = [ref.step for ref in checkpoints(two_checkpoints.records, two_checkpoints.key("checkpoints"))]
+    to, uri = tmp_path / "page.html", two_checkpoints.uri
+    outcome = run("jobs.report", f"--run={uri}", f"--against={uri}", f"--against_step={steps[0]}", f"--to={to}")
+    assert outcome.status == 0, outcome.stderr
+    assert [one["facts"]["step"] for one in data_of(to)["runs"]] == [steps[-1], steps[0]]
+    assert data_of(to)["runs"][0]["facts"]["loss"] < data_of(to)["runs"][1]["facts"]["loss"]
+    assert not data_of(to)["comparison"]["same_digest"]
+    assert data_of(to)["comparison"]["config"] == []
+
+
+def test_reading_a_run_is_told(folder, monkeypatch):
+    told = {}
+    monkeypatch.setattr(
+        "jobs.report.shown_progress", lambda name, unit: lambda done, total: told.update({name: (done, total)})
+    )
+    outcome = run("jobs.report", f"--run={folder / 'a'}", f"--against={folder / 'b'}", f"--to={folder / 'x.html'}")
+    assert outcome.status == 0, outcome.stderr
+    words = len(Run.open(str(folder / "a")).words())
+    assert told == {"Read vectors of first": (words, words), "Read vectors of second": (words, words)}
+
+
+def test_all_is_drawn_when_the_script_ends(one):
+    with browser() as opened:
+        never = "window.ResizeObserver = class { observe() {} }; window.requestAnimationFrame = () => 0;"
+        opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": never})
+        open_page(opened, one, 1280, 900, False)
+        drawn = "return [...document.querySelectorAll('.chart')].map(e => e.querySelectorAll('path.series').length)"
+        assert all(opened.execute_script(drawn))
+        assert len(opened.execute_script(drawn)) >= 6
+        assert opened.execute_script("return document.querySelectorAll('.map text').length") > 10
+        assert opened.get_log("browser") == []
+
+
+def test_opens_in_a_browser_and_finds_a_word(one, both, folder):
+    words = Run.open(str(folder / "a")).words()
+    folded = [word.lower() for word in words]
+    alone = next(word for word in words[4:] if folded.count(word.lower()) == 1)  # without a variant of case
+    with browser() as opened:
+        for page, width, height, dark in [
+            (one, 1280, 900, False),
+            (one, 390, 844, True),
+            (both, 1280, 900, True),
+            (both, 390, 844, False),
+        ]:
+            open_page(opened, page, width, height, dark)
+            sections = [heading.text for heading in opened.find_elements("css selector", "h2")]
+            assert {"Training", "Map of the most frequent words", "Nearest words", "What was run"} <= set(sections)
+            assert ("Same or not" in sections) == (page is both)
+            if page is both:
+                differ = "Options that differ: dims (12, 8); window (3, 2); batches (stream, stored)."
+                assert differ in opened.find_element("css selector", "main").text
+            place = Run.open(str(folder / "a")).checkpoint().place
+            assert f"{place}\ncheckpoint" in opened.find_element("css selector", ".tiles").text
+            maps = 2 if page is both else 1
+            assert shown(opened) == (0, [])
+            for word in (alone, ODD_WORD):
+                search_for(opened, word)
+                wait_until(shown, opened, (maps, [word] * maps))
+            search_for(opened, "zzzz")
+            wait_until(shown, opened, (0, []))
+            assert opened.find_element("id", "matches").text == "not on the map"
+            sideways = opened.execute_script("return document.documentElement.scrollWidth > innerWidth")
+            assert not sideways
+            ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == dark
+            assert opened.get_log("browser") == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_map_of_the_quick_start_is_spread_over_its_plot(quick_start, width, height):
+    with browser() as opened:
+        open_page(opened, quick_start / "report.html", width, height, False)
+        shape, *points = opened.execute_script(
+            """
+            const plot = document.querySelector(".map svg").getBoundingClientRect();
+            const middle = (box) => [box.left + box.width / 2 - plot.left, box.top + box.height / 2 - plot.top];
+            const dots = [...document.querySelectorAll(".map circle[data-i]")];
+            return [[plot.width, plot.height], ...dots.map((dot) => middle(dot.getBoundingClientRect()))];
+            """
+        )
+    places = np.array(points) / shape
+    assert len(places) == len(Run.open(str(quick_start)).words()) > 500
+    assert places.min() >= 0
+    assert places.max() <= 1
+    low, high = np.quantile(places, [0.025, 0.975], axis=0)
+    assert (high - low > 0.5).all(), high - low
+    cells = np.histogram2d(*places.T, bins=20, range=[(0, 1), (0, 1)])[0]
+    assert cells.max() <= 0.1 * len(places)
+
+
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory):
+    """The run of `make train`."""
+    folder = tmp_path_factory.mktemp("quick_start")
+    options = re.search(r"^TOPICS_OPTIONS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    python_topics.main(str(folder / "topics.txt"))
+    outcome = train(f"--input={folder / 'topics.txt'}", f"--output={folder / 'run'}", *options)
+    assert outcome.status == 0, outcome.stderr
+    return folder / "run"
+
+
+def search_for(opened, word):
+    search = opened.find_element("id", "search")
+    search.clear()
+    search.send_keys(word)
+
+
+def shown(opened):
+    """(how many dots are marked as found, the words written beside them)"""
+    dots, labels = opened.execute_script(  # in one go: the page may draw itself anew between two questions
+        """
+        const dots = document.querySelectorAll("circle.found");
+        const labels = document.querySelectorAll("svg text.found");
+        return [dots.length, Array.from(labels, label => label.textContent)];
+        """
+    )
+    return dots, labels
+
+
+def wait_until(ask, opened, wanted, seconds=60):
+    end = time.monotonic() + seconds
+    while (found := ask(opened)) != wanted:
+        assert time.monotonic() < end, found
+        time.sleep(0.05)

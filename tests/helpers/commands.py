@@ -1,0 +1,166 @@
+"""Runs the commands for the tests: in this process, which is fast, or in one of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import random
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from jobs import evaluate as evaluate_job
+from jobs import export as export_job
+from jobs import preprocess as preprocess_job
+from jobs import report as report_job
+from jobs import train as train_job
+from jobs import verify as verify_job
+from jobs.cli.entry import run_command
+
+ROOT = pathlib.Path(__file__).parents[2]
+JOBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "jobs.evaluate": evaluate_job.main,
+    "jobs.export": export_job.main,
+    "jobs.preprocess": preprocess_job.main,
+    "jobs.report": report_job.main,
+    "jobs.train": train_job.main,
+    "jobs.verify": verify_job.main,
+}
+TINY = ("--dims=12", "--epochs=2", "--batch_size=256", "--min_count=2", "--threads=2", "--window=3", "--seed=7")
+"""Options of a run that takes half a second on `write_corpus`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def digest(self) -> str:
+        found = re.findall(r"^digest: ([0-9a-f]{64})$", self.stdout, re.MULTILINE)
+        assert len(found) == 1, f"exit status {self.status}\n{self.stdout}\n{self.stderr}"
+        return found[0]
+
+    @property
+    def error(self) -> str:
+        """The one line that a failed command leaves on stderr, without the command's name."""
+        assert "Traceback" not in self.stderr, self.stderr
+        lines = [line for line in self.stderr.splitlines() if line.startswith("jobs.")]
+        assert len(lines) == 1, self.stderr
+        return lines[0].partition(": ")[2]
+
+
+def run(job: str, *arguments: str) -> Outcome:
+    """Run a command in this process."""
+    out, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            status = run_command(job, JOBS[job], list(arguments))
+        except SystemExit as left:  # as argparse does
+            status = int(left.code or 0)
+    return Outcome(status, out.getvalue(), error.getvalue())
+
+
+def train(*arguments: str) -> Outcome:
+    return run("jobs.train", *arguments)
+
+
+def preprocess(*arguments: str) -> Outcome:
+    return run("jobs.preprocess", *arguments)
+
+
+def digest_of(text: pathlib.Path | str, output: pathlib.Path, *arguments: str) -> str:
+    """Digest of a tiny model trained on `text`; `arguments` add to TINY and override it."""
+    outcome = train(f"--input={text}", f"--output={output}", "--no_report", *TINY, *arguments)
+    assert outcome.status == 0, outcome.stderr
+    return outcome.digest
+
+
+def start(
+    job: str, *arguments: str, script: str | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen:
+    """Start a command in a process of its own; `script` is a driver in this folder that takes the job's place."""
+    command = [sys.executable, str(ROOT / "tests" / "helpers" / script)] if script else [sys.executable, "-m", job]
+    return subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+    )
+
+
+def finish(process: subprocess.Popen, timeout: float = 120) -> Outcome:
+    try:
+        out, error = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Outcome(process.returncode, out, error)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports for servers that take a number, below those that the system gives to connections meanwhile."""
+    with contextlib.ExitStack() as taken:
+        found: list[int] = []
+        while len(found) < count:
+            port = random.SystemRandom().randrange(10_000, 32_000)
+            with contextlib.suppress(OSError):
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
+
+
+_PEAK = """
+import re, sys
+from jobs.cli.entry import run_command
+from jobs.train import main
+status = run_command("jobs.train", main)
+print("peak", re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+sys.exit(status)
+"""
+
+
+def peak(*arguments: str) -> int:
+    """Bytes that jobs.train, which has to succeed, needs at most in a process of its own.
+
+    Asked of the process itself: what wait4 tells is at least what this one needed at most.
+    """
+    process = subprocess.run(
+        [sys.executable, "-c", _PEAK, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.returncode == 0, f"{process.returncode}: {process.stdout[-1000:]}{process.stderr}"
+    return int(process.stdout.split()[-1]) << 10
+
+
+def write_corpus(path: pathlib.Path, lines: int = 400, words: int = 400, seed: int = 0) -> pathlib.Path:
+    """Text with a Zipf-like vocabulary, some of it beyond ASCII; the same for the same arguments.
+
+    Written with integers alone, so that a digest of what is trained on it can be kept.
+    """
+    draw = random.Random(seed)
+    letters = "aeiouBcdfglmnprsTäß语"
+    names = ["".join(letters[draw.randrange(len(letters))] for _ in range(2 + i % 7)) + str(i) for i in range(words)]
+    sentences = []
+
+    def word() -> str:
+        name = names[draw.randrange(draw.randrange(1, words + 1))]
+        return name.upper() if draw.randrange(16) == 0 else name
+
+    sentences = [" ".join(word() for _ in range(draw.randrange(1, 40))) for _ in range(lines)]
+    path.write_bytes("\n".join(sentences).encode() + b"\n")
+    return path

@@ -1,0 +1,112 @@
+"""jobs.evaluate: gensim's numbers from a run, near words for mistyped ones, errors on one line."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import pytest
+
+from pipeline import Run
+from tests.helpers.commands import TINY, run, train, write_corpus
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    outcome = train(f"--input={write_corpus(folder / 'corpus.txt')}", f"--output={folder / 'run'}", *TINY)
+    assert outcome.status == 0, outcome.stderr
+    return str(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def files(trained, tmp_path_factory):
+    """Word pairs and analogies about the run's own words, some of them unknown."""
+    folder, draw, words = tmp_path_factory.mktemp("judged"), random.Random(1), Run.open(trained).words()
+    pick = lambda: draw.choice([*words[:60], "unknown"])  # noqa: E731
+    pairs, analogies = folder / "pairs.csv", folder / "analogies.txt"
+    pairs.write_text("\ufeffone,two,score\n" + "".join(f"{pick()},{pick()},{draw.random():.2f}\n" for _ in range(80)))
+    lines = [" ".join(draw.sample([*words[:60], "unknown"], 4)) for _ in range(400)]
+    analogies.write_text(": first\n" + "\n".join(lines[:250]) + "\n: second\n" + "\n".join(lines[250:]) + "\n")
+    return pairs, analogies
+
+
+def test_numbers_are_gensims(trained, files, tmp_path):
+    pytest.importorskip("gensim")
+    pairs, analogies = files
+    outcome = run(
+        "jobs.evaluate",
+        f"--run={trained}",
+        "--pairs",
+        str(pairs),
+        "--analogies",
+        str(analogies),
+        f"--json={tmp_path / 'out' / 'result.json'}",
+    )
+    assert outcome.status == 0, outcome.stderr
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    keyed = Run.open(trained).keyed_vectors()
+    pearson, spearman, unknown = keyed.evaluate_word_pairs(str(pairs), delimiter=",")
+    ours = result["pairs"][0]
+    assert ours["spearman"] == pytest.approx(spearman[0], abs=1e-6)
+    assert ours["pearson"] == pytest.approx(pearson[0], abs=1e-6)
+    assert ours["unknown"] / (ours["unknown"] + ours["pairs"]) == pytest.approx(unknown / 100, abs=0.02)
+    accuracy, sections = keyed.evaluate_word_analogies(str(analogies))
+    assert result["analogies"][0]["total"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    for mine, theirs in zip(result["analogies"][0]["sections"], sections):
+        assert mine["correct"] == len(theirs["correct"])
+        assert mine["questions"] == len(theirs["correct"]) + len(theirs["incorrect"])
+    assert f"Spearman {spearman[0]:.4f}" in outcome.stdout
+    assert "first" in outcome.stdout
+
+
+def test_nearest_words_are_gensims_and_json_alone_goes_to_stdout(trained):
+    pytest.importorskip("gensim")
+    opened = Run.open(trained)
+    word = opened.words()[3]
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--neighbors={word}", "--count=5", "--json=-")
+    found = json.loads(outcome.stdout)["neighbors"][word]
+    wanted = opened.keyed_vectors().most_similar(word, topn=5)
+    assert [one for one, _ in found] == [one for one, _ in wanted]
+    assert [cosine for _, cosine in found] == pytest.approx([cosine for _, cosine in wanted], abs=1e-6)
+
+
+def test_mistyped_word_suggests_near_ones(trained):
+    word = next(word for word in Run.open(trained).words() if len(word) > 5)
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--neighbors={word[:-1]}q")
+    assert outcome.status == 2
+    assert "is not in the vocabulary of" in outcome.error
+    assert "did you mean" in outcome.error
+    assert repr(word) in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to evaluate"),
+        (["--pairs=/nowhere/pairs.tsv"], "/nowhere/pairs.tsv does not exist"),
+        (["--neighbors=x", "--step=1"], "--step=1: .* there are: "),
+        (["--neighbors=x", "--step=one"], "'one' is no whole number of at least 0"),
+        (["--neighbors=x", "--vectors=both"], "invalid choice: 'both'"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(trained, arguments, message):
+    outcome = run("jobs.evaluate", f"--run={trained}", *arguments)
+    assert outcome.status == 2
+    assert re.search(message, outcome.error)
+
+
+def test_files_of_one_column_or_of_no_known_word(trained, tmp_path):
+    (tmp_path / "one.txt").write_text("word\nother\n")
+    (tmp_path / "strange.txt").write_text("qqqq zzzz 1.0\n")
+    for name, message in [("one.txt", "holds no word pairs"), ("strange.txt", "none of its 1 pairs")]:
+        outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={tmp_path / name}")
+        assert outcome.status == 2
+        assert message in outcome.error
+
+
+def test_no_run(tmp_path):
+    outcome = run("jobs.evaluate", f"--run={tmp_path}", "--neighbors=x")
+    assert outcome.status == 2
+    assert "is not the output of a run" in outcome.error

@@ -1,0 +1,402 @@
+"""Clusters that are not there, workers that cannot start, jobs that go on without the command, and cancelling."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import pathlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import apache_beam as beam
+import grpc
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner, PipelineState
+from apache_beam.runners.worker import data_plane
+
+from jobs import train as train_job
+from jobs.cli.entry import run_command
+from jobs.runners import flink
+from jobs.runners import launch as runners
+from jobs.runners.worker_failures import worker_trouble
+from pipeline.errors import InputError, OutputInUseError
+from pipeline.storage import lock
+from pipeline.storage.lock import Lock
+from pipeline.storage.open_storage import open_storage
+from tests.helpers.commands import TINY, digest_of, finish, start, train, write_corpus
+from transforms import counts
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> pathlib.Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", lines=60)
+
+
+@contextlib.contextmanager
+def answering(status: int, body: bytes, asked: list[str] | None = None) -> Iterator[str]:
+    """An HTTP server with one answer; its host and port. What it was asked goes to `asked`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(f"{self.command} {self.path}")
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PATCH = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_no_thread_but_its_writer_empties_a_buffer_of_elements(corpus, tmp_path, monkeypatch):
+    """FnApiRunner's does, once a second and without a lock: elements are lost."""
+    made = []
+    begin = data_plane.ClosableOutputStream.create
+
+    def create(*arguments, **options):
+        made.append(begin(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(data_plane.ClosableOutputStream, "create", create)
+    digest_of(corpus, tmp_path / "run", "--direct_running_mode=multi_processing")
+    assert made
+    assert not [one for one in made if isinstance(one, data_plane.TimeBasedBufferingClosableOutputStream)]
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens, taken so that nobody begins to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+FLINK = ("--runner=FlinkRunner", "--job_server_java_launcher=true")
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(InputError) as raised:
+        runners.check_runner(PipelineOptions([*arguments]))
+    return str(raised.value)
+
+
+def test_an_unreachable_cluster_ends_the_command_at_once_and_leaves_no_output(corpus, tmp_path, closed_port):
+    master = f"--flink_master=127.0.0.1:{closed_port}"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *FLINK, master)
+    assert outcome.status == 2
+    assert outcome.error.startswith(f"{master}: no Flink cluster answers there (Connection refused)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_address_at_which_something_else_answers_is_told(monkeypatch):
+    with answering(404, b"") as address:
+        assert "no Flink cluster answers there (HTTP status 404)" in refusal(*FLINK, f"--flink_master={address}")
+    with answering(200, b"<html>") as address:
+        assert "(the answer is not Flink's)" in refusal(*FLINK, f"--flink_master=http://{address}/")
+    monkeypatch.setattr(flink, "SECONDS_TO_ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert "no answer within" in refusal(*FLINK, f"--flink_master=127.0.0.1:{silent.getsockname()[1]}")
+
+
+def test_too_few_free_slots_are_told_and_enough_are_not(caplog):
+    overview = json.dumps({"slots-available": 1, "slots-total": 2}).encode()
+    with answering(200, overview) as address:
+        runners.check_runner(PipelineOptions([*FLINK, f"--flink_master={address}", "--parallelism=1"]))
+        assert not caplog.messages
+        runners.check_runner(PipelineOptions([*FLINK, f"--flink_master={address}", "--parallelism=2"]))
+    assert "1 of 2 slots free, --parallelism=2 needs 2" in caplog.text
+
+
+def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_port):
+    endpoint = f"--job_endpoint=127.0.0.1:{closed_port}"
+    assert refusal("--runner=PortableRunner", endpoint) == (
+        f"{endpoint}: no job server answers there (Connection refused)"
+    )
+    assert "write HOST:PORT" in refusal("--runner=PortableRunner", "--job_endpoint=nowhere")
+    prism = "--runner=PrismRunner"
+    pool = f"--environment_config=127.0.0.1:{closed_port}"
+    assert refusal(prism, "--environment_type=EXTERNAL", pool) == (
+        f"{pool}: no Python worker pool answers there (Connection refused)"
+    )
+    assert "turns such workers away" in refusal(prism, "--environment_type=PROCESS")
+    assert "--prism_location=/no/prism does not exist" in refusal("--runner=PrismRunner", "--prism_location=/no/prism")
+    assert "--flink_job_server_jar=no.jar does" in refusal("--runner=FlinkRunner", "--flink_job_server_jar=no.jar")
+    assert "needs Java" in refusal("--runner=FlinkRunner", "--job_server_java_launcher=no-java")
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("ModuleNotFoundError: No module named 'pipeline' [while running 'x']", "a worker has no module 'pipeline'"),
+        ("FAILED: java.io.IOException: error=2, No such file or directory", "No such file or directory (error 2)"),
+        ('IOException: Cannot run program "x.sh": error=13, Permission denied', "Permission denied (error 13)"),
+        ("java.lang.IllegalStateException: Process died with exit code 1", "ended with exit status 1"),
+        ("java.net.ConnectException: finishConnect(..) failed: Connection refused", "no Python worker pool answers"),
+        ("java.net.UnknownHostException: workers-0", "does not know the host workers-0"),
+    ],
+)
+def test_workers_that_cannot_start_are_told_in_one_line(message, told):
+    found = worker_trouble(f"Pipeline x failed in state FAILED: {message}\n\tat java")
+    assert isinstance(found, InputError)
+    assert told in str(found)
+    assert worker_trouble("ValueError: a mistake of ours") is None
+    cancelled = "org.apache.flink.runtime.client.JobCancellationException: Job was cancelled."
+    assert "cancelled on the cluster" in str(worker_trouble(cancelled))
+
+
+class WithoutThePackage(PipelineRunner):
+    """As a cluster whose workers lack beam2vec."""
+
+    def run_pipeline(self, pipeline, options):
+        raise RuntimeError("Traceback:\nModuleNotFoundError: No module named 'transforms' [while running 'Inputs']")
+
+
+def test_a_worker_without_the_package_ends_the_command_with_status_2(corpus, tmp_path):
+    runner = "--runner=tests.jobs.test_runners.WithoutThePackage"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+    assert outcome.status == 2
+    assert "a worker has no module 'transforms': install beam2vec" in outcome.error
+    assert not (tmp_path / "run" / "lock.json").exists()
+
+
+class EndsByALostConnection(PipelineRunner):
+    """As Prism, where a second worker fails because the first one's error has ended the job."""
+
+    error = ""
+    ends_by = "unknown error"
+
+    def run_pipeline(self, pipeline, options):
+        logging.getLogger("SdkWorker").error("Error processing instruction 11.\n%s", self.error)
+        raise RuntimeError(f"Pipeline job-1 failed in state FAILED: {self.ends_by}")
+
+
+TRACEBACK = "Traceback (most recent call last):\n"
+
+
+@pytest.mark.parametrize("ends_by", ["unknown error", f"{TRACEBACK}grpc._channel._InactiveRpcError: it is gone"])
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ("Traceback:\npipeline.errors.OutputInUseError: x is in use [while running 'Train']", 3, "x is in use"),
+        ("Traceback:\nModuleNotFoundError: No module named 'transforms'", 2, "a worker has no module 'transforms'"),
+    ],
+)
+def test_an_error_is_told_even_where_the_runner_ends_the_job_by_another(
+    corpus, tmp_path, monkeypatch, error, status, told, ends_by
+):
+    monkeypatch.setattr(EndsByALostConnection, "error", error)
+    monkeypatch.setattr(EndsByALostConnection, "ends_by", ends_by)
+    runner = "--runner=tests.jobs.test_runners.EndsByALostConnection"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+    assert outcome.status == status
+    assert told in outcome.error
+
+
+def test_what_a_worker_has_logged_takes_no_other_errors_place(corpus, tmp_path, monkeypatch):
+    missing = f"{TRACEBACK}ModuleNotFoundError: No module named 'fast_tagger'"
+    monkeypatch.setattr(EndsByALostConnection, "error", missing)
+    monkeypatch.setattr(EndsByALostConnection, "ends_by", f"{TRACEBACK}MemoryError: out of memory")
+    runner = "--runner=tests.jobs.test_runners.EndsByALostConnection"
+    with pytest.raises(RuntimeError, match="MemoryError: out of memory"):
+        train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+
+
+def test_in_this_process_a_module_that_is_missed_and_logged_is_shown_and_ends_nothing(
+    corpus, tmp_path, monkeypatch, capsys
+):
+    def counted_unit(*_):
+        try:
+            import fast_tagger  # type: ignore[import-not-found]  # noqa: F401
+        except ImportError:
+            logging.getLogger("tagger").exception("the slow one is taken")
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(counts, "counted_unit", counted_unit)
+    with pytest.raises(Exception, match="out of memory"):
+        run_command("jobs.train", train_job.main, [f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY])
+    shown = capsys.readouterr().err
+    assert "the slow one is taken" in shown
+    assert "ModuleNotFoundError: No module named 'fast_tagger'" in shown
+
+
+class Lost(grpc.RpcError, grpc.Call):
+    """As a job server that is killed."""
+
+    def details(self) -> str:
+        return "Stream removed"
+
+
+def test_a_server_that_is_lost_is_told_in_one_line(corpus, tmp_path, monkeypatch):
+    def lose(*arguments):
+        raise Lost
+
+    monkeypatch.setattr(EndsByALostConnection, "run_pipeline", lose)
+    runner = "--runner=tests.jobs.test_runners.EndsByALostConnection"
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
+    assert (outcome.status, outcome.error) == (
+        1,
+        "the runner's server was lost (Stream removed): run the same command again",
+    )
+
+
+STAGES = {
+    "WorkUnits",
+    "CountWords",
+    "BuildVocabulary",
+    "UnigramDistribution",
+    "EncodeTokens",
+    "GenerateBatches",
+    "Train",
+}
+
+
+class Names(beam.pipeline.PipelineVisitor):
+    """The names of a graph's stages."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def enter_composite_transform(self, node) -> None:
+        self.found.add(node.full_label)
+
+
+class Later(PipelineRunner):
+    """As a launcher of templates: what it was given runs when the test says so."""
+
+    given: list = []  # noqa: RUF012
+
+    def run_pipeline(self, pipeline, options):
+        self.given.append((pipeline, options))
+        return self
+
+    def wait_until_finish(self):
+        raise AssertionError("the launcher waits")
+
+
+def test_a_launcher_leaves_at_once_and_the_workers_end_the_job_alone(corpus, tmp_path):
+    output = tmp_path / "run"
+    arguments = ["--runner=tests.jobs.test_runners.Later", "--template_location=gs://bucket/template"]
+    outcome = train(f"--input={corpus}", f"--output={output}", *TINY, *arguments)
+    assert outcome.status == 0, outcome.stderr
+    assert "the job goes on without this command" in outcome.stdout
+    assert "digest: " not in outcome.stdout.replace("digest, once", "")
+    assert sorted(path.name for path in output.iterdir()) == ["lock.json", "run.json"]
+    second = train(f"--input={corpus}", f"--output={output}", *TINY)
+    assert second.status == 3, "the output is in use, though its launcher is gone"
+    ((pipeline, _),) = Later.given  # one graph, with all stages in it
+    names = Names()
+    pipeline.visit(names)
+    assert names.found >= STAGES
+    FnApiRunner().run_pipeline(pipeline, PipelineOptions([])).wait_until_finish()
+    digest = digest_of(corpus, tmp_path / "here")
+    (output / "lock.json").unlink()
+    assert digest_of(corpus, output) == digest
+
+
+def test_a_lock_that_was_handed_over_outlives_its_process_until_it_expires(tmp_path, monkeypatch):
+    storage = open_storage(str(tmp_path))
+    with Lock(storage) as held:
+        held.hand_over()
+    monkeypatch.setattr(lock, "is_dead", lambda host, pid, process: process != "")
+    with pytest.raises(OutputInUseError):
+        Lock(storage).acquire()
+    Lock.attach(storage, held.token).renew()
+    held = json.loads(storage.read("lock.json"))
+    storage.put("lock.json", json.dumps({**held, "expires": time.time() - 1}).encode())
+    Lock(storage).acquire()
+
+
+class Endless(PipelineRunner):
+    """A job on a cluster that ends when it is cancelled."""
+
+    def run_pipeline(self, pipeline, options):
+        signal.signal(signal.SIGINT, lambda *_: print("not ours", flush=True))  # as Beam's job servers do
+        return self
+
+    def wait_until_finish(self):
+        print("running", flush=True)
+        time.sleep(200)
+        return PipelineState.DONE
+
+    def cancel(self):
+        print("cancelled", flush=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number):
+    output = tmp_path / "run"
+    process = start(
+        "jobs.train",
+        f"--input={corpus}",
+        f"--output={output}",
+        *TINY,
+        "--runner=tests.jobs.test_runners.Endless",
+    )
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(number)
+    outcome = finish(process)
+    assert outcome.status == 128 + number
+    assert outcome.stdout == "cancelled\n"
+    assert "run the same command again to go on" in outcome.stderr
+    assert not (output / "lock.json").exists()
+
+
+MISSING = "ExecutionException: SDK harness: Traceback:\nModuleNotFoundError: No module named 'pipeline'\n\tat java"
+LOST = "java.lang.IllegalStateException: Process died with exit code 137"
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "told"),
+    [
+        ({"root-exception": MISSING}, "a worker has no module 'pipeline'"),
+        ({"exceptionHistory": {"entries": [{"stacktrace": LOST}, {"stacktrace": MISSING}]}}, "no module 'pipeline'"),
+        ({"root-exception": "x\npipeline.errors.InputError: no words [while running 'y']\n"}, "no words"),
+        ({"root-exception": LOST}, None),
+        ({"root-exception": "x\npipeline.errors.ArtifactError: the store is away [while running 'y']\n"}, None),
+        ({"root-exception": None, "exceptionHistory": {"entries": []}}, None),
+    ],
+)
+def test_a_job_on_flink_that_no_restart_mends_is_cancelled(monkeypatch, exceptions, told):
+    monkeypatch.setattr(flink, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    jobs = {"jobs": [{"jid": "a", "name": "ours", "end-time": -1}]}
+    asked: list[str] = []
+    with (
+        answering(200, json.dumps({**jobs, **exceptions}).encode(), asked) as address,
+        flink.ended_by_what_no_restart_mends(address, "ours") as found,
+    ):
+        wanted = "PATCH /jobs/a?mode=cancel" if told else "GET /jobs/a/exceptions"
+        until = time.monotonic() + 60
+        while asked.count(wanted) < (1 if told else 3) and time.monotonic() < until and bool(found) <= bool(told):
+            time.sleep(0.01)
+    assert [told in str(error) for error in found] == ([True] if told else [])
+    assert ("PATCH /jobs/a?mode=cancel" in asked) == bool(told)
+
+
+def test_a_job_on_flink_is_cancelled_by_its_name_unless_another_has_the_same(caplog):
+    jobs = [
+        {"jid": "a", "name": "ours", "end-time": -1},
+        {"jid": "b", "name": "ours", "end-time": 5},
+        {"jid": "c", "name": "another", "end-time": -1},
+    ]
+    asked: list[str] = []
+    with answering(200, json.dumps({"jobs": jobs}).encode(), asked) as address:
+        flink.cancel(f"http://{address}", "ours")
+        assert asked == ["GET /jobs/overview", "PATCH /jobs/a?mode=cancel"]
+    with answering(200, json.dumps({"jobs": jobs * 2}).encode(), asked) as address:
+        flink.cancel(f"http://{address}", "ours")
+    assert len(asked) == 3
+    assert "cancel this one there by hand" in caplog.text

@@ -1,0 +1,1 @@
+"""The project itself: packaging, documents, examples, deployment."""

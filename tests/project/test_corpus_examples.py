@@ -1,0 +1,67 @@
+"""The examples run as their first lines say, and the planted structure is found."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from examples import baskets, json_articles, korean_text
+from pipeline import Run
+from pipeline.model.neighbors import nearest
+from tests.helpers.commands import train
+
+
+def command_of(example, tmp_path, *more):
+    """The jobs.train command in an example's docstring, with its files in tmp_path."""
+    text = example.__doc__.replace("\\\n", " ")
+    (line,) = re.findall(r"python -m jobs\.train (.*)", text)
+    arguments = [re.sub(r"^(--(?:input|output)=)", rf"\1{tmp_path}/", argument) for argument in shlex.split(line)]
+    return train(*arguments, *more)
+
+
+def near(run, word, k=4):
+    words = run.words()
+    ids, _ = nearest(run.vectors(), np.array([words.index(word)]), k)
+    return [words[i] for i in ids[0]]
+
+
+def test_items_of_a_kind_are_neighbors(tmp_path, capsys):
+    baskets.main([str(tmp_path / "baskets.parquet")])
+    outcome = command_of(baskets, tmp_path)
+    assert outcome.status == 0, outcome.stderr
+    run = Run.open(str(tmp_path / "runs" / "baskets"))
+    items = [int(word) for word in run.words()]
+    assert len(items) == len(baskets.KINDS) * baskets.ITEMS
+    ids, _ = nearest(run.vectors(), np.arange(len(items)), baskets.ITEMS - 1)
+    same = [[items[i] // 1000 == items[row] // 1000 for i in found] for row, found in enumerate(ids)]
+    assert np.mean(same) > 0.95
+    baskets.main([str(tmp_path / "baskets.parquet"), str(tmp_path / "runs" / "baskets")])
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == len(baskets.KINDS)
+    assert shown[1].count("fish") == 6
+
+
+def test_words_of_json_lines(tmp_path):
+    json_articles.main(str(tmp_path / "topics.jsonl"))
+    outcome = command_of(json_articles, tmp_path, "--epochs=2")
+    assert outcome.status == 0, outcome.stderr
+    assert "string" in Run.open(str(tmp_path / "runs" / "json_articles")).words()
+
+
+@pytest.mark.parametrize("tokenizer", ["korean", "unicode_words"])
+def test_korean_words(tokenizer, tmp_path):
+    if tokenizer == "korean" and importlib.util.find_spec("kiwipiepy") is None:
+        pytest.skip("kiwipiepy is not installed")
+    korean_text.main(str(tmp_path / "korean.txt"))
+    outcome = command_of(korean_text, tmp_path, f"--tokenizer={tokenizer}")
+    assert outcome.status == 0, outcome.stderr
+    run = Run.open(str(tmp_path / "runs" / "korean"))
+    if tokenizer == "korean":
+        fruit = {"사과", "포도", "수박", "딸기", "복숭아", "과일", "가게", "시장", "부엌", "먹", "씻", "깎"}
+        assert len(fruit & set(near(run, "사과"))) >= 3
+    else:
+        assert {"사과를", "사과하고"} <= set(run.words())

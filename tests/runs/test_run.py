@@ -1,0 +1,143 @@
+"""A run read as a library: everything it gives is what the trainer used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import Run
+from pipeline.batches.rows import to_numpy
+from pipeline.batches.schedule import Schedule
+from pipeline.errors import InputError
+from pipeline.model.checkpoints import read_checkpoint
+from pipeline.model.spelling import edit_distances, suggestions
+from tests.helpers.commands import TINY, train, write_corpus
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    corpus = write_corpus(folder / "corpus.txt")
+    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *TINY, "--checkpoint_every=20")
+    assert outcome.status == 0, outcome.stderr
+    return Run.open(str(folder / "run"))
+
+
+def test_vectors_and_words_are_those_of_the_checkpoint(run):
+    model = read_checkpoint(run.records, run.checkpoint())
+    np.testing.assert_array_equal(run.vectors(), model.input)
+    np.testing.assert_array_equal(run.vectors("output"), model.output)
+    np.testing.assert_array_equal(run.vectors("mean"), (model.input + model.output) / 2)
+    np.testing.assert_array_equal(run.vectors(top=7), model.input[:7])
+    assert run.words() == model.words.to_pylist() == run.vocabulary()["word"].to_pylist()
+    assert run.words(top=3) == run.words()[:3]
+    with pytest.raises(InputError, match="--vectors=both: allowed are input, output, mean"):
+        run.vectors("both")
+
+
+def test_nearest_words_by_name(run):
+    words, vectors = run.words(), run.vectors().astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = vectors @ vectors[5]
+    cosine[5] = -1
+    found = run.nearest(words[5], count=3)
+    assert [word for word, _ in found] == [words[i] for i in np.argsort(-cosine)[:3]]
+    assert found[0][1] == pytest.approx(cosine.max(), abs=1e-6)
+    with pytest.raises(InputError, match=f"is not in the vocabulary.*did you mean.*{words[5]}"):
+        run.nearest(words[5] + "x")
+
+
+def test_a_run_shows_the_step_of_its_newest_checkpoint(run, tmp_path):
+    last = run.checkpoint().step
+    assert last == Schedule.of(run.options, run.vocabulary_tokens()).steps
+    assert repr(run) == f"<Run {run.uri}: step {last} of {last}>"
+    (tmp_path / "run.json").write_bytes(run.directory.storage.read("run.json"))
+    assert "has no checkpoint yet" in repr(Run.open(str(tmp_path)))
+
+
+def test_step_selects_a_checkpoint_and_a_wrong_one_lists_those_there(run):
+    last = run.checkpoint()
+    assert not np.array_equal(run.vectors(step=20), run.vectors())
+    with pytest.raises(InputError, match=rf"--step=21: .* there are: 20, .*{last.step}"):
+        run.vectors(step=21)
+
+
+def test_batches_of_a_stream_are_those_of_a_stored_run(run, tmp_path):
+    source = run.identity["inputs"][0]["uri"]
+    other = train(f"--input={source}", f"--output={tmp_path}", *TINY, "--batches=stored", "--block_bytes=5000")
+    assert other.status == 0, other.stderr
+    stored = Run.open(str(tmp_path))
+    assert len(stored.shards()) > 1
+    assert all(shard.stored for shard in stored.shards())
+    for epoch in range(2):
+        ours, theirs = ([to_numpy(batch) for batch in one.batches(epoch)] for one in (run, stored))
+        for part in ("target", "context", "negatives"):
+            joined = [np.concatenate([getattr(rows, part) for _, rows in batches]) for batches in (ours, theirs)]
+            np.testing.assert_array_equal(*joined)
+    with pytest.raises(InputError, match="epochs 0 to 1"):
+        run.batches(2)
+
+
+def test_metrics_and_unigram_go_with_the_run(run):
+    metrics = run.metrics()
+    assert metrics["step"][-1].as_py() == run.checkpoint().step
+    assert len(run.unigram().probability) == run.vocabulary().num_rows
+
+
+def test_keyed_vectors_are_gensims(run):
+    pytest.importorskip("gensim")
+    keyed = run.keyed_vectors()
+    words = run.words()
+    np.testing.assert_array_equal(keyed[words[5]], run.vectors()[5])
+    assert keyed.get_vecattr(words[5], "count") == run.vocabulary()["count"][5].as_py()
+
+
+def test_no_run_and_no_checkpoint_are_told(tmp_path, run):
+    with pytest.raises(InputError, match="is not the output of a run"):
+        Run.open(str(tmp_path))
+    (tmp_path / "run.json").write_bytes(run.directory.storage.read("run.json"))
+    begun = Run.open(str(tmp_path))
+    for ask in (begun.vectors, begun.vocabulary, begun.batches):
+        with pytest.raises(InputError, match=r"yet: run jobs\.train"):
+            ask()
+
+
+def test_half_encoded_corpus_gives_no_batches(run, tmp_path):
+    for info in run.directory.storage.list():
+        if not info.path.startswith(("records/tokens", "tokens")):
+            (tmp_path / info.path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / info.path).write_bytes(run.directory.storage.read(info.path))
+    with pytest.raises(InputError, match="holds 0 of"):
+        Run.open(str(tmp_path)).batches(0)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    check = "import sys, pipeline; assert not {'numpy', 'numba', 'pyarrow', 'apache_beam'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
+    check = "from pipeline import Run; import sys; assert not {'apache_beam', 'gensim'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_checkpoint_read_by_parquet_alone_agrees(run):
+    part = run.directory.storage.root + "/" + run.checkpoint().parts[0].path
+    assert pq.read_table(part, partitioning=None)["word"].to_pylist() == run.words()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "edits"),
+    [("", "ab", 2), ("paris", "paris", 0), ("pairs", "paris", 1), ("kitten", "sitting", 3), ("ab", "ba", 1)],
+)
+def test_edit_distances(a, b, edits):
+    assert edit_distances(a, [b, "x", b + "zz"])[0] == edits
+
+
+def test_suggestions_are_near_and_the_frequent_first():
+    words = ["the", "Paris", "pairs", "parish", "Parisian", "london", "berlin"]
+    assert suggestions("pariss", words) == ["Paris", "parish", "pairs"]
+    assert suggestions("lodnon", words) == ["london"]
+    assert suggestions("qqqqqq", words) == []
+    assert suggestions("", words) == suggestions("x", []) == []

@@ -1,0 +1,1 @@
+"""Whole runs: killed, resumed, on other runners and stores."""

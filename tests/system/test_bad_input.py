@@ -1,0 +1,346 @@
+"""Mistakes of the user and faults of the input: one clear line, the right exit status, no traceback."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.runs.verify import verify_run
+from pipeline.storage.open_storage import open_storage
+from tests.helpers.commands import ROOT, TINY, Outcome, digest_of, finish, run, start, train, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> pathlib.Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.txt", lines=60)
+
+
+def fails(outcome: Outcome, *parts: str, status: int = 2) -> None:
+    """It ended with the status, and one line that holds all the parts."""
+    assert outcome.status == status, outcome.stderr
+    for part in parts:
+        assert part in outcome.error
+
+
+def files_of(folder: pathlib.Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--dims=0"], ["--dims=0", "at least 1"]),
+        (["--dims=ten"], ["--dims=ten", "whole number"]),
+        (["--dims"], ["--dims", "expected one argument"]),
+        (["--dimss=5"], ["--dimss ", "did you mean --dims?"]),
+        (["--lern_rate=0.1"], ["--lern_rate", "did you mean --learning_rate?"]),
+        (["--min-counts=3"], ["did you mean --min_count?"]),
+        (["--model=word2vec"], ["--model=word2vec", "skipgram, cbow"]),
+        (["--learning_rate=nan"], ["--learning_rate=nan"]),
+        (["--subsample=-1"], ["--subsample=-1", "at least 0"]),
+        (["--max_bad_lines=many"], ["--max_bad_lines=many"]),
+        (["--wholly_unknown=5"], ["--wholly_unknown is no option"]),
+        (["more.txt"], ["'more.txt' belongs to no option", "quote the pattern", "put = between"]),
+        (["--vector_size", "100"], ["--vector_size is no option: it is called --dims here"]),
+        (["-sample=0"], ["it is called --subsample here"]),
+        (["-size=50", "-iter", "3", "--hs=1"], ["called --dims", "called --epochs", "negative sampling alone"]),
+        (["--cbow=1"], ["--cbow is no option: it is called --model=cbow (or skipgram) here"]),
+        (["--runner=NoSuchRunner"], ["--runner=NoSuchRunner"]),
+        (["--direct_num_workers=x"], ["--direct_num_workers"]),
+        (["--tokenizer=nowhere:function"], ["--tokenizer=nowhere:function", "nowhere"]),
+        (["--config=/no/such.yaml"], ["--config=/no/such.yaml", "No such file"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) and value[0].startswith("--") else "",
+)
+def test_bad_usage_is_named_before_anything_is_written(corpus, tmp_path, arguments, parts):
+    output = tmp_path / "run"
+    fails(train(f"--input={corpus}", f"--output={output}", *arguments), *parts)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(("given", "missing"), [("--output=run", "--input"), ("--input=text", "--output")])
+def test_input_and_output_are_needed(given, missing):
+    fails(train(given), f"{missing} is missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (None, ["matches no file"]),
+        (b"", ["is empty"]),
+        (b" \n\t\r\n\xc2\xa0\n", ["holds no words"]),
+        (b"every word here stands alone\n", ["--min_count=2", "5 words", "once", "every"]),
+    ],
+    ids=["missing", "empty", "white space", "rare words"],
+)
+def test_input_without_text_or_words(tmp_path, text, parts):
+    path = tmp_path / "text.txt"
+    if text is not None:
+        path.write_bytes(text)
+    fails(train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY), *parts)
+
+
+def test_truncated_and_damaged_gzip_are_named_with_the_place(corpus, tmp_path):
+    packed = gzip.compress(corpus.read_bytes())
+    path = tmp_path / "text.gz"
+    path.write_bytes(packed[: len(packed) // 2])
+    arguments = [f"--input={path}", *TINY]
+    fails(train(*arguments, f"--output={tmp_path / 'one'}"), str(path), "truncated", f"byte {len(packed) // 2:,}")
+    damaged = bytearray(packed)
+    damaged[len(packed) // 2] ^= 0xFF
+    path.write_bytes(damaged)
+    fails(train(*arguments, f"--output={tmp_path / 'two'}"), str(path), "damaged")
+    path.write_bytes(packed)  # the same command goes on once the file is whole: nothing of it was kept
+    outcome = train(*arguments, f"--output={tmp_path / 'two'}")
+    assert "input changed" in outcome.stderr
+    assert outcome.digest == digest_of(corpus, tmp_path / "plain")
+    repaired = train(*arguments, f"--output={tmp_path / 'two'}", "--overwrite")
+    assert repaired.digest == digest_of(corpus, tmp_path / "plain")
+
+
+def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, tmp_path):
+    lines = corpus.read_bytes().splitlines(keepends=True)
+    bad = [lines[:20], [b"broken \xff line\n"], lines[20:40], [b"\xc3( another\n"], lines[40:]]
+    path, output = tmp_path / "text.txt", tmp_path / "run"
+    path.write_bytes(b"".join(line for part in bad for line in part))
+    arguments = [f"--input={path}", f"--output={output}", *TINY, "--block_bytes=1500"]
+    fails(train(*arguments, "--max_bad_lines=1"), "2 of 62 lines", "--max_bad_lines=1", "dead_letters")
+    place = f"(the first: not UTF-8, text.txt byte {sum(map(len, lines[:20])):,})"
+    fails(train(*arguments, "--max_bad_lines=1%"), "2 of 62 lines", place, "iconv -f latin1 -t utf8")
+    tolerated = train(*arguments, "--max_bad_lines=2")
+    assert f"2 of 62 lines cannot be read and are left out {place}: see" in tolerated.stderr
+    assert tolerated.digest == digest_of(corpus, tmp_path / "plain")
+    letters = [row for file in sorted(output.glob("dead_letters/*")) for row in pq.read_table(file).to_pylist()]
+    assert [row["uri"] for row in letters] == [str(path)] * 2
+    first = sum(map(len, lines[:20]))
+    assert [row["offset"] for row in letters] == [first, first + 14 + sum(map(len, lines[20:40]))]
+
+
+def test_a_line_that_breaks_off_is_named_where_it_is_one_bad_line_too_many(tmp_path):
+    path = tmp_path / "text.gz"
+    packed = gzip.compress(write_corpus(tmp_path / "text.txt", lines=60).read_bytes())
+    path.write_bytes(packed[: len(packed) // 2])
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--allow_truncated")
+    fails(outcome, "1 of ", "(the first: the compressed data break off in this line, text.gz byte ")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16le", "utf-16be", "utf-32", "utf-32le", "utf-32be"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_text_in_utf_16_is_told_as_such(encoding, pack, tmp_path):
+    """All but its first line would pass: plain English with NUL bytes is UTF-8 too."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(pack(("some words\n" * 3000).encode(encoding)))
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY)
+    fails(outcome, f"text.txt is {encoding.upper()}, not UTF-8", f"iconv -f {encoding} -t utf8")
+
+
+def test_a_nul_among_letters_is_a_letter(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"one two th\0ree four\n" * 50)
+    assert digest_of(path, tmp_path / "run")
+
+
+def test_a_vocabulary_too_small_for_the_policy(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("one two three\n" * 50)
+    arguments = [f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--negative_policy=distinct"]
+    fails(train(*arguments, "--negatives=3"), "--negative_policy=distinct", "at least 4 words", "there are 3")
+    outcome = train(*arguments, "--negatives=2")
+    assert outcome.status == 0, outcome.stderr
+    assert "holds for what has changed: --negatives is 2, the run has 3" in outcome.stderr
+
+
+def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_again(corpus, tmp_path):
+    output = tmp_path / "run"
+    arguments = [f"--input={corpus}", f"--output={output}", *TINY]
+    fails(train(*arguments, "--min_count=5000"), "--min_count=5000 leaves no word")
+    counts = (output / "counts/unit-00000.parquet").stat().st_mtime_ns
+    fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "no model is lost by it")
+    assert train(*arguments).digest == digest_of(corpus, tmp_path / "fresh")
+    assert (output / "counts/unit-00000.parquet").stat().st_mtime_ns == counts
+    assert run("jobs.verify", f"--run={output}", "--input").status == 0
+
+
+def test_another_model_or_input_in_the_same_output_is_refused_with_what_differs(tmp_path):
+    corpus, output = write_corpus(tmp_path / "corpus.txt", lines=60), tmp_path / "run"
+    digest = digest_of(corpus, output)
+    arguments = [f"--input={corpus}", f"--output={output}", *TINY]
+    fails(train(*arguments, "--dims=13", "--epochs=3"), "--dims is 13, the run has 12", "--epochs is 3", "--overwrite")
+    other = write_corpus(tmp_path / "other.txt", lines=10)
+    fails(train(*arguments, f"--input={other}"), f"input added: {other}", f"input gone: {corpus}")
+    before = corpus.stat()
+    corpus.write_bytes(corpus.read_bytes() + b"more\n")
+    fails(train(*arguments), "input changed", f"size {before.st_size} -> {before.st_size + 5}")
+    corpus.write_bytes(corpus.read_bytes()[:-5])
+    os.utime(corpus, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    fails(train(*arguments), "input changed", "same size")
+    os.utime(corpus, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert train(*arguments).digest == digest
+
+
+def test_execution_and_layout_options_may_change_when_a_run_goes_on(corpus, tmp_path):
+    output = tmp_path / "run"
+    digest = digest_of(corpus, output, "--block_bytes=2000")
+    again = train(
+        f"--input={corpus}", f"--output={output}", *TINY, "--threads=1", "--block_bytes=3000", "--batches=stored"
+    )
+    assert again.digest == digest
+    assert "--block_bytes=3000 is ignored" in again.stderr
+
+
+def test_overwrite_makes_what_a_fresh_run_would(corpus, tmp_path):
+    output = tmp_path / "run"
+    digest_of(corpus, output)
+    counts = (output / "counts/unit-00000.parquet").stat().st_mtime_ns
+    arguments = [f"--input={corpus}", f"--output={output}", *TINY, "--window=2"]
+    replaced = train(*arguments, "--overwrite")
+    assert replaced.digest == digest_of(corpus, tmp_path / "fresh", "--window=2")
+    assert (output / "counts/unit-00000.parquet").stat().st_mtime_ns == counts  # what is alike is reused
+
+
+def test_an_output_that_is_no_run_is_never_touched(corpus, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.tex").write_text("years of work")
+    for more in ([], ["--overwrite"]):
+        fails(train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *more), "not empty", "thesis.tex")
+    assert files_of(tmp_path / "run") == ["thesis.tex"]
+    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file where a folder is wanted")
+    fails(run("jobs.verify", f"--run={tmp_path / 'run'}"), "is not the output of a run")
+
+
+def test_what_dry_run_prints_can_be_given(corpus, tmp_path):
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", "--dry_run", "--lowercase", "--dims=7"]
+    plan = train(*arguments).stdout
+    printed = re.findall(r"--\w+=\S+", "\n".join(line for line in plan.splitlines() if not line.startswith("output")))
+    assert "--lowercase=True" in printed
+    again = train(*arguments[:3], *printed)
+    assert again.stdout == plan, again.stderr
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
+    packed = tmp_path / "text.gz"
+    packed.write_bytes(gzip.compress(b"one two, three\n" * 9))
+    outcome = train(f"--input={packed}", f"--output={tmp_path / 'run'}", "--dry_run", "--dims=7")
+    assert outcome.status == 0
+    for part in ("1 files", "one | two, | three", "--dims=7", "FnApiRunner", "nothing was written", "unpacked"):
+        assert part in outcome.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_file_holds_the_same_names_and_the_command_line_wins(corpus, tmp_path):
+    config = tmp_path / "config.yaml"
+    given = dict(option.removeprefix("--").split("=") for option in TINY) | {
+        "input": f"[{corpus}]",
+        "output": tmp_path / "run",
+        "dims": 99,
+        "direct_num_workers": 2,
+        "overwrite": "false",
+    }
+    config.write_text("".join(f"{name}: {value}\n" for name, value in given.items()))
+    outcome = train(f"--config={config}", "--dims=12")
+    assert outcome.digest == digest_of(corpus, tmp_path / "plain")
+    config.write_text("seed: 010\n")
+    assert "--seed=10" in train(f"--config={config}", f"--input={corpus}", "--output=x", "--dry_run").stdout
+    config.write_text("epochs: 1:30\n")
+    fails(train(f"--config={config}", f"--input={corpus}", "--output=x"), "--epochs=1:30")
+    config.write_text("dimz: 3\n")
+    fails(train(f"--config={config}", f"--input={corpus}", "--output=x"), "did you mean --dims?")
+    wrong = {"- dims\n": "must hold names and values", "dims: [\n": "is not YAML", "dims: [1]\n": "--dims"}
+    for text, why in wrong.items():
+        config.write_text(text)
+        fails(train(f"--config={config}", f"--input={corpus}", f"--output={tmp_path / 'x'}"), why)
+
+
+def test_damage_in_a_run_is_found_and_repaired(corpus, tmp_path):
+    output = tmp_path / "run"
+    digest = digest_of(corpus, output)
+    part = next(output.glob("checkpoints/*/part-*"))
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    found = run("jobs.verify", f"--run={output}")
+    assert found.status == 1
+    assert str(part) in found.stderr
+    assert digest_of(corpus, output) == digest  # the damaged checkpoint is made anew
+    (output / "vocabulary/vocabulary.parquet").unlink()
+    assert digest_of(corpus, output) == digest
+    checked = run("jobs.verify", f"--run={output}", "--input")
+    assert (checked.status, checked.digest) == (0, digest)
+
+
+def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
+    outcome = finish(start("jobs.train", f"--input={tmp_path}/none", f"--output={tmp_path}/run"))
+    assert outcome.status == 2
+    assert outcome.stdout == ""
+    assert outcome.stderr == f"jobs.train: {outcome.error}\n"
+    assert "matches no file" in outcome.error
+
+
+def test_a_compiler_switched_off_is_one_line():
+    outcome = finish(start("jobs.train", "--input=x", "--output=y", environment={"NUMBA_DISABLE_JIT": "1"}))
+    fails(outcome, "NUMBA_DISABLE_JIT is set", "unset it")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_lost_record_of_what_was_read_is_made_again(corpus, tmp_path, pack):
+    (tmp_path / "text").write_bytes(pack(corpus.read_bytes()))
+    arguments = [f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report"]
+    made = train(*arguments)
+    for spoil in (pathlib.Path.unlink, lambda record: record.write_bytes(b"{" + record.read_bytes())):
+        for record in (tmp_path / "run/records/inputs").iterdir():
+            spoil(record)
+        assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 1
+        assert train(*arguments).digest == made.digest
+        assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 0
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, tmp_path, closed):
+    arguments = " ".join([f"--input={corpus}", f"--output={tmp_path / 'run'}", "--no_report", *TINY])
+    command = f"{sys.executable} -m jobs.train {arguments} {closed}"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0
+    assert verify_run(open_storage(str(tmp_path / "run"))).digest == digest_of(corpus, tmp_path / "plain")
+
+
+def test_who_reads_the_result_may_leave_and_may_not_know_its_letters(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("один два три четыре\n" * 50)
+    arguments = " ".join([f"--input={path}", f"--output={tmp_path / 'run'}", *TINY])
+    command = f"PYTHONIOENCODING=latin-1 {sys.executable} -m jobs.train {arguments}"
+    made = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=100, check=False)
+    assert (made.returncode, made.stderr) == (0, made.stderr), made.stderr
+    assert b"digest: " in made.stdout
+    gone = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m jobs.verify --run={tmp_path / 'run'} | true; exit ${{PIPESTATUS[0]}}"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert (gone.returncode, gone.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_tar_archive_is_refused(corpus, tmp_path, pack):
+    with tarfile.open(tmp_path / "plain.tar", "w") as archive:
+        archive.add(corpus, "text.txt")
+    (tmp_path / "texts").write_bytes(pack((tmp_path / "plain.tar").read_bytes()))
+    outcome = train(f"--input={tmp_path / 'texts'}", f"--output={tmp_path / 'run'}", *TINY)
+    fails(outcome, "texts is a tar archive", "unpack it first")
+
+
+def test_a_run_may_lie_in_the_folder_of_its_input(corpus, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(corpus, folder)
+    digest = digest_of(folder, folder / "run")
+    assert digest_of(folder, folder / "run") == digest == digest_of(corpus, tmp_path / "plain")

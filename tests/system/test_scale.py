@@ -1,0 +1,234 @@
+"""What must not grow with the corpus: elements of the graph, and what a worker holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pickle
+import threading
+import weakref
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import transforms.counts
+from benchmarks import scale_model, stage_costs
+from pipeline.batches import shard_lists
+from pipeline.batches.sampling import Sampling
+from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
+from pipeline.batches.shards import BatchShard
+from pipeline.errors import InputError
+from pipeline.storage.open_storage import open_storage
+from pipeline.storage.records import Artifact, Record, Records
+from pipeline.training.trainer import seconds_to_checkpoint
+from pipeline.words import vocabulary
+from pipeline.words.merging import SCHEMA, BucketCounts, OpenedCounts, UnitSummary, buckets_for, table_bytes, total
+from pipeline.words.vocabulary import build_vocabulary
+from tests.helpers.commands import digest_of, run, write_corpus
+
+TB = 10**12
+
+
+def test_more_text_is_merged_in_more_buckets_within_bounds():
+    assert [buckets_for(size) for size in (0, 10**9, 128 << 30, TB, 1000 * TB)] == [32, 32, 32, 232, 1024]
+
+
+SUMMARIES = st.lists(
+    st.builds(UnitSummary, st.integers(0, 99), *4 * [st.integers(0, 3)]), unique_by=lambda unit: unit.index
+)
+
+
+@given(SUMMARIES, st.integers(0, 5))
+def test_the_sum_of_units_is_that_of_sums(units, cut):
+    """Runners add up some units here and some there."""
+    assert total([total(units[:cut]), total(units[cut:])]) == total(units)
+    assert total(units).bad_lines == sum(unit.bad_lines for unit in units)
+    bad = [unit.index for unit in units if unit.bad_lines]
+    assert total(units).index == (min(bad) if bad else 0)
+
+
+def shards(count: int, stored: int = 0) -> list[BatchShard]:
+    sampling, unigram = Sampling(5, 5, "exclude_target", 1), Artifact("unigram/unigram.parquet", "0" * 64, 9, "/other")
+    made = []
+    for index in range(count):
+        digests = [hashlib.sha256(f"{index} {n}".encode()).hexdigest() for n in range(stored + 1)]
+        tokens, *rows = (Artifact(f"{n}/{index}", digest, index + n) for n, digest in enumerate(digests))
+        made.append(BatchShard(index, 1000 * index, 1000, sampling, tokens, unigram, tuple(rows)))
+    return made
+
+
+@pytest.mark.parametrize("stored", [0, 2])
+def test_packed_shards_are_the_same_shards(stored):
+    wanted = shards(50, stored)
+    assert list(unpack(pack(wanted))) == wanted
+    assert max(map(hash, unpack(pack(wanted)))) == max(map(hash, wanted))  # arrays in place of numbers have none
+    with pytest.raises(ValueError, match="2 runs"):
+        pack([wanted[0], dataclasses.replace(wanted[1], sampling=Sampling(5, 5, "any", 1))])
+
+
+def test_what_comes_to_the_trainer_grows_by_a_reference_for_thousands_of_shards():
+    records, many = Records(open_storage("memory://scale-lists")), shards(3 * LIST_SHARDS)
+    by_list: dict[int, list[BatchShard]] = {}
+    for shard in reversed(many):
+        by_list.setdefault(list_of(shard), []).append(shard)
+    lists = [shard_list(records, "key", number, some) for number, some in by_list.items()]
+    sizes = sorted(len(pickle.dumps(one)) for one in lists)
+    assert sizes[:2] < [500, 500]
+    assert sizes[2] < LIST_SHARDS * 100
+    assert sorted((shard for one in lists for shard in one.open(records)), key=lambda shard: shard.index) == many
+    assert [record.name for record in records.all("shards")] == ["list-00001", "list-00002"]
+
+
+def test_what_comes_to_replicas_are_references_or_their_own_shards():
+    records, many, length = Records(open_storage("memory://scale-slices")), shards(180), 60
+    size = 10_500  # half a shard is in two slices
+
+    def slices_of(first: int, end: int) -> range:
+        return range(first // size, -(-end // size))
+
+    lists: dict[int, list[ShardList]] = {}
+    for number in (2, 0, 1):
+        some = reversed(many[number * length : (number + 1) * length])
+        for index, one in sliced_lists(records, "key", number, some, slices_of):
+            lists.setdefault(index, []).append(one)
+    for index, some in lists.items():
+        wanted = [shard for shard in many if index in slices_of(shard.first_position, shard.end)]
+        opened = {shard.index: shard for one in some for shard in one.open(records)}
+        assert [opened[shard.index] for shard in wanted] == wanted
+        if index < 5:
+            assert len(opened) == len(wanted)
+    assert set(lists) == set(slices_of(0, many[-1].end))
+    assert all(one.packed == b"" for index in range(6, len(lists)) for one in lists[index])
+    assert [record.name for record in records.all("shards")] == ["list-00001", "list-00002"]
+
+
+def test_a_small_corpus_stores_no_list():
+    records = Records(open_storage("memory://scale-one-list"))
+    assert list(shard_list(records, "key", 0, shards(7)).open(records)) == shards(7)
+    assert records.storage.list() == []
+
+
+def test_records_in_a_store_are_read_many_at_once(monkeypatch):
+    records = Records(open_storage("memory://scale-scan"))
+    for i in range(40):
+        records.commit(Record("tokens", f"unit-{i:05d}", "key", (), {"n": i}))
+    find, together = type(records.storage).find, threading.Barrier(8, timeout=10)
+
+    def slow(storage, path):
+        together.wait()  # one at a time would wait for ever
+        return find(storage, path)
+
+    monkeypatch.setattr(type(records.storage), "find", slow)
+    assert [record.numbers["n"] for record in records.all("tokens")] == list(range(40))
+
+
+def test_checkpoints_of_large_models_come_less_often():
+    """A checkpoint that takes 30 s is followed by 5 minutes of training, a quick one by a minute."""
+    assert [seconds_to_checkpoint(took) for took in (0.0, 5.9, 30.0)] == [60.0, 60.0, 300.0]
+
+
+@pytest.fixture
+def small_tables(monkeypatch):
+    monkeypatch.setattr(stage_costs, "TABLE_WORDS", 5000)
+
+
+def test_the_benchmark_plans_from_a_small_text(tmp_path, capsys, small_tables):
+    report = tmp_path / "scale.json"
+    arguments = ["--words=20000", "--train_tokens=5000", "--tokens=1e9,1e12", "--workers=4,400", f"--json={report}"]
+    assert scale_model.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("(model, not measured)") == 6  # a table for each of four plans, and two lists of limits
+    measured, *rows = json.loads(report.read_text())["results"]
+    assert measured["measured"]["units"]["count"]["puts"] == pytest.approx(3, abs=1)
+    plans = {(row["tokens"], row["workers"]): row for row in rows if "tokens" in row}
+    assert len(plans) == 4
+    few, many = plans[1e12, 4]["stages"], plans[1e12, 400]["stages"]
+    assert [stage["stage"] for stage in few] == [
+        "count",
+        "merge counts",
+        "vocabulary",
+        "unigram",
+        "encode",
+        "store batches",
+        "train",
+    ]
+    for one, other in zip(few, many):
+        spread = one["workers"] > 1
+        assert (one["wall_seconds"] > 10 * other["wall_seconds"]) == spread
+        assert other["element"] < 10e6
+    assert plans[1e12, 4]["units"] == pytest.approx(1000 * plans[1e9, 4]["units"])
+    found = {row["limit"]: row["from_tokens"] for row in rows if "limit" in row and row["workers"] == 400}
+    assert found["positions of a corpus"] == pytest.approx(2**48 / measured["measured"]["kept_tokens"], rel=0.11)
+
+
+def test_the_parts_that_could_give_way_are_run_at_the_size_asked_for(tmp_path, capsys, small_tables):
+    report = tmp_path / "scale.json"
+    sizes = ["--merge_words=9000", "--list_records=300", "--side_input_words=700", "--element_tokens=2e10"]
+    checks = "--check=merge,listing,side_input,elements"
+    assert scale_model.main([checks, *sizes, f"--json={report}"]) == 0
+    merge, listing, side, elements = json.loads(report.read_text())["results"]
+    assert (merge["distinct words"], listing["records"], side["words"]) == (9000, 300, 700)
+    assert elements["units"] > 3 * LIST_SHARDS
+    assert elements["bytes at the trainer"] < elements["bytes of all batch shards, each by itself"] / 10
+    assert elements["bytes at several trainers"] < elements["bytes of all batch shards, each by itself"] / 10
+    assert scale_model.main(["--check=merge,speed", f"--json={report}"]) == 2
+    assert "--check=speed: allowed are merge, listing, side_input, elements" in capsys.readouterr().err
+
+
+def test_words_that_one_table_cannot_hold_are_refused_in_words(monkeypatch):
+    counted = pa.table({"word": ["long", "longer", "short"], "count": pa.array([7, 6, 5])}, schema=SCHEMA)
+    monkeypatch.setattr(vocabulary, "MAX_WORD_BYTES", 14)
+    with pytest.raises(InputError, match=r"3 words of 15 bytes are too many .* raise --min_count"):
+        build_vocabulary([counted], 5)
+    assert build_vocabulary([counted], 6).num_rows == 2
+    assert build_vocabulary([counted], 5, 1)["word"].to_pylist() == ["long"]
+
+
+def test_of_many_buckets_only_the_words_that_stay_are_held():
+    records, size, count = Records(open_storage("memory://scale-buckets")), 20_000, 30
+    buckets = []
+    for n in range(count):
+        words = [f"bucket {n} word {i}" for i in range(size)]
+        data = table_bytes(pa.table({"word": words, "count": range(n, n + size)}, schema=SCHEMA))
+        buckets.append(BucketCounts(artifact=records.write_artifact(f"{n}", data)))
+    opened: list[weakref.ref] = []
+    held = []
+
+    class Watched(OpenedCounts):
+        def __iter__(self):
+            for table in super().__iter__():
+                opened.append(weakref.ref(table))
+                held.append(sum(one() is not None for one in opened))
+                yield table
+
+    found = build_vocabulary(Watched(records, buckets), 1, 100)
+    assert len(held) == 2 * count
+    assert max(held) <= 2
+    assert found.equals(build_vocabulary(list(OpenedCounts(records, buckets)), 1, 100))
+    whole = build_vocabulary(OpenedCounts(records, buckets), 1)
+    assert found["word"].to_pylist() == whole["word"].to_pylist()[:100]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--phrases=1", "--batches=stored"], ["--replicas=2", "--rounds=3", "--epochs=1"]],
+    ids=["plain", "phrases, stored", "replicas"],
+)
+def test_a_run_by_references_alone_gives_the_same_digest(tmp_path, monkeypatch, options):
+    """As a large corpus does: no bucket is small enough to travel, no list but the first, which has two shards."""
+    text = write_corpus(tmp_path / "text")
+    options = [*options, "--block_bytes=3000"]
+    wanted = digest_of(text, tmp_path / "usual", *options)
+    monkeypatch.setattr(shard_lists, "LIST_SHARDS", 2)
+    monkeypatch.setattr(transforms.counts, "ELEMENT_BYTES", 0)
+    output = tmp_path / "large"
+    for _ in range(2):  # the second finds all of it done
+        assert digest_of(text, output, *options) == wanted
+        assert not [path for path in output.rglob("buckets") if any(path.iterdir())]
+        lists = sorted(path.name for path in (output / "shards").iterdir())
+        assert lists == [f"list-{n:05d}.parquet" for n in range(1, len(lists) + 1)]
+        assert len(lists) > 3
+    assert run("jobs.verify", f"--run={output}").status == 0

@@ -1,0 +1,95 @@
+"""--vocabulary: words of a file, in its order, with its counts or those of the corpus."""
+
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import Run
+from pipeline.corpus.readers.values import INTEGERS, TEXT
+from pipeline.errors import InputError
+from pipeline.words.word_list import word_list
+from tests.helpers.commands import TINY, train, write_corpus
+
+
+def loaded(path, data, items=TEXT):
+    path.write_bytes(data)
+    found = word_list(str(path), items).load()
+    return found.words.to_pylist(), None if found.counts is None else found.counts.tolist()
+
+
+def test_forms_of_a_list(tmp_path):
+    file = tmp_path / "words"
+    assert loaded(file, "\ufeffb\r\na\n한국".encode()) == (["b", "a", "한국"], None)
+    assert loaded(file, b"New York\t7\nb\t1\n") == (["New York", "b"], [7, 1])
+    assert loaded(file, b"b 3\na 1\n") == (["b", "a"], [3, 1])
+    assert loaded(file, b"b 3\na\n") == (["b 3", "a"], None)
+    assert loaded(file, b"007\n-3\t\n".replace(b"\t", b""), INTEGERS) == (["7", "-3"], None)
+    pq.write_table(pa.table({"word": ["x", "y"], "count": [5, 4], "more": [1, 2]}), file)
+    assert loaded(file, file.read_bytes()) == (["x", "y"], [5, 4])
+    pq.write_table(pa.table({"word": [5, -6]}), file)
+    assert loaded(file, file.read_bytes(), INTEGERS) == (["5", "-6"], None)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "holds no word"),
+        (b"a\n\nb\n", "line 2 is '', where a word a line belongs"),
+        (b"a\t1\nb\n", "line 2 is 'b', where a word, a tab and its count belongs"),
+        (b"a\nb\na\n", "has 'a' 2 times"),
+        (b"a\t0\n", "the count of 'a' is 0, not 1 or more"),
+        (b"a\n\xff\n", "is not UTF-8 text in line 2"),
+        (b"a\t99999999999999999999\n", "beyond 64 bits"),
+        (b"PAR1 and no more", "cannot be read"),
+    ],
+)
+def test_what_is_no_list(data, message, tmp_path):
+    with pytest.raises(InputError, match=f"--vocabulary=.*words.* {message}"):
+        loaded(tmp_path / "words", data)
+    with pytest.raises(InputError, match="should hold integers"):
+        loaded(tmp_path / "words", b"a\n", INTEGERS)
+    with pytest.raises(InputError, match=r"--vocabulary=.*none cannot be read"):
+        word_list(str(tmp_path / "none"), TEXT)
+
+
+def test_only_these_words_in_this_order(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'all'}", *TINY]
+    assert train(*arguments).status == 0
+    everything = Run.open(str(tmp_path / "all")).vocabulary()
+    words, counts = everything["word"].to_pylist(), dict(zip(*everything.to_pydict().values()))
+    chosen = [*reversed(words[:30:3]), "nowhere", words[1]]
+    (tmp_path / "list").write_text("".join(f"{word}\n" for word in chosen))
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--vocabulary={tmp_path / 'list'}", *TINY]
+    outcome = train(*arguments)
+    assert outcome.status == 0, outcome.stderr
+    run = Run.open(str(tmp_path / "run"))
+    assert run.words() == chosen
+    assert run.vocabulary()["count"].to_pylist() == [counts.get(word, 1) for word in chosen]
+    assert sum(shard.positions for shard in run.shards()) == sum(counts.get(word, 0) for word in chosen)
+    assert train(*arguments).digest == outcome.digest
+    # With the counts written out, the same model.
+    (tmp_path / "list").write_text("".join(f"{word}\t{counts.get(word, 1)}\n" for word in chosen))
+    assert "the words of --vocabulary=" in train(*arguments).error
+    assert train(*arguments, "--overwrite").digest == outcome.digest
+    # A run's own vocabulary changes nothing.
+    whole = [f"--vocabulary={tmp_path / 'all' / 'vocabulary' / 'vocabulary.parquet'}", *TINY, "--min_count=1000"]
+    first = train(f"--input={corpus}", f"--output={tmp_path / 'all'}", *TINY).digest
+    assert train(f"--input={corpus}", f"--output={tmp_path / 'again'}", *whole).digest == first
+    (tmp_path / "list").write_text("nothing\nof\nthis\n")
+    assert "none of the 3 words of --vocabulary occurs in --input" in train(*arguments, "--overwrite").error
+
+
+def test_a_list_of_integers(tmp_path):
+    rows = [{"x": row} for row in np.random.default_rng(0).integers(0, 9, (200, 5)).tolist()]
+    (tmp_path / "rows").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    (tmp_path / "list").write_text("8\n3\n100\n5\n")
+    arguments = [f"--input={tmp_path / 'rows'}", "--input_format=jsonl", "--field=x", *TINY]
+    assert train(*arguments, f"--vocabulary={tmp_path / 'list'}", f"--output={tmp_path / 'run'}").status == 0
+    table = Run.open(str(tmp_path / "run")).vocabulary()
+    assert table["word"].to_pylist() == [8, 3, 100, 5]
+    assert table["count"].to_pylist()[2] == 1
