@@ -1,4 +1,4 @@
-"""What a run's vectors know: all evaluations of one checkpoint as JSON values, for commands and reports."""
+"""What vectors know: all evaluations of one checkpoint as JSON values, for commands and reports."""
 
 from __future__ import annotations
 

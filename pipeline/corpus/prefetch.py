@@ -1,4 +1,4 @@
-"""Many small requests to an object store at once: each takes some tens of milliseconds, however little it is for."""
+"""Small files of an object store, read many at once: a request costs tens of milliseconds whatever its size."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What is trained, in hand and on disk: vectors, their digest, checkpoints, the loss curve."""

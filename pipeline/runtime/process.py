@@ -1,4 +1,4 @@
-"""What a process does first when it is to work on a run that another process began."""
+"""What a process is set up with when work arrives in it, and work that it does beside other work."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Rows -> a model: the loop over steps, its checks, its measurements."""

@@ -1,0 +1,1 @@
+"""Words -> the vocabulary and its noise: counts, phrases, order, unigram distribution."""
