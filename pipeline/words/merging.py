@@ -1,6 +1,6 @@
 """Counts of many units -> the counts of all, cut by hash so that each bucket is merged by itself."""
 
-from __future__ import annotations
+# Without postponed annotations: Beam reads those of `total` to type the edges of a graph.
 
 import dataclasses
 import json

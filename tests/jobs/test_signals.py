@@ -14,7 +14,7 @@ from tests.helpers.commands import ROOT
 
 STUCK = """
 import os, signal, threading, time
-from jobs.cli import entry as running
+from jobs.runners import signals
 signals._LEAVING = 0.1
 held = threading.Lock()
 with signals.stopping_on_signals(held.acquire), held:

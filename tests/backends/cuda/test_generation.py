@@ -434,7 +434,7 @@ def test_stored_rows_are_not_made_again(monkeypatch):
         def blocks(self, *given):
             return "made"
 
-    monkeypatch.setattr(steps, "load_tables", lambda records, unigram: None)
+    monkeypatch.setattr(trainer, "load_tables", lambda records, unigram: None)
     shards = [Shard([1]), Shard([1, 2])]
     for epoch, made in ((0, False), (1, False), (2, True)):
         blocks = trainer.step_blocks(Backend(), shards, None, epoch, 10, 0, 1)
