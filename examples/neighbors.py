@@ -18,6 +18,11 @@ import pyarrow.parquet as pq
 NEIGHBORS = 6
 
 
+def shown(word: str) -> str:
+    """A word as a terminal can be shown it: whoever wrote the corpus may have put in what moves the cursor."""
+    return "".join(c if c.isprintable() or c in "\u200c\u200d" else ascii(c)[1:-1] for c in word[:200])
+
+
 def main(folder: str, queries: list[str]) -> int:
     checkpoints = sorted(pathlib.Path(folder).glob("step=*"), key=lambda path: int(path.name[5:]))
     if not checkpoints:
@@ -39,7 +44,7 @@ def main(folder: str, queries: list[str]) -> int:
             continue
         cosine = vectors @ vectors[row[query]]
         nearest = [i for i in np.argsort(-cosine, kind="stable") if i != row[query]][:NEIGHBORS]
-        print(f"{query}: " + ", ".join(f"{words[i]} {cosine[i]:.2f}" for i in nearest))
+        print(f"{query}: " + ", ".join(f"{shown(words[i])} {cosine[i]:.2f}" for i in nearest))
     return 0
 
 

@@ -38,7 +38,14 @@ LOCAL_RUNNER = "FnApiRunner"
 
 _HEARS_AFTER = 0.2
 """Seconds within which a signal is heard."""
-IN_THIS_PROCESS = ("", "fnapirunner", "directrunner", "bundlebaseddirectrunner", "switchingdirectrunner")
+IN_THIS_PROCESS = (
+    "",
+    "fnapirunner",
+    "directrunner",
+    "bundlebaseddirectrunner",
+    "switchingdirectrunner",
+    "testdirectrunner",
+)
 """Names, in small letters, of what is FnApiRunner here; the first where none is named."""
 
 
@@ -56,6 +63,8 @@ def check_runner(options: PipelineOptions) -> None:
         )
     if endpoint:
         _check_address("job_endpoint", endpoint, "job server")
+    elif name == "portablerunner":
+        raise InputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT, where a job server listens")
     elif name == "flinkrunner":
         given = options.view_as(FlinkRunnerOptions)
         _check_file("flink_job_server_jar", given.flink_job_server_jar)
@@ -169,7 +178,7 @@ def _opens_ports(options: PipelineOptions) -> str:
         return "Flink"
     if runner_name(options) == "flinkrunner" and not flink_options.flink_submit_uber_jar:
         return "Flink's job server"
-    return "Prism" if runner_name(options) == "prismrunner" else ""
+    return {"prismrunner": "Prism", "sparkrunner": "Spark's job server"}.get(runner_name(options), "")
 
 
 def _check_address(option: str, address: str, who: str) -> None:

@@ -42,7 +42,8 @@ _WITHOUT_PORT = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 """Schemes with a bucket in place of a host: what follows a colon is part of a key."""
 _NAMES = re.compile(r"[?#&;]([^=?#&;]*)=")
 _SECRET = re.compile(
-    r"signature|credential|token|secret|passw|pwd|access_?key|access_?id|api_?key|authorization|^(?:sig|sas|key|auth)$",
+    r"signature|credential|token|secret|passw|pwd|access_?id|authorization|hmac"
+    r"|(?:access|account|private|shared|api)[_-]?key|^(?:sig|sas|key|auth|pass|pw)$",
     re.IGNORECASE,
 )
 """Names in a query (X-Amz-Signature, AWSAccessKeyId, sig of Azure, ...) whose value lets its bearer in."""

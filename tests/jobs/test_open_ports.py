@@ -176,7 +176,9 @@ def test_two_workers_of_the_default_runner_are_at_work_at_once():
     graph.run().wait_until_finish()
 
 
-@pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "BundleBasedDirectRunner", "FnApiRunner"])
+@pytest.mark.parametrize(
+    "name", ["DirectRunner", "directrunner", "BundleBasedDirectRunner", "TestDirectRunner", "FnApiRunner"]
+)
 def test_every_name_of_the_direct_runner_means_the_one_that_opens_nothing(name):
     options = beam_options([f"--runner={name}", "--direct_running_mode=multi_threading"], threads=2)
     assert options.view_as(StandardOptions).runner == "FnApiRunner"

@@ -97,6 +97,13 @@ def test_neighbors_example_takes_the_newest_checkpoint(topics, capsys):
     assert neighbors.main("runs/nowhere", ["class"]) == 2
 
 
+def test_neighbors_example_shows_what_would_act_on_a_terminal_as_escapes():
+    shown = _example("neighbors").shown
+    assert shown("\x1b[2Jevil\u202e\U000e0041") == r"\x1b[2Jevil\u202e\U000e0041"
+    assert shown("می\u200cخواهم 語") == "می\u200cخواهم 語"
+    assert len(shown("z" * 100_000)) == 200
+
+
 def test_neighbors_example_misses_words_that_are_gone(topics, capsys):
     part = pathlib.Path("runs/topics/checkpoints/step=00000012/part-00000-of-00001.parquet")
     table = pq.read_table(part, partitioning=None)

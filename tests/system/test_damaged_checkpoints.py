@@ -314,6 +314,15 @@ def test_a_run_killed_before_its_end_was_recorded_records_it_when_it_goes_on(end
     assert (one.folder / "records/training/end.json").exists()
 
 
+def test_a_last_checkpoint_is_missed_where_the_record_of_the_end_is_damaged_too(ended, tmp_path):
+    one = ended.copied(tmp_path / "run")
+    (one.folder / one.record).unlink()
+    (one.folder / "records/training/end.json").write_bytes(b"")
+    outcome = asked("evaluate", one, ended, tmp_path / "written")
+    assert outcome.status == 1
+    assert "is missing, and training ended with this checkpoint" in outcome.error
+
+
 def test_recording_an_end_twice_writes_once(ended, tmp_path):
     one = ended.copied(tmp_path / "run")
     opened, path = Run.open(one.uri), one.folder / "records/training/end.json"
