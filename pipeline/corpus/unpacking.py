@@ -12,6 +12,7 @@ from pipeline.corpus.dead_letters import DeadLetters, write_dead_letters
 from pipeline.corpus.decompression import BrokenOffError, can_decompress, compression_name, decompress
 from pipeline.corpus.digests import STAGE as INPUTS_STAGE
 from pipeline.corpus.digests import RangeDigests
+from pipeline.corpus.encodings import BYTE_ORDER_MARK
 from pipeline.corpus.files import InputFile, check_unchanged
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.work_units import TextSource
@@ -28,7 +29,6 @@ _LONG_LINE = 1 << 20
 """Lines below this are left to whoever reads the work text, whatever --max_line_bytes: each one cut out
 here ends a piece."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REMEDY = "get the file again, or use what comes before with --allow_truncated"
 _log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def head(file: InputFile, size: int) -> bytes:
             pass
     else:
         text = read_exactly(file.uri, 0, min(size + 3, file.size))
-    return text.removeprefix(_BYTE_ORDER_MARK)[:size]
+    return text.removeprefix(BYTE_ORDER_MARK)[:size]
 
 
 def _unpacked(records: Records, file: InputFile, record: Record, reused: bool = False) -> UnpackedText:
@@ -171,7 +171,7 @@ class _Pieces:
         self._skipping = False
 
     def add(self, data: bytes) -> None:
-        if self.position == 0 and data.startswith(_BYTE_ORDER_MARK):
+        if self.position == 0 and data.startswith(BYTE_ORDER_MARK):
             self.position, data = 3, data[3:]
         self.position += len(data)
         if self._skipping:

@@ -150,14 +150,15 @@ def recorded(records: Records, key: str) -> dict[int, CheckpointRef | str]:
     Where a record is damaged, or is gone though training ended with it, its place holds what is wrong, in words.
     """
     # Asked first: a run that ends meanwhile has its last checkpoint by then.
-    end, end_is_damaged = _end(records, key), any(record is None for _, record in records.scan(END_STAGE))
+    ends = [record for _, record in records.scan(END_STAGE)]
+    end = next((record.numbers["step"] for record in ends if record and record.key == key), None)
     found: dict[int, CheckpointRef | str] = {}
     for path, record in records.scan(STAGE):
         if record and record.key == key:
             found[record.numbers["step"]] = CheckpointRef.of_record(record)
         elif record is None and (match := _RECORD.fullmatch(path)):
             found[int(match[1])] = f"{records.storage.uri(path)} is damaged"
-    if end_is_damaged:  # it is written when training has ended, with the last step that there is
+    if None in ends:  # damaged; it is written when training has ended, with the last step that there is
         end = max((ref.steps or 0 for ref in found.values() if isinstance(ref, CheckpointRef)), default=0) or None
     if end is not None and end not in found:
         path = record_path(STAGE, _name(end))
