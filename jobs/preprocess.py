@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     graph = new_graph(runner_options)
     with holding(command.output) as lock:
-        run = open_output(command.output, source.identity, command.overwrite)
+        run = open_output(lock, command.output, source.identity, command.overwrite)
         context = source.context(run, lock.token, command.beam)
         corpus_side(graph, source.files, context)
         if not runners.run(graph, lock):
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         timings = progress.timeline(began)
         progress.close_all()
+        lock.renew()
         summary.print_corpus(run, timings, time.monotonic() - began)
     return 0
 

@@ -14,8 +14,9 @@ from jobs.cli.entry import run_command
 from jobs.cli.reading_options import add_judged, listed, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.report.data import Judged
-from pipeline.analysis.report.page import PATH, report
+from pipeline.analysis.report.page import report
 from pipeline.errors import InputError
+from pipeline.runs.leftovers import REPORT as PATH
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.storage.open_storage import open_storage, split_uri

@@ -25,14 +25,18 @@ from jobs.cli.sources import find_source
 from jobs.graph import beam_options, build, new_graph
 from jobs.runners import launch as runners
 from jobs.runners.launch import LOCAL_RUNNER
-from pipeline.analysis.report.page import PATH as REPORT
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
+from pipeline.errors import OutputInUseError
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
-from pipeline.runs.directory import RunDirectory, add_timings
+from pipeline.runs.directory import RunDirectory
+from pipeline.runs.leftovers import REPORT
 from pipeline.runs.run import Run
+from pipeline.runs.timings import add_timings
 from pipeline.runtime import memory, progress
 from pipeline.runtime.shown_text import shown_line
+from pipeline.storage.lock import Lock
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +53,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     graph = new_graph(runner_options)
     with holding(command.output) as lock:
-        run = open_output(command.output, source.identity, command.overwrite)
+        run = open_output(lock, command.output, source.identity, command.overwrite)
         for note in source.notes(run):
             progress.say(note)
         context = source.context(run, lock.token, command.beam)
         build(graph, source.files, context, _provenance(run, source.items))
-        trained = {ref.step for ref in checkpoints(run.records, run.keys["checkpoints"])}
+        trained = {ref.step for ref in checkpoints(run.records, run.keys[CHECKPOINTS])}
         if not trained:
             run.storage.delete(REPORT)  # on a model that has been replaced
         if not runners.run(graph, lock):
@@ -62,15 +66,16 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         seconds = time.monotonic() - began
         if timings := progress.timeline(began):  # none where the work was done elsewhere
-            add_timings(run.records, run.keys["checkpoints"], timings)
+            add_timings(context.commits(CHECKPOINTS), timings)
         progress.close_all()
         made = Run(command.output, run)
-        page = _report(made, trained) if command.report else ""
+        page = _report(made, trained, lock) if command.report else ""
+        lock.renew()  # a command that has lost it tells no digest
         summary.print_result(made, seconds, page)
     return 0
 
 
-def _report(made: Run, trained: Collection[int]) -> str:
+def _report(made: Run, trained: Collection[int], lock: Lock) -> str:
     """Writes the report and returns its uri; "" and a note where that fails: the model is there, whatever happens.
 
     A report on a model that had been `trained` already (to this step) stays: it may hold evaluations.
@@ -79,8 +84,12 @@ def _report(made: Run, trained: Collection[int]) -> str:
     try:
         ref, storage = made.checkpoint(), made.directory.storage
         if ref.step not in trained or storage.info(REPORT) is None:
-            storage.put(REPORT, report([(made, ref)]))
+            page = report([(made, ref)])
+            lock.renew()
+            storage.put(REPORT, page)
         return storage.uri(REPORT)
+    except OutputInUseError:
+        raise
     except Exception as error:
         _log.warning("the report is left out (%s): python -m jobs.report --run=%s", shown_line(error), made.uri)
         return ""

@@ -2,9 +2,10 @@
 
     python -m jobs.verify --run=runs/first [--input]
 
-Prints what differs, then `digest: <hex>` of the last checkpoint. --input reads the
-input files again and compares them with what was counted. Of a run with --corpus,
-what it takes from that run is checked too.
+Prints what differs, how far the run is, then `digest: <hex>` of the last checkpoint. The status is 0
+where nothing differs and the run has ended or is at work, else 1. --input reads the input files again
+and compares them with what was counted. Of a run with --corpus, what it takes from that run is
+checked too.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ def main(arguments: Sequence[str]) -> int:
         print(shown_line(problem), file=sys.stderr)
     inputs = f" and {len(run.identity['inputs']):,} input files" if options.input else ""
     print(f"{report.checked:,} artefacts{inputs} checked, {len(report.problems):,} differ")
+    print(f"{report.state}: {report.place}")
     if report.digest:
         print(f"digest: {report.digest}")
     elif run.has_model:
         print("no digest: the run has no whole checkpoint")
-    return 1 if report.problems else 0
+    return 0 if report.is_sound else 1
 
 
 if __name__ == "__main__":

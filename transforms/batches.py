@@ -8,8 +8,8 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from pipeline.batches.sampling import Sampling
-from pipeline.batches.shards import BatchShard
-from pipeline.batches.stored import STAGE, stored_batches, stored_name, stored_path, write_batches
+from pipeline.batches.shards import BatchShard, first_positions, stored_epoch
+from pipeline.batches.stored import STAGE, stored_batches
 from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
@@ -61,10 +61,7 @@ class Refer(beam.DoFn):
 
     def process(self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int]]) -> Iterator[BatchShard]:
         if self.positions is None:
-            self.positions, position = {}, 0
-            for index, tokens in sorted(sizes):
-                self.positions[index] = position
-                position += tokens
+            self.positions = first_positions(sizes)
         sampling = Sampling.of(self.context.options)
         sampling.check(unigram.words)
         yield BatchShard(
@@ -94,19 +91,13 @@ class StoreBatches(beam.DoFn):
     """Writes the batches of a shard in an epoch, unless an earlier attempt has."""
 
     def __init__(self, context: JobContext):
-        self.context = context
+        self.commits = context.commits(STAGE)
 
     def process(self, element: tuple[int, BatchShard]) -> Iterator[tuple[int, tuple[int, Artifact, BatchShard]]]:
         epoch, shard = element
-        context = self.context
-        name = stored_name(epoch, shard.index)
-        record = context.made(STAGE, name)
-        if record is None:
-            data = write_batches(shard.batches(context.records, epoch), shard.sampling.negatives)
-            numbers = {"epoch": epoch, "positions": shard.positions}
-            record = context.make(STAGE, name, stored_path(epoch, shard.index), data, numbers)
+        artifact = stored_epoch(self.commits, shard, epoch)
         progress.stage("Store batches", None, "tok").advance(shard.positions)
-        yield shard.index, (epoch, record.artifacts[0], shard)
+        yield shard.index, (epoch, artifact, shard)
 
 
 def _together(element: tuple[int, Iterable[tuple[int, Artifact, BatchShard]]]) -> BatchShard:

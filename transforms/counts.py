@@ -1,11 +1,11 @@
 """Units of work -> word counts."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
@@ -13,9 +13,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
+from pipeline.storage.commits import Commits
 from pipeline.words.counts import STAGE, counted_unit
 from pipeline.words.merging import (
-    ELEMENT_BYTES,
     BucketCounts,
     MergedCounts,
     UnitSummary,
@@ -23,9 +23,9 @@ from pipeline.words.merging import (
     merge_counts,
     prune,
     split_by_bucket,
-    table_bytes,
 )
 from pipeline.words.phrases import PhrasesRef
+from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.word_list import WordListRef, listed_counts
 from transforms.job_context import JobContext, counter
 from transforms.phrase_reader import OpenPhrases
@@ -33,8 +33,6 @@ from transforms.phrase_reader import OpenPhrases
 BUNDLE_WORDS = 2_000_000
 """Different words that a worker adds up before it sends them on: some 200 MB at most."""
 SUMMARIES = "summaries"
-_BUCKETS = "buckets"
-"""Folder of a count where the words of large buckets lie until the vocabulary is there."""
 KeyedCounts = tuple[int, bytes]
 """(bucket, Arrow IPC bytes of word counts)"""
 
@@ -43,12 +41,30 @@ KeyedCounts = tuple[int, bytes]
 class Counting:
     """Which count of words: that of the vocabulary, or the one that a pass of --phrases begins with."""
 
-    stage: str
-    folder: str
-    until: tuple[tuple[str, str], ...]
-    """Stage and name of records; once one of them is there, nobody asks for the words."""
+    commits: Commits
+    next: Commits
+    piece: str
+    """What is made of the words: once this piece of the next stage is there, nobody asks for them."""
     min_count: int
     listed: WordListRef | None = None
+    shown: str = "Count words"
+    last: bool = True
+    """Bad lines, bytes and so on are noted then, and only then."""
+
+    @classmethod
+    def of_vocabulary(cls, context: JobContext) -> "Counting":
+        options = context.options
+        return cls(context.commits(STAGE), context.commits(VOCABULARY), VOCABULARY, options.min_count, context.listed)
+
+    def is_wanted(self) -> bool:
+        """Whether anybody asks for the words."""
+        return self.next.earlier(self.piece) is None
+
+    def kept(self, merged: pa.Table) -> pa.Table:
+        """Of the words of a bucket, those that the stage behind this one asks for."""
+        if self.listed is not None:
+            return listed_counts([merged], self.listed.load())
+        return prune(merged, self.min_count)
 
 
 @dataclasses.dataclass
@@ -69,17 +85,15 @@ class CountWords(beam.PTransform):
     """Parts that words are merged in, each by one worker."""
 
     def expand(self, units: PCollection[WorkUnit]) -> "tuple[PCollection[BucketCounts], PCollection[UnitSummary]]":
-        context = self.context
-        counting = self.counting or Counting(
-            STAGE, STAGE, (("vocabulary", "vocabulary"),), context.options.min_count, context.listed
-        )
+        counting = self.counting or Counting.of_vocabulary(self.context)
         joined = () if self.phrases is None else (AsSingleton(self.phrases),)
-        count = beam.ParDo(CountUnit(context, counting, self.buckets), *joined).with_outputs(SUMMARIES, main="counts")
+        count = beam.ParDo(CountUnit(self.context, counting, self.buckets), *joined)
+        count = count.with_outputs(SUMMARIES, main="counts")
         counted = units | "CountUnit" >> count
         merged = (
             counted["counts"]
             | "GatherBucket" >> beam.GroupByKey()
-            | "MergeBucket" >> beam.Map(_merge, context, counting, ELEMENT_BYTES // self.buckets)
+            | "MergeBucket" >> beam.Map(_merge, counting, self.buckets)
         )
         return merged, counted[SUMMARIES]
 
@@ -88,32 +102,24 @@ class CountUnit(beam.DoFn):
     """Counts a unit, or reads the counts of an earlier attempt; commits them and the dead letters."""
 
     def __init__(self, context: JobContext, counting: Counting, buckets: int):
-        self.context, self.counting, self.buckets = context, counting, buckets
+        self.counting, self.buckets = counting, buckets
         self.phrases = OpenPhrases(context)
         self.counters = {name: counter(name) for name in ("bytes", "lines", "bad_lines", "tokens")}
-        self.last = counting.stage == STAGE
-        """Bad lines, bytes and so on are noted then, and only then."""
 
     def start_bundle(self) -> None:
         self.merged = MergedCounts()
-        self.wanted = not any(self.context.made(*name) for name in self.counting.until)
+        self.wanted = self.counting.is_wanted()
 
     def process(
         self, unit: WorkUnit, phrases: PhrasesRef | None = None
     ) -> Iterator[KeyedCounts | TaggedOutput[Literal["summaries"], UnitSummary]]:
-        if not (self.wanted or self.last):
-            return
-        context, stage = self.context, self.counting.stage
-        reader = self.phrases.reader(phrases)
-        counts = counted_unit(
-            context.records, context.keys[stage], unit, reader, stage, self.counting.folder, context.renew_lock
-        )
+        counting = self.counting
+        counts = counted_unit(counting.commits, unit, self.phrases.reader(phrases), whole=counting.last)
         summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens, 1, unit.of)
-        if self.last:
+        if counting.last:
             for name, metric in self.counters.items():
                 metric.inc(getattr(summary, name))
-        shown = "Count words" if self.last else f"Count {stage.replace('-', ', pass ')}"
-        progress.stage(shown, None, "B").advance(counts.bytes)
+        progress.stage(counting.shown, None, "B").advance(counts.bytes)
         yield TaggedOutput(SUMMARIES, summary)
         if self.wanted:
             self.merged.add(counts.table)
@@ -130,25 +136,9 @@ class CountUnit(beam.DoFn):
         self.merged = MergedCounts()
 
 
-def _merge(element: tuple[int, Iterable[bytes]], context: JobContext, counting: Counting, small: int) -> BucketCounts:
-    """A bucket's counts over all units, rare words left out, or only listed ones; stored where above `small` bytes."""
+def _merge(element: tuple[int, Iterable[bytes]], counting: Counting, buckets: int) -> BucketCounts:
+    """A bucket's counts over all units, without the words that nobody asks for."""
     bucket, parts = element
     merged = merge_counts(parts)
-    if counting.listed is not None:
-        kept = listed_counts([merged], counting.listed.load())
-    else:
-        kept = prune(merged, counting.min_count)
-    data, tokens = table_bytes(kept), int(merged["count"].to_numpy().sum())
-    if len(data) <= small:
-        return BucketCounts(data, tokens=tokens)
-    # Parts come in any order, and so do words: another attempt at this bucket may write other bytes beside these.
-    path = f"{counting.folder}/{_BUCKETS}/{bucket:04d}-{hashlib.sha256(data).hexdigest()[:16]}.arrow"
-    context.renew_lock()
-    return BucketCounts(artifact=context.records.write_artifact(path, data), tokens=tokens)
-
-
-def forget_buckets(context: JobContext, folder: str, counts: Iterable[BucketCounts]) -> None:
-    """Removes what was stored of a count in `folder`; call it when what is made of them has been committed."""
-    if any(one.artifact for one in counts):
-        for info in context.records.storage.list(f"{folder}/{_BUCKETS}"):
-            context.records.storage.delete(info.path)
+    tokens = int(merged["count"].to_numpy().sum())
+    return BucketCounts.of(counting.commits, bucket, counting.kept(merged), tokens, buckets)

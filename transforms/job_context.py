@@ -9,9 +9,8 @@ from apache_beam.metrics import Metrics
 from pipeline.corpus.readers.reader import Reader
 from pipeline.options import Options
 from pipeline.runtime import process as worker
-from pipeline.storage.lock import Lock
-from pipeline.storage.records import Artifact, Record, Records
-from pipeline.storage.storage import Data
+from pipeline.storage.commits import Commits
+from pipeline.storage.records import Records
 from pipeline.words.word_list import WordListRef
 from transforms.beam_storage import read_through_beam
 
@@ -46,22 +45,12 @@ class JobContext:
         worker.set_up()
         read_through_beam(self.beam)
 
-    def renew_lock(self) -> None:
-        """Before a commit: OutputInUseError when another run has taken the output over."""
-        if self.lock_token:
-            Lock.attach(self.records.storage, self.lock_token).renew()
+    def commits(self, stage: str, folder: str = "") -> Commits:
+        """How the pieces of work of a stage are committed; `folder` of its artefacts, if it is not called as the stage.
 
-    def made(self, stage: str, name: str) -> Record | None:
-        """The record of an artefact that an earlier attempt has made, whole and under the present key."""
-        return self.records.valid(stage, name, self.keys[stage])
-
-    def make(self, stage: str, name: str, path: str, data: Data, numbers: Mapping) -> Record:
-        """Write an artefact and the record that commits it."""
-        self.renew_lock()
-        artifact: Artifact = self.records.write_artifact(path, data)
-        record = Record(stage, name, self.keys[stage], (artifact,), dict(numbers))
-        self.records.commit(record)
-        return record
+        Keep it in what does the work: it remembers whether anything was there to begin with.
+        """
+        return Commits(self.records, stage, self.keys[stage], folder, self.lock_token)
 
 
 def counter(name: str):

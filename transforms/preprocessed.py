@@ -8,11 +8,11 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton, PBegin
 
 from pipeline.batches.tokens import STAGE as TOKENS
-from pipeline.batches.tokens import TokenShard, stored_shard
+from pipeline.batches.tokens import TokenShard, shard_of
 from pipeline.errors import InputError
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote
-from pipeline.words.vocabulary import VocabularyRef
+from pipeline.words.vocabulary import STAGE, VocabularyRef
 from transforms.job_context import JobContext
 
 _TOGETHER = 256
@@ -26,7 +26,7 @@ class ReadVocabulary(beam.PTransform):
     context: JobContext
 
     def expand(self, begin: PBegin) -> PCollection[VocabularyRef]:
-        return begin | "Corpus" >> beam.Create(["vocabulary"]) | "Refer" >> beam.Map(_vocabulary, self.context)
+        return begin | "Corpus" >> beam.Create([STAGE]) | "Refer" >> beam.Map(_vocabulary, self.context)
 
 
 @dataclasses.dataclass
@@ -52,21 +52,24 @@ class ReadTokens(beam.PTransform):
 
 
 def _vocabulary(name: str, context: JobContext) -> VocabularyRef:
-    record = context.made(name, name)
+    record = context.commits(name).find(name)
     if record is None:
         raise InputError(f"the corpus of {context.records.storage.root} is gone: its {name} cannot be found")
-    return VocabularyRef(record.artifacts[0], record.numbers["words"], record.numbers["tokens"])
+    return VocabularyRef.of(record)
 
 
 def _names(vocabulary: VocabularyRef, context: JobContext) -> Iterator[list[str]]:
-    names = context.records.names(TOKENS)
+    names = context.records.names(TOKENS, context.keys[TOKENS])
     for start in range(0, len(names), _TOGETHER):
         yield names[start : start + _TOGETHER]
 
 
 def _shards(names: list[str], context: JobContext) -> Iterator[TokenShard]:
+    commits = context.commits(TOKENS)
+
     def read(name: str) -> TokenShard | None:
-        return stored_shard(context.records, context.keys[TOKENS], name)
+        record = commits.find(name)
+        return shard_of(record) if record else None
 
     yield from filter(None, each(read, names, is_remote(context.records.storage.root)))
 

@@ -10,11 +10,12 @@ from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
 
 from pipeline.batches.shard_lists import ShardList
 from pipeline.batches.shards import BatchShard
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import progress
 from pipeline.training.holdout_loss import SHARDS
 from pipeline.training.replicas.trainer import MergedPart, Replicas, SlicePart, Standing
-from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext
 from transforms.train import Report, by_list, on_device
 
@@ -67,11 +68,9 @@ class Work:
         hooks = {"report": report} if report else {}
         return Replicas(
             context.options,
-            context.records,
-            context.keys["checkpoints"],
+            context.commits(CHECKPOINTS),
             self.provenance,
             self.threads,
-            renew_lock=context.renew_lock,
             warn=progress.say,
             **hooks,
         )
@@ -102,7 +101,7 @@ class Start(beam.DoFn):
         self.work = work
 
     def process(self, vocabulary: VocabularyRef) -> Iterator[Standing]:
-        words = Vocabulary.from_parquet(self.work.context.records.read(vocabulary.artifact))
+        words = vocabulary.open(self.work.context.records)
         yield self.work.replicas().start(words.words, words.counts, vocabulary.tokens)
 
 

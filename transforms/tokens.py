@@ -8,11 +8,12 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
-from pipeline.batches.tokens import TokenShard, counted_fingerprint, encoded_unit
+from pipeline.batches.tokens import STAGE, TokenShard, stored_tokens
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
+from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.phrases import PhrasesRef
-from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext
 from transforms.phrase_reader import OpenPhrases
 
@@ -42,25 +43,13 @@ class EncodeUnit(beam.DoFn):
     """Encodes a unit, unless an earlier attempt has."""
 
     def __init__(self, context: JobContext):
-        self.context = context
+        self.commits, self.counts = context.commits(STAGE), context.commits(COUNTS)
         self.shared = Shared()
         self.phrases = OpenPhrases(context)
 
     def process(
         self, unit: WorkUnit, vocabulary: VocabularyRef, phrases: PhrasesRef | None = None
     ) -> Iterator[TokenShard]:
-        context = self.context
-        yield encoded_unit(
-            context.records,
-            context.keys["tokens"],
-            unit,
-            self.shared.acquire(lambda: _open(context, vocabulary), tag=vocabulary.artifact.digest),
-            self.phrases.reader(phrases),
-            counted_fingerprint(context.records, context.keys["counts"], unit),
-            context.renew_lock,
-        )
+        words = self.shared.acquire(lambda: vocabulary.open(self.commits.records), tag=vocabulary.artifact.digest)
+        yield stored_tokens(self.commits, self.counts, unit, words, self.phrases.reader(phrases))
         progress.stage("Encode tokens", None, "B").advance(unit.size)
-
-
-def _open(context: JobContext, ref: VocabularyRef) -> Vocabulary:
-    return Vocabulary.from_parquet(context.records.read(ref.artifact))

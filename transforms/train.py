@@ -9,12 +9,14 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import AsSingleton
 
+from pipeline.batches.shard_lists import STAGE as LISTS
 from pipeline.batches.shard_lists import ShardList, list_of, shard_list
 from pipeline.batches.shards import BatchShard
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.training.trainer import Progress, Trainer
-from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import NAMESPACE, JobContext, counter
 
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
@@ -68,12 +70,11 @@ class PackList(beam.DoFn):
     """The shards of a list as one small element, for the one trainer."""
 
     def __init__(self, context: JobContext):
-        self.context = context
+        self.commits = context.commits(CHECKPOINTS).beside(LISTS)
 
     def process(self, element: tuple[int, Iterable[BatchShard]]) -> Iterator[tuple[int, ShardList]]:
         number, shards = element
-        self.context.renew_lock()
-        yield 0, shard_list(self.context.records, self.context.keys["checkpoints"], number, shards)
+        yield 0, shard_list(self.commits, number, shards)
 
 
 class Report:
@@ -107,14 +108,12 @@ class TrainModel(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[ShardList]], vocabulary: VocabularyRef) -> Iterator[CheckpointRef]:
         context = self.context
-        words = Vocabulary.from_parquet(context.records.read(vocabulary.artifact))
+        words = vocabulary.open(context.records)
         report = Report(vocabulary.tokens * context.options.epochs)
         trainer = Trainer(
             context.options,
-            context.records,
-            context.keys["checkpoints"],
+            context.commits(CHECKPOINTS),
             self.provenance,
-            renew_lock=context.renew_lock,
             report=report,
             stop=interruption.requested,
             warn=progress.say,

@@ -5,13 +5,10 @@ import dataclasses
 import apache_beam as beam
 from apache_beam import PCollection
 
-from pipeline.storage.parquet import to_parquet
-from pipeline.words import unigram
-from pipeline.words.unigram import UnigramRef
-from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from pipeline.storage.commits import Commits
+from pipeline.words.unigram import STAGE, UnigramRef, stored_unigram
+from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext
-
-STAGE = "unigram"
 
 
 @dataclasses.dataclass
@@ -21,14 +18,10 @@ class UnigramDistribution(beam.PTransform):
     context: JobContext
 
     def expand(self, vocabulary: PCollection[VocabularyRef]) -> PCollection[UnigramRef]:
-        return vocabulary | "RaiseToPower" >> beam.Map(_build, self.context)
+        options = self.context.options
+        power = beam.Map(_build, self.context.commits(STAGE), options.power, options.subsample)
+        return vocabulary | "RaiseToPower" >> power
 
 
-def _build(vocabulary: VocabularyRef, context: JobContext) -> UnigramRef:
-    record = context.made(STAGE, STAGE)
-    if record is None:
-        counts = Vocabulary.from_parquet(context.records.read(vocabulary.artifact)).counts
-        distribution = unigram.build(counts, context.options.power, context.options.subsample)
-        table = to_parquet(distribution.to_table())
-        record = context.make(STAGE, STAGE, "unigram/unigram.parquet", table, {"words": len(counts)})
-    return UnigramRef(record.artifacts[0], record.numbers["words"])
+def _build(vocabulary: VocabularyRef, commits: Commits, power: float, subsample: float) -> UnigramRef:
+    return stored_unigram(commits, vocabulary, power, subsample)

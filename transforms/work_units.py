@@ -9,6 +9,7 @@ from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.corpus.files import InputFile
+from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import UnpackedText, unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.errors import ArtifactError
@@ -59,6 +60,7 @@ class UnpackFile(beam.DoFn):
 
     def __init__(self, context: JobContext):
         self.context = context
+        self.commits = context.commits(TEXT)
         self.unpacked = counter("unpacked_bytes")
 
     def process(self, element: IndexedFiles) -> Iterator[FileSources | TaggedOutput[Literal["summaries"], UnitSummary]]:
@@ -80,16 +82,8 @@ class UnpackFile(beam.DoFn):
         return self._unpacked(*file) if source is None else source
 
     def _unpacked(self, index: int, file: InputFile) -> UnpackedText:
-        context = self.context
-        return unpack(
-            file,
-            index,
-            context.records,
-            context.keys["text"],
-            context.options.max_line_bytes,
-            allow_truncated=context.options.allow_truncated,
-            renew_lock=context.renew_lock,
-        )
+        options = self.context.options
+        return unpack(self.commits, file, index, options.max_line_bytes, allow_truncated=options.allow_truncated)
 
 
 def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:

@@ -15,6 +15,7 @@ from jobs.runners import log_filter as worker_messages
 from jobs.runners.signals import received, stopping_on_signals
 from pipeline.errors import InputError, InterruptedRunError, find
 from pipeline.runs.directory import Identity, RunDirectory, open_or_create
+from pipeline.runs.leftovers import OUR_FOLDERS
 from pipeline.runtime import interruption, memory, progress
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.lock import Lock
@@ -111,16 +112,20 @@ def _beam_storage(root: str) -> Storage | None:
 
 @contextlib.contextmanager
 def holding(output: str) -> Iterator[Lock]:
-    """The lock of an output, kept alive while open, and released whichever way the run ends."""
+    """The lock of an output, kept alive while open, and released whichever way the run ends.
+
+    What others have left half written is removed before and after.
+    """
     lock = Lock(open_storage(output))
     with stopping_on_signals(lock.release), lock, lock.kept_alive():
+        lock.storage.sweep(OUR_FOLDERS, lock.writer)
         yield lock
+        lock.storage.sweep(OUR_FOLDERS, lock.writer if lock.is_handed_over else "")
 
 
-def open_output(output: str, identity: Identity, overwrite: bool) -> RunDirectory:
+def open_output(lock: Lock, output: str, identity: Identity, overwrite: bool) -> RunDirectory:
     """Begins the run or goes on with it, and tells the user what there is to tell. Call it with the lock held."""
-    run = open_or_create(output, identity, overwrite)
+    run = open_or_create(output, identity, overwrite, lock.writer)
     for note in run.notes:
         progress.say(note)
-    run.storage.sweep(older_than=60.0)  # what a dead run left half written
     return run

@@ -21,6 +21,7 @@ from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run
 from pipeline.runtime.progress import say, scaled
 from pipeline.runtime.shown_text import quoted, shown, shown_list
+from pipeline.words.vocabulary import VocabularyNumbers
 
 QUERIES = 4
 NEIGHBORS = 5
@@ -64,14 +65,15 @@ def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float
     vocabulary = run.records.load("vocabulary", "vocabulary", run.keys["vocabulary"])
     if vocabulary is None:
         raise InputError("the run ended without a vocabulary")  # pragma: no cover: the stage commits one
-    shards = len(run.records.names("tokens"))
+    numbers = vocabulary.read(VocabularyNumbers)
+    shards = len(run.records.names("tokens", run.keys["tokens"]))
 
     def line(name: str, what: str, folder: str) -> None:
         print(f"{name:11} {what}, {scaled(sum(info.size for info in storage.walk(folder)))}B  {storage.uri(folder)}")
 
-    line("vocabulary", f"{vocabulary.numbers['words']:,} words", "vocabulary")
+    line("vocabulary", f"{numbers.words:,} words", "vocabulary")
     line("unigram", f"power {options.power:g}, subsample {options.subsample:g}", "unigram")
-    line("tokens", f"{vocabulary.numbers['tokens']:,} in {shards:,} shards", "tokens")
+    line("tokens", f"{numbers.tokens:,} in {shards:,} shards", "tokens")
     if epochs := stored_epochs(run):
         line("batches", f"{epochs:,} epochs of {shards:,} shards", "batches")
     if next(storage.walk("dead_letters"), None):

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
+from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import from_parquet, to_parquet
-from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.records import Artifact, Records
 
 STAGE = "shards"
 LIST_SHARDS = 4096
@@ -47,20 +48,20 @@ def list_of(shard: BatchShard) -> int:
     return shard.index // LIST_SHARDS
 
 
-def shard_list(records: Records, key: str, number: int, shards: Iterable[BatchShard]) -> ShardList:
+def shard_list(commits: Commits, number: int, shards: Iterable[BatchShard]) -> ShardList:
     """List `number` of a corpus. The first travels as it is, so that small corpora write nothing; the others are
-    stored under `key`."""
+    stored."""
     data = pack(sorted(shards, key=lambda shard: shard.index))
     if number == 0:
         return ShardList(data)
-    name = f"list-{number:05d}"
-    artifact = records.write_artifact(f"{STAGE}/{name}.parquet", data)
-    records.commit(Record(STAGE, name, key, (artifact,)))
+    name = f"list-{number:09d}"
+    artifact = commits.put(f"{name}.parquet", data)
+    commits.commit(name, [artifact])
     return ShardList(artifact=artifact)
 
 
 def sliced_lists(
-    records: Records, key: str, number: int, shards: Iterable[BatchShard], slices_of: Callable[[int, int], range]
+    commits: Commits, number: int, shards: Iterable[BatchShard], slices_of: Callable[[int, int], range]
 ) -> Iterator[tuple[int, ShardList]]:
     """List `number` of a corpus, for each slice that has a part of it: (index of the slice, list).
 
@@ -71,7 +72,7 @@ def sliced_lists(
     """
     ordered = sorted(shards, key=lambda shard: shard.index)
     if number:
-        stored = shard_list(records, key, number, ordered)
+        stored = shard_list(commits, number, ordered)
         for index in slices_of(ordered[0].first_position, ordered[-1].end):
             yield index, stored
         return
@@ -80,7 +81,7 @@ def sliced_lists(
         for index in slices_of(shard.first_position, shard.end):
             parts.setdefault(index, []).append(shard)
     for index, part in parts.items():
-        yield index, shard_list(records, key, number, part)
+        yield index, shard_list(commits, number, part)
 
 
 def pack(shards: Sequence[BatchShard]) -> bytes:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from pipeline.batches.rows import TokenPiece, made_batches
 from pipeline.batches.sampling import Sampling, load_tables
-from pipeline.batches.stored import read_batches
+from pipeline.batches.stored import BatchNumbers, read_batches, stored_name, stored_path, write_batches
 from pipeline.batches.tokens import read_tokens
 from pipeline.options import MAX_POSITION
+from pipeline.storage.commits import Commits, Made
 from pipeline.storage.records import Artifact, Records
 
 
@@ -56,3 +57,27 @@ class BatchShard:
             return
         tables = load_tables(records, self.unigram)
         yield from made_batches(self.piece(records), tables, self.sampling, epoch, pool, first, end)
+
+
+def stored_epoch(commits: Commits, shard: BatchShard, epoch: int) -> Artifact:
+    """The batches of a shard in an epoch as Parquet: of an earlier attempt, else made and committed."""
+
+    def make() -> Made:
+        data = write_batches(shard.batches(commits.records, epoch), shard.sampling.negatives)
+        numbers = BatchNumbers(epoch, shard.positions)
+        return [commits.put(stored_path(epoch, shard.index), data)], numbers
+
+    return commits.once(stored_name(epoch, shard.index), make).artifacts[0]
+
+
+def first_positions(sizes: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Index of each shard -> its first position: the sum of the tokens of the shards before it.
+
+    Args:
+      sizes: (index, tokens) of every shard, in any order.
+    """
+    positions, position = {}, 0
+    for index, tokens in sorted(sizes):
+        positions[index] = position
+        position += tokens
+    return positions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 
@@ -10,22 +11,30 @@ import pyarrow.parquet as pq
 
 from pipeline.batches.rows import schema
 from pipeline.options import MAX_EPOCHS, MAX_POSITION
-from pipeline.storage.records import Artifact, Records
+from pipeline.storage.records import Artifact, Number, Records
 
 STAGE = "batches"
-_STORED = re.compile(r"epoch=(\d+)-shard-(\d+)")
+_STORED = re.compile(r"epoch=(\d{5})-shard-(\d{9})")
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 16 << 20
 """Of a row group of stored batches: what a reader gets at once, and what it can skip."""
 
 
 def stored_name(epoch: int, shard: int) -> str:
     """The name of the record of a shard's stored batches; `stored_place` reads it."""
-    return f"epoch={epoch}-shard-{shard:05d}"
+    return f"epoch={epoch:05d}-shard-{shard:09d}"
 
 
 def stored_path(epoch: int, shard: int) -> str:
-    """Where they lie in the output."""
-    return f"batches/epoch={epoch}/shard-{shard:05d}.parquet"
+    """Where they lie in the folder of the stage."""
+    return f"epoch={epoch:05d}/shard-{shard:09d}.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNumbers:
+    """What is recorded of a shard's stored batches of one epoch."""
+
+    epoch: Number
+    positions: Number
 
 
 def stored_place(name: str) -> tuple[int, int] | None:
@@ -87,6 +96,6 @@ def read_batches(data: bytes | pa.Buffer, first: int = 0, end: int = MAX_POSITIO
     """The rows that `write_batches` wrote, row group by row group; of those with a position first..end-1."""
     file = pq.ParquetFile(pa.BufferReader(data))
     for group in range(file.num_row_groups):
-        positions = file.metadata.row_group(group).column(0).statistics  # None in runs of versions without
-        if positions is None or (positions.max >= first and positions.min < end):
+        positions = file.metadata.row_group(group).column(0).statistics
+        if positions.max >= first and positions.min < end:
             yield from file.read_row_group(group).combine_chunks().to_batches()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,15 @@ from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.spans import Spans
 from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
-from pipeline.errors import InputError
+from pipeline.errors import ArtifactError, InputError
+from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import from_parquet, to_parquet
-from pipeline.storage.records import Artifact, Record, Records
-from pipeline.words.counts import not_the_same
+from pipeline.storage.records import Artifact, Number, Record
+from pipeline.words.counts import counted_fingerprint, fingerprint_mismatch_message
 from pipeline.words.vocabulary import Vocabulary
 
 STAGE = "tokens"
+_UNIT = re.compile(r"unit-([0-9]{9})")
 SCHEMA = pa.schema([pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)])
 
 
@@ -37,6 +38,15 @@ class EncodedUnit:
 
 
 @dataclass(frozen=True)
+class TokenNumbers:
+    """What is recorded of a token shard."""
+
+    tokens: Number
+    sentences: Number
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class TokenShard:
     """A stored token shard, by reference."""
 
@@ -44,7 +54,6 @@ class TokenShard:
     tokens: int
     sentences: int
     artifact: Artifact
-    reused: bool = False
 
 
 def encode_unit(
@@ -68,54 +77,33 @@ def encode_unit(
             sink.add(spans, table, state)
     found = fingerprint_text(state)
     if fingerprint is not None and found != fingerprint:
-        raise InputError(not_the_same(unit, reader))
+        raise InputError(fingerprint_mismatch_message(unit, reader))
     return EncodedUnit(sink.table(), sink.tokens, sink.sentences, found)
 
 
-def encoded_unit(
-    records: Records,
-    key: str,
-    unit: WorkUnit,
-    vocabulary: Vocabulary,
-    reader: Reader,
-    fingerprint: str | None = None,
-    renew_lock: Callable[[], None] = lambda: None,
+def stored_tokens(
+    commits: Commits, counts: Commits, unit: WorkUnit, vocabulary: Vocabulary, reader: Reader
 ) -> TokenShard:
-    """The unit's token shard: as committed before where that is whole, else encoded and committed.
+    """The unit's token shard: of an earlier attempt, else encoded and committed.
 
     Args:
-      renew_lock: called when the unit is encoded, before anything is written; raises when the lock is lost.
+      counts: of the count of words, which has seen the same tokens.
     """
-    record = records.valid(STAGE, unit.name, key)
-    if record is None:
-        encoded = encode_unit(unit, vocabulary, reader, fingerprint)
-        data = tokens_to_parquet(encoded.table)
-        renew_lock()
-        artifact = records.write_artifact(f"tokens/{unit.name}.parquet", data)
-        committed = Record(STAGE, unit.name, key, (artifact,), {n: getattr(encoded, n) for n in _NUMBERS})
-        records.commit(committed)
-    else:
-        committed = record
-    return dataclasses.replace(shard_of(committed), reused=record is not None)
 
+    def make() -> Made:
+        encoded = encode_unit(unit, vocabulary, reader, counted_fingerprint(counts, unit))
+        numbers = TokenNumbers(encoded.tokens, encoded.sentences, encoded.fingerprint)
+        return [commits.put(f"{unit.name}.parquet", tokens_to_parquet(encoded.table))], numbers
 
-def stored_shard(records: Records, key: str, name: str) -> TokenShard | None:
-    """The token shard whose record has this name; None where it has another key.
-
-    Raises:
-      ArtifactError: it lies in the output of another run, and is missing there or of another size.
-    """
-    record = records.valid(STAGE, name, key)
-    return shard_of(record) if record else None
+    return shard_of(commits.once(unit.name, make))
 
 
 def shard_of(record: Record) -> TokenShard:
     """The token shard that a record of this stage names."""
-    index, numbers = int(record.name.removeprefix("unit-")), record.numbers
-    return TokenShard(index, numbers["tokens"], numbers["sentences"], record.artifacts[0], reused=True)
-
-
-_NUMBERS = ("tokens", "sentences", "fingerprint")
+    numbers, match = record.read(TokenNumbers), _UNIT.fullmatch(record.name)
+    if match is None or len(record.artifacts) != 1:
+        raise ArtifactError(f"{record.path} is not the record of a token shard: delete it")
+    return TokenShard(int(match[1]), numbers.tokens, numbers.sentences, record.artifacts[0])
 
 
 def tokens_to_parquet(table: pa.Table) -> pa.Buffer:
@@ -165,9 +153,3 @@ def _with_room(array: np.ndarray, used: int, more: int) -> np.ndarray:
     grown = np.empty(max(used + more, len(array) * 3 // 2), dtype=array.dtype)
     grown[:used] = array[:used]
     return grown
-
-
-def counted_fingerprint(records: Records, counts_key: str, unit: WorkUnit, stage: str = "counts") -> str | None:
-    """What a count of words found in the unit, from its record; None where there is none."""
-    record = records.load(stage, unit.name, counts_key)
-    return record.numbers["fingerprint"] if record else None

@@ -6,8 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.storage.commits import Commits
+from pipeline.storage.parquet import to_parquet
+from pipeline.storage.records import Artifact
 
+FOLDER = "dead_letters"
 MAX_ROWS = 10_000
 """Rows kept of one unit of work; the count of all is always whole."""
 
@@ -61,9 +64,8 @@ def displayable(uri: str) -> str:
     return uri.encode("utf-8", "backslashreplace").decode()
 
 
-def write_dead_letters(table: pa.Table) -> pa.Buffer:
-    return to_parquet(table)
-
-
-def read_dead_letters(data: bytes) -> pa.Table:
-    return from_parquet(data)
+def put_dead_letters(commits: Commits, name: str, letters: DeadLetters) -> list[Artifact]:
+    """Stores the dead letters of a piece of work; an artefact of its record, or none where there are no bad lines."""
+    if not letters.count:
+        return []
+    return [commits.beside(commits.stage, FOLDER).put(f"{name}.parquet", to_parquet(letters.table()))]

@@ -8,15 +8,30 @@ the stored bytes of that column.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+
+from pipeline.storage.records import Number
 
 RANGE_BYTES = 8 << 20
-STAGE = "inputs"
 DIGITS = 32
-COLUMN = "column "
+_Digest = Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{DIGITS}}}$")]
+
+
+@dataclasses.dataclass(frozen=True)
+class FileDigests:
+    """Digests of consecutive ranges of a file, or of the row groups of a Parquet file."""
+
+    uri: str
+    first: Number
+    """The number of the first range or row group."""
+    digests: list[_Digest]
+    column: str | None = None
+    """Of a Parquet file: the column that was read."""
 
 
 class RangeDigests:
@@ -43,14 +58,9 @@ class RangeDigests:
                 self._digests.append(self._hash.hexdigest()[:DIGITS])
                 self._hash = hashlib.sha256()
 
-    def finish(self, read: Callable[[int, int], bytes]) -> str:
-        """Gets what is missing by read(start, length); returns "first range:digest digest ..." or ""."""
+    def finish(self, uri: str, read: Callable[[int, int], bytes]) -> FileDigests | None:
+        """Gets what is missing by read(start, length); None where no range begins here."""
         while self._position < self._stop:
             length = min(RANGE_BYTES, self._stop - self._position)
             self.update(self._position, read(self._position, length))
-        return f"{self.first}:{' '.join(self._digests)}" if self._digests else ""
-
-
-def column_entry(field: str, first: int, digests: Iterable[str]) -> str:
-    """What a record says of consecutive row groups, the first of which has the number `first`."""
-    return f"{COLUMN}{json.dumps(field)} {first}:{' '.join(digests)}"
+        return FileDigests(uri, self.first, self._digests) if self._digests else None

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipeline.corpus import dead_letters as reasons
-from pipeline.corpus.dead_letters import DeadLetters, write_dead_letters
+from pipeline.corpus.dead_letters import DeadLetters, put_dead_letters
 from pipeline.corpus.decompression import BrokenOffError, can_decompress, compression_name, decompress
-from pipeline.corpus.digests import STAGE as INPUTS_STAGE
-from pipeline.corpus.digests import RangeDigests
+from pipeline.corpus.digests import FileDigests, RangeDigests
 from pipeline.corpus.encodings import BYTE_ORDER_MARK
 from pipeline.corpus.files import InputFile, check_unchanged
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.work_units import TextSource
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import shown
-from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.commits import Commits, Made
+from pipeline.storage.records import Artifact, Number
 
 STAGE = "text"
 PIECE_BYTES = 64 << 20
@@ -34,6 +34,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class TextNumbers:
+    """What is recorded of a compressed file; its artefacts are the pieces, and the dead letters if there are some."""
+
+    bytes: Number
+    bad_lines: Number
+    offsets: list[Number]
+    """Where each piece begins in the unpacked text."""
+    files: list[FileDigests]
+    """Of the compressed file."""
+
+
+@dataclass(frozen=True)
 class UnpackedText:
     """The work text of one compressed file."""
 
@@ -42,7 +54,6 @@ class UnpackedText:
     """Of text, bad lines included."""
     bad_lines: int
     """Lines cut out because they are too long; they are in no piece."""
-    reused: bool = False
 
 
 def compression_of(file: InputFile) -> str:
@@ -67,18 +78,16 @@ def compressions_of(files: Iterable[InputFile], threads: int = 16) -> list[str]:
 
 def unpacked_name(index: int) -> str:
     """The name of the records of a compressed file, by its place in the corpus."""
-    return f"file-{index:05d}"
+    return f"file-{index:09d}"
 
 
 def unpack(
+    commits: Commits,
     file: InputFile,
     index: int,
-    records: Records,
-    key: str,
     max_line_bytes: int,
     piece_bytes: int = PIECE_BYTES,
     allow_truncated: bool = False,
-    renew_lock: Callable[[], None] = lambda: None,
 ) -> UnpackedText:
     """Unpacks a compressed file into work text; an earlier attempt's is used where it is whole.
 
@@ -86,45 +95,42 @@ def unpack(
     and the longest line, up to max_line_bytes.
 
     Args:
+      commits: of this stage.
       file: a compressed file; `index` is its place in the corpus, which names the pieces.
       max_line_bytes: a longer line becomes a dead letter and is not held.
       allow_truncated: take the whole lines before the place where the data break off; the
         line that they break off in becomes a dead letter.
-      renew_lock: called before each piece is written; raises when the lock is lost.
 
     Raises:
       InputError: the file is truncated or damaged; it changed since it was listed.
     """
+
+    def make() -> Made:
+        digests = RangeDigests(0, file.size, file.size)
+        pieces = _Pieces(commits, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes)
+        try:
+            for data in decompress(compression_of(file), _read(file, digests, _READ_BYTES)):
+                pieces.add(data)
+        except BrokenOffError as error:
+            if not allow_truncated:
+                raise InputError(f"{file.uri} {error}; {_REMEDY}") from error
+            _log.warning("%s %s: what comes before is used (--allow_truncated)", shown(file.uri), error)
+            pieces.break_off()
+        pieces.finish()
+        check_unchanged(file.uri, file.version)
+        found = digests.finish(file.uri, lambda start, length: read_exactly(file.uri, start, length))
+        files = [found] if found else []
+        numbers = TextNumbers(pieces.position, pieces.dead_letters.count, pieces.offsets, files)
+        return (*pieces.artifacts, *put_dead_letters(commits, name, pieces.dead_letters)), numbers
+
     name = unpacked_name(index)
-    record = records.valid(STAGE, name, key, check="digest")  # those who read the pieces do not check them
-    if record is not None and records.load(INPUTS_STAGE, name, key) is not None:
-        return _unpacked(records, file, record, reused=True)
-    digests = RangeDigests(0, file.size, file.size)
-    pieces = _Pieces(records, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes, renew_lock)
-    try:
-        for data in decompress(compression_of(file), _read(file, digests, _READ_BYTES)):
-            pieces.add(data)
-    except BrokenOffError as error:
-        if not allow_truncated:
-            raise InputError(f"{file.uri} {error}; {_REMEDY}") from error
-        _log.warning("%s %s: what comes before is used (--allow_truncated)", shown(file.uri), error)
-        pieces.break_off()
-    pieces.finish()
-    check_unchanged(file.uri, file.version)
-    artifacts = list(pieces.artifacts)
-    if pieces.dead_letters.count:
-        dead = write_dead_letters(pieces.dead_letters.table())
-        artifacts.append(records.write_artifact(f"dead_letters/{name}.parquet", dead))
-    found = digests.finish(lambda start, length: read_exactly(file.uri, start, length))
-    records.commit(Record(INPUTS_STAGE, name, key, (), {file.uri: found}))
-    numbers = {
-        "bytes": pieces.position,
-        "bad_lines": pieces.dead_letters.count,
-        "offsets": " ".join(map(str, pieces.offsets)),
-    }
-    record = Record(STAGE, name, key, tuple(artifacts), numbers)
-    records.commit(record)
-    return _unpacked(records, file, record)
+    record = commits.once(name, make)
+    numbers = record.read(TextNumbers)
+    sources = tuple(
+        TextSource(commits.records.storage.uri(piece.path), piece.size, file.uri, offset)
+        for piece, offset in zip(record.artifacts, numbers.offsets)
+    )
+    return UnpackedText(sources, numbers.bytes, numbers.bad_lines)
 
 
 def head(file: InputFile, size: int) -> bytes:
@@ -144,28 +150,17 @@ def head(file: InputFile, size: int) -> bytes:
     return text.removeprefix(BYTE_ORDER_MARK)[:size]
 
 
-def _unpacked(records: Records, file: InputFile, record: Record, reused: bool = False) -> UnpackedText:
-    offsets = map(int, record.numbers["offsets"].split())
-    sources = tuple(
-        TextSource(records.storage.uri(piece.path), piece.size, file.uri, offset)
-        for piece, offset in zip(record.artifacts, offsets)
-    )
-    return UnpackedText(sources, record.numbers["bytes"], record.numbers["bad_lines"], reused)
-
-
 class _Pieces:
     """Cuts a stream of text into stored pieces at line ends; leaves overlong lines out."""
 
-    def __init__(
-        self, records: Records, uri: str, index: int, longest: int, piece_bytes: int, renew_lock: Callable[[], None]
-    ) -> None:
+    def __init__(self, commits: Commits, uri: str, index: int, longest: int, piece_bytes: int) -> None:
         self.artifacts: list[Artifact] = []
         self.offsets: list[int] = []
         self.dead_letters = DeadLetters()
         self.position = 0
         """Bytes of the stream seen."""
-        self._records, self._uri, self._index = records, uri, index
-        self._longest, self._piece_bytes, self._renew_lock = longest, piece_bytes, renew_lock
+        self._commits, self._uri, self._index = commits, uri, index
+        self._longest, self._piece_bytes = longest, piece_bytes
         self._held = bytearray()
         self._line = 0  # where in _held its last line begins
         self._skipping = False
@@ -202,19 +197,19 @@ class _Pieces:
         self._held.clear()
 
     def finish(self) -> None:
-        """Stores what is left. The lock is renewed even if nothing is: the records come next."""
+        """Stores what is left."""
         self._write(len(self._held))
 
     def _write(self, size: int) -> None:
         """Store the first `size` bytes held as a piece."""
-        self._renew_lock()
         if not size:
             return
+        self._commits.check_lock()  # unpacking a large file takes longer than a lock lives
         self.offsets.append(self.position - len(self._held))
         piece, self._held = self._held, self._held[size:]
         del piece[size:]
-        path = f"text/{self._index:05d}-{len(self.artifacts):05d}.txt"
-        self.artifacts.append(self._records.write_artifact(path, piece))
+        name = f"{unpacked_name(self._index)}/piece-{len(self.artifacts):09d}.txt"
+        self.artifacts.append(self._commits.put(name, piece))
         self._line = max(0, self._line - size)
 
 

@@ -64,7 +64,7 @@ class WorkUnit:
     @property
     def name(self) -> str:
         """The name of this unit's records and artefacts."""
-        return f"unit-{self.index:05d}"
+        return f"unit-{self.index:09d}"
 
 
 def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) -> list[WorkUnit]:

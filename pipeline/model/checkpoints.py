@@ -1,6 +1,6 @@
 """Checkpoints: a model in Parquet, 65,536 words a part, whole when its record is there.
 
-    checkpoints/step=00012345/part-00000-of-00004.parquet
+    checkpoints/KEY/step=000000012345/part-000000-of-000004.parquet
       word string (int64 where the items are integers), id int32, count int64, input and output fixed_size_list<float32>
 
 No column holds nulls. The vectors are stored plainly (floats do not compress),
@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,20 +28,54 @@ from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
 from pipeline.runtime.shown_text import shown, shown_line
-from pipeline.storage.records import Artifact, Record, Records, canonical_json, record_path
+from pipeline.storage.commits import Commits
+from pipeline.storage.records import (
+    KEY_DIGITS,
+    Artifact,
+    Digest,
+    Number,
+    Record,
+    Records,
+    canonical_json,
+    record_path,
+    stage_folder,
+)
 
 STAGE = "checkpoints"
 PARTS_STAGE = "merges"
 """Records of parts that several workers make, before a record makes them a checkpoint."""
+VERSION = 1
+"""Of a checkpoint: what a later run may take from an earlier one. Raise it when parts or their meaning change."""
 METADATA_KEY = b"beam2vec"
 GROUP_ROWS = 8_192
 """Words in a row group: what is copied at a time, since the rows of matrices lie apart."""
 END_STAGE = "training"
 """Its one record says with which step training ended."""
 _END = "end"
-_RECORD = re.compile(r"records/checkpoints/step=(\d+)\.json")
-_PART = re.compile(r"checkpoints/step=(\d{8,})/part-\d{5,}-of-\d{5,}\.parquet")
+_RECORD = re.compile(r"records/checkpoints/[0-9a-f]{8}/step=(\d{12})\.json")
+_PART = re.compile(r"checkpoints/[0-9a-f]{8}/step=(\d{12})/part-\d{6}-of-\d{6}\.parquet")
 _log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointNumbers:
+    """What is recorded of a checkpoint; its artefacts are the parts in order."""
+
+    version: Number
+    step: Number
+    steps: Number | None
+    """Training steps of the whole run; None stands for not known."""
+    digest: Digest
+    """Of the model."""
+    words: Number
+    dims: Number
+
+
+@dataclasses.dataclass(frozen=True)
+class EndNumbers:
+    """What is recorded when training is over."""
+
+    step: Number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +93,9 @@ class CheckpointRef:
 
     @classmethod
     def of_record(cls, record: Record) -> CheckpointRef:
-        numbers = record.numbers
-        return cls(
-            numbers["step"],
-            f"{STAGE}/{record.name}",
-            numbers["digest"],
-            numbers["words"],
-            numbers["dims"],
-            record.artifacts,
-            numbers.get("steps"),
-        )
+        n = record.read(CheckpointNumbers)
+        folder = f"{STAGE}/{record.key[:KEY_DIGITS]}/{record.name}"
+        return cls(n.step, folder, n.digest, n.words, n.dims, record.artifacts, n.steps)
 
     @property
     def place(self) -> str:
@@ -77,12 +104,12 @@ class CheckpointRef:
 
 
 def write_checkpoint(
-    records: Records, key: str, step: int, model: Model, provenance: Mapping[str, Any], steps: int | None = None
+    commits: Commits, step: int, model: Model, provenance: Mapping[str, Any], steps: int | None = None
 ) -> CheckpointRef:
     """Writes the parts, then the record that makes them a checkpoint.
 
     Args:
-      key: the stage key of "checkpoints".
+      commits: of this stage.
       step: training steps done, over all epochs.
       provenance: JSON values for the parts' metadata (configuration, versions, input
         digest, …); step, steps, digest, words and dims are added. "items" says whether the words are integers.
@@ -90,18 +117,17 @@ def write_checkpoint(
     """
     digest = model_digest(model)
     blocks = list(model.blocks())
-    more = {"digest": digest, "words": len(model.words), **_of(steps)}
+    more = {"digest": digest, "words": len(model.words), "steps": steps}
     parts = [
-        write_part(records, step, (index, len(blocks)), block, {**provenance, **more})
+        write_part(commits, step, (index, len(blocks)), block, {**provenance, **more})
         for index, block in enumerate(blocks)
     ]
-    record = checkpoint_record(key, step, model.dims, len(model.words), parts, digest, steps)
-    records.commit(record)
-    return CheckpointRef.of_record(record)
+    numbers = CheckpointNumbers(VERSION, step, steps, digest, len(model.words), model.dims)
+    return commit_checkpoint(commits, numbers, parts)
 
 
 def write_part(
-    records: Records, step: int, place: tuple[int, int], block: Model, provenance: Mapping[str, Any]
+    commits: Commits, step: int, place: tuple[int, int], block: Model, provenance: Mapping[str, Any]
 ) -> Artifact:
     """Writes one part; it counts once the checkpoint's record is there.
 
@@ -111,37 +137,27 @@ def write_part(
     """
     index, parts = place
     word_type = pa.int64() if provenance.get("items") == INTEGERS else pa.string()
-    schema = _schema(block.dims, {**provenance, "step": step, "dims": block.dims}, word_type)
-    path = f"{STAGE}/step={step:08d}/part-{index:05d}-of-{parts:05d}.parquet"
-    return records.stream_artifact(path, lambda file: _write_parquet(file, block, index * BLOCK_ROWS, schema))
+    more = {"checkpoint_version": VERSION, "step": step, "dims": block.dims}
+    schema = _schema(block.dims, {**provenance, **more}, word_type)
+    tail = f"{checkpoint_name(step)}/part-{index:06d}-of-{parts:06d}.parquet"
+    return commits.stream(tail, lambda file: _write_parquet(file, block, index * BLOCK_ROWS, schema))
 
 
-def checkpoint_record(
-    key: str, step: int, dims: int, words: int, parts: Sequence[Artifact], digest: str, steps: int | None
-) -> Record:
-    """What makes the parts, in order, the checkpoint of `step` once it is committed."""
-    numbers = {"step": step, **_of(steps), "digest": digest, "words": words, "dims": dims}
-    return Record(STAGE, _name(step), key, tuple(parts), numbers)
+def commit_checkpoint(commits: Commits, numbers: CheckpointNumbers, parts: Sequence[Artifact]) -> CheckpointRef:
+    """Makes the parts, in order, a checkpoint."""
+    return CheckpointRef.of_record(commits.commit(checkpoint_name(numbers.step), parts, numbers))
 
 
-def _name(step: int) -> str:
-    return f"step={step:08d}"
+def checkpoint_name(step: int) -> str:
+    """Of its record and its folder."""
+    return f"step={step:012d}"
 
 
-def _of(steps: int | None) -> dict[str, int]:
-    return {} if steps is None else {"steps": steps}
-
-
-def record_end(records: Records, key: str, ref: CheckpointRef) -> None:
+def record_end(commits: Commits, ref: CheckpointRef) -> None:
     """Record that training is over, where this committed checkpoint is that of the last step; written once."""
-    if ref.step == ref.steps and _end(records, key) != ref.step:
-        records.commit(Record(END_STAGE, _END, key, (), {"step": ref.step}))
-
-
-def _end(records: Records, key: str) -> int | None:
-    """The step that training ended with; None while it has not."""
-    record = records.load(END_STAGE, _END, key)
-    return record.numbers["step"] if record else None
+    ends = commits.beside(END_STAGE)
+    if ref.step == ref.steps and ends.load(_END) is None:
+        ends.commit(_END, (), EndNumbers(ref.step))
 
 
 def recorded(records: Records, key: str) -> dict[int, CheckpointRef | str]:
@@ -150,18 +166,19 @@ def recorded(records: Records, key: str) -> dict[int, CheckpointRef | str]:
     Where a record is damaged, or is gone though training ended with it, its place holds what is wrong, in words.
     """
     # Asked first: a run that ends meanwhile has its last checkpoint by then.
-    ends = [record for _, record in records.scan(END_STAGE)]
-    end = next((record.numbers["step"] for record in ends if record and record.key == key), None)
+    ends = [record for _, record in records.scan(stage_folder(END_STAGE, key))]
+    end = next((record.read(EndNumbers).step for record in ends if record and record.key == key), None)
     found: dict[int, CheckpointRef | str] = {}
-    for path, record in records.scan(STAGE):
+    for path, record in records.scan(stage_folder(STAGE, key)):
         if record and record.key == key:
-            found[record.numbers["step"]] = CheckpointRef.of_record(record)
+            ref = CheckpointRef.of_record(record)
+            found[ref.step] = ref
         elif record is None and (match := _RECORD.fullmatch(path)):
             found[int(match[1])] = f"{records.storage.uri(path)} is damaged"
     if None in ends:  # damaged; it is written when training has ended, with the last step that there is
         end = max((ref.steps or 0 for ref in found.values() if isinstance(ref, CheckpointRef)), default=0) or None
     if end is not None and end not in found:
-        path = record_path(STAGE, _name(end))
+        path = record_path(STAGE, key, checkpoint_name(end))
         found[end] = f"{records.storage.uri(path)} is missing, and training ended with this checkpoint"
     return dict(sorted(found.items()))
 
@@ -231,46 +248,62 @@ def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> N
         )
 
 
-def remove_newer(records: Records, key: str, step: int) -> None:
+def remove_newer(commits: Commits, step: int) -> None:
     """Removes checkpoints above `step`, which are damaged: else pruning would keep them before those made anew."""
-    for above, found in recorded(records, key).items():
+    for above, found in recorded(commits.records, commits.key).items():
         if above > step:
-            parts = found.parts if isinstance(found, CheckpointRef) else ()
-            records.remove(Record(STAGE, _name(above), key, parts))
+            _remove(commits, above, found.parts if isinstance(found, CheckpointRef) else ())
 
 
-def prune_checkpoints(records: Records, key: str, keep: int) -> list[int]:
+def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> None:
+    """Removes older checkpoints than that of `step` that are damaged, and tells so: no training makes them again.
+
+    Sizes alone are compared, for a checkpoint may be large; `verify` reads them all.
+    """
+    for older, found in recorded(commits.records, commits.key).items():
+        if older < step:
+            damage = found if isinstance(found, str) else _damage(commits.records, found, "size")
+            if damage:
+                say(f"{damage}: the checkpoint of step {older:,} is removed")
+                _remove(commits, older, found.parts if isinstance(found, CheckpointRef) else ())
+
+
+def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:
+    commits.records.remove(Record(STAGE, checkpoint_name(step), commits.key, parts))
+
+
+def prune_checkpoints(commits: Commits, keep: int) -> list[int]:
     """Removes all but the newest `keep` (at least one) undamaged checkpoints; returns the steps removed.
 
     Parts that a killed writer left without a record go too, where a newer checkpoint is kept.
     """
     kept: list[CheckpointRef] = []
     removed = []
-    for ref in reversed(checkpoints(records, key)):
-        if len(kept) < max(1, keep) and _damage(records, ref, "size") is None:
+    for ref in reversed(checkpoints(commits.records, commits.key)):
+        if len(kept) < max(1, keep) and _damage(commits.records, ref, "size") is None:
             kept.append(ref)
         elif kept:
-            records.remove(Record(STAGE, _name(ref.step), key, ref.parts))
+            _remove(commits, ref.step, ref.parts)
             removed.append(ref.step)
     if kept:
-        remove_unrecorded(records, kept[0].step)
+        remove_unrecorded(commits, kept[0].step)
     return sorted(removed)
 
 
-def remove_unrecorded(records: Records, below: int | None = None) -> None:
+def remove_unrecorded(commits: Commits, below: int | None = None) -> None:
     """Removes parts that no record names, below a step or all: who reads the highest folder would take them.
 
     Call it with the lock held; without `below` only while no checkpoint is being written.
     """
-    for path in unrecorded_parts(records, below):
-        records.storage.delete(path)
+    for path in unrecorded_parts(commits, below):
+        commits.records.storage.delete(path)
 
 
-def unrecorded_parts(records: Records, below: int | None = None) -> Iterator[str]:
+def unrecorded_parts(commits: Commits, below: int | None = None) -> Iterator[str]:
     """Paths of parts that no record names, below a step or all."""
-    named = [*records.all(STAGE), *records.all(PARTS_STAGE)]
+    named = [*commits.all(), *commits.beside(PARTS_STAGE).all()]
     recorded = {artifact.path for record in named for artifact in record.artifacts}
-    for info in records.storage.list(STAGE):
+    for info in commits.records.storage.list(commits.path("")):
         match = _PART.fullmatch(info.path)
         if match and (below is None or int(match[1]) < below) and info.path not in recorded:
             yield info.path

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ArtifactError
+from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import from_parquet
-from pipeline.storage.records import Records
+from pipeline.storage.records import Number, Records, stage_folder
 
 STAGE = "metrics"
+_NAME = re.compile(r"step=(\d{12})\.json")
 SCHEMA = pa.schema(
     [
         pa.field(name, kind, nullable=False)
@@ -26,11 +32,44 @@ SCHEMA = pa.schema(
 )
 
 
-def forget_points_after(records: Records, key: str, step: int) -> None:
+@dataclasses.dataclass(frozen=True)
+class PointNumbers:
+    """What is recorded of some points of the loss curve."""
+
+    step: Number
+    """Training steps done when they were written; the points are of the steps since the record before."""
+
+
+def points_name(step: int) -> str:
+    """Of a record of points."""
+    return f"step={step:012d}"
+
+
+def forget_points_after(commits: Commits, step: int) -> None:
     """Remove what a lost process noted about steps that are trained again."""
-    for record in records.all(STAGE):
-        if record.key == key and record.numbers["step"] > step:
-            records.remove(record)
+    for record in commits.beside(STAGE).all():
+        if record.read(PointNumbers).step > step:
+            commits.records.remove(record)
+
+
+def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
+    """Removes points that are damaged, or named by no record: they cannot be made again. Tells which steps are lost."""
+    records, ours = commits.records, commits.beside(STAGE)
+    before, whole = 0, set()
+    for path, record in records.scan(stage_folder(STAGE, commits.key)):
+        match = _NAME.fullmatch(path.rpartition("/")[2])
+        step = int(match[1]) if match else before
+        damaged = record is None or any(records.damage(artifact) for artifact in record.artifacts)
+        if damaged:
+            say(f"the loss curve lacks the points of steps {before + 1:,} to {step:,}: they are damaged")
+            records.storage.delete(path)
+        elif record:
+            whole |= {artifact.path for artifact in record.artifacts}
+        before = step
+    for info in records.storage.list(ours.path("")):
+        if info.path not in whole:
+            say(f"{records.storage.uri(info.path)} is removed: no record names these points of the loss curve")
+            records.storage.delete(info.path)
 
 
 def read_metrics(records: Records, key: str) -> pa.Table:
@@ -40,12 +79,12 @@ def read_metrics(records: Records, key: str) -> pa.Table:
       ArtifactError: some of it is damaged, and cannot be made again without training.
     """
     found: list[tuple[int, pa.Table]] = []
-    for path, record in records.scan(STAGE):
+    for path, record in records.scan(stage_folder(STAGE, key)):
         try:
             if record is None:
                 raise ArtifactError(f"{records.storage.uri(path)} is damaged")
             if record.key == key:
-                found.append((record.numbers["step"], from_parquet(records.read(record.artifacts[0]))))
+                found.append((record.read(PointNumbers).step, from_parquet(records.read(record.artifacts[0]))))
         except ArtifactError as error:
             remedy = f"delete {records.storage.uri(path)}, and the loss curve is shown without these points"
             raise ArtifactError(error.problem, remedy) from error

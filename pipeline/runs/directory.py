@@ -17,20 +17,18 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, OutputInUseError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
-from pipeline.model.checkpoints import remove_unrecorded
 from pipeline.options import Options, shown_value
+from pipeline.runs.leftovers import OUR_FOLDERS, REPORT, key_folders, remove_folders, split_by_owner
 from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.runs.stage_keys import FORMAT_VERSION, option_names, stage_keys
 from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
 from pipeline.storage.open_storage import open_storage
-from pipeline.storage.records import Record, Records, canonical_json, sealed_json, unsealed_json
+from pipeline.storage.records import FOLDER as RECORDS
+from pipeline.storage.records import Records, canonical_json, sealed_json, unsealed_json
 from pipeline.storage.storage import Storage
-
-TIMINGS = "timings"
-_SECONDS = "seconds"
 
 PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")
@@ -125,13 +123,14 @@ def open_run(output: str) -> RunDirectory:
     return RunDirectory(storage, _records(storage, saved), saved)
 
 
-def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> RunDirectory:
+def open_or_create(output: str, identity: Identity, overwrite: bool = False, writer: str = "") -> RunDirectory:
     """Begins a run in `output`, or goes on with the one that is there. Call it with the lock held.
 
     Args:
       output: a folder or a prefix in a bucket.
       identity: what this run would be, from make_identity.
       overwrite: replace a run that differs; artefacts that this one would make alike stay.
+      writer: of the lock; temporary files are named by it.
 
     A run that differs is also gone on with where nothing that is recorded would be lost: one that
     failed for want of words, say, has counts alone, and those hold for another --min_count.
@@ -140,16 +139,22 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> 
       InputError: there is a run that differs (every difference is listed), run.json
         is damaged, or there are other files and no run.json: those are never touched.
     """
-    storage = open_storage(output)
+    storage = open_storage(output).written_by(writer)
     ours = json.loads(canonical_json(identity))
     data = storage.find(PATH)
     if data is None:
-        _refuse_foreign(storage)
+        is_gone = _check_no_others(storage, overwrite)
         if storage.create(PATH, sealed_json(ours)):
-            return RunDirectory(storage, _records(storage, ours), ours)
+            run = RunDirectory(storage, _records(storage, ours), ours)
+            return _replacing(run, f"{storage.uri(PATH)} was gone") if is_gone else run
         data = storage.read(PATH)
     if overwrite:
-        return _overwrite(storage, data, ours)
+        run = RunDirectory(storage, _records(storage, ours), ours)
+        damaged = unsealed_json(data) is None
+        run = _replacing(run, f"{storage.uri(PATH)} was damaged" if damaged else "")
+        if unsealed_json(data) != ours:
+            _swap_identity(run, data)
+        return run
     remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
     saved = _parsed(storage, data, remedy)
     if _has_model(saved) and not _has_model(ours):
@@ -159,9 +164,39 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False) -> 
         )
     run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, ours))
     if found := differences(saved, ours):
-        run, changes = _with_other_options(run, data, ours, "; ".join(found), remedy)
-        notes = changes, *notes
+        run, note = _with_other_options(run, data, ours, "; ".join(found), remedy)
+        notes = note, *notes
+    else:
+        _remove_leftovers(run, remedy)
     return dataclasses.replace(run, notes=notes)
+
+
+def _replacing(run: RunDirectory, why: str) -> RunDirectory:
+    """Removes all that is not under the run's keys.
+
+    Records go first: a crash leaves the old run with less made, never a record without its artefacts.
+    """
+    recorded, made = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
+    removed = remove_folders(run.storage, [*recorded[1], *made[1]])
+    if not why:
+        return run
+    kept = "what is made under these options stays" if recorded[0] else "nothing of what is made is of these options"
+    note = f"{why}: {kept}, and {removed:,} files of other options are removed (--overwrite)"
+    return dataclasses.replace(run, notes=(note,))
+
+
+def _swap_identity(run: RunDirectory, data: bytes) -> None:
+    """Writes run.json in place of `data`, but never over what a command has written that holds the lock by now."""
+    if not run.storage.swap(PATH, data, sealed_json(run.identity)):
+        raise OutputInUseError(f"another command has written {run.storage.uri(PATH)} meanwhile: this one stops")
+
+
+def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
+    """Removes what a command that lost its lock has left; InputError where all that is made is not the run's."""
+    recorded, made = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
+    if recorded[1] and not recorded[0]:
+        raise InputError(f"{run.storage.uri(PATH)} is of another run than {RECORDS}/ in it: put it back, or {remedy}")
+    remove_folders(run.storage, [*recorded[1], *made[1]])
 
 
 def _with_other_options(
@@ -171,11 +206,12 @@ def _with_other_options(
     layout = ours["options"]["layout"] | run.identity["options"]["layout"]
     options = {**ours["options"], "layout": layout}
     changed = dataclasses.replace(run, identity={**ours, "options": options})
-    made = [record for _, record in run.records.scan()]
-    if {record.key if record else None for record in made} <= set(changed.keys.values()):
-        note = f"all that is made holds for what has changed: {listed}"
-        return _overwrite(run.storage, data, changed.identity), note
-    if not any(record is None or record.stage == CHECKPOINTS for record in made):
+    recorded = key_folders(run.storage)[0]
+    if not split_by_owner(recorded, changed.keys)[1]:
+        _replacing(changed, "")
+        _swap_identity(changed, data)
+        return changed, f"all that is made holds for what has changed: {listed}"
+    if not any(folder.startswith(f"{RECORDS}/{CHECKPOINTS}/") for folder in recorded):
         remedy += " (no model is lost by it: none is there yet)"
     raise InputError(f"the run in {run.storage.root} differs: {listed}. Repeat what it has, {remedy}")
 
@@ -190,13 +226,24 @@ def _has_model(identity: Identity) -> bool:
     return "dims" in identity["options"]["model"]
 
 
-def _refuse_foreign(storage: Storage) -> None:
+def _check_no_others(storage: Storage, overwrite: bool) -> bool:
+    """Whether a run without its run.json lies here; InputError where something else does, or nobody said overwrite."""
+    is_run = False
     for info in storage.walk():
-        if info.path != lock.PATH:
+        if info.path in (lock.PATH, REPORT):
+            continue
+        if info.path.partition("/")[0] not in OUR_FOLDERS:
             raise InputError(
                 f"{storage.root} is not empty and no output of a run (it holds {shown(info.path)} and no"
                 f" {PATH}): choose another --output"
             )
+        is_run = True
+    if is_run and not overwrite:
+        raise InputError(
+            f"{storage.uri(PATH)} is gone, and files of a run are there: put it back, choose another --output, or"
+            " --overwrite to go on with what is of these options and to remove the rest"
+        )
+    return is_run
 
 
 def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
@@ -213,29 +260,6 @@ def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
         names = ", ".join(f"--{shown(name)}" for name in unknown)
         raise InputError(f"{storage.uri(PATH)} has options unknown to this version ({names}): {remedy}")
     return saved
-
-
-def _overwrite(storage: Storage, data: bytes, ours: dict[str, Any]) -> RunDirectory:
-    """Removes what records of other stage keys name, and checkpoints without a record; then puts run.json in place.
-
-    In this order: a crash between them leaves the old run with less made, never
-    an output that nothing describes.
-    """
-    run = RunDirectory(storage, _records(storage, ours), ours)
-    keep = set(run.keys.values())
-    records = list(run.records.scan())
-    kept = [record for _, record in records if record and record.key in keep]
-    kept_paths = {artifact.path for record in kept for artifact in record.artifacts}
-    for path, record in records:
-        if record is None:
-            storage.delete(path)
-        elif record.key not in keep:
-            rest = tuple(artifact for artifact in record.artifacts if artifact.path not in kept_paths)
-            run.records.remove(dataclasses.replace(record, artifacts=rest))
-    remove_unrecorded(run.records)
-    if unsealed_json(data) != ours:
-        storage.put(PATH, sealed_json(ours))
-    return run
 
 
 def differences(saved: Identity, ours: Identity) -> list[str]:
@@ -310,24 +334,3 @@ def _unequal(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[tuple[st
     """(name, saved value, our value) where they differ; None stands for what is not there."""
     names = [*ours, *(name for name in saved if name not in ours)]
     return [(n, saved.get(n), ours.get(n)) for n in names if saved.get(n) != ours.get(n)]
-
-
-def add_timings(records: Records, key: str, seconds: Mapping[str, float]) -> None:
-    """Adds the seconds of this process to those of the ones before it.
-
-    Args:
-      key: stage key of "checkpoints".
-      seconds: stage -> wall time, in the order of the stages.
-    """
-    known = read_timings(records, key)
-    for stage, more in seconds.items():
-        known[stage] = round(known.get(stage, 0.0) + more, 3)
-    records.commit(Record(TIMINGS, _SECONDS, key, (), {"order": list(known), "seconds": known}))
-
-
-def read_timings(records: Records, key: str) -> dict[str, float]:
-    """Stage -> seconds; {} of a run whose driver did not stay to the end."""
-    record = records.load(TIMINGS, _SECONDS, key)
-    if record is None:
-        return {}
-    return {stage: record.numbers["seconds"][stage] for stage in record.numbers["order"]}

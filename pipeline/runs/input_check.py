@@ -2,56 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
+import itertools
 from collections.abc import Iterator, Mapping
 
-from pipeline.corpus.digests import COLUMN, DIGITS, RANGE_BYTES, STAGE
+from pipeline.corpus.digests import DIGITS, RANGE_BYTES
 from pipeline.corpus.readers.parquet import column_digests
+from pipeline.corpus.unpacking import STAGE as TEXT
+from pipeline.corpus.unpacking import TextNumbers
 from pipeline.errors import InputError, PipelineError
 from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import Records
+from pipeline.words.counts import STAGE as COUNTS
+from pipeline.words.counts import CountNumbers
 
 
-def recorded_digests(records: Records) -> dict[str, dict[int, str]]:
-    """uri -> number of the fixed range or row group -> digest, of all input that was counted or unpacked."""
-    digests: dict[str, dict[int, str]] = {}
-    for record in records.all(STAGE):
-        for uri, text in record.numbers.items():
-            text = str(text)
-            if text.startswith(COLUMN):
-                text = text[text.rindex(" ", 0, text.rindex(":")) + 1 :]
-            first, _, ranges = text.partition(":")
-            for i, digest in enumerate(ranges.split()):
-                digests.setdefault(uri, {})[int(first) + i] = digest
-    return digests
+@dataclasses.dataclass
+class RecordedFile:
+    """What the run has read of an input file."""
+
+    digests: dict[int, str]
+    """Number of the fixed range or row group -> digest."""
+    column: str | None
+    """Of a Parquet file."""
 
 
-def changed_inputs(records: Records, sizes: Mapping[str, int]) -> Iterator[str]:
+def recorded_files(records: Records, keys: Mapping[str, str]) -> dict[str, RecordedFile]:
+    """uri -> what was counted or unpacked of it.
+
+    Args:
+      keys: stage -> stage key.
+    """
+    counted = (file for record in records.all(COUNTS, keys[COUNTS]) for file in record.read(CountNumbers).files)
+    unpacked = (file for record in records.all(TEXT, keys[TEXT]) for file in record.read(TextNumbers).files)
+    found: dict[str, RecordedFile] = {}
+    for file in itertools.chain(counted, unpacked):
+        known = found.setdefault(file.uri, RecordedFile({}, file.column))
+        known.digests.update(enumerate(file.digests, file.first))
+    return found
+
+
+def changed_inputs(files: Mapping[str, RecordedFile], sizes: Mapping[str, int]) -> Iterator[str]:
     """Reads every input again; a line for each that is not what was counted, with the first difference.
 
     Args:
+      files: of `recorded_files`.
       sizes: uri -> bytes of the inputs when the run began. What is missing within them was not read yet.
     """
-    fields = _recorded_fields(records)
-    for uri, digests in sorted(recorded_digests(records).items()):
+    for uri, file in sorted(files.items()):
         size = sizes.get(uri, 0)
         try:
-            if uri in fields:
-                problem = _column_change(uri, fields[uri], digests, size)
+            if file.column is None:
+                problem = _first_change(uri, file.digests, size)
             else:
-                problem = _first_change(uri, digests, size)
+                problem = _column_change(uri, file.column, file.digests, size)
         except PipelineError as error:
             problem = str(error)
         if problem:
             yield problem
-
-
-def _recorded_fields(records: Records) -> dict[str, str]:
-    """uri of a Parquet file -> the column that was read of it."""
-    entries = ((uri, str(text)) for record in records.all(STAGE) for uri, text in record.numbers.items())
-    decode = json.JSONDecoder().raw_decode
-    return {uri: decode(text, len(COLUMN))[0] for uri, text in entries if text.startswith(COLUMN)}
 
 
 def _column_change(uri: str, field: str, digests: dict[int, str], size: int) -> str:

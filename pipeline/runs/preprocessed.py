@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.options import Options, shown_value
 from pipeline.runs.directory import RunDirectory, open_run, options_of_run, package_versions
 from pipeline.runs.stage_keys import option_names, with_upstream
+from pipeline.words.vocabulary import VocabularyNumbers
 
 GIVEN_STAGES = with_upstream(TOKENS)
 """What a run that reads no text cannot make itself: it takes these as they are, and the options that decide them."""
@@ -40,7 +41,7 @@ def _check_made(uri: str, run: RunDirectory) -> None:
     finish = f"run the command that filled {run.storage.root} again, it goes on where it was"
     if corpus_tokens(run) is None:
         raise InputError(f"--corpus={uri} has no vocabulary yet: {finish}")
-    encoded, counted = (set(run.records.names(stage)) for stage in (TOKENS, "counts"))
+    encoded, counted = (set(run.records.names(stage, run.keys[stage])) for stage in (TOKENS, "counts"))
     if not encoded or counted - encoded:
         parts = f"{len(encoded):,} of {len(counted):,} units" if counted else "none of its units"
         raise InputError(f"--corpus={uri} is unfinished, it has {parts} as tokens: {finish}")
@@ -49,7 +50,7 @@ def _check_made(uri: str, run: RunDirectory) -> None:
 def corpus_tokens(run: RunDirectory) -> int | None:
     """How many tokens of the corpus are in the vocabulary; None where there is no vocabulary yet."""
     record = run.records.load("vocabulary", "vocabulary", run.keys["vocabulary"])
-    return record.numbers["tokens"] if record else None
+    return record.read(VocabularyNumbers).tokens if record else None
 
 
 def stored_epochs(run: RunDirectory) -> int:

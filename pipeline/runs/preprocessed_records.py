@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline.corpus import digests as input_digests
 from pipeline.errors import ArtifactError
 from pipeline.runs.stage_keys import CORPUS_STAGES
 from pipeline.storage.records import Record, Records, remedy
 
-TAKEN = (*CORPUS_STAGES, input_digests.STAGE)
+TAKEN = CORPUS_STAGES
 """Stages whose records are looked for in the other run too."""
 
 
@@ -39,17 +38,20 @@ class CorpusRecords(Records):
                     raise ArtifactError(f"{self.uri(artifact)} {damage}: {remedy(artifact, damage == 'is missing')}")
         return found
 
-    def names(self, stage: str) -> list[str]:
-        others = self.corpus.names(stage) if stage in TAKEN else []
-        return sorted({*super().names(stage), *others})
+    def has_any(self, stage: str, key: str) -> bool:
+        return super().has_any(stage, key) or (stage in TAKEN and self.corpus.has_any(stage, key))
 
-    def all(self, stage: str | None = None, strict: bool = False) -> list[Record]:
-        """Of a stage: those of both runs, each name and key once. Without one: this run's own."""
-        own = super().all(stage, strict)
+    def names(self, stage: str, key: str) -> list[str]:
+        others = self.corpus.names(stage, key) if stage in TAKEN else []
+        return sorted({*super().names(stage, key), *others})
+
+    def all(self, stage: str, key: str, strict: bool = False) -> list[Record]:
+        """Those of both runs, each name once."""
+        own = super().all(stage, key, strict)
         if stage not in TAKEN:
             return own
-        there = {(record.name, record.key) for record in own}
-        return own + [self._placed(r) for r in self.corpus.all(stage, strict) if (r.name, r.key) not in there]
+        there = {record.name for record in own}
+        return own + [self._placed(r) for r in self.corpus.all(stage, key, strict) if r.name not in there]
 
     def _placed(self, record: Record) -> Record:
         root = self.corpus.storage.root

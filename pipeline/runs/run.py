@@ -28,7 +28,7 @@ from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.words.unigram import UnigramDistribution
-from pipeline.words.vocabulary import Vocabulary
+from pipeline.words.vocabulary import VocabularyRef
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -157,12 +157,14 @@ class Run:
 
     def vocabulary(self) -> pa.Table:
         """word: string, count: int64; most frequent first, a word's id is its row."""
-        record = self._record("vocabulary", "vocabulary")
-        return Vocabulary.from_parquet(self.records.read(record.artifacts[0])).to_table()
+        return self._vocabulary().open(self.records).to_table()
+
+    def _vocabulary(self) -> VocabularyRef:
+        return VocabularyRef.of(self._record("vocabulary", "vocabulary"))
 
     def vocabulary_tokens(self) -> int:
         """How many tokens of the corpus are words of the vocabulary."""
-        return self._record("vocabulary", "vocabulary").numbers["tokens"]
+        return self._vocabulary().tokens
 
     def unigram(self) -> UnigramDistribution:
         """What negatives are drawn from, and how subsampling thins words."""
@@ -181,7 +183,7 @@ class Run:
         stored = self._stored()
         shards: list[BatchShard] = []
         position = 0
-        encoded = (r for r in self.records.all(tokens.STAGE) if r.key == self.key(tokens.STAGE))
+        encoded = self.records.all(tokens.STAGE, self.key(tokens.STAGE))
         for shard in sorted(map(tokens.shard_of, encoded), key=lambda shard: shard.index):
             rows = stored.get(shard.index, ())
             shards.append(BatchShard(shard.index, position, shard.tokens, sampling, shard.artifact, unigram, rows))
@@ -230,9 +232,8 @@ class Run:
     def _stored(self) -> dict[int, tuple[Artifact, ...]]:
         """Shard -> its stored epochs, from the first to the last before one that is missing."""
         found: dict[int, dict[int, Artifact]] = {}
-        for record in self.records.all(stored.STAGE):
-            place = stored.stored_place(record.name)
-            if place and record.key == self.key(stored.STAGE):
+        for record in self.records.all(stored.STAGE, self.key(stored.STAGE)):
+            if place := stored.stored_place(record.name):
                 found.setdefault(place[1], {})[place[0]] = record.artifacts[0]
         return {
             shard: tuple(by[epoch] for epoch in itertools.takewhile(by.__contains__, itertools.count()))

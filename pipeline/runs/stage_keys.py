@@ -21,8 +21,9 @@ from typing import Any
 
 from pipeline.options import MAX_PASSES, Options
 from pipeline.storage.records import canonical_json
+from pipeline.words.phrases import phrases_stage, words_stage
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it when the meaning of an artefact changes: artefacts of another format are never reused."""
 
 UPSTREAM: dict[str, tuple[str, ...]] = {
@@ -34,16 +35,6 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "batches": ("tokens", "unigram"),
     "checkpoints": ("batches",),
 }
-
-
-def words_stage(number: int) -> str:
-    """The count of words that pass `number` (from 1) of --phrases begins with."""
-    return f"words-{number}"
-
-
-def phrases_stage(number: int) -> str:
-    """What pass `number` of --phrases counts and finds."""
-    return f"phrases-{number}"
 
 
 def stages(passes: int) -> dict[str, tuple[str, ...]]:

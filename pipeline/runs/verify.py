@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.batches.schedule import step_of
 from pipeline.batches.tokens import STAGE as TOKENS
-from pipeline.errors import PipelineError
-from pipeline.model import loss_curve
-from pipeline.model.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded, unrecorded_parts
+from pipeline.batches.tokens import TokenNumbers
+from pipeline.errors import ArtifactError, PipelineError
+from pipeline.model.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded
 from pipeline.model.model import block_digest
 from pipeline.runs import directory as run_directory
-from pipeline.runs.directory import RunDirectory, read_timings
-from pipeline.runs.input_check import changed_inputs, recorded_digests
+from pipeline.runs.directory import RunDirectory
+from pipeline.runs.input_check import changed_inputs, recorded_files
+from pipeline.runs.leftovers import STAGE_FOLDERS
 from pipeline.runs.preprocessed_records import CorpusRecords
 from pipeline.runs.stage_keys import CORPUS_STAGES
+from pipeline.runs.stage_records import (
+    Inventory,
+    key_of_stage,
+    missing_corpus_records,
+    missing_records,
+    unread_files,
+)
 from pipeline.storage import lock
+from pipeline.storage.records import FOLDER as RECORDS
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import Storage
+
+_AGAIN = "run the same command again, and it is made again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +40,48 @@ class VerifyReport:
     problems: a line each, naming the file; empty where all is well.
     digest: model digest (hex) of the newest sound checkpoint; None where there is none.
     checked: artefacts read.
+    state: "at work", "unfinished" or "finished".
+    place: how far the run is, in words: "step 240 of 284".
     """
 
     problems: list[str]
     digest: str | None
     checked: int
+    state: str
+    place: str
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing differs, and the run has ended or is at work."""
+        return not self.problems and self.state != "unfinished"
+
+
+@dataclasses.dataclass
+class _Findings:
+    """What is gathered while records are read."""
+
+    problems: list[str] = dataclasses.field(default_factory=list)
+    made: Inventory = dataclasses.field(default_factory=Inventory)
+    named: set[str] = dataclasses.field(default_factory=set)
+    """Paths of artefacts that records name."""
+    tokens: int = 0
+    """In token shards."""
+    checked: int = 0
+    newest: CheckpointRef | None = None
+    """The newest sound checkpoint."""
+
+    def add(self, record: Record) -> None:
+        self.made.add(record)
+        if record.stage == TOKENS:
+            self.tokens += record.read(TokenNumbers).tokens
 
 
 def verify_run(storage: Storage, inputs: bool = False) -> VerifyReport:
     """Checks every record, every artefact's size and digest, and every checkpoint's model digest.
 
-    Artefacts are read as a stream, checkpoints part by part. The newest sound checkpoint decides
-    `digest`. Records that later ones presuppose have to be there, unless the run is at work. A lost
-    record of an older checkpoint whose parts are gone too cannot be told from one that was pruned.
+    Artefacts are read as a stream, checkpoints part by part. Of a run that has ended, every stage must have its
+    records, and every file must have a record that names it. A run at work is told as such: what it has not
+    recorded yet is not missed.
 
     Args:
       inputs: read the input files too, and compare them with the digests made while counting.
@@ -50,71 +90,106 @@ def verify_run(storage: Storage, inputs: bool = False) -> VerifyReport:
       InputError: there is no run here.
     """
     run = run_directory.open_run(storage.root)
-    problems: list[str] = []
-    newest: tuple[int, str] | None = None
-    checked = 0
-    there: dict[str, list[Record]] = collections.defaultdict(list)
+    at_work = lock.is_held(storage)
+    found = _Findings()
+    _check_own_records(run, found)
+    if isinstance(run.records, CorpusRecords):
+        _check_taken_records(run.records, run.keys, found)
+    ended, place = _progress(run, found)
+    if not at_work:
+        if ended:
+            found.problems += _missing(run, found)
+        found.problems += _unnamed(run.storage, found.named)
+    if inputs:
+        found.problems += _input_problems(run.records, run.keys, run.identity)
+    state = "at work" if at_work else "finished" if ended else "unfinished"
+    return VerifyReport(found.problems, found.newest.digest if found.newest else None, found.checked, state, place)
+
+
+def _check_own_records(run: RunDirectory, found: _Findings) -> None:
+    """Reads the run's records and their artefacts."""
+    storage, foreign = run.storage, 0
     for path, record in run.records.scan():
         if record is None:
-            problems.append(f"{storage.uri(path)} is damaged: delete it and run the same command again")
+            found.problems.append(f"{storage.uri(path)} is damaged: delete it and run the same command again")
             continue
-        checked += len(record.artifacts)
-        found = _record_problems(run.records, record)
-        if found and storage.info(path) is None:
+        if record.key != key_of_stage(record.stage, run.keys):
+            foreign += 1
+            continue
+        found.checked += len(record.artifacts)
+        problems = _record_problems(run.records, record)
+        if problems and storage.info(path) is None:
             continue  # a run at work has pruned it
-        problems += found
-        if record.key == run.keys.get(STAGE if record.stage == loss_curve.STAGE else record.stage):
-            there[record.stage].append(record)
-            if not found and record.stage == STAGE:
-                newest = max(newest or (-1, ""), (record.numbers["step"], record.numbers["digest"]))
-    if isinstance(run.records, CorpusRecords):
-        taken, missing = _taken(run.records, run.keys)
-        checked += sum(len(record.artifacts) for record in taken)
-        problems += missing + [problem for record in taken for problem in _record_problems(run.records, record)]
-        for record in taken:
-            there[record.stage].append(record)
-    if not problems and storage.info(lock.PATH) is None:
-        problems += _lost(run, there)
-    if inputs:
-        problems += _input_problems(run.records, run.identity)
-    return VerifyReport(problems, newest[1] if newest else None, checked)
+        found.problems += problems
+        found.named |= {artifact.path for artifact in record.artifacts}
+        try:
+            found.add(record)
+            if record.stage == STAGE and not problems:
+                ref = CheckpointRef.of_record(record)
+                found.newest = max(found.newest or ref, ref, key=lambda ref: ref.step)
+        except ArtifactError as error:  # its numbers are not those of its stage
+            found.problems.append(str(error))
+    if foreign:
+        whose = "run.json is of another run" if not found.named else "a command that lost its lock has left them"
+        found.problems.append(
+            f"{foreign:,} records in {storage.uri(RECORDS)} are not of this run's options: {whose}"
+            f"{': put it back' if not found.named else ', and the same command, run again, removes them'}"
+        )
 
 
-def _taken(records: CorpusRecords, keys: Mapping[str, str]) -> tuple[list[Record], list[str]]:
-    """(records of the run whose corpus side this one takes, problems where it does not hold all of it any more)."""
-    there = [r for stage in CORPUS_STAGES if stage in keys for r in records.all(stage) if r.key == keys[stage]]
-    taken = [record for record in there if any(artifact.root for artifact in record.artifacts)]
-    tokens, wanted = (sum(r.numbers["tokens"] for r in there if r.stage == stage) for stage in (TOKENS, "vocabulary"))
-    if tokens == wanted > 0:
-        return taken, []
-    root = records.corpus.storage.root
-    return taken, [f"{root} does not hold all tokens that this run takes from it: see jobs.verify --run={root}"]
+def _check_taken_records(records: CorpusRecords, keys: Mapping[str, str], found: _Findings) -> None:
+    """Reads what the run takes from the run of --corpus."""
+    for stage in CORPUS_STAGES:
+        for record in records.all(stage, keys[stage]) if stage in keys else []:
+            if any(artifact.root for artifact in record.artifacts):
+                found.checked += len(record.artifacts)
+                found.problems += _record_problems(records, record)
+                found.add(record)
 
 
-def _lost(run: RunDirectory, there: Mapping[str, list[Record]]) -> list[str]:
-    """A line for each record that others presuppose and that is not there.
+def _progress(run: RunDirectory, found: _Findings) -> tuple[bool, str]:
+    """(whether the run has made all that it is to make, how far it is)."""
+    if found.made.tokens is None:
+        return False, f"{len(found.made.names['counts']):,} units of work are counted"
+    if found.tokens != found.made.tokens:
+        of = f"{found.tokens:,} of {found.made.tokens:,} tokens are encoded"
+        if isinstance(run.records, CorpusRecords):
+            root = run.records.corpus.storage.root
+            found.problems.append(f"{root} does not hold all tokens that this run takes from it: {of}")
+        return False, of
+    if not run.has_model:
+        return True, f"{found.tokens:,} tokens are encoded"
+    known = recorded(run.records, run.keys[STAGE])
+    found.problems += [f"{line}: {_AGAIN}" for line in known.values() if isinstance(line, str) and "missing" in line]
+    newest = max((ref for ref in known.values() if isinstance(ref, CheckpointRef)), key=lambda r: r.step, default=None)
+    if newest is None:
+        return False, "no checkpoint is there yet"
+    return newest.step == newest.steps, step_of(newest.step, newest.steps)
 
-    Args:
-      there: the run's records by stage.
-    """
-    uri, remedy = run.storage.uri, "run the same command again, and it is made anew"
-    lost = []
-    if there[STAGE]:
-        lost += [stage for stage in ("vocabulary", "unigram") if not there[stage]]
-        known, wanted = (sum(r.numbers["tokens"] for r in there[stage]) for stage in (TOKENS, "vocabulary"))
-        lost += [TOKENS] if known < wanted else []
-    counted = {record.name for record in there["counts"]}
-    lost += [f"counts/{record.name}.json" for record in there[TOKENS] if record.name not in counted]
-    problems = [f"{uri(f'records/{path}')} is missing, or some of it: {remedy}" for path in lost]
-    if gone := [found for found in recorded(run.records, run.keys[STAGE]).values() if isinstance(found, str)]:
-        return problems + [f"{line}: {remedy}" for line in gone]
-    if not read_timings(run.records, run.keys[STAGE]):
-        return problems  # it has not ended yet: somebody may have been killed before the record was written
-    last, clocked = (max((r.numbers["step"] for r in there[stage]), default=0) for stage in (STAGE, loss_curve.STAGE))
-    if last < clocked:
-        problems.append(f"{uri(f'records/{STAGE}')} has nothing of step {clocked}, which was trained: {remedy}")
-    folders = sorted({path.rpartition("/")[0] for path in unrecorded_parts(run.records)})
-    return problems + [f"{uri(folder)} is named by no record: {remedy}, or removed" for folder in folders]
+
+def _missing(run: RunDirectory, found: _Findings) -> Iterator[str]:
+    """A line for each record that has to be there and is not."""
+    uri, own_corpus = run.storage.uri, not isinstance(run.records, CorpusRecords)
+    paths = list(missing_records(found.made, run.keys, run.has_model))
+    if own_corpus:
+        paths += missing_corpus_records(found.made, run.keys, run.identity["options"]["model"]["phrases"])
+        for file in unread_files(found.made, run.identity):
+            yield f"{uri(RECORDS)}: no record says that {file} was read: {_AGAIN}"
+    for path in paths:
+        yield f"{uri(path)} is missing: {_AGAIN}"
+
+
+def _unnamed(storage: Storage, named: set[str]) -> Iterator[str]:
+    """A line for each folder that has files which no record names."""
+    unnamed: dict[str, int] = {}
+    for folder in STAGE_FOLDERS:
+        for info in storage.walk(folder):
+            if info.path not in named:
+                top = info.path.rpartition("/")[0]
+                unnamed[top] = unnamed.get(top, 0) + 1
+    for folder, count in sorted(unnamed.items()):
+        files = "1 file" if count == 1 else f"{count:,} files"
+        yield f"{storage.uri(folder)} has {files} that no record names: run the same command again, or delete them"
 
 
 def _record_problems(records: Records, record: Record) -> list[str]:
@@ -123,22 +198,22 @@ def _record_problems(records: Records, record: Record) -> list[str]:
             ref = CheckpointRef.of_record(record)
             check_digest(records, ref, [block_digest(block) for block in read_blocks(records, ref)])
         except PipelineError as error:
-            return [f"{error}. If an older checkpoint stays damaged, delete {records.storage.uri(record.path)}"]
+            return [f"{error} (an older checkpoint than the newest is dropped then)"]
         return []
     damages = ((artifact, records.damage(artifact, "digest")) for artifact in record.artifacts)
     return [
-        f"{records.uri(artifact)} {damage}: delete {records.storage_of(artifact).uri(record.path)}, and run"
+        f"{records.uri(artifact)} {damage}: run"
         f" {'the command that filled that output' if artifact.root else 'the same command'} again"
         for artifact, damage in damages
         if damage
     ]
 
 
-def _input_problems(records: Records, identity: dict[str, Any]) -> list[str]:
-    counted = recorded_digests(records)
+def _input_problems(records: Records, keys: Mapping[str, str], identity: dict[str, Any]) -> list[str]:
+    files = recorded_files(records, keys)
     unread = [
         f"{file['uri']} has no content digest: counting has not read it yet"
         for file in identity["inputs"]
-        if file["size"] and file["uri"] not in counted
+        if file["size"] and file["uri"] not in files
     ]
-    return unread + list(changed_inputs(records, {file["uri"]: file["size"] for file in identity["inputs"]}))
+    return unread + list(changed_inputs(files, {file["uri"]: file["size"] for file in identity["inputs"]}))

@@ -7,16 +7,21 @@ import dataclasses
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
-from pipeline.storage.storage import Data, ObjectInfo, Storage, checked_path
+from pipeline.storage.storage import Data, Names, ObjectInfo, Storage, checked_path
 
 _TEMPORARY = ".beam2vec-tmp-"
+_TEMPORARY_NAME = re.compile(r"\.beam2vec-tmp-([0-9a-z]*)-[0-9a-f]{16}")
+"""The writer, and what keeps two files of one writer apart."""
+_OLD = 3600.0
+"""Seconds after which a temporary file without a writer's name has no writer any more."""
 _ATTEMPTS = 100
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What link() says on file systems without hard links."""
@@ -27,6 +32,10 @@ class LocalStorage(Storage):
     """A folder; it is made by the first put."""
 
     root: str
+    writer: str = dataclasses.field(default="", compare=False)
+
+    def written_by(self, writer: str) -> LocalStorage:
+        return dataclasses.replace(self, writer=writer)
 
     def _file(self, path: str) -> str:
         return os.path.join(self.root, checked_path(path))
@@ -85,21 +94,27 @@ class LocalStorage(Storage):
 
     def write(self, path: str, write: Callable[[BinaryIO], object]) -> None:
         file = self._file(path)
-        with _local_errors(file), _temporary(file, write) as temporary:
-            os.replace(temporary, file)
+        with _local_errors(file):
+            for last in (False, False, True):
+                try:
+                    with _temporary(file, self.writer, write) as temporary:
+                        os.replace(temporary, file)
+                    return
+                except FileNotFoundError:  # who took the lock over has swept it: `Commits` will see that
+                    if last:
+                        raise
 
     def create(self, path: str, data: Data) -> bool:
         file = self._file(path)
-        with _local_errors(file), _temporary(file, lambda writer: writer.write(data)) as temporary:
-            try:
-                os.link(temporary, file)
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                return _create_exclusively(file, data)
-        return True
+        with _local_errors(file):
+            for last in (False, False, True):
+                try:
+                    with _temporary(file, self.writer, lambda writer: writer.write(data)) as temporary:
+                        return _link(temporary, file, data)
+                except FileNotFoundError:  # swept by the holder of the lock, which this one may be about to ask for
+                    if last:
+                        raise
+        raise AssertionError("the last attempt returns or raises")
 
     def swap(self, path: str, old: bytes, new: Data) -> bool:
         file = self._file(path)
@@ -123,21 +138,32 @@ class LocalStorage(Storage):
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
 
-    def sweep(self, older_than: float = 3600.0) -> None:
-        before = time.time() - older_than
-        for folder, _, names in os.walk(self.root):
-            for name in names:
+    def sweep(self, folders: Iterable[str], writer: str = "") -> None:
+        self._sweep(self.root, os.listdir(self.root) if os.path.isdir(self.root) else [], writer)
+        for top in folders:
+            for folder, _, names in os.walk(self._file(top)):
+                self._sweep(folder, names, writer)
+
+    def _sweep(self, folder: str, names: Iterable[str], writer: str) -> None:
+        for name in names:
+            if (match := _TEMPORARY_NAME.fullmatch(name)) and match[1] != writer:
                 file = os.path.join(folder, name)
-                with contextlib.suppress(OSError):
-                    if name.startswith(_TEMPORARY) and os.stat(file).st_mtime < before:
+                with contextlib.suppress(OSError):  # its writer may be at work, and renames it
+                    if match[1] or os.stat(file).st_mtime < time.time() - _OLD:
                         os.unlink(file)
+
+    def folders(self, prefix: str) -> Names:
+        try:
+            return sorted(entry.name for entry in os.scandir(self._file(prefix)) if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 @contextlib.contextmanager
-def _temporary(file: str, write: Callable[[BinaryIO], object]) -> Iterator[str]:
+def _temporary(file: str, writer_name: str, write: Callable[[BinaryIO], object]) -> Iterator[str]:
     """A synced file of what `write` writes, beside `file`; the folder is synced afterwards, the temporary name gone."""
     folder = os.path.dirname(file)
-    temporary = os.path.join(folder, _TEMPORARY + secrets.token_hex(8))
+    temporary = os.path.join(folder, f"{_TEMPORARY}{writer_name}-{secrets.token_hex(8)}")
     try:
         for attempt in range(_ATTEMPTS):
             try:
@@ -184,6 +210,19 @@ def _sync(folder: str) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _link(temporary: str, file: str, data: Data) -> bool:
+    """Gives the file its name unless there is one of that name."""
+    try:
+        os.link(temporary, file)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _create_exclusively(file, data)
+    return True
 
 
 def _create_exclusively(file: str, data: Data) -> bool:

@@ -35,6 +35,11 @@ _ATTEMPTS = 20
 _log = logging.getLogger(__name__)
 
 
+def writer_of(token: str) -> str:
+    """What stands for the holder of a lock in the names of temporary files."""
+    return token[:8]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Holder:
     """What lock.json says. Times are seconds since 1970."""
@@ -46,6 +51,10 @@ class _Holder:
     """Names the process on its host beyond its pid, which is used again; "" where any process may renew."""
     since: float
     expires: float
+
+    def is_alive(self, now: float) -> bool:
+        """Whether nobody may take the lock over."""
+        return self.expires > now and not is_dead(self.host, self.pid, self.process)
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
@@ -60,6 +69,13 @@ class _Holder:
             return None
 
 
+def is_held(storage: Storage, path: str = PATH) -> bool:
+    """Whether a command is at work in the output: its lock has not expired, and its process is not known to be dead."""
+    data = storage.find(path)
+    holder = _Holder.from_json(data) if data is not None else None
+    return holder is not None and holder.is_alive(time.time())
+
+
 class Lock:
     """The lock of an output, as `with Lock(storage):` or by acquire, renew, release.
 
@@ -68,17 +84,26 @@ class Lock:
     """
 
     def __init__(self, storage: Storage, path: str = PATH, lifetime: float = LIFETIME):
-        self.storage = storage
         self.path = path
         self.lifetime = lifetime
-        self.token = secrets.token_hex(16)
-        self._handed_over = False
+        self.is_handed_over = False
+        """Whether workers elsewhere hold it."""
+        self._hold(storage, secrets.token_hex(16))
+
+    def _hold(self, storage: Storage, token: str) -> None:
+        self.token = token
+        self.storage = storage.written_by(self.writer)
+
+    @property
+    def writer(self) -> str:
+        """Who writes under this lock, in the names of temporary files."""
+        return writer_of(self.token)
 
     @classmethod
     def attach(cls, storage: Storage, token: str, path: str = PATH, lifetime: float = LIFETIME) -> Lock:
         """A lock that another process, or another object of this one, acquired."""
         lock = cls(storage, path, lifetime)
-        lock.token = token
+        lock._hold(storage, token)
         return lock
 
     def acquire(self, wait: float = 0.0) -> Lock:
@@ -108,7 +133,7 @@ class Lock:
 
     def hand_over(self) -> None:
         """Leaves the lock to the workers: neither release nor the end of this process removes it, only its expiry."""
-        self._handed_over = True
+        self.is_handed_over = True
         self._change(lambda holder, now: dataclasses.replace(holder, process="", expires=now + self.lifetime))
 
     def _change(self, change: Callable[[_Holder, float], _Holder | None]) -> None:
@@ -130,7 +155,7 @@ class Lock:
         nobody renews and nobody takes over while this process lives: a worker that renews meanwhile cannot
         bring the lock back, and no other's lock is deleted.
         """
-        if self._handed_over:
+        if self.is_handed_over:
             return
         released = _RELEASED + self.token
         for _ in range(_ATTEMPTS):
@@ -192,15 +217,20 @@ class Lock:
             return self.storage.create(self.path, mine)
         holder = _Holder.from_json(data)
         if holder is None:
-            return False
+            return self._is_old() and self.storage.swap(self.path, data, mine)
         if holder.token == self.token:  # ours: an answer that was lost, and the call tried again
             return True
-        if holder.expires > now and not is_dead(holder.host, holder.pid, holder.process):
+        if holder.is_alive(now):
             return False
         if not self.storage.swap(self.path, data, mine):
             return False
         _log.warning("took over the output from process %d on %s, which is gone", holder.pid, shown(holder.host))
         return True
+
+    def _is_old(self) -> bool:
+        """Whether a file that is no lock was written long ago: on a disk without hard links a lock may be cut off."""
+        info = self.storage.info(self.path)
+        return info is not None and info.age(time.time()) > self.lifetime
 
     def _check_excludes(self, mine: bytes) -> None:
         """Some stores take a conditional create and ignore the condition: they would give the lock to everyone."""

@@ -18,7 +18,7 @@ import obstore.exceptions
 import obstore.store
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
-from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Data, ObjectInfo, Storage, checked_path
+from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Data, Names, ObjectInfo, Storage, checked_path
 
 _READ_AHEAD = 8 << 20
 _REFUSED = (
@@ -182,6 +182,12 @@ class ObjectStorage(Storage):
             for page in self._store.list(folder or None, chunk_size=1000):
                 for item in page:
                     yield ObjectInfo(item["path"][len(ours) :], item["size"], _version(item))
+
+    def folders(self, prefix: str) -> Names:
+        folder = self._key(prefix).rstrip("/") + "/"
+        with self._errors(prefix):
+            found = self._store.list_with_delimiter(folder)["common_prefixes"]
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
     def info(self, path: str) -> ObjectInfo | None:
         with self._errors(path):

@@ -1,9 +1,11 @@
-"""What was made: one small JSON record an artefact, written after it.
+"""What was made: one small JSON record for each piece of work, written after its artefacts.
 
-A stage's work counts as done when its record is there, names the present stage
+    records/STAGE/KEY/NAME.json      KEY: the first 8 digits of the stage key
+
+A piece of work counts as done when its record is there, names the present stage
 key, and its artefacts agree with it. So a crash between artefact and record
-costs that piece of work, never its correctness; two workers that make the same
-artefact write the same bytes, and the last one wins.
+costs that piece of work, never its correctness. Two workers that do the same
+piece write the same bytes; pieces under other keys lie in other folders.
 """
 
 from __future__ import annotations
@@ -12,25 +14,39 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import Annotated, Any, BinaryIO, TypeVar, cast
+
+import msgspec
 
 from pipeline.errors import ArtifactError
 from pipeline.runtime.process import each
+from pipeline.runtime.shown_text import shown
 from pipeline.storage.open_storage import is_remote, open_storage
 from pipeline.storage.storage import Data, Storage
 
 FOLDER = "records"
+KEY_DIGITS = 8
+"""Of a stage key, in paths: enough that two keys of one output differ."""
 _TOGETHER = 256
 """Records that are read at once from a store."""
+_MAX_BYTES = 64 << 20
+"""Of a record: a larger file is none."""
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Path = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+_Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Numbers = TypeVar("Numbers")
 
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
     """A stored object: its path in the output, the SHA-256 (hex) of its bytes, and their number."""
 
-    path: str
-    digest: str
-    size: int
+    path: _Path
+    digest: Digest
+    size: Number
     root: str = ""
     """The output of another run, where it lies in one; never in a record."""
 
@@ -43,21 +59,39 @@ class Record:
     JSON values; NumPy scalars are taken as plain numbers.
     """
 
-    stage: str
-    name: str
-    key: str
+    stage: _Name
+    name: _Name
+    key: _Key
     artifacts: tuple[Artifact, ...] = ()
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def path(self) -> str:
-        return record_path(self.stage, self.name)
+        return record_path(self.stage, self.key, self.name)
+
+    def read(self, kind: type[Numbers]) -> Numbers:
+        """The numbers as the type of their stage; ArtifactError where they are none.
+
+        Args:
+          kind: a dataclass with the names and the types of the numbers.
+        """
+        try:
+            return msgspec.convert(self.numbers, kind)
+        except msgspec.ValidationError as error:
+            raise ArtifactError(
+                f"{self.path} is damaged ({shown(error)})", "delete it and run the same command again"
+            ) from error
 
 
-def record_path(stage: str, name: str) -> str:
+def record_path(stage: str, key: str, name: str) -> str:
     if not stage or not name or "/" in stage + name:
         raise ValueError(f"a record's stage and name are single parts of a path, not {stage!r}, {name!r}")
-    return f"{FOLDER}/{stage}/{name}.json"
+    return f"{stage_folder(stage, key)}/{name}.json"
+
+
+def stage_folder(stage: str, key: str) -> str:
+    """Where the records of a stage lie."""
+    return f"{FOLDER}/{stage}/{key[:KEY_DIGITS]}"
 
 
 def canonical_json(value: Any) -> bytes:
@@ -119,11 +153,15 @@ class Records:
 
     def load(self, stage: str, name: str, key: str) -> Record | None:
         """The record, if it is there, whole, and of this stage key; its artefacts are not looked at."""
-        data = self.storage.find(record_path(stage, name))
+        data = self.storage.find(record_path(stage, key, name))
         record = _from_json(data) if data is not None else None
         if record is None or (record.stage, record.name, record.key) != (stage, name, key):
             return None
         return record
+
+    def has_any(self, stage: str, key: str) -> bool:
+        """Whether anything is recorded of a stage under this key."""
+        return next(self.storage.walk(stage_folder(stage, key)), None) is not None
 
     def valid(self, stage: str, name: str, key: str, check: str = "size") -> Record | None:
         """As load; None also where an artefact is missing, or its "size" or "digest" differs."""
@@ -169,28 +207,28 @@ class Records:
             raise ArtifactError(f"{self.uri(artifact)} {wrong}", remedy(artifact, gone=data is None))
         return data
 
-    def names(self, stage: str) -> list[str]:
-        """The names of a stage's records, whatever their keys, in order; the records are not read."""
-        return [path.rpartition("/")[2].removesuffix(".json") for path in self._paths(f"{FOLDER}/{stage}")]
+    def names(self, stage: str, key: str) -> list[str]:
+        """The names of a stage's records under a key, in order; the records are not read."""
+        return [path.rpartition("/")[2].removesuffix(".json") for path in self._paths(stage_folder(stage, key))]
 
-    def all(self, stage: str | None = None, strict: bool = False) -> list[Record]:
-        """Every whole record, of one stage or of all, ordered by path; artefacts are not looked at.
+    def all(self, stage: str, key: str, strict: bool = False) -> list[Record]:
+        """Every whole record of a stage under a key, ordered by path; artefacts are not looked at.
 
         Raises:
           ArtifactError: a record is damaged, with `strict`; else it is left out, as work that has to be done again.
         """
         found = []
-        for path, record in self.scan(stage):
-            if record:
+        for path, record in self.scan(stage_folder(stage, key)):
+            if record and record.key == key:
                 found.append(record)
-            elif strict:
+            elif strict and not record:
                 remedy = f"delete it and run the command that filled {self.storage.root} again"
                 raise ArtifactError(f"{self.storage.uri(path)} is damaged", remedy)
         return found
 
-    def scan(self, stage: str | None = None) -> Iterator[tuple[str, Record | None]]:
-        """(path, record) of every record file; None where the file is damaged."""
-        paths = self._paths(f"{FOLDER}/{stage}" if stage else FOLDER)
+    def scan(self, folder: str = FOLDER) -> Iterator[tuple[str, Record | None]]:
+        """(path, record) of every record file in a folder and below; None where the file is damaged."""
+        paths = self._paths(folder)
         for start in range(0, len(paths), _TOGETHER):
             some = paths[start : start + _TOGETHER]
             for path, data in zip(some, each(self.storage.find, some, is_remote(self.storage.root))):
@@ -251,11 +289,9 @@ def _to_json(record: Record) -> bytes:
 
 
 def _from_json(data: bytes) -> Record | None:
-    body = unsealed_json(data)
+    body = unsealed_json(data) if len(data) <= _MAX_BYTES else None
     try:
-        if body is None:
-            return None
-        artifacts = tuple(Artifact(**artifact) for artifact in body.pop("artifacts"))
-        return Record(artifacts=artifacts, **body)
-    except (TypeError, KeyError):
+        record = msgspec.convert(body, Record)
+        return None if any(artifact.root for artifact in record.artifacts) else record
+    except msgspec.ValidationError:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError
@@ -29,8 +29,13 @@ class ObjectInfo:
     size: int
     version: str
 
+    def age(self, now: float) -> float:
+        """Seconds since it was written, where the version is a time; else 0."""
+        return now - int(self.version) / 1e9 if self.version.isdecimal() and len(self.version) == 19 else 0.0
+
 
 Listing = list[ObjectInfo]
+Names = list[str]
 Data = bytes | bytearray | memoryview
 """Anything with the buffer protocol is fine, pyarrow.Buffer too."""
 
@@ -109,8 +114,19 @@ class Storage:
         """Removes the object; none there is no error."""
         raise NotImplementedError
 
-    def sweep(self, older_than: float = 3600.0) -> None:
-        """Removes temporary files that writers killed more than `older_than` seconds ago left."""
+    def written_by(self, writer: str) -> Storage:
+        """The same storage, whose temporary files carry the name of `writer` (letters and digits)."""
+        return self
+
+    def sweep(self, folders: Iterable[str], writer: str = "") -> None:
+        """Removes the temporary files that killed writers left at the root and in `folders`.
+
+        Those of `writer` stay. Those that carry no writer's name go when they are an hour old.
+        """
+
+    def folders(self, prefix: str) -> Names:
+        """The names of the folders in the folder `prefix`, in order."""
+        raise NotImplementedError
 
     def uri(self, path: str) -> str:
         """The object's full name, as it is shown to people and as `split_uri` takes it."""

@@ -1,6 +1,6 @@
 """The loss curve: a few hundred points of a run, in Parquet beside its checkpoints.
 
-metrics/step=00012345-89abcdef.parquet
+metrics/KEY/step=000000012345-89abcdef.parquet
   step, epoch, position int64; loss float64 (mean cross-entropy per pair);
   learning_rate float32; seconds float64 (of the process that wrote it);
   with --holdout also holdout_loss float64, null where it was not taken
@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from pipeline.backends.backend import StepLoss
 from pipeline.batches.schedule import Schedule
-from pipeline.model.loss_curve import SCHEMA, STAGE
+from pipeline.model.loss_curve import SCHEMA, STAGE, PointNumbers, points_name
+from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import to_parquet
-from pipeline.storage.records import Record, Records
 
 POINTS = 500
 """Points of a whole run, about."""
@@ -63,8 +63,12 @@ class MetricsLog:
         if self._points:
             self._points[-1].holdout_loss = loss
 
-    def write(self, records: Records, key: str, step: int) -> None:
-        """Commit the points so far as those before `step`, and begin anew."""
+    def write(self, commits: Commits, step: int) -> None:
+        """Commit the points so far as those before `step`, and begin anew.
+
+        Args:
+          commits: of the checkpoints.
+        """
         points = [point for point in self._points if point.pairs]
         self._points = []
         if not points:
@@ -82,12 +86,12 @@ class MetricsLog:
             "holdout_loss": [p.holdout_loss for p in points],
         }
         columns = {name: columns[name] for name in self._schema.names}
-        name, data = f"step={step:08d}", to_parquet(pa.table(columns, schema=self._schema))
+        commits, name = commits.beside(STAGE), points_name(step)
+        data = to_parquet(pa.table(columns, schema=self._schema))
+        before = commits.load(name)
         # Seconds differ from run to run: a name of their own keeps points and record together at any kill.
-        path = f"{STAGE}/{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet"
-        before = records.load(STAGE, name, key)
-        artifact = records.write_artifact(path, data)
-        records.commit(Record(STAGE, name, key, (artifact,), {"step": step}))
+        artifact = commits.put(f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet", data)
+        commits.commit(name, [artifact], PointNumbers(step))
         for old in before.artifacts if before else ():
-            if old.path != path:
-                records.storage.delete(old.path)
+            if old.path != artifact.path:
+                commits.records.storage.delete(old.path)

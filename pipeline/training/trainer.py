@@ -21,6 +21,7 @@ from pipeline.batches.steps import StepBlock, blocks_of_steps
 from pipeline.errors import ArtifactError, InterruptedRunError
 from pipeline.model.checkpoints import (
     CheckpointRef,
+    drop_damaged,
     latest_checkpoint,
     prune_checkpoints,
     read_checkpoint,
@@ -30,11 +31,12 @@ from pipeline.model.checkpoints import (
     write_checkpoint,
 )
 from pipeline.model.initial_vectors import initial_vectors
-from pipeline.model.loss_curve import forget_points_after
+from pipeline.model.loss_curve import drop_lost_points, forget_points_after
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runtime import memory
 from pipeline.runtime.process import one_ahead
+from pipeline.storage.commits import Commits
 from pipeline.storage.records import Records
 from pipeline.training.checks import check_loss, check_schedule, check_weights
 from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss
@@ -68,19 +70,15 @@ class Trainer:
     """Trains one model from shards, from its last checkpoint or from the start.
 
     Attributes:
-      records: of the output.
-      key: stage key of "checkpoints".
+      commits: of the stage "checkpoints".
       provenance: JSON values for the checkpoints' metadata.
-      renew_lock: called before anything is committed; raises when the lock is lost.
       report: called after every block of steps.
       stop: asked after every block; when it says yes, a checkpoint is written and InterruptedRunError raised.
     """
 
     options: Options
-    records: Records
-    key: str
+    commits: Commits
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
-    renew_lock: Callable[[], None] = lambda: None
     report: Callable[[Progress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda message: None
@@ -103,35 +101,43 @@ class Trainer:
         shards = in_order(shards, end=tokens)
         schedule = Schedule.of(options, sum(shard.positions for shard in shards))
         check_schedule(schedule, options, len(words), self.warn)
-        done = latest_checkpoint(self.records, self.key)
-        self.renew_lock()
-        remove_unrecorded(self.records)
+        done = resume_point(self.commits, self.warn)
         if done and done.step >= schedule.steps:
-            record_end(self.records, self.key, done)
+            record_end(self.commits, done)
             return done
         step = done.step if done else 0
-        remove_newer(self.records, self.key, step)
-        forget_points_after(self.records, self.key, step)
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
         backend = new_backend(w_in, w_out, options, schedule, threads, self.warn)
         del w_in, w_out
-        kept_back = kept_back_rows(shards, self.records) if options.holdout else None
+        kept_back = kept_back_rows(shards, self.commits.records) if options.holdout else None
         session = _Session(self, backend, schedule, words, counts, step, kept_back)
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
         last = session.commit()
-        self.renew_lock()
-        record_end(self.records, self.key, last)
+        record_end(self.commits, last)
         return last
 
     def _weights(self, done: CheckpointRef | None, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         if done:
-            model = read_checkpoint(self.records, done)
+            model = read_checkpoint(self.commits.records, done)
             return model.input, model.output
         w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
         return w_in, np.zeros(w_in.shape, np.float32)  # pages that nobody has written take no memory
+
+
+def resume_point(commits: Commits, say: Callable[[str], None]) -> CheckpointRef | None:
+    """The newest whole checkpoint to go on from, with all that lies beyond it, and all that is damaged, removed."""
+    done = latest_checkpoint(commits.records, commits.key)
+    commits.check_lock()
+    step = done.step if done else 0
+    remove_newer(commits, step)
+    drop_damaged(commits, step, say)
+    remove_unrecorded(commits)
+    forget_points_after(commits, step)
+    drop_lost_points(commits, say)
+    return done
 
 
 class _Session:
@@ -161,7 +167,7 @@ class _Session:
         schedule = self.schedule
         base = epoch * schedule.steps_per_epoch
         first = self.step - base
-        records, end = self.trainer.records, schedule.steps_per_epoch
+        records, end = self.trainer.commits.records, schedule.steps_per_epoch
         for block in step_blocks(self.backend, shards, records, epoch, schedule.batch_size, first, end, pool):
             begin = 0
             while begin < block.steps:  # in one go, unless a checkpoint is due inside
@@ -214,17 +220,10 @@ class _Session:
         memory.give_back()
         w_in, w_out = self.backend.weights()
         check_weights(w_in, w_out, self.step, self.schedule)
-        trainer.renew_lock()
-        self.metrics.write(trainer.records, trainer.key, self.step)
-        self.committed = write_checkpoint(
-            trainer.records,
-            trainer.key,
-            self.step,
-            Model(self.words, self.counts, w_in, w_out),
-            trainer.provenance,
-            self.schedule.steps,
-        )
-        prune_checkpoints(trainer.records, trainer.key, trainer.options.keep_checkpoints)
+        self.metrics.write(trainer.commits, self.step)
+        model = Model(self.words, self.counts, w_in, w_out)
+        self.committed = write_checkpoint(trainer.commits, self.step, model, trainer.provenance, self.schedule.steps)
+        prune_checkpoints(trainer.commits, trainer.options.keep_checkpoints)
         self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = seconds_to_checkpoint(self.checkpoint_clock - began)
         return self.committed

@@ -3,6 +3,7 @@
 # Without postponed annotations: Beam reads those of `total` to type the edges of a graph.
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.corpus.word_table import WordTable, word_hashes
 from pipeline.errors import ArtifactError
+from pipeline.storage.commits import Commits
 from pipeline.storage.records import Artifact, Records
 
 SCHEMA = pa.schema([pa.field("word", pa.string(), nullable=False), pa.field("count", pa.int64(), nullable=False)])
@@ -19,6 +21,8 @@ ELEMENT_BYTES = 4 << 20
 _FEWEST_BUCKETS, _MOST_BUCKETS, _BUCKET_BYTES = 32, 1024, 4 << 30
 """Parts that words are merged in, and the input that one of them is enough for."""
 _SUMMARY = b"beam2vec"
+_BUCKETS = "buckets"
+"""Folder of a count where the words of large buckets lie until the words of all are ordered."""
 
 
 def buckets_for(input_bytes: int) -> int:
@@ -161,6 +165,30 @@ class BucketCounts:
 
     def open(self, records: Records) -> pa.Table:
         return table_from_bytes(records.read(self.artifact) if self.artifact else self.table)
+
+    @classmethod
+    def of(cls, commits: Commits, bucket: int, kept: pa.Table, tokens: int, buckets: int) -> "BucketCounts":
+        """Stores the table where it is large: all buckets together may be ELEMENT_BYTES.
+
+        Args:
+          commits: of the count.
+          kept: the words of the bucket that are not left out.
+          tokens: occurrences of all its words.
+        """
+        data = table_bytes(kept)
+        if len(data) <= ELEMENT_BYTES // buckets:
+            return cls(data, tokens=tokens)
+        # Parts come in any order, and so do words: another attempt at this bucket may write other bytes.
+        name = f"{_BUCKETS}/{bucket:04d}-{hashlib.sha256(data).hexdigest()[:16]}.arrow"
+        return cls(artifact=commits.put(name, data), tokens=tokens)
+
+
+def forget_buckets(commits: Commits, counts: Iterable[BucketCounts]) -> None:
+    """Removes what was stored of a count; call it when what is made of it has been committed."""
+    if any(one.artifact for one in counts):
+        storage = commits.records.storage
+        for info in storage.list(commits.path(_BUCKETS)):
+            storage.delete(info.path)
 
 
 def check_complete(summaries: Iterable[UnitSummary], counts: Iterable[BucketCounts]) -> None:

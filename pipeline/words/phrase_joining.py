@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import Portion
@@ -55,13 +56,13 @@ class JoiningReader(Reader):
     joiners: Sequence[Joiner] = ()
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         assert self.inner is not None
         return map(self._joined, self.inner.read(part, dead_letters, digests))
 
     def portions(
-        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         assert self.inner is not None
         return map(self._joined, self.inner.portions(ranges, dead_letters, digests))

@@ -15,7 +15,7 @@ float64, one correctly rounded operation after the other.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +29,12 @@ from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.kernels.phrases import candidate_pairs
-from pipeline.storage.parquet import groups_to_parquet, read_group
-from pipeline.storage.records import Artifact, Records
-from pipeline.words.counts import not_the_same
+from pipeline.storage.commits import Commits, Made
+from pipeline.storage.parquet import groups_to_parquet, read_group, to_parquet
+from pipeline.storage.records import Artifact, Number, Records
+from pipeline.words.counts import counted_fingerprint, fingerprint_mismatch_message
 from pipeline.words.merging import SCHEMA as COUNTS
+from pipeline.words.merging import BucketCounts, UnitSummary, check_complete, forget_buckets, table_from_bytes
 from pipeline.words.vocabulary import Vocabulary, by_frequency, plain
 
 SCHEMA = pa.schema(
@@ -133,7 +135,7 @@ def count_pairs(
             found.add(pairs[: candidate_pairs(ids, spans.sentence, counts, *numbers, pairs)].copy())
     check_all_unchanged(unit.ranges)
     if fingerprint is not None and fingerprint_text(state) != fingerprint:
-        raise InputError(not_the_same(unit, reader))
+        raise InputError(fingerprint_mismatch_message(unit, reader))
     return found.total()
 
 
@@ -182,14 +184,60 @@ def phrases_table(found: Iterable[pa.Table], words: Vocabulary, scoring: Scoring
     return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
 
 
+WORDS, PHRASES = "words", "phrases"
+"""Names of the records of a pass, beside those of its units."""
+
+
+def words_stage(number: int) -> str:
+    """The count of words that pass `number` (from 1) of --phrases begins with."""
+    return f"words-{number}"
+
+
+def phrases_stage(number: int) -> str:
+    """What pass `number` of --phrases counts and finds."""
+    return f"phrases-{number}"
+
+
+def phrases_folder(number: int) -> str:
+    """Of the artefacts of a pass."""
+    return f"phrases/pass={number}"
+
+
+@dataclasses.dataclass(frozen=True)
+class PassWordsNumbers:
+    """What is recorded of the frequent words of a pass."""
+
+    words: Number
+    tokens: Number
+    """Of the corpus, rare words too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PairNumbers:
+    """What is recorded of a unit's pairs."""
+
+    pairs: Number
+
+
+@dataclasses.dataclass(frozen=True)
+class PhraseNumbers:
+    """What is recorded of the phrases of a pass."""
+
+    phrases: Number
+
+
 @dataclasses.dataclass(frozen=True)
 class PhraseWordsRef:
     """The stored words that a pass of --phrases looks for pairs of."""
 
-    artifact: Artifact | None
-    """None where the pass is done already."""
+    artifact: Artifact
     tokens: int
     """of the corpus, rare words too"""
+    is_done: bool
+    """Whether the phrases of the pass are there already."""
+
+    def open(self, records: Records) -> Vocabulary:
+        return Vocabulary.from_parquet(records.read(self.artifact))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,3 +245,55 @@ class PhrasesRef:
     """The stored phrases of the passes so far."""
 
     passes: tuple[Artifact, ...]
+
+
+def stored_words(
+    commits: Commits, counts: Commits, buckets: Iterable[BucketCounts], summaries: Sequence[UnitSummary]
+) -> PhraseWordsRef:
+    """The frequent words of a pass.
+
+    Args:
+      commits: of the pass; `counts`: of its count of words.
+    """
+    held: list[BucketCounts] = []
+
+    def make() -> Made:
+        held.extend(buckets)
+        check_complete(summaries, held)
+        words = frequent_words(one.open(commits.records) for one in held)
+        numbers = PassWordsNumbers(len(words), sum(unit.tokens for unit in summaries))
+        return [commits.put("words.parquet", words.to_parquet())], numbers
+
+    record = commits.once(WORDS, make)
+    forget_buckets(counts, held)
+    tokens = record.read(PassWordsNumbers).tokens
+    return PhraseWordsRef(record.artifacts[0], tokens, commits.earlier(PHRASES) is not None)
+
+
+def stored_pairs(
+    commits: Commits, counts: Commits, unit: WorkUnit, reader: Reader, words: Vocabulary, scoring: Scoring
+) -> Artifact:
+    """The counts of a unit's pairs; see `count_pairs`."""
+
+    def make() -> Made:
+        pairs = count_pairs(unit, reader, words, scoring, counted_fingerprint(counts, unit))
+        data = pairs_to_parquet(*pairs, scoring.buckets)
+        return [commits.put(f"pairs/{unit.name}.parquet", data)], PairNumbers(len(pairs[0]))
+
+    return commits.once(unit.name, make).artifacts[0]
+
+
+def stored_phrases(
+    commits: Commits, tables: Iterable[bytes], words: Callable[[], Vocabulary], scoring: Scoring
+) -> Artifact:
+    """The phrases of a pass.
+
+    Args:
+      tables: those of `bucket_phrases`, as Arrow IPC bytes.
+    """
+
+    def make() -> Made:
+        phrases = phrases_table(map(table_from_bytes, tables), words(), scoring)
+        return [commits.put("phrases.parquet", to_parquet(phrases))], PhraseNumbers(len(phrases))
+
+    return commits.once(PHRASES, make).artifacts[0]

@@ -17,8 +17,12 @@ import pyarrow as pa
 from pipeline.errors import ArtifactError, InputError
 from pipeline.kernels.alias import fill_alias_table
 from pipeline.kernels.float_mode import default_float_mode
-from pipeline.storage.records import Artifact
+from pipeline.storage.commits import Commits, Made
+from pipeline.storage.parquet import to_parquet
+from pipeline.storage.records import Artifact, Number
+from pipeline.words.vocabulary import VocabularyRef
 
+STAGE = "unigram"
 _ARITHMETIC = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
 _ALWAYS = 2**32 - 1
 _SCHEMA = pa.schema(
@@ -161,8 +165,27 @@ def _checked(counts: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
+class UnigramNumbers:
+    """What is recorded of the unigram distribution."""
+
+    words: Number
+
+
+@dataclasses.dataclass(frozen=True)
 class UnigramRef:
     """The stored unigram distribution."""
 
     artifact: Artifact
     words: int
+
+
+def stored_unigram(commits: Commits, vocabulary: VocabularyRef, power: float, subsample: float) -> UnigramRef:
+    """The distribution of an earlier attempt, else the one that is made of the vocabulary now."""
+
+    def make() -> Made:
+        counts = vocabulary.open(commits.records).counts
+        table = build(counts, power, subsample).to_table()
+        return [commits.put("unigram.parquet", to_parquet(table))], UnigramNumbers(len(counts))
+
+    record = commits.once(STAGE, make)
+    return UnigramRef(record.artifacts[0], record.read(UnigramNumbers).words)

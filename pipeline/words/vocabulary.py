@@ -15,7 +15,7 @@ from pipeline.corpus.word_table import WordTable
 from pipeline.errors import ArtifactError, InputError
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.parquet import from_parquet, to_parquet
-from pipeline.storage.records import Artifact
+from pipeline.storage.records import Artifact, Number, Record, Records
 from pipeline.words.merging import SCHEMA, prune, summary
 
 MAX_WORDS = 2**31 - 1
@@ -149,6 +149,20 @@ def _nothing_left(words: int, largest: int, min_count: int, first_sentence: Sequ
     return f"--min_count={min_count} leaves no word: {often}. Lower --min_count, or check --tokenizer{became}."
 
 
+STAGE = "vocabulary"
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyNumbers:
+    """What is recorded of the vocabulary."""
+
+    words: Number
+    tokens: Number
+    """Of the corpus that are in the vocabulary."""
+    units: Number
+    """Units of work that the corpus was counted in."""
+
+
 @dataclasses.dataclass(frozen=True)
 class VocabularyRef:
     """The stored vocabulary."""
@@ -157,3 +171,11 @@ class VocabularyRef:
     words: int
     tokens: int
     """of the corpus that are in the vocabulary"""
+
+    @classmethod
+    def of(cls, record: Record) -> VocabularyRef:
+        numbers = record.read(VocabularyNumbers)
+        return cls(record.artifacts[0], numbers.words, numbers.tokens)
+
+    def open(self, records: Records) -> Vocabulary:
+        return Vocabulary.from_parquet(records.read(self.artifact))

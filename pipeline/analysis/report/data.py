@@ -13,14 +13,18 @@ import pyarrow as pa
 from pipeline.analysis.evaluation import MOST_FREQUENT, Analogies, WordPairs
 from pipeline.analysis.projection import principal_plane
 from pipeline.analysis.scores import evaluation_of
-from pipeline.corpus.dead_letters import read_dead_letters
+from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
+from pipeline.corpus.unpacking import STAGE as TEXT
+from pipeline.corpus.unpacking import TextNumbers
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.loss_curve import final_loss, up_to
 from pipeline.model.vectors import Report, Vectors
-from pipeline.runs.directory import read_timings
 from pipeline.runs.run import Run
+from pipeline.runs.timings import read_timings
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record
+from pipeline.words.counts import STAGE as COUNTS
+from pipeline.words.counts import CountNumbers
 from pipeline.words.merging import merge_counts
 
 MAP_WORDS = 2000
@@ -93,7 +97,7 @@ def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
         "words": ref.words,
         "dims": ref.dims,
         "tokens": tokens,
-        "corpus_tokens": _sum_of(run, "counts", "tokens"),
+        "corpus_tokens": sum(record.read(CountNumbers).tokens for record in _records(run, COUNTS)),
         "loss": loss,
         "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model],
         "epochs": options.epochs,
@@ -233,27 +237,23 @@ def word_map(known: Vectors, counts: np.ndarray) -> dict[str, Any]:
 
 def dead_letters(run: Run) -> dict[str, Any]:
     """How many lines could not be read, and the first of them."""
-    tables = []
-    for stage in ("text", "counts"):
-        for record in _records(run, stage):
-            tables += [a for a in record.artifacts if a.path.startswith("dead_letters/")]
+    counts = [(record, record.read(CountNumbers)) for record in _records(run, COUNTS)]
+    text = [(record, record.read(TextNumbers)) for record in _records(run, TEXT)]
+    made = [artifact for record, _ in [*text, *counts] for artifact in record.artifacts]
+    tables = [artifact for artifact in made if artifact.path.startswith(f"{DEAD_LETTERS}/")]
     rows: list[dict[str, Any]] = []
     for artifact in tables:
         if len(rows) < _DEAD_LETTERS:
-            rows += read_dead_letters(run.records.read(artifact)).slice(0, _DEAD_LETTERS - len(rows)).to_pylist()
+            rows += from_parquet(run.records.read(artifact)).slice(0, _DEAD_LETTERS - len(rows)).to_pylist()
     for row in rows:
         row["sample"] = row["sample"][:80].decode("utf-8", "backslashreplace")
-    bad = _sum_of(run, "counts", "bad_lines") + _sum_of(run, "text", "bad_lines")
-    return {"bad_lines": bad, "lines": _sum_of(run, "counts", "lines"), "rows": rows}
-
-
-def _sum_of(run: Run, stage: str, number: str) -> int:
-    return sum(record.numbers.get(number, 0) for record in _records(run, stage))
+    bad = sum(numbers.bad_lines for _, numbers in counts) + sum(numbers.bad_lines for _, numbers in text)
+    return {"bad_lines": bad, "lines": sum(numbers.lines for _, numbers in counts), "rows": rows}
 
 
 def _records(run: Run, stage: str) -> list[Record]:
     """Those of the run's own key; ArtifactError where one is damaged, since sums without it would be wrong."""
-    return [record for record in run.records.all(stage, strict=True) if record.key == run.key(stage)]
+    return run.records.all(stage, run.key(stage), strict=True)
 
 
 def log_spaced(size: int, points: int = CURVE_POINTS) -> np.ndarray:

@@ -14,7 +14,6 @@ from pipeline.model.vectors import Report
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
-PATH = "report.html"
 """Where a run keeps its report, unless told otherwise."""
 _PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import Block
 from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
@@ -31,7 +32,7 @@ class JsonReader(LineReader):
     """One field of JSON lines. Dead letters: no JSON, no such field, null, another type; blank lines are none."""
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         for block in line_blocks(part, self.max_line_bytes, dead_letters, digests):
             values, places, bad = self._values(block, dead_letters)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
-from pipeline.corpus.digests import column_entry
+from pipeline.corpus.digests import DIGITS, FileDigests
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.readers.reader import Reader
@@ -68,7 +68,7 @@ class ParquetReader(Reader):
         return TextSource(file.uri, size, version=file.version)
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         with _opened(part.uri) as parquet:
             groups = _row_groups(parquet, self.field)
@@ -82,7 +82,7 @@ class ParquetReader(Reader):
                     row += len(array)
             if digests is not None and mine:
                 found = [group_digest(part.uri, parquet.metadata, group.number, self.field) for group in mine]
-                digests[part.uri] = column_entry(self.field, mine[0].number, found)
+                digests.append(FileDigests(part.uri, mine[0].number, found, self.field))
 
     def preview(self, file: InputFile) -> list[list[str]]:
         found: list[list[str]] = []
@@ -173,7 +173,7 @@ def group_digest(uri: str, metadata: pq.FileMetaData, group: int, field: str) ->
         for position in range(begin, begin + chunk.total_compressed_size, _BUFFER_BYTES):
             length = min(_BUFFER_BYTES, begin + chunk.total_compressed_size - position)
             digest.update(read_exactly(uri, position, length))
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:DIGITS]
 
 
 def column_digests(uri: str, field: str) -> dict[int, str]:

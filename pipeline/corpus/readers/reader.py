@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.corpus.dead_letters import DeadLetters
-from pipeline.corpus.digests import RangeDigests
+from pipeline.corpus.digests import FileDigests, RangeDigests
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import Block, read_blocks, read_exactly
 from pipeline.corpus.prefetch import fetched_ahead
@@ -45,20 +45,20 @@ class Reader(abc.ABC):
 
     @abc.abstractmethod
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         """The sentences of a range, in order. A portion's spans are used before the next is asked for.
 
         Args:
           dead_letters: gets the bad lines or rows.
-          digests: gets uri -> content digests of what was read, as `input_digests` keeps them.
+          digests: gets the content digests of what was read.
 
         Raises:
           InputError: the file is not what it was when it was listed; the user's tokeniser failed.
         """
 
     def portions(
-        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         """`read` one range after the other."""
         for part in ranges:
@@ -81,7 +81,7 @@ class LineReader(Reader):
     """Reads a format whose rows are lines, by the bytes of the file."""
 
     def portions(
-        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         """Small objects of a store are fetched many at once."""
         with contextlib.closing(fetched_ahead(ranges, read_exactly)) as coming:
@@ -89,16 +89,15 @@ class LineReader(Reader):
 
 
 def line_blocks(
-    part: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: dict[str, str] | None
+    part: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: list[FileDigests] | None
 ) -> Iterator[Block]:
     """`read_blocks`, with the content digests of the range put into `digests`."""
     wanted = digests is not None and not part.origin  # work text is ours, its artefacts have digests
     ranges = RangeDigests(part.start, part.end, part.size) if wanted else None
     yield from read_blocks(part, max_line_bytes, dead_letters, ranges)
     if digests is not None and ranges is not None:
-        found = ranges.finish(functools.partial(read_exactly, part.uri))
-        if found:
-            digests[part.uri] = found
+        found = ranges.finish(part.uri, functools.partial(read_exactly, part.uri))
+        digests += [found] if found else []
 
 
 def head_lines(file: InputFile, size: int, whole: bool = True) -> list[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.corpus.dead_letters import DeadLetters
+from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
 from pipeline.corpus.readers.values import Portion
@@ -17,7 +18,7 @@ class TextReader(LineReader):
     """Lines of plain text."""
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: dict[str, str] | None = None
+        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         for block in line_blocks(part, self.max_line_bytes, dead_letters, digests):
             yield Portion(block.lines, self.tokenizer.split(block.data, block.locate))

@@ -3,7 +3,7 @@
 Each piece of work is a plain function of what is stored, is committed by itself, and is
 skipped when that has been done. What a replica leaves until its round is merged:
 
-    slices/round=00017/replica=0003/part-00000-of-00004.parquet
+    slices/KEY/round=00017/replica=0003/part-000000-of-000004.parquet
       id int32, input and output fixed_size_list<float32>: the words it changed, 65,536 a part
 """
 
@@ -18,46 +18,67 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.backends.backend import Backend, StepLoss, padded
+from pipeline.backends.backend import Backend, StepLoss
+from pipeline.batches.shard_lists import STAGE as LISTS
 from pipeline.batches.shard_lists import ShardList, sliced_lists
 from pipeline.batches.shards import BatchShard
-from pipeline.kernels import merge as kernels
 from pipeline.model.checkpoints import (
     PARTS_STAGE,
+    VERSION,
+    CheckpointNumbers,
     CheckpointRef,
-    checkpoint_record,
-    latest_checkpoint,
+    checkpoint_name,
+    commit_checkpoint,
     prune_checkpoints,
     read_blocks,
     read_part,
     record_end,
-    remove_newer,
-    remove_unrecorded,
-    vector_lists,
-    vector_type,
-    vectors_of,
     write_checkpoint,
     write_part,
 )
 from pipeline.model.initial_vectors import initial_vectors
-from pipeline.model.loss_curve import forget_points_after
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.options import Options
 from pipeline.runtime import memory
-from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.commits import Commits
+from pipeline.storage.records import Artifact, Digest, Number, Record, Records
 from pipeline.training.checks import check_loss, check_schedule, check_weights
 from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss_of
 from pipeline.training.metrics import POINTS as METRIC_POINTS
 from pipeline.training.metrics import MetricsLog
+from pipeline.training.replicas.merging import changes_to_parquet, merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, in_order, new_backend, step_blocks
+from pipeline.training.trainer import Progress, in_order, new_backend, resume_point, step_blocks
 
 STAGE = "slices"
-_FOLDER = re.compile(rf"{STAGE}/round=(\d+)/")
+_FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
 _DELETIONS = 16
 """Objects that are deleted at a time: a store takes milliseconds for each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceNumbers:
+    """What is recorded of a replica's round; its artefacts are the partitions in order."""
+
+    step: Number
+    """With which the round ends."""
+    base: Digest
+    """Of the model that it began with."""
+    loss: list[tuple[float, int]]
+    """(sum, pairs) for each point of the loss curve."""
+    began: float
+    ended: float
+    """Seconds since 1970."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MergeNumbers:
+    """What is recorded of a merged partition."""
+
+    step: Number
+    base: Digest
+    block: Digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,19 +115,16 @@ class Replicas:
     """Trains one model by several replicas; what `Trainer` is for one.
 
     Attributes:
-      key: stage key of "checkpoints".
+      commits: of the stage "checkpoints".
       provenance: JSON values for the checkpoints' metadata.
       threads: of each replica.
-      renew_lock: called before anything is committed; raises when the lock is lost.
       report: called after every block of steps, with where the replica stands in its slice.
     """
 
     options: Options
-    records: Records
-    key: str
+    commits: Commits
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     threads: int = 1
-    renew_lock: Callable[[], None] = lambda: None
     report: Callable[[Progress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda message: None
 
@@ -136,18 +154,13 @@ class Replicas:
                 f"--checkpoint_every={self.options.checkpoint_every} is ignored: with --replicas, checkpoints are"
                 " written where rounds end"
             )
-        done = latest_checkpoint(self.records, self.key)
-        self.renew_lock()
-        remove_unrecorded(self.records)
-        step = done.step if done else 0
-        remove_newer(self.records, self.key, step)
-        forget_points_after(self.records, self.key, step)
-        self._forget_work(step, rounds)
+        done = resume_point(self.commits, self.warn)
+        self._forget_work(done.step if done else 0, rounds)
         if done is None:
             w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
             model = Model(words, counts, w_in, np.zeros_like(w_in))
-            done = write_checkpoint(self.records, self.key, 0, model, self.provenance, rounds.schedule.steps)
-        record_end(self.records, self.key, done)
+            done = write_checkpoint(self.commits, 0, model, self.provenance, rounds.schedule.steps)
+        record_end(self.commits, done)
         return Standing(done, positions)
 
     def is_over(self, standing: Standing, number: int) -> bool:
@@ -158,8 +171,7 @@ class Replicas:
         self, number: int, shards: Iterable[BatchShard], positions: int
     ) -> Iterator[tuple[int, ShardList]]:
         """List `number` of a corpus, for each slice of an epoch that has a part of it: (index of the slice, list)."""
-        self.renew_lock()
-        return sliced_lists(self.records, self.key, number, shards, self._rounds(positions).slices_of)
+        return sliced_lists(self.commits.beside(LISTS), number, shards, self._rounds(positions).slices_of)
 
     def slice_index(self, standing: Standing, number: int, replica: int) -> int:
         """Which slice of its epoch a replica trains on in a round."""
@@ -174,60 +186,42 @@ class Replicas:
           shards: all that have positions of the slice, in any order; others do no harm.
         """
         name = f"round={number:05d}-replica={replica:04d}"
-        record = self._made(STAGE, name, standing)
+        record = self._made(STAGE, name, standing, SliceNumbers)
         if record is None:
             slice_ = _Slice(self, standing.checkpoint, self._rounds(standing.positions), number, replica)
             began = time.time()
             backend = slice_.train(shards)
-            self.renew_lock()
             parts = tuple(slice_.write_changes(backend))
-            record = Record(
-                STAGE,
-                name,
-                self.key,
-                parts,
-                {
-                    "step": slice_.rounds.end(number),
-                    "base": standing.checkpoint.digest,
-                    "loss": slice_.loss,
-                    "began": round(began, 3),
-                    "ended": round(time.time(), 3),
-                },
+            numbers = SliceNumbers(
+                slice_.rounds.end(number),
+                standing.checkpoint.digest,
+                slice_.loss,
+                round(began, 3),
+                round(time.time(), 3),
             )
-            self.records.commit(record)
+            record = self.commits.beside(STAGE).commit(name, parts, numbers)
         return [SlicePart(replica, part) for part in record.artifacts]
 
     def merge(self, standing: Standing, number: int, index: int, parts: Iterable[SlicePart]) -> MergedPart:
         """Merge what the replicas made of one partition, in replica order; one replica's is held at a time."""
-        name = f"round={number:05d}-part={index:05d}"
-        record = self._made(PARTS_STAGE, name, standing)
+        name = f"round={number:05d}-part={index:06d}"
+        record = self._made(PARTS_STAGE, name, standing, MergeNumbers)
         if record is None:
             rounds, base = self._rounds(standing.positions), standing.checkpoint
-            block = read_part(self.records, base, index)
+            block = read_part(self._records, base, index)
             made = (
-                _read_changes(self.records.read(part.artifact), base.dims, index)
+                read_changes(self._records.read(part.artifact), base.dims, index)
                 for part in sorted(parts, key=lambda part: part.replica)
             )
             w_in, w_out = merge_rows(block.input, block.output, made, rounds.replicas)
             check_weights(w_in, w_out, rounds.end(number), rounds.schedule)
             merged = Model(block.words, block.counts, w_in, w_out)
-            self.renew_lock()
             place = index, len(base.parts)
             provenance = {**self.provenance, "words": base.words, "steps": rounds.schedule.steps}
-            artifact = write_part(self.records, rounds.end(number), place, merged, provenance)
-            record = Record(
-                PARTS_STAGE,
-                name,
-                self.key,
-                (artifact,),
-                {
-                    "step": rounds.end(number),
-                    "base": base.digest,
-                    "block": block_digest(merged).hex(),
-                },
-            )
-            self.records.commit(record)
-        return MergedPart(index, record.artifacts[0], record.numbers["block"])
+            artifact = write_part(self.commits, rounds.end(number), place, merged, provenance)
+            numbers = MergeNumbers(rounds.end(number), base.digest, block_digest(merged).hex())
+            record = self.commits.beside(PARTS_STAGE).commit(name, [artifact], numbers)
+        return MergedPart(index, record.artifacts[0], record.read(MergeNumbers).block)
 
     def commit(
         self, standing: Standing, number: int, merged: Iterable[MergedPart], kept_back: Sequence[BatchShard] = ()
@@ -242,50 +236,58 @@ class Replicas:
         if [part.index for part in parts] != list(range(len(base.parts))):
             raise ValueError(f"round {number} has partitions {[part.index for part in parts]} of {len(base.parts)}")
         digest = join_digests(base.words, base.dims, [bytes.fromhex(part.digest) for part in parts])
-        artifacts = [part.artifact for part in parts]
-        record = checkpoint_record(self.key, step, base.dims, base.words, artifacts, digest, rounds.schedule.steps)
-        made, seconds = CheckpointRef.of_record(record), standing.seconds
-        if self.records.load(record.stage, record.name, self.key) != record:  # else a worker died after this
+        artifacts = tuple(part.artifact for part in parts)
+        numbers = CheckpointNumbers(VERSION, step, rounds.schedule.steps, digest, base.words, base.dims)
+        record, seconds = self.commits.record(checkpoint_name(step), artifacts, numbers), standing.seconds
+        made = CheckpointRef.of_record(record)
+        if self.commits.load(record.name) != record:  # else a worker died after this
             holdout = self._holdout_loss(made, base.step, rounds, kept_back)
-            self.renew_lock()
             seconds = self._write_metrics(standing, number, holdout)
-            self.records.commit(record)
-        record_end(self.records, self.key, made)
+            commit_checkpoint(self.commits, numbers, artifacts)
+        record_end(self.commits, made)
         self._forget_work(step, rounds)
-        prune_checkpoints(self.records, self.key, self.options.keep_checkpoints)
+        prune_checkpoints(self.commits, self.options.keep_checkpoints)
         return Standing(made, standing.positions, seconds)
 
     def _rounds(self, positions: int) -> Rounds:
         return Rounds.of(self.options, positions)
 
-    def _made(self, stage: str, name: str, standing: Standing) -> Record | None:
+    @property
+    def _records(self) -> Records:
+        return self.commits.records
+
+    def _made(
+        self, stage: str, name: str, standing: Standing, kind: type[SliceNumbers] | type[MergeNumbers]
+    ) -> Record | None:
         """The record of an earlier attempt from the same weights, where its artefacts are whole."""
-        record = self.records.valid(stage, name, self.key)
-        return record if record and record.numbers["base"] == standing.checkpoint.digest else None
+        record = self.commits.beside(stage).find(name)
+        return record if record and record.read(kind).base == standing.checkpoint.digest else None
 
     def _forget_work(self, step: int, rounds: Rounds) -> None:
         """Remove what led to the checkpoint of `step` and those before it: their own records name their parts."""
         past = [
             dataclasses.replace(record, artifacts=()) if stage == PARTS_STAGE else record
             for stage in (PARTS_STAGE, STAGE)
-            for record in self.records.all(stage)
-            if record.key == self.key and record.numbers["step"] <= step
+            for record in self.commits.beside(stage).all()
+            if record.numbers["step"] <= step
         ]
         over = rounds.before(step)
         with ThreadPoolExecutor(_DELETIONS) as pool:
-            list(pool.map(self.records.remove, past))
-            found = (info.path for info in self.records.storage.list(STAGE))  # of workers that died: no record
+            list(pool.map(self._records.remove, past))
+            folder = self.commits.beside(STAGE).path("")
+            found = (info.path for info in self._records.storage.list(folder))  # of workers that died: no record
             left = [path for path in found if (match := _FOLDER.match(path)) and int(match[1]) < over]
-            list(pool.map(self.records.storage.delete, left))
+            list(pool.map(self._records.storage.delete, left))
 
     def _write_metrics(self, standing: Standing, number: int, holdout: float | None) -> float:
         """Commit the points of a round; returns the seconds trained until its end."""
         rounds = self._rounds(standing.positions)
         schedule, first, end = rounds.schedule, standing.checkpoint.step, rounds.end(number)
         names = [f"round={number:05d}-replica={replica:04d}" for replica in range(rounds.replicas)]
-        records = [record for name in names if (record := self.records.load(STAGE, name, self.key))]
-        busy = _length_of_union((record.numbers["began"], record.numbers["ended"]) for record in records)
-        points = np.sum([record.numbers["loss"] for record in records], axis=0)
+        slices = self.commits.beside(STAGE)
+        trained = [record.read(SliceNumbers) for name in names if (record := slices.load(name))]
+        busy = _length_of_union((numbers.began, numbers.ended) for numbers in trained)
+        points = np.sum([numbers.loss for numbers in trained], axis=0)
         log = MetricsLog(schedule, holdout=bool(self.options.holdout))
         for i, (total, pairs) in enumerate(points.tolist(), 1):
             step = first + (end - first) * i // len(points) - 1
@@ -293,7 +295,7 @@ class Replicas:
             log.add(step, schedule.learning_rates(step, 1), loss, standing.seconds + busy * i / len(points))
         if holdout is not None:
             log.add_holdout(holdout)
-        log.write(self.records, self.key, end)
+        log.write(self.commits, end)
         return standing.seconds + busy
 
     def _holdout_loss(
@@ -303,8 +305,8 @@ class Replicas:
         steps = rounds.schedule.steps
         if not self.options.holdout or made.step * POINTS // steps == before * POINTS // steps:
             return None
-        rows = kept_back_rows(sorted(kept_back, key=lambda shard: shard.index), self.records)
-        return None if rows is None else mean_loss_of(rows, read_blocks(self.records, made), self.options.model)
+        rows = kept_back_rows(sorted(kept_back, key=lambda shard: shard.index), self._records)
+        return None if rows is None else mean_loss_of(rows, read_blocks(self._records, made), self.options.model)
 
 
 class _Slice:
@@ -330,7 +332,7 @@ class _Slice:
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             epoch, size = self.rounds.epoch(self.number), schedule.batch_size
             mine, ahead = self._shards(shards), pool if threads > 1 else None
-            for block in step_blocks(backend, mine, replicas.records, epoch, size, first, end, ahead):
+            for block in step_blocks(backend, mine, replicas.commits.records, epoch, size, first, end, ahead):
                 step = before + block.first
                 rates = schedule.learning_rates(step, block.steps)
                 found = backend.train(block.batch, block.bounds, rates)
@@ -351,19 +353,19 @@ class _Slice:
         w_in, w_out = backend.weights()
         schedule = self.rounds.schedule
         check_weights(w_in, w_out, self.rounds.end(self.number), schedule)
-        folder = f"{STAGE}/round={self.number:05d}/replica={self.replica:04d}"
-        for index, block in enumerate(read_blocks(self.replicas.records, self.base)):
+        commits = self.replicas.commits.beside(STAGE)
+        folder = f"round={self.number:05d}/replica={self.replica:04d}"
+        for index, block in enumerate(read_blocks(commits.records, self.base)):
             first = index * BLOCK_ROWS
             rows = slice(first, first + len(block.words))
             changed = np.flatnonzero(((w_in[rows] != block.input) | (w_out[rows] != block.output)).any(axis=1)) + first
-            data = _to_parquet(changed, w_in[changed], w_out[changed])
-            path = f"{folder}/part-{index:05d}-of-{len(self.base.parts):05d}.parquet"
-            yield self.replicas.records.write_artifact(path, data)
+            data = changes_to_parquet(changed, w_in[changed], w_out[changed])
+            yield commits.put(f"{folder}/part-{index:06d}-of-{len(self.base.parts):06d}.parquet", data)
 
     def _weights(self) -> tuple[np.ndarray, np.ndarray]:
         base = self.base
         w_in, w_out = (np.empty((base.words, base.dims), np.float32) for _ in range(2))
-        for index, block in enumerate(read_blocks(self.replicas.records, base)):
+        for index, block in enumerate(read_blocks(self.replicas.commits.records, base)):
             rows = slice(index * BLOCK_ROWS, index * BLOCK_ROWS + len(block.words))
             w_in[rows], w_out[rows] = block.input, block.output
         return w_in, w_out
@@ -378,58 +380,11 @@ def _nothing(message: str) -> None:
     pass
 
 
-Changes = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""(int32 [m] rows of the partition, float32 [m, dims] input, output): what a replica made of them."""
-
-
-def merge_rows(
-    w_in: np.ndarray, w_out: np.ndarray, made: Iterable[Changes], replicas: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Adaptive summation of what the replicas made of some rows: see `kernels.merge.share`.
-
-    Args:
-      w_in, w_out: float32 [n, dims], what all of them began with.
-      made: in replica order; rows that a replica leaves out it has not changed.
-      replicas: how many there are.
-
-    Returns:
-      float32 [n, dims] each.
-    """
-    n, dims = w_in.shape
-    merged = [padded(weights).reshape(-1) for weights in (w_in, w_out)]
-    width = len(merged[0]) // max(1, n)
-    totals = [np.zeros_like(weights) for weights in merged]
-    squares = [np.zeros(n, np.float32) for _ in merged]
-    for rows, *changed in made:
-        for weights, total, square, matrix in zip(merged, totals, squares, changed):
-            kernels.add_moves(weights, rows, padded(matrix).reshape(-1), width, total, square)
-    for weights, total, square in zip(merged, totals, squares):
-        kernels.move_rows(weights, width, total, square, replicas)
-    w_in, w_out = (weights.reshape(n, width)[:, :dims] for weights in merged)
-    return w_in, w_out
-
-
 def _points(rounds: Rounds) -> int:
     """Points of the loss curve that each replica's slice of a round has a part in, the same for all."""
     steps = rounds.schedule.steps_per_epoch
     wanted = steps // rounds.rounds * METRIC_POINTS // rounds.schedule.steps
     return max(1, min(wanted, steps // (rounds.rounds * rounds.replicas)))
-
-
-def _to_parquet(ids: np.ndarray, w_in: np.ndarray, w_out: np.ndarray) -> pa.Buffer:
-    vector = vector_type(w_in.shape[1])
-    kinds = {"id": pa.int32(), "input": vector, "output": vector}
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
-    table = pa.table([ids.astype(np.int32), vector_lists(w_in), vector_lists(w_out)], schema=schema)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
-    return sink.getvalue()
-
-
-def _read_changes(data: bytes, dims: int, index: int) -> Changes:
-    table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    w_in, w_out = (vectors_of(table[name].combine_chunks(), dims) for name in ("input", "output"))
-    return table["id"].to_numpy() - np.int32(index * BLOCK_ROWS), w_in, w_out
 
 
 def _length_of_union(spans: Iterable[tuple[float, float]]) -> float:

@@ -1,0 +1,51 @@
+"""How long the stages of a run have taken, over all commands that worked on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from pipeline.storage.commits import Commits
+from pipeline.storage.records import Records
+
+STAGE = "timings"
+_NAME = "seconds"
+
+
+@dataclasses.dataclass(frozen=True)
+class StageSeconds:
+    """Wall time of one stage."""
+
+    stage: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TimingNumbers:
+    """What is recorded, in the order of the stages."""
+
+    stages: list[StageSeconds]
+
+
+def add_timings(commits: Commits, seconds: Mapping[str, float]) -> None:
+    """Adds the seconds of this process to those of the ones before it.
+
+    Args:
+      commits: of the checkpoints.
+      seconds: stage -> wall time, in the order of the stages.
+    """
+    known = read_timings(commits.records, commits.key)
+    for stage, more in seconds.items():
+        known[stage] = round(known.get(stage, 0.0) + more, 3)
+    stages = [StageSeconds(stage, took) for stage, took in known.items()]
+    commits.beside(STAGE).commit(_NAME, (), TimingNumbers(stages))
+
+
+def read_timings(records: Records, key: str) -> dict[str, float]:
+    """Stage -> seconds; {} of a run whose driver did not stay to the end.
+
+    Args:
+      key: of the checkpoints.
+    """
+    record = records.load(STAGE, _NAME, key)
+    return {one.stage: one.seconds for one in record.read(TimingNumbers).stages} if record else {}

@@ -1,0 +1,124 @@
+"""The counts of all units -> the vocabulary as it is stored; first, the bad lines are held against their limit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import pyarrow as pa
+
+from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
+from pipeline.corpus.dead_letters import NOT_UTF8
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.reader import Reader, first_sentences
+from pipeline.corpus.readers.values import INTEGERS
+from pipeline.corpus.unpacking import unpacked_name
+from pipeline.corpus.work_units import WorkUnit
+from pipeline.errors import ArtifactError, InputError
+from pipeline.options import Options, bad_line_limit
+from pipeline.runtime import progress
+from pipeline.storage.commits import Commits, Made
+from pipeline.storage.parquet import from_parquet
+from pipeline.words.counts import STAGE as COUNTS
+from pipeline.words.merging import BucketCounts, OpenedCounts, UnitSummary, check_complete, forget_buckets
+from pipeline.words.vocabulary import STAGE, Vocabulary, VocabularyNumbers, VocabularyRef, build_vocabulary
+from pipeline.words.word_list import WordListRef, listed_vocabulary
+
+
+def stored_vocabulary(
+    commits: Commits,
+    counts: Commits,
+    buckets: Iterable[BucketCounts],
+    summaries: Sequence[UnitSummary],
+    options: Options,
+    reader: Reader,
+    listed: WordListRef | None = None,
+    first_files: Sequence[InputFile] = (),
+) -> VocabularyRef:
+    """The vocabulary of an earlier attempt, else the one that is made of the buckets now.
+
+    Args:
+      commits: of this stage; `counts`: of the count.
+      summaries: of all units.
+      listed: the words of --vocabulary.
+      first_files: are looked into only for the message that no word is left.
+
+    Raises:
+      ArtifactError: the runner has lost some of the counts.
+      InputError: no word is left.
+    """
+    held: list[BucketCounts] = []
+
+    def make() -> Made:
+        held.extend(buckets)
+        check_complete(summaries, held)
+        vocabulary, tokens = _build(OpenedCounts(commits.records, held), options, reader, listed, first_files)
+        numbers = VocabularyNumbers(len(vocabulary), tokens, sum(unit.units for unit in summaries))
+        return [commits.put("vocabulary.parquet", vocabulary.to_parquet())], numbers
+
+    record = commits.once(STAGE, make)
+    forget_buckets(counts, held)
+    return VocabularyRef.of(record)
+
+
+def _build(
+    tables: Collection[pa.Table],
+    options: Options,
+    reader: Reader,
+    listed: WordListRef | None,
+    first_files: Sequence[InputFile],
+) -> tuple[Vocabulary, int]:
+    """(the vocabulary, tokens of the corpus that are in it)."""
+    integers = reader.items == INTEGERS
+    if listed is not None:
+        return listed_vocabulary(tables, listed.load(), integers)
+    sentences = first_sentences(first_files, reader, 1)
+    first = sentences[0] if sentences else []
+    table = build_vocabulary(tables, options.min_count, options.max_vocabulary, first)
+    vocabulary = Vocabulary.from_table(table, integers)
+    return vocabulary, vocabulary.tokens
+
+
+def check_bad_lines(
+    commits: Mapping[str, Commits], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary], options: Options
+) -> None:
+    """Tells the user of bad lines; InputError where there are more than --max_bad_lines.
+
+    Args:
+      commits: of the stages "counts" and "text".
+      summaries: of all units; `left_out`: of the files that were unpacked.
+    """
+    everything = [*left_out, *summaries]
+    bad = sum(unit.bad_lines for unit in everything)
+    if not bad:
+        return
+    lines = sum(unit.lines for unit in everything)
+    first, advice = _first_bad_line(commits, summaries, left_out, options)
+    letters = commits[COUNTS].records.storage.uri(DEAD_LETTERS)
+    if bad > bad_line_limit(options.max_bad_lines, lines):
+        raise InputError(
+            f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={options.max_bad_lines}{first}: see"
+            f" {letters} for where and why{advice}, or allow more"
+        )
+    progress.say(f"{bad:,} of {lines:,} lines cannot be read and are left out{first}: see {letters}")
+
+
+def _first_bad_line(
+    commits: Mapping[str, Commits], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary], options: Options
+) -> tuple[str, str]:
+    """(reason and place of the first bad line of a unit, else of an unpacked file; what helps), or nothing."""
+    units = [(COUNTS, WorkUnit(unit.index, ()).name) for unit in _with_bad_lines(summaries)]
+    stage, name = (units + [("text", unpacked_name(unit.index)) for unit in _with_bad_lines(left_out)])[0]
+    record = commits[stage].find(name)
+    if record is None or not record.artifacts[-1].path.startswith(f"{DEAD_LETTERS}/"):
+        return "", ""
+    try:
+        row = from_parquet(commits[stage].records.read(record.artifacts[-1])).slice(0, 1).to_pylist()[0]
+    except ArtifactError:
+        return "", ""
+    unit = "row" if options.input_format == "parquet" else "byte"
+    what = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
+    return what, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
+
+
+def _with_bad_lines(summaries: Sequence[UnitSummary]) -> list[UnitSummary]:
+    return sorted((unit for unit in summaries if unit.bad_lines), key=lambda unit: unit.index)
