@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks.common import format_table, prepare, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.batches.rows import generate_rows, piece_bounds
 from pipeline.batches.sampling import Sampling, load_tables
 from pipeline.batches.tokens import read_tokens
 from pipeline.options import NEGATIVE_POLICIES, Options
+from tools.measuring.common import format_table, prepare, write_report
+from tools.measuring.timing import corpus_text, in_turns, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,9 +13,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import Process, corpus_text, ours, parser, run_process
 from pipeline.options import Options, available_cpus
+from tools.measuring.common import format_table, write_report
+from tools.measuring.timing import Process, corpus_text, ours, parser, run_process
 
 PEER = """
 import sys
@@ -28,7 +28,7 @@ model.save(folder + "/model")
 
 KERNELS = """
 import sys
-from benchmarks.common import prepare
+from tools.measuring.common import prepare
 from pipeline.options import Options
 text, epochs, threads = sys.argv[1:]
 options = Options.checked({"epochs": int(epochs), "threads": threads})

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import run_process
 from pipeline.corpus.files import InputFile
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
+from tools.measuring.common import format_table, write_report
+from tools.measuring.timing import run_process
 
 ASKED_WORDS = 30_000
 """The most frequent words, among which questions are asked."""

@@ -1,7 +1,7 @@
 """Training steps and the making of rows on a GPU beside the CPU: rows a second, and that both give the same bytes.
 
     python -m benchmarks.gpu [--dims=100 --negatives=5 --window=5 --vocabulary=70000] [--rows=4096,16384,65536]
-    python -m benchmarks.gpu --model_report=gpu_model.json    # by benchmarks.gpu_model: the part of its bounds
+    python -m benchmarks.gpu --model_report=gpu_model.json    # by tools.cuda.cost_model: the part of its bounds
     python -m benchmarks.gpu --memory      # what steps take, by arithmetic alone: needs no GPU
 
 A step's rows are made up beforehand, Zipf-distributed, so that neither side waits for
@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import format_table, write_report
 from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
@@ -32,9 +31,10 @@ from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
 from pipeline.words import unigram
+from tools.measuring.common import format_table, write_report
 
 GENERATION = "rows"
-"""In place of a model, in the report of `benchmarks.gpu_model`: rows are made."""
+"""In place of a model, in the report of `tools.cuda.cost_model`: rows are made."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--rows", default="4096,16384,65536", help="rows of a step, several with commas")
     made.add_argument("--tokens", type=int, default=4_000_000, help="of which rows are made")
     made.add_argument("--threads", type=int, default=available_cpus())
-    made.add_argument("--model_report", help="the JSON of benchmarks.gpu_model, to compare with")
+    made.add_argument("--model_report", help="the JSON of tools.cuda.cost_model, to compare with")
     made.add_argument("--memory", action="store_true", help="print a table of the memory that is needed")
     made.add_argument("--json", default="gpu.json", help="where to write the report")
     return made
@@ -184,7 +184,7 @@ def _arrays(made: MadeRows) -> list[np.ndarray]:
 
 
 class Bounds:
-    """What `benchmarks.gpu_model` says for a GPU."""
+    """What `tools.cuda.cost_model` says for a GPU."""
 
     def __init__(self, chosen: argparse.Namespace, gpu: str):
         """Args:

@@ -9,10 +9,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from benchmarks.common import format_table, write_report
 from benchmarks.end_to_end import PEER
-from benchmarks.timing import corpus_text, ours, parser, run_process
 from pipeline.options import available_cpus
+from tools.measuring.common import format_table, write_report
+from tools.measuring.timing import corpus_text, ours, parser, run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,9 +23,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import Process, corpus_text, ours, parser, run_process
 from deploy.pieces import PIECES
+from tools.measuring.common import format_table, write_report
+from tools.measuring.timing import Process, corpus_text, ours, parser, run_process
 
 SECRETS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_REGION": "us-east-1"}
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Corpus, format_table, prepare, spread, write_plain_text, write_report
 from pipeline.analysis.evaluation import (
     Analogies,
     WordPairs,
@@ -33,6 +32,7 @@ from pipeline.analysis.evaluation import (
 from pipeline.batches.schedule import FINAL_SHARE
 from pipeline.errors import PipelineError
 from pipeline.options import MODELS, Options
+from tools.measuring.common import Corpus, format_table, prepare, spread, write_plain_text, write_report
 
 Result = dict[str, Any]
 SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping", "replicas", "rounds")

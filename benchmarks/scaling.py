@@ -20,10 +20,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks.common import Session, format_table, prepare, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
 from benchmarks.worker_scaling import measure, shown
 from pipeline.options import BATCHES, MODELS, Options
+from tools.measuring.common import Session, format_table, prepare, write_report
+from tools.measuring.timing import corpus_text, in_turns, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks.common import Session, format_table, prepare, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.options import MODELS, Options
+from tools.measuring.common import Session, format_table, prepare, write_report
+from tools.measuring.timing import corpus_text, in_turns, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

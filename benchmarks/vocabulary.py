@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.options import Options, available_cpus
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import build_vocabulary
+from tools.measuring.common import format_table, write_report
+from tools.measuring.timing import corpus_text, in_turns, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

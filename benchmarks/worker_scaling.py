@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stage_work import FOLDER, STAGES
-from benchmarks.timing import run_process
+from tools.measuring.timing import run_process
+from tools.scale.stage_work import FOLDER, STAGES
 
-_RUN = "import sys; from benchmarks.stage_work import run; sys.exit(run(sys.argv[1:]))"
+_RUN = "import sys; from tools.scale.stage_work import run; sys.exit(run(sys.argv[1:]))"
 _SMALL = 1_000_000
 
 

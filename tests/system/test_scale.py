@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import transforms.counts
-from benchmarks import scale_model, stage_costs
 from pipeline.batches import shard_lists
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
@@ -28,6 +27,7 @@ from pipeline.words import vocabulary
 from pipeline.words.merging import SCHEMA, BucketCounts, OpenedCounts, UnitSummary, buckets_for, table_bytes, total
 from pipeline.words.vocabulary import build_vocabulary
 from tests.helpers.commands import digest_of, run, write_corpus
+from tools.scale import forecast, stage_costs
 
 TB = 10**12
 
@@ -138,7 +138,7 @@ def small_tables(monkeypatch):
 def test_the_benchmark_plans_from_a_small_text(tmp_path, capsys, small_tables):
     report = tmp_path / "scale.json"
     arguments = ["--words=20000", "--train_tokens=5000", "--tokens=1e9,1e12", "--workers=4,400", f"--json={report}"]
-    assert scale_model.main(arguments) == 0
+    assert forecast.main(arguments) == 0
     shown = capsys.readouterr().out
     assert shown.count("(model, not measured)") == 6  # a table for each of four plans, and two lists of limits
     measured, *rows = json.loads(report.read_text())["results"]
@@ -168,13 +168,13 @@ def test_the_parts_that_could_give_way_are_run_at_the_size_asked_for(tmp_path, c
     report = tmp_path / "scale.json"
     sizes = ["--merge_words=9000", "--list_records=300", "--side_input_words=700", "--element_tokens=2e10"]
     checks = "--check=merge,listing,side_input,elements"
-    assert scale_model.main([checks, *sizes, f"--json={report}"]) == 0
+    assert forecast.main([checks, *sizes, f"--json={report}"]) == 0
     merge, listing, side, elements = json.loads(report.read_text())["results"]
     assert (merge["distinct words"], listing["records"], side["words"]) == (9000, 300, 700)
     assert elements["units"] > 3 * LIST_SHARDS
     assert elements["bytes at the trainer"] < elements["bytes of all batch shards, each by itself"] / 10
     assert elements["bytes at several trainers"] < elements["bytes of all batch shards, each by itself"] / 10
-    assert scale_model.main(["--check=merge,speed", f"--json={report}"]) == 2
+    assert forecast.main(["--check=merge,speed", f"--json={report}"]) == 2
     assert "--check=speed: allowed are merge, listing, side_input, elements" in capsys.readouterr().err
 
 

@@ -14,9 +14,6 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks import gpu as gpu_benchmark
-from benchmarks.emulator import stand_in_cupy
-from benchmarks.emulator.emulation import COMPILER
-from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends import open_backend as choice
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.buffers import Room, Shape
@@ -30,6 +27,9 @@ from tests.backends.cuda import cases
 from tests.helpers.commands import ROOT, TINY, train, write_corpus
 from tests.training.test_trainer import new_records, options_of
 from tests.training.test_trainer import train as train_model
+from tools.cuda.emulator import stand_in_cupy
+from tools.cuda.emulator.emulation import COMPILER
+from tools.cuda.emulator.stand_in_cupy import Device, installed
 from transforms.train import Train
 
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")

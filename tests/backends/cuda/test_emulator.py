@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.emulator.emulation import COMPILER, EmulationError, compiled
-from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends.cuda.launcher import Launcher, signatures
+from tools.cuda.emulator.emulation import COMPILER, EmulationError, compiled
+from tools.cuda.emulator.stand_in_cupy import Device, installed
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmarks import nvrtc
-from benchmarks.emulator import ptx
-from benchmarks.emulator.emulation import COMPILER, EmulationError, compiled
-from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends.cuda.launcher import read_sources, signatures, sources
 from tests.backends.cuda.cases import CASES, MODELS, Case, assert_equal
 from tests.backends.cuda.test_generation import everything
 from tests.training.test_trainer import options_of
 from tests.training.test_trainer import train as train_model
+from tools.cuda import nvrtc
+from tools.cuda.emulator import ptx
+from tools.cuda.emulator.emulation import COMPILER, EmulationError, compiled
+from tools.cuda.emulator.stand_in_cupy import Device, installed
 
 pytestmark = [
     pytest.mark.skipif(not COMPILER, reason="the emulator needs g++"),

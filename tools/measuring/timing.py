@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import write_plain_text
+from tools.measuring.common import write_plain_text
 
 
 @dataclasses.dataclass(frozen=True)
