@@ -3,7 +3,6 @@
 import pathlib
 import re
 
-import numpy as np
 import pytest
 
 from pipeline.backends.cuda.launcher import GENERATION, read_sources, signatures, sources
@@ -103,15 +102,3 @@ def test_flags_cannot_contract_the_arithmetic():
     assert ours == fused
     careless = code.replace("__fadd_rn(coefficient, __fmul_rn(u, sum))", "coefficient + u * sum")
     assert nvrtc.build(careless, defined, 80, ("-fmad=true",)).ptx.count("fma.rn.f32") > ours.count("fma.rn.f32")
-
-
-def test_occupancy_is_what_nvidia_says():
-    """Two points of NVIDIA's occupancy calculator: 128 registers, and 40 registers with 9 KiB shared, 256 threads."""
-    many, few = nvrtc.Kernel("a", 128, 0, 0, 0), nvrtc.Kernel("b", 40, 0, 0, 9216)
-    found = [kernels.occupancy(kernel, kernels.GPUS[80]) for kernel in (many, few)]
-    np.testing.assert_allclose(found, [0.25, 0.75])
-
-
-def test_an_error_of_the_compiler_is_shown():
-    with pytest.raises(RuntimeError, match=r'(?s)NVRTC refuses the source:.*plan\.cu\(3\): error: .*"nonsense"'):
-        nvrtc.build('#line 1 "plan.cu"\nextern "C" __global__ void k() {\n\nnonsense(); }', {}, 80)
