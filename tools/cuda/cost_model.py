@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu import GENERATION, zipf_rows, zipf_tokens
 from pipeline.backends.backend import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, MadeRows
@@ -33,6 +32,7 @@ from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import Device, installed
 from tools.cuda.kernels import GPUS, Gpu
 from tools.cuda.trace import Spec, Tracer, Work
+from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
 from tools.measuring.common import write_report
 
 MODEL = "model, not measured"
