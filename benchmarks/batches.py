@@ -12,8 +12,10 @@ from pipeline.batches.rows import generate_rows, piece_bounds
 from pipeline.batches.sampling import Sampling, load_tables
 from pipeline.batches.tokens import read_tokens
 from pipeline.options import NEGATIVE_POLICIES, Options
-from tools.measuring.common import format_table, prepare, write_report
-from tools.measuring.timing import corpus_text, in_turns, parser
+from tools.measuring.prepared_corpus import prepare
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

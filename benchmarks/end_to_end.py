@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Sequence
 
 from pipeline.options import Options, available_cpus
-from tools.measuring.common import format_table, write_report
-from tools.measuring.timing import Process, corpus_text, ours, parser, run_process
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import Process, ours, run_process
 
 PEER = """
 import sys
@@ -28,7 +29,7 @@ model.save(folder + "/model")
 
 KERNELS = """
 import sys
-from tools.measuring.common import prepare
+from tools.measuring.prepared_corpus import prepare
 from pipeline.options import Options
 text, epochs, threads = sys.argv[1:]
 options = Options.checked({"epochs": int(epochs), "threads": threads})

@@ -20,7 +20,7 @@ from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
-from tools.measuring.common import format_table, write_report
+from tools.measuring.reports import format_table, write_report
 from tools.measuring.timing import run_process
 
 ASKED_WORDS = 30_000

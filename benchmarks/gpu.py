@@ -31,7 +31,7 @@ from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
 from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
-from tools.measuring.common import format_table, write_report
+from tools.measuring.reports import format_table, write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from benchmarks.end_to_end import PEER
 from pipeline.options import available_cpus
-from tools.measuring.common import format_table, write_report
-from tools.measuring.timing import corpus_text, ours, parser, run_process
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import ours, run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

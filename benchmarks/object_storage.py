@@ -24,8 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deploy.pieces import PIECES
-from tools.measuring.common import format_table, write_report
-from tools.measuring.timing import Process, corpus_text, ours, parser, run_process
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import Process, ours, run_process
 
 SECRETS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_REGION": "us-east-1"}
 

@@ -32,7 +32,9 @@ from pipeline.analysis.evaluation import (
 from pipeline.batches.schedule import FINAL_SHARE
 from pipeline.errors import PipelineError
 from pipeline.options import MODELS, Options
-from tools.measuring.common import Corpus, format_table, prepare, spread, write_plain_text, write_report
+from tools.measuring.prepared_corpus import Corpus, prepare
+from tools.measuring.reports import format_table, spread, write_report
+from tools.measuring.sample_text import write_plain_text
 
 Result = dict[str, Any]
 SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping", "replicas", "rounds")

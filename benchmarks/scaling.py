@@ -22,8 +22,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.worker_scaling import measure, shown
 from pipeline.options import BATCHES, MODELS, Options
-from tools.measuring.common import Session, format_table, prepare, write_report
-from tools.measuring.timing import corpus_text, in_turns, parser
+from tools.measuring.prepared_corpus import Session, prepare
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

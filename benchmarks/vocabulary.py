@@ -19,8 +19,9 @@ from pipeline.options import Options, available_cpus
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import build_vocabulary
-from tools.measuring.common import format_table, write_report
-from tools.measuring.timing import corpus_text, in_turns, parser
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,7 +33,7 @@ from tools.cuda.emulator.stand_in_cupy import Device, installed
 from tools.cuda.kernels import GPUS, Gpu
 from tools.cuda.trace import Spec, Tracer, Work
 from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
-from tools.measuring.common import write_report
+from tools.measuring.reports import write_report
 
 MODEL = "model, not measured"
 MB = 1 << 20

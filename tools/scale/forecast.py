@@ -22,8 +22,8 @@ from pipeline.options import MAX_POSITION, Options, available_cpus
 from pipeline.runtime.progress import scaled
 from pipeline.words.merging import ELEMENT_BYTES, buckets_for
 from pipeline.words.vocabulary import MAX_WORDS
-from tools.measuring.common import format_table, write_report
-from tools.measuring.timing import corpus_text, parser
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
 from tools.scale.full_size import CHECKS, shard_costs
 from tools.scale.stage_costs import Costs, measure, open_ended_text
 from transforms.counts import BUNDLE_WORDS
