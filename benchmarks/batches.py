@@ -19,7 +19,7 @@ from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("batches", __doc__, 3_000_000)
+    made = parser("benchmarks.batches", __doc__, 3_000_000, repetitions=True)
     made.add_argument("--negative_policy", choices=NEGATIVE_POLICIES, default="exclude_target")
     for name in ("window", "negatives"):
         made.add_argument(f"--{name}", type=int, default=getattr(Options(), name))

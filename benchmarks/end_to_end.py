@@ -38,7 +38,7 @@ prepare(text, options, "end_to_end").fit(options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("end_to_end", __doc__, 5_000_000)
+    made = parser("benchmarks.end_to_end", __doc__, 5_000_000, repetitions=True, peers=True)
     made.add_argument("--epochs", type=int, default=5)
     made.add_argument("--threads", type=int, default=available_cpus())
     chosen = made.parse_args(arguments)

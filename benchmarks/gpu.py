@@ -1,7 +1,7 @@
 """Training steps and the making of rows on a GPU beside the CPU: rows a second, and that both give the same bytes.
 
     python -m benchmarks.gpu [--dims=100 --negatives=5 --window=5 --vocabulary=70000] [--rows=4096,16384,65536]
-    python -m benchmarks.gpu --model_report=gpu_model.json    # by tools.cuda.cost_model: the part of its bounds
+    python -m benchmarks.gpu --model_report=runs/reports/cost_model.json    # beside the bounds of tools.cuda.cost_model
     python -m benchmarks.gpu --memory      # what steps take, by arithmetic alone: needs no GPU
 
 A step's rows are made up beforehand, Zipf-distributed, so that neither side waits for
@@ -31,7 +31,7 @@ from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
 from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
-from tools.measuring.reports import format_table, write_report
+from tools.measuring.reports import format_table, report_parser, write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,9 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = report_parser("benchmarks.gpu", __doc__)
     made.add_argument("--model", choices=MODELS, default="skipgram")
     for name, value in (("dims", 100), ("negatives", 5), ("window", 5), ("vocabulary", 70_000), ("steps", 40)):
         made.add_argument(f"--{name}", type=int, default=value)
@@ -101,7 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=available_cpus())
     made.add_argument("--model_report", help="the JSON of tools.cuda.cost_model, to compare with")
     made.add_argument("--memory", action="store_true", help="print a table of the memory that is needed")
-    made.add_argument("--json", default="gpu.json", help="where to write the report")
     return made
 
 

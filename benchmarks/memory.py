@@ -17,7 +17,7 @@ from tools.measuring.timing import ours, run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("memory", __doc__, 2_000_000)
+    made = parser("benchmarks.memory", __doc__, 2_000_000, peers=True)
     made.add_argument("--times", type=int, default=10, help="how often the longer corpus repeats the text")
     chosen = made.parse_args(arguments)
     rows = []

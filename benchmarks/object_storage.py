@@ -93,7 +93,7 @@ def _served(folder: Path) -> Iterator[int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("object_storage", __doc__, 4_000_000)
+    made = parser("benchmarks.object_storage", __doc__, 4_000_000, repetitions=True)
     made.add_argument("--blocks", type=int, default=24)
     made.add_argument("--latency_ms", type=float, default=0.0)
     made.add_argument("--epochs", type=int, default=1)

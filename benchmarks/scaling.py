@@ -29,7 +29,7 @@ from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("scaling", __doc__, 5_000_000)
+    made = parser("benchmarks.scaling", __doc__, 5_000_000, repetitions=True)
     made.add_argument("--threads", default="1,2")
     made.add_argument("--model", choices=MODELS, default="skipgram")
     made.add_argument("--batch_size", type=int, default=Options().batch_size)

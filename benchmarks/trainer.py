@@ -21,7 +21,7 @@ from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("trainer", __doc__, 3_000_000)
+    made = parser("benchmarks.trainer", __doc__, 3_000_000, repetitions=True, peers=True)
     made.add_argument("--model", choices=MODELS, default="skipgram")
     for name in ("dims", "window", "negatives", "batch_size", "min_count"):
         made.add_argument(f"--{name}", type=int, default=getattr(Options(), name))

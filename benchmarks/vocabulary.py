@@ -25,7 +25,7 @@ from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("vocabulary", __doc__, 10_000_000)
+    made = parser("benchmarks.vocabulary", __doc__, 10_000_000, repetitions=True, peers=True)
     made.add_argument("--threads", type=int, default=available_cpus())
     chosen = made.parse_args(arguments)
     with corpus_text(chosen) as text:

@@ -33,7 +33,7 @@ from tools.cuda.emulator.stand_in_cupy import Device, installed
 from tools.cuda.kernels import GPUS, Gpu
 from tools.cuda.trace import Spec, Tracer, Work
 from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
-from tools.measuring.reports import write_report
+from tools.measuring.reports import report_parser, write_report
 
 MODEL = "model, not measured"
 MB = 1 << 20
@@ -140,16 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="tools.cuda.cost_model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = report_parser("tools.cuda.cost_model", __doc__)
     models = f"skipgram,cbow,{GENERATION}"
     made.add_argument("--model", default=models, help=f"several with commas; {GENERATION}: making them")
     made.add_argument("--shapes", default="100/5/5,300/15/10", help="dims/negatives/window")
     made.add_argument("--rows", default="4096,16384,65536", help="rows of a step")
     made.add_argument("--vocabulary", type=int, default=70_000)
     made.add_argument("--kernels", action="store_true", help="print each kernel's part too")
-    made.add_argument("--json", default="gpu_model.json", help="where to write the report")
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -48,6 +49,16 @@ def _versions() -> Iterator[tuple[str, str]]:
             continue
 
 
+def report_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of a command that writes a report: `python -m name`, and by default below runs/."""
+    made = argparse.ArgumentParser(
+        prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    report = f"runs/reports/{name.rpartition('.')[2]}.json"
+    made.add_argument("--json", default=report, help="where to write the report (default: %(default)s)")
+    return made
+
+
 def format_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows of the same columns in aligned columns, with a line of names above."""
     if not rows:
@@ -60,7 +71,9 @@ def format_table(rows: Sequence[Mapping[str, str]]) -> str:
 def write_report(path: str, settings: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
     """The results as JSON, with the machine and the settings that made them."""
     report = {"machine": machine(), "settings": dict(settings), "results": list(results)}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(report, indent=1) + "\n")
+    print(f"written: {path}")
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:

@@ -11,17 +11,27 @@ from pathlib import Path
 
 import numpy as np
 
+from tools.measuring.reports import report_parser
 
-def parser(name: str, description: str | None, words: int) -> argparse.ArgumentParser:
-    """The options that all of these benchmarks have."""
-    made = argparse.ArgumentParser(
-        prog=f"benchmarks.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+
+def parser(
+    name: str, description: str | None, words: int, *, repetitions: bool = False, peers: bool = False
+) -> argparse.ArgumentParser:
+    """The options of a command that measures on a text.
+
+    Args:
+      name: of the module that is run.
+      words: of the text, unless the user says another number.
+      repetitions: the command measures several times.
+      peers: the command measures other libraries too.
+    """
+    made = report_parser(name, description)
     made.add_argument("--input", help="a text file, plain or gzip (default: Zipf text made on the spot)")
     made.add_argument("--words", type=int, default=words, help=f"take only so many words (default: {words:,})")
-    made.add_argument("--repetitions", type=int, default=5)
-    made.add_argument("--peers", default="gensim", help="gensim, or nothing")
-    made.add_argument("--json", default=f"{name}.json", help="where to write the report")
+    if repetitions:
+        made.add_argument("--repetitions", type=int, default=5)
+    if peers:
+        made.add_argument("--peers", default="gensim", help="gensim, or nothing")
     return made
 
 

@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser("scale_model", __doc__, 5_000_000)
+    made = parser("tools.scale.forecast", __doc__, 5_000_000)
     options = Options()
     made.add_argument("--tokens", default="1e9,1e10,1e12", help="sizes of corpora to plan")
     made.add_argument("--workers", default="64", help="numbers of workers, each a CPU")
