@@ -8,16 +8,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks.common import format_table, prepare, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.batches.rows import generate_rows, piece_bounds
 from pipeline.batches.sampling import Sampling, load_tables
 from pipeline.batches.tokens import read_tokens
 from pipeline.options import NEGATIVE_POLICIES, Options
+from tools.measuring.prepared_corpus import prepare
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("batches", __doc__, 3_000_000)
+    made = parser("benchmarks.batches", __doc__, 3_000_000, repetitions=True)
     made.add_argument("--negative_policy", choices=NEGATIVE_POLICIES, default="exclude_target")
     for name in ("window", "negatives"):
         made.add_argument(f"--{name}", type=int, default=getattr(Options(), name))

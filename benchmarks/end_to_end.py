@@ -13,9 +13,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import Process, corpus_text, ours, parser, run_process
 from pipeline.options import Options, available_cpus
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import Process, ours, run_process
 
 PEER = """
 import sys
@@ -28,7 +29,7 @@ model.save(folder + "/model")
 
 KERNELS = """
 import sys
-from benchmarks.common import prepare
+from tools.measuring.prepared_corpus import prepare
 from pipeline.options import Options
 text, epochs, threads = sys.argv[1:]
 options = Options.checked({"epochs": int(epochs), "threads": threads})
@@ -37,7 +38,7 @@ prepare(text, options, "end_to_end").fit(options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("end_to_end", __doc__, 5_000_000)
+    made = parser("benchmarks.end_to_end", __doc__, 5_000_000, repetitions=True, peers=True)
     made.add_argument("--epochs", type=int, default=5)
     made.add_argument("--threads", type=int, default=available_cpus())
     chosen = made.parse_args(arguments)

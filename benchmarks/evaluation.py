@@ -5,7 +5,6 @@ python -m benchmarks.evaluation [--words=1000000] [--dims=300]
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import random
 import sys
@@ -15,24 +14,23 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import run_process
 from pipeline.corpus.files import InputFile
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
+from tools.measuring.reports import format_table, report_parser, write_report
+from tools.measuring.timing import run_process
 
 ASKED_WORDS = 30_000
 """The most frequent words, among which questions are asked."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = argparse.ArgumentParser("benchmarks.evaluation", description=__doc__)
+    made = report_parser("benchmarks.evaluation", __doc__)
     made.add_argument("--words", type=int, default=1_000_000)
     made.add_argument("--dims", type=int, default=300)
     made.add_argument("--questions", type=int, default=20_000)
-    made.add_argument("--json", default="", help="write the rows to this file too")
     chosen = made.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -50,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked = what[0].partition("=")[0]
             rows.append({"asked": asked, "seconds": f"{done.wall:.1f}", "peak MB": f"{done.peak_mb:.0f}"})
     print(format_table(rows))
-    if chosen.json:
-        write_report(chosen.json, vars(chosen), rows)
+    write_report(chosen.json, vars(chosen), rows)
     return 0
 
 

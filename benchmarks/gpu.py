@@ -1,7 +1,7 @@
 """Training steps and the making of rows on a GPU beside the CPU: rows a second, and that both give the same bytes.
 
     python -m benchmarks.gpu [--dims=100 --negatives=5 --window=5 --vocabulary=70000] [--rows=4096,16384,65536]
-    python -m benchmarks.gpu --model_report=gpu_model.json    # by benchmarks.gpu_model: the part of its bounds
+    python -m benchmarks.gpu --model_report=runs/reports/cost_model.json    # beside the bounds of tools.cuda.cost_model
     python -m benchmarks.gpu --memory      # what steps take, by arithmetic alone: needs no GPU
 
 A step's rows are made up beforehand, Zipf-distributed, so that neither side waits for
@@ -21,20 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import format_table, write_report
 from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
 from pipeline.backends.cuda.generation import MadeRows, bytes_of_blocks
-from pipeline.batches.rows import Batch, TokenPiece, generate_rows, to_numpy
-from pipeline.batches.sampling import Sampling, Tables
+from pipeline.batches.rows import generate_rows, to_numpy
+from pipeline.batches.sampling import Sampling
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
-from pipeline.words import unigram
-
-GENERATION = "rows"
-"""In place of a model, in the report of `benchmarks.gpu_model`: rows are made."""
+from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
+from tools.measuring.reports import format_table, report_parser, write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,47 +90,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = report_parser("benchmarks.gpu", __doc__)
     made.add_argument("--model", choices=MODELS, default="skipgram")
     for name, value in (("dims", 100), ("negatives", 5), ("window", 5), ("vocabulary", 70_000), ("steps", 40)):
         made.add_argument(f"--{name}", type=int, default=value)
     made.add_argument("--rows", default="4096,16384,65536", help="rows of a step, several with commas")
     made.add_argument("--tokens", type=int, default=4_000_000, help="of which rows are made")
     made.add_argument("--threads", type=int, default=available_cpus())
-    made.add_argument("--model_report", help="the JSON of benchmarks.gpu_model, to compare with")
+    made.add_argument("--model_report", help="the JSON of tools.cuda.cost_model, to compare with")
     made.add_argument("--memory", action="store_true", help="print a table of the memory that is needed")
-    made.add_argument("--json", default="gpu.json", help="where to write the report")
     return made
-
-
-def zipf_rows(rng: np.random.Generator, vocabulary: int, rows: int, negatives: int, window: int) -> Batch:
-    """Rows with the word frequencies of English, roughly: 1 / rank, subsampled at 1e-4; window radius uniform."""
-    share = 1 / np.arange(1, vocabulary + 1)
-    share /= share.sum()
-    kept = share * np.minimum(1, np.sqrt(1e-4 / share) + 1e-4 / share)
-    noise = share**0.75
-
-    def draw(weights: np.ndarray, *shape: int) -> np.ndarray:
-        edges = np.cumsum(weights / weights.sum())
-        return np.minimum(np.searchsorted(edges, rng.random(shape)), vocabulary - 1).astype(np.int32)
-
-    tokens = draw(kept, rows + 2 * window)
-    radius = rng.integers(1, window + 1, rows)
-    reach = np.concatenate([np.arange(-window, 0), np.arange(1, window + 1)])
-    inside = np.abs(reach) <= radius[:, None]
-    places = np.arange(rows)[:, None] + window + reach
-    offset = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int32)
-    return Batch(tokens[window : window + rows], offset, tokens[places[inside]], draw(noise, rows, negatives))
-
-
-def zipf_tokens(rng: np.random.Generator, vocabulary: int, tokens: int) -> tuple[TokenPiece, Tables]:
-    """Token ids with the word frequencies of English, in sentences of 20, and the tables to make rows of them."""
-    counts = (1e8 / np.arange(1, vocabulary + 1)).astype(np.int64)
-    drawn = rng.choice(vocabulary, tokens, p=counts / counts.sum()).astype(np.int32)
-    sentences = np.append(np.arange(0, tokens, 20), tokens)
-    return TokenPiece(drawn, sentences, 0), Tables.of(unigram.build(counts, 0.75, 1e-4))
 
 
 def time_generation(
@@ -184,7 +150,7 @@ def _arrays(made: MadeRows) -> list[np.ndarray]:
 
 
 class Bounds:
-    """What `benchmarks.gpu_model` says for a GPU."""
+    """What `tools.cuda.cost_model` says for a GPU."""
 
     def __init__(self, chosen: argparse.Namespace, gpu: str):
         """Args:

@@ -9,14 +9,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from benchmarks.common import format_table, write_report
 from benchmarks.end_to_end import PEER
-from benchmarks.timing import corpus_text, ours, parser, run_process
 from pipeline.options import available_cpus
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import ours, run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("memory", __doc__, 2_000_000)
+    made = parser("benchmarks.memory", __doc__, 2_000_000, peers=True)
     made.add_argument("--times", type=int, default=10, help="how often the longer corpus repeats the text")
     chosen = made.parse_args(arguments)
     rows = []

@@ -1,6 +1,6 @@
 """The whole job with text and output in a bucket, beside the same job with both in a folder.
 
-    python -m deploy.pieces versitygw
+    python -m tests.helpers.programs versitygw
     python -m benchmarks.object_storage [--input=corpus.txt] [--blocks=24] [--latency_ms=0]
 
 The bucket is served by versitygw on this machine, whose CPU time counts for the job; `--latency_ms` lets every answer
@@ -15,19 +15,19 @@ import os
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import Process, corpus_text, ours, parser, run_process
-from deploy.pieces import PIECES
-
-SECRETS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_REGION": "us-east-1"}
+from deploy.pieces import UnavailableError
+from tests.helpers.programs import PROGRAMS
+from tests.helpers.real_s3 import Server
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import Process, ours, run_process
 
 
 class Middleman:
@@ -71,32 +71,17 @@ class Middleman:
                 self.requests[f"{'LIST' if 'list-type' in path else method} {folder}"] += 1
 
 
-@contextlib.contextmanager
-def _served(folder: Path) -> Iterator[int]:
-    """versitygw over a folder with a bucket in it; the port."""
-    (folder / "bucket").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [str(PIECES["versitygw"].get()), "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(folder)]
-    root = {f"ROOT_{name.removeprefix('AWS_')}": value for name, value in SECRETS.items()}
-    server = subprocess.Popen(command, env={**os.environ, **root}, stdout=subprocess.DEVNULL)
-    try:
-        while server.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.05)
-        yield port
-    finally:
-        server.kill()
-        server.wait()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("object_storage", __doc__, 4_000_000)
+    made = parser("benchmarks.object_storage", __doc__, 4_000_000, repetitions=True)
     made.add_argument("--blocks", type=int, default=24)
     made.add_argument("--latency_ms", type=float, default=0.0)
     made.add_argument("--epochs", type=int, default=1)
     chosen = made.parse_args(arguments)
+    try:
+        versitygw = PROGRAMS["versitygw"].get()
+    except UnavailableError as error:
+        print(f"benchmarks.object_storage: versitygw cannot be had: {error}", file=sys.stderr)
+        return 1
     done: dict[str, list[Process]] = {"folder": [], "bucket": []}
     requests: collections.Counter[str] = collections.Counter()
     with corpus_text(chosen) as text:
@@ -105,12 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for _ in range(chosen.repetitions):
             with tempfile.TemporaryDirectory() as folder:
                 done["folder"].append(run_process(ours([f"--input={text}", f"--output={folder}/run", *options])))
-            with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as port:
+            with tempfile.TemporaryDirectory() as folder, Server(Path(folder), versitygw).running() as server:
                 shutil.copyfile(text, f"{folder}/bucket/text")
-                between = Middleman(port, chosen.latency_ms / 1000)
-                address = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{between.port}", "AWS_ALLOW_HTTP": "true"}
+                between = Middleman(server.port, chosen.latency_ms / 1000)
+                address = server.environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{between.port}"}
                 files = ["--input=s3://bucket/text", "--output=s3://bucket/run"]
-                done["bucket"].append(run_process(ours([*files, *options]), **address, **SECRETS))
+                done["bucket"].append(run_process(ours([*files, *options]), **address))
                 requests = between.requests
     rows = _rows(done, size)
     print(format_table(rows))

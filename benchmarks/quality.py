@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Corpus, format_table, prepare, spread, write_plain_text, write_report
 from pipeline.analysis.evaluation import (
     Analogies,
     WordPairs,
@@ -33,6 +32,9 @@ from pipeline.analysis.evaluation import (
 from pipeline.batches.schedule import FINAL_SHARE
 from pipeline.errors import PipelineError
 from pipeline.options import MODELS, Options
+from tools.measuring.prepared_corpus import Corpus, prepare
+from tools.measuring.reports import format_table, report_parser, spread, write_report
+from tools.measuring.sample_text import write_plain_text
 
 Result = dict[str, Any]
 SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping", "replicas", "rounds")
@@ -54,14 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(" ".join(f"{name}={value}" for name, value in results[-1].items()), file=sys.stderr, flush=True)
     print(format_table(list(_rows(results))))
     write_report(chosen.json, vars(chosen) | {"corpus_words": words}, results)
-    print(f"written: {chosen.json}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = report_parser("benchmarks.quality", __doc__)
     add = parser.add_argument
     add("--input", required=True, help="a text file, plain or gzip")
     add("--pairs", nargs="+", default=[], help="files of word pairs and their similarity")
@@ -84,7 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--min_count", type=int, default=5)
     add("--threads", type=int, default=1, help="ours; gensim has one worker, so that it repeats itself")
     add("--peers", type=_several(str, ("gensim",)), default=["gensim"], help="gensim, or nothing")
-    add("--json", default="quality.json", help="where to write the report")
     return parser
 
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks.common import Session, format_table, prepare, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.options import MODELS, Options
+from tools.measuring.prepared_corpus import Session, prepare
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("trainer", __doc__, 3_000_000)
+    made = parser("benchmarks.trainer", __doc__, 3_000_000, repetitions=True, peers=True)
     made.add_argument("--model", choices=MODELS, default="skipgram")
     for name in ("dims", "window", "negatives", "batch_size", "min_count"):
         made.add_argument(f"--{name}", type=int, default=getattr(Options(), name))

@@ -13,18 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.common import format_table, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.options import Options, available_cpus
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import build_vocabulary
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("vocabulary", __doc__, 10_000_000)
+    made = parser("benchmarks.vocabulary", __doc__, 10_000_000, repetitions=True, peers=True)
     made.add_argument("--threads", type=int, default=available_cpus())
     chosen = made.parse_args(arguments)
     with corpus_text(chosen) as text:

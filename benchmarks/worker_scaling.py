@@ -1,4 +1,11 @@
-"""How the stages of preprocessing spread over worker processes: the part of `benchmarks.scaling` with --workers."""
+"""How the stages of preprocessing spread over worker processes.
+
+    python -m benchmarks.worker_scaling [--input=corpus.txt] [--workers=1,2,4] [--large_mb=1000] [--batches=stored]
+
+One large file among small ones and one of gzip are preprocessed, and what each worker did in each stage is shown:
+units, amount, CPU seconds. "Spread over" is the CPU time of all workers over that of the busiest: with a CPU for each,
+the stage takes so many times less than on one, whatever else this machine does now.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +17,33 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stage_work import FOLDER, STAGES
-from benchmarks.timing import run_process
+from pipeline.options import BATCHES
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import run_process
+from tools.scale.stage_work import FOLDER, STAGES
 
-_RUN = "import sys; from benchmarks.stage_work import run; sys.exit(run(sys.argv[1:]))"
+_RUN = "import sys; from tools.scale.stage_work import run; sys.exit(run(sys.argv[1:]))"
 _SMALL = 1_000_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    made = parser("benchmarks.worker_scaling", __doc__, 5_000_000)
+    made.add_argument("--workers", default="1,2,4", help="numbers of worker processes")
+    made.add_argument("--large_mb", type=int, default=200, help="of the large file")
+    made.add_argument("--small_files", type=int, default=64, help="of 1 MB each")
+    made.add_argument("--gzip_mb", type=int, default=64, help="of text in one gzip file")
+    made.add_argument("--batches", choices=BATCHES, default="stream")
+    chosen = made.parse_args(arguments)
+    with corpus_text(chosen) as text:
+        rows = measure(text, chosen)
+    print(format_table(shown(rows)))
+    write_report(chosen.json, vars(chosen), rows)
+    return 0
 
 
 def write_corpus(text: str, folder: Path, large_mb: int, small_files: int, gzip_mb: int) -> None:
@@ -113,3 +138,7 @@ def shown(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 def _padded(values: list[float], workers: int) -> list[float]:
     """Largest first, with a 0 for each worker that had none."""
     return sorted(values, reverse=True) + [0.0] * (workers - len(values))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Fetches the programs that are no Python packages, by Maven and Go, into a folder that is kept.
 
-    python -m deploy.pieces flink boot      # a Flink cluster; prism and versitygw are for tests
+    python -m deploy.pieces flink boot      # a Flink cluster
 
 They go to $BEAM2VEC_PIECES, by default ~/.cache/beam2vec/pieces, each in a folder named after its
 version, so that a piece is fetched once. Nobody else may write there, since they are run. Their paths are printed.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,10 +31,6 @@ _JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 
 class UnavailableError(Exception):
     """A piece is not here and cannot be fetched; says why in one line."""
-
-
-_unavailable: dict[Path, UnavailableError] = {}
-"""What this process has tried to fetch in vain."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,27 +48,15 @@ class Piece:
         """Where it is, or will be."""
         return _folder() / f"{self.name}-{self.version}" / self.file
 
-    def found(self) -> Path | None:
-        try:
-            return self.path if self.path.exists() else None
-        except UnavailableError:
-            return None
-
     def get(self) -> Path:
-        """The path, fetched first where that is needed, once; UnavailableError says why it cannot be."""
+        """The path, fetched first where that is needed; UnavailableError says why it cannot be."""
         place = _folder() / f"{self.name}-{self.version}"
         if not self.path.exists():
-            if place in _unavailable:
-                raise _unavailable[place]
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place.parent) as folder:
                 fresh = Path(folder) / "fresh"
                 fresh.mkdir()
-                try:
-                    self.fetch(self, fresh)
-                except UnavailableError as error:
-                    _unavailable[place] = error
-                    raise
+                self.fetch(self, fresh)
                 if not place.exists():  # nobody else was faster
                     fresh.rename(place)
         return self.path
@@ -89,7 +73,7 @@ def _folder() -> Path:
     raise UnavailableError(f"{why}: set BEAM2VEC_PIECES to a folder of your own")
 
 
-def _go(module: str, program: str) -> Callable[[Piece, Path], None]:
+def by_go(module: str, program: str) -> Callable[[Piece, Path], None]:
     """Builds a program of a Go module, at the piece's version."""
 
     def fetch(piece: Piece, folder: Path) -> None:
@@ -167,22 +151,25 @@ PIECES = {
     piece.name: piece
     for piece in (
         Piece("flink", f"{FLINK}-beam-{BEAM_JAVA}", "job-server.jar", _maven),
-        Piece("boot", BEAM, "boot", _go("github.com/apache/beam/sdks/v2/python/container", "container")),
-        Piece("prism", BEAM, "prism", _go("github.com/apache/beam/sdks/v2/go/cmd/prism", "prism")),
-        Piece("versitygw", "1.8.0", "versitygw", _go("github.com/versity/versitygw/cmd/versitygw", "versitygw")),
+        Piece("boot", BEAM, "boot", by_go("github.com/apache/beam/sdks/v2/python/container", "container")),
     )
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = argparse.ArgumentParser(
-        prog="deploy.pieces", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return fetch("deploy.pieces", __doc__, PIECES, arguments)
+
+
+def fetch(command: str, description: str | None, pieces: Mapping[str, Piece], arguments: Sequence[str] | None) -> int:
+    """Fetches the pieces that the arguments name and prints where they are; 1 where one cannot be had."""
+    parser = argparse.ArgumentParser(
+        prog=command, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("names", nargs="+", choices=PIECES, metavar="|".join(PIECES))
+    parser.add_argument("names", nargs="+", choices=pieces, metavar="|".join(pieces))
     status = 0
-    for name in made.parse_args(arguments).names:
+    for name in parser.parse_args(arguments).names:
         try:
-            print(f"{name}: {PIECES[name].get()}")
+            print(f"{name}: {pieces[name].get()}")
         except UnavailableError as error:
             print(f"{name} cannot be had: {error}", file=sys.stderr)
             status = 1

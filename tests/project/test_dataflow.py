@@ -9,12 +9,11 @@ import re
 import pytest
 
 from deploy.dataflow.metadata import metadata
-from deploy.dataflow.replay import replay, steps
 from jobs.cli.parser import parser, read
 from pipeline.options import Options
 from tests.helpers.commands import ROOT
+from tests.helpers.dockerfile_replay import DOCKERFILE, replay, steps
 
-DOCKERFILE = ROOT / "deploy" / "dataflow" / "Dockerfile"
 PARAMETERS = {parameter["name"]: parameter for parameter in metadata()["parameters"]}
 
 
@@ -65,7 +64,7 @@ def test_the_image_has_the_versions_that_this_project_asks_for():
 
 def test_all_that_is_installed_is_copied_first():
     copied: set[str] = set()
-    for step in steps(DOCKERFILE):
+    for step in steps():
         if step.name == "COPY" and not step.text.startswith("--from"):
             copied |= set(step.text.split()[:-1])
     packages = re.search(r"include = \[(.*)\]", (ROOT / "pyproject.toml").read_text())[1]
@@ -76,4 +75,4 @@ def test_all_that_is_installed_is_copied_first():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_image_replayed_without_an_engine_trains_and_makes_a_template(tmp_path):
-    replay(DOCKERFILE, tmp_path)
+    replay(tmp_path)

@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOpt
 from deploy import pieces
 from deploy.flink import cluster as flink_cluster
 from deploy.flink.cluster import Cluster
+from tests.helpers import programs
 from tests.helpers.commands import ROOT
 
 KUBERNETES = ROOT / "deploy" / "flink" / "kubernetes.yaml"
@@ -77,15 +78,15 @@ def test_scripts_are_shell():
 def test_a_piece_that_cannot_be_had_says_why(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BEAM2VEC_PIECES", str(tmp_path))
     monkeypatch.setenv("PATH", "")
-    assert pieces.main(["prism", "flink"]) == 1
-    assert capsys.readouterr().err.splitlines() == [
-        "prism cannot be had: go is not installed",
-        "flink cannot be had: mvn is not installed",
-    ]
+    assert pieces.main(["boot", "flink"]) == 1
+    wanted = ["boot cannot be had: go is not installed", "flink cannot be had: mvn is not installed"]
+    assert capsys.readouterr().err.splitlines() == wanted
+    assert programs.main(["prism", "flink"]) == 1
+    assert capsys.readouterr().err.splitlines() == [wanted[0].replace("boot", "prism"), wanted[1]]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_piece_that_cannot_be_had_is_asked_for_once(tmp_path, monkeypatch):
+def test_a_program_that_cannot_be_had_is_asked_for_once_and_skips_each_test(tmp_path, monkeypatch):
     monkeypatch.setenv("BEAM2VEC_PIECES", str(tmp_path))
     asked = []
 
@@ -93,10 +94,10 @@ def test_a_piece_that_cannot_be_had_is_asked_for_once(tmp_path, monkeypatch):
         asked.append(piece.name)
         raise pieces.UnavailableError("the registry does not answer")
 
-    piece = pieces.Piece("nothing", "1", "nothing", fetch)
+    monkeypatch.setitem(programs.PROGRAMS, "nothing", pieces.Piece("nothing", "1", "nothing", fetch))
     for _ in range(2):
-        with pytest.raises(pieces.UnavailableError, match="does not answer"):
-            piece.get()
+        with pytest.raises(pytest.skip.Exception, match="no nothing here: the registry does not answer"):
+            programs.needed("nothing")
     assert asked == ["nothing"]
 
 
@@ -160,7 +161,7 @@ def test_documents_name_the_versions_that_are_run():
 def test_pieces_are_not_run_from_where_others_may_write(tmp_path, monkeypatch, capsys):
     tmp_path.chmod(0o777)
     monkeypatch.setenv("BEAM2VEC_PIECES", str(tmp_path / "pieces"))
-    assert pieces.PIECES["boot"].found() is None
+    assert programs.found("boot") is None
     assert pieces.main(["boot"]) == 1
     told = f"boot cannot be had: everybody may write to {tmp_path}: set BEAM2VEC_PIECES to a folder of your own\n"
     assert capsys.readouterr().err == told

@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deploy.flink.cluster import Cluster
-from deploy.pieces import FLINK, PIECES, UnavailableError
+from deploy.pieces import FLINK
 from pipeline.runs.verify import verify_run
 from pipeline.storage import object_store as object_storage
 from pipeline.storage.open_storage import open_storage
-from tests.helpers import real_s3
+from tests.helpers import programs, real_s3
 from tests.helpers.commands import ROOT, TINY, digest_of, finish, free_ports, preprocess, start, train, write_corpus
 
 pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine
@@ -32,13 +32,6 @@ CORPUS_SIDE = [option for option in TINY if not option.startswith(("--dims", "--
 """Of TINY, what jobs.preprocess takes."""
 SLOW = {"PYTHONPATH": str(ROOT)}
 """Where workers find the slow tokeniser."""
-
-
-def piece(name: str) -> pathlib.Path:
-    try:
-        return PIECES[name].get()
-    except UnavailableError as error:
-        pytest.skip(f"no {name} here: {error}")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +42,7 @@ def corpus(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def embedded() -> list[str]:
     """The options of Flink in a process beside the command, with the workers in the command."""
-    jar = piece("flink")
+    jar = programs.needed("flink")
     return ["--runner=FlinkRunner", "--parallelism=2", f"--flink_job_server_jar={jar}", f"--flink_version={FLINK}"]
 
 
@@ -82,7 +75,7 @@ def test_a_corpus_made_on_embedded_flink_trains_to_the_same_digest(embedded, tmp
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory) -> Iterator[dict[str, str]]:
     """The variables that lead s3:// to a real server; none where that is not at hand."""
-    if PIECES["versitygw"].found() is None:
+    if programs.found("versitygw") is None:
         yield {}
         return
     with real_s3.serve(tmp_path_factory.mktemp("s3")) as server:
@@ -92,7 +85,7 @@ def bucket(tmp_path_factory) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, bucket) -> Iterator[Cluster]:
     """A JobManager and two TaskManagers, whose workers know the bucket."""
-    piece("flink"), piece("boot")
+    programs.needed("flink"), programs.needed("boot")
     rest, rpc, blob = free_ports(3)
     folder = tmp_path_factory.mktemp("cluster")
     made = Cluster(folder, rest_port=rest, rpc_port=rpc, blob_port=blob, restarts=20)  # one test disturbs it often
@@ -233,7 +226,7 @@ def test_text_and_output_in_a_bucket_and_no_secret_in_any_file_of_the_cluster(
     cluster, bucket, corpus, tmp_path, monkeypatch
 ):
     if not bucket:
-        pytest.skip("no versitygw here: python -m deploy.pieces versitygw")
+        pytest.skip("no versitygw here: python -m tests.helpers.programs versitygw")
     for name, value in bucket.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(object_storage, "_stores", {})

@@ -1,6 +1,6 @@
 """The job on Prism, Beam's portable runner: graphs, elements and errors go through gRPC and pickling.
 
-Prism is built by `python -m deploy.pieces prism`; where it is not, these tests are skipped.
+Prism is built by `python -m tests.helpers.programs prism`; where it is not, these tests are skipped.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deploy.pieces import PIECES
 from jobs.runners.private_workers import listening_ports
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
+from tests.helpers import programs
 from tests.helpers.commands import ROOT, TINY, digest_of, finish, preprocess, start, train, write_corpus
 
-PRISM = PIECES["prism"].found()
+PRISM = programs.found("prism")
 pytestmark = [
-    pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m deploy.pieces prism"),
+    pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m tests.helpers.programs prism"),
     # Beam's thread that reads from a worker that is gone.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]

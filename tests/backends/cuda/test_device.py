@@ -1,8 +1,6 @@
 """--device: which one is taken, what is said, and that the model is the same on each."""
 
-import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -13,10 +11,6 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from benchmarks import gpu as gpu_benchmark
-from benchmarks.emulator import stand_in_cupy
-from benchmarks.emulator.emulation import COMPILER
-from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends import open_backend as choice
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.buffers import Room, Shape
@@ -30,6 +24,9 @@ from tests.backends.cuda import cases
 from tests.helpers.commands import ROOT, TINY, train, write_corpus
 from tests.training.test_trainer import new_records, options_of
 from tests.training.test_trainer import train as train_model
+from tools.cuda.emulator import stand_in_cupy
+from tools.cuda.emulator.emulation import COMPILER
+from tools.cuda.emulator.stand_in_cupy import Device, installed
 from transforms.train import Train
 
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
@@ -227,54 +224,6 @@ def test_train_asks_for_a_worker_with_a_gpu():
     assert accelerators("gpu") == ["type:nvidia-tesla-t4;count:1;install-nvidia-driver"]
     chosen = "type:nvidia-l4;count:1"
     assert set(accelerators("gpu", f"--resource_hints=accelerator={chosen}")) == {chosen}
-
-
-@needs_compiler
-def test_the_benchmark_runs_and_compares_bytes(capsys, tmp_path):
-    model = {
-        "model": "skipgram",
-        "dims": 16,
-        "negatives": 5,
-        "window": 5,
-        "rows": 90,
-        "bounds": {
-            "Emulated": [1e-9, "memory"],
-            "H100": [1e9, "issue"],
-        },
-    }
-    other = {**model, "dims": 32, "bounds": {"Emulated": [1, "of another shape"]}}
-    rows = {**model, "model": "rows", "rows": 123, "bounds": {"Emulated": [1e-9, "issue"]}}
-    (tmp_path / "model.json").write_text(json.dumps({"results": [other, model, rows]}))
-    small = [
-        "--dims=16",
-        "--vocabulary=90",
-        "--steps=2",
-        "--rows=40,90",
-        "--threads=1",
-        "--tokens=20000",
-        f"--json={tmp_path}/gpu.json",
-        f"--model_report={tmp_path}/model.json",
-    ]
-    with installed(Device(policy="random")):
-        assert gpu_benchmark.main(small) == 0
-    shown = capsys.readouterr().out
-    assert shown.startswith("Emulated GPU (1024.0 GiB, driver for CUDA 12.8)")
-    *steps, made = json.loads((tmp_path / "gpu.json").read_text())["results"]
-    assert [row["same bytes"] for row in (*steps, made)] == ["True"] * 3
-    compared = [row["of the model's bound"] for row in (*steps, made)]
-    assert compared[0] == "-"  # a size that the model has not looked at
-    assert [text.partition("% ")[2] for text in compared[1:]] == ["(memory)", "(issue)"]
-    with installed(Device(edit=lambda code: code.replace("fold4(s, 2)", "fold4(s, 3)"))):
-        assert gpu_benchmark.main(small) == 2
-    assert "does not compute a training step as the CPU does" in capsys.readouterr().err
-
-
-def test_memory_of_the_documentation_is_what_is_allocated():
-    document = (pathlib.Path(__file__).parents[3] / "docs" / "gpu.md").read_text()
-    for row in gpu_benchmark.memory_table():
-        if row["rows a step"] == "16,384":
-            line = f"| {row['dims']} | {row['negatives']} | {row['window']} | "
-            assert row["steps take"] in document.partition(line)[2].partition("\n")[0]
 
 
 @needs_compiler

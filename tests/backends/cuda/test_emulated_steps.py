@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from benchmarks.emulator.emulation import COMPILER
-from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.oracles.definition import PlainBackend
 from tests.backends.cuda.cases import CASES, MODELS, Case, assert_equal
 from tests.helpers.training_rows import run
+from tools.cuda.emulator.emulation import COMPILER
+from tools.cuda.emulator.stand_in_cupy import POLICIES, Device, installed
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 

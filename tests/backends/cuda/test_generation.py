@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from benchmarks.emulator.emulation import COMPILER, EmulationError
-from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
 from pipeline.backends.cuda import token_ranges as cutting
@@ -34,6 +32,8 @@ from tests.backends.cuda.cases import Case
 from tests.training import test_replicas
 from tests.training.test_trainer import POSITIONS, new_records, options_of
 from tests.training.test_trainer import train as train_model
+from tools.cuda.emulator.emulation import COMPILER, EmulationError
+from tools.cuda.emulator.stand_in_cupy import POLICIES, Device, installed
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 

@@ -3,18 +3,17 @@
 import pathlib
 import re
 
-import numpy as np
 import pytest
 
-from benchmarks import gpu_kernels, nvrtc
 from pipeline.backends.cuda.launcher import GENERATION, read_sources, signatures, sources
+from tools.cuda import kernels, nvrtc
 
 pytestmark = pytest.mark.skipif(
     nvrtc.library() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12 (90 MB)"
 )
 
 TABLE = pathlib.Path(__file__).parents[3] / "docs" / "gpu-kernels.md"
-ALL = [(architecture, *shape) for architecture in gpu_kernels.GPUS for shape in gpu_kernels.SHAPES]
+ALL = [(architecture, *shape) for architecture in kernels.GPUS for shape in kernels.SHAPES]
 FAST = [(75, "skipgram", 128, 5), (80, "cbow", 100, 5), (90, "skipgram", 300, 15), (120, "skipgram", 128, 5)]
 PTX_TYPES = {"int32": "u32", "float32": "f32", "uint32": "u32", "int64": "u64", "uint64": "u64"}
 NO_SPILLS = (75, 80, 90)
@@ -43,7 +42,7 @@ def check_build(build, files, spills=False):
 
 
 def assert_no_worse(rows):
-    version, table = gpu_kernels.read_document(TABLE.read_text())
+    version, table = kernels.read_document(TABLE.read_text())
     if version != ".".join(map(str, nvrtc.version())):
         pytest.skip(f"docs/gpu-kernels.md is of NVRTC {version}")
     for row in rows:
@@ -59,7 +58,7 @@ def test_builds_have_no_spills_and_no_loose_arithmetic(architecture, model, dims
     check(architecture, model, dims, negatives)
 
 
-@pytest.mark.parametrize("architecture", gpu_kernels.GPUS)
+@pytest.mark.parametrize("architecture", kernels.GPUS)
 def test_kernels_that_make_rows_build_without_a_float(architecture):
     build = nvrtc.build_generation(architecture)
     check_build(build, GENERATION)
@@ -81,17 +80,17 @@ def test_the_largest_and_smallest_shapes_are_taken(model, dims, negatives):
 
 @pytest.mark.slow
 def test_the_table_is_up_to_date():
-    rows = list(gpu_kernels.figures())
+    rows = list(kernels.figures())
     assert_no_worse(rows)
-    _, table = gpu_kernels.read_document(TABLE.read_text())
-    assert table == {row[:5]: row for row in rows}, "run: python -m benchmarks.gpu_kernels > docs/gpu-kernels.md"
+    _, table = kernels.read_document(TABLE.read_text())
+    assert table == {row[:5]: row for row in rows}, "run: python -m tools.cuda.kernels > docs/gpu-kernels.md"
 
 
 def test_no_figure_is_worse_than_written_down():
     rows = []
     for architecture, *shape in FAST:
-        rows += gpu_kernels.rows_of(architecture, *shape, nvrtc.build_step(architecture, *shape))
-    rows += gpu_kernels.rows_of(80, "rows", 0, 0, nvrtc.build_generation(80))
+        rows += kernels.rows_of(architecture, *shape, nvrtc.build_step(architecture, *shape))
+    rows += kernels.rows_of(80, "rows", 0, 0, nvrtc.build_generation(80))
     assert_no_worse(rows)
 
 
@@ -103,15 +102,3 @@ def test_flags_cannot_contract_the_arithmetic():
     assert ours == fused
     careless = code.replace("__fadd_rn(coefficient, __fmul_rn(u, sum))", "coefficient + u * sum")
     assert nvrtc.build(careless, defined, 80, ("-fmad=true",)).ptx.count("fma.rn.f32") > ours.count("fma.rn.f32")
-
-
-def test_occupancy_is_what_nvidia_says():
-    """Two points of NVIDIA's occupancy calculator: 128 registers, and 40 registers with 9 KiB shared, 256 threads."""
-    many, few = nvrtc.Kernel("a", 128, 0, 0, 0), nvrtc.Kernel("b", 40, 0, 0, 9216)
-    found = [gpu_kernels.occupancy(kernel, gpu_kernels.GPUS[80]) for kernel in (many, few)]
-    np.testing.assert_allclose(found, [0.25, 0.75])
-
-
-def test_an_error_of_the_compiler_is_shown():
-    with pytest.raises(RuntimeError, match=r'(?s)NVRTC refuses the source:.*plan\.cu\(3\): error: .*"nonsense"'):
-        nvrtc.build('#line 1 "plan.cu"\nextern "C" __global__ void k() {\n\nnonsense(); }', {}, 80)

@@ -10,11 +10,11 @@ import types
 import pytest
 import yaml
 
-from benchmarks.emulator.emulation import COMPILER, EmulationError
-from benchmarks.emulator.stand_in_cupy import POLICIES, Device, installed
 from pipeline.backends.cuda import backend
 from pipeline.backends.cuda.launcher import FOLDER
 from tests.backends.cuda.cases import Case, assert_equal
+from tools.cuda.emulator.emulation import COMPILER, EmulationError
+from tools.cuda.emulator.stand_in_cupy import POLICIES, Device, installed
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 

@@ -14,12 +14,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks import nvrtc
-from benchmarks.emulator import ptx
 from pipeline.backends.cuda.launcher import Parameter, signatures
+from tools.cuda import nvrtc
+from tools.cuda.emulator import ptx
 
 HERE = pathlib.Path(__file__).parent
-CACHE = HERE.parent.parent / ".pytest_cache" / "emulated"
+CACHE = HERE.parents[2] / ".pytest_cache" / "emulated"
 _OURS = [HERE / name for name in ("emulator.h", "emulator.cpp", "ptx.h", "trace.cpp")]
 COMPILER = shutil.which("g++")
 # -ffp-contract=off: no multiplication and addition becomes one operation that was not written as one

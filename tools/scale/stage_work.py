@@ -1,6 +1,6 @@
 """Preprocessing with every stage noting what each worker process did: units, their size, CPU seconds.
 
-The stages are those of the job, with a note taken around each element. `benchmarks.scaling`
+The stages are those of the job, with a note taken around each element. `benchmarks.worker_scaling`
 runs this in a process of its own; Beam's workers import it to find the stages.
 """
 

@@ -1,6 +1,6 @@
 """Carries out the steps of the Dockerfile in a fresh environment, where no container engine is, and tries the result.
 
-    python -m deploy.dataflow.replay [FOLDER]
+    python -m tests.helpers.dockerfile_replay [FOLDER]
 
 FROM becomes a new virtual environment of this Python, and folders of the image become folders below FOLDER. Then, with
 nothing of this project in sight but what was installed: a worker's imports, a small training run, and a template made
@@ -21,7 +21,9 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
-_ROOT = Path(__file__).parent.parent.parent
+from tests.helpers.commands import ROOT
+
+DOCKERFILE = ROOT / "deploy" / "dataflow" / "Dockerfile"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Step:
     text: str
 
 
-def steps(dockerfile: Path) -> Iterator[Step]:
+def steps() -> Iterator[Step]:
     """The instructions, in order; lines that go on are joined, comments left out."""
-    lines = [line for line in dockerfile.read_text().splitlines() if not line.lstrip().startswith("#")]
+    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.lstrip().startswith("#")]
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         if line.strip():
             name, _, text = line.strip().partition(" ")
@@ -85,19 +87,19 @@ class Replay:
     def _copy(self, *names: str) -> None:
         *sources, target = names
         for source in sources:
-            to = self.place / target / ("" if (_ROOT / source).is_dir() else Path(source).name)
-            if (_ROOT / source).is_dir():
-                shutil.copytree(_ROOT / source, to, ignore=shutil.ignore_patterns("__pycache__"))
+            to = self.place / target / ("" if (ROOT / source).is_dir() else Path(source).name)
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, to, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(_ROOT / source, to)
+                shutil.copy(ROOT / source, to)
 
 
-def replay(dockerfile: Path, folder: Path) -> None:
+def replay(folder: Path) -> None:
     """All steps, and then the checks; raises where one fails."""
     image = Replay(folder)
     venv.create(image.bin.parent, with_pip=True)
-    for step in steps(dockerfile):
+    for step in steps():
         print(f"{step.name} {step.text}", flush=True)
         image.carry_out(step)
     away = folder / "elsewhere"
@@ -166,4 +168,4 @@ def _check_template(image: Replay, command: list[str], away: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        replay(Path(__file__).parent / "Dockerfile", Path(sys.argv[1]) if len(sys.argv) > 1 else Path(scratch))
+        replay(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(scratch))

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import nvrtc, sass
-from benchmarks.emulator.emulation import Library
-from benchmarks.gpu_kernels import WARP, Gpu, occupancy
 from pipeline.backends.cuda.launcher import THREADS
+from tools.cuda import nvrtc, sass
+from tools.cuda.emulator.emulation import Library
+from tools.cuda.kernels import WARP, Gpu, occupancy
 
 SECTOR = 32
 """Bytes: what memory moves at least."""

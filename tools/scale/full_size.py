@@ -1,6 +1,6 @@
 """The parts of a run that could give way first, each alone, at the size it has far beyond one machine.
 
-Used by `benchmarks.scale_model --check=...`; every function says in its result what size was really run.
+Used by `tools.scale.forecast --check=...`; every function says in its result what size was really run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 from apache_beam import coders
 
-from benchmarks.stage_costs import clock, falling_counts, made_up_counts
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
 from pipeline.batches.shards import BatchShard
@@ -32,6 +31,7 @@ from pipeline.training.replicas.rounds import Rounds
 from pipeline.words import unigram
 from pipeline.words.merging import SCHEMA, BucketCounts, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
 from pipeline.words.vocabulary import Vocabulary
+from tools.scale.stage_costs import clock, falling_counts, made_up_counts
 from transforms.counts import BUNDLE_WORDS
 
 _FREQUENT = 200_000

@@ -1,17 +1,14 @@
-"""What NVIDIA's compiler makes of the kernels, run on the CPU: it gives the CPU backend's bits too."""
+"""PTX is translated instruction by instruction: each does what CUDA says, and one that is not known is named."""
 
 import numpy as np
 import pytest
 
-from benchmarks import nvrtc
-from benchmarks.emulator import ptx
-from benchmarks.emulator.emulation import COMPILER, EmulationError, compiled
-from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends.cuda.launcher import read_sources, signatures, sources
-from tests.backends.cuda.cases import CASES, MODELS, Case, assert_equal
-from tests.backends.cuda.test_generation import everything
-from tests.training.test_trainer import options_of
-from tests.training.test_trainer import train as train_model
+from tests.backends.cuda.cases import Case, assert_equal
+from tools.cuda import nvrtc
+from tools.cuda.emulator import ptx
+from tools.cuda.emulator.emulation import COMPILER, EmulationError, compiled
+from tools.cuda.emulator.stand_in_cupy import Device, installed
 
 pytestmark = [
     pytest.mark.skipif(not COMPILER, reason="the emulator needs g++"),
@@ -20,11 +17,6 @@ pytestmark = [
     ),
 ]
 
-FAST = [
-    ("dims that are no multiple of 16", 75, "skipgram"),
-    ("some rows would move too far", 90, "cbow"),
-    ("seventeen outputs", 120, "skipgram"),
-]
 START = """
 #define KERNEL extern "C" __global__ void
 #define ALL 0xffffffffu
@@ -60,45 +52,6 @@ def launch(code, given, block=64, architecture=80, **how):
         library = compiled(START + code, (), architecture=architecture, **how)
         library.kernels["k"](1, block, 0, 1, (array,))
         return array.get(out=np.zeros(given.size, np.int32))
-
-
-@pytest.mark.parametrize(("name", "architecture", "model"), FAST)
-def test_what_the_compiler_makes_has_the_bits_of_the_cpu(name, architecture, model):
-    with installed(Device(schedule=3, policy="random", architecture=architecture)):
-        assert_equal(CASES[name], model, 64)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", [75, 80, 90, 120])
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("model", MODELS)
-def test_all_that_the_compiler_makes_has_the_bits_of_the_cpu(name, architecture, model):
-    schedule, block = ((1, 64), (2, 256))[list(CASES).index(name) % 2]
-    with installed(Device(schedule=schedule, policy="random", architecture=architecture)):
-        assert_equal(CASES[name], model, block)
-
-
-@pytest.mark.parametrize("architecture", [pytest.param(90, marks=pytest.mark.slow), 120])
-def test_rows_made_by_what_the_compiler_makes_are_those_of_the_cpu(architecture):
-    with installed(Device(schedule=2, policy="random", architecture=architecture)):
-        everything()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-def test_a_run_by_what_the_compiler_makes_has_the_digest_of_the_cpu(model):
-    values = {"model": model, "epochs": 1, "negatives": 3}
-    wanted = train_model(options_of(device="cpu", **values))
-    with installed(Device(policy="random", architecture=90)):
-        assert train_model(options_of(device="gpu", **values)).digest == wanted.digest
-
-
-@pytest.mark.parametrize("model", ["skipgram", pytest.param("cbow", marks=pytest.mark.slow)])
-def test_the_compiler_adds_no_race_and_no_access_outside_of_arrays(model):
-    """Nor an address that is no multiple of what is touched there, which a device refuses."""
-    case = Case(vocabulary=150, dims=20, rows=300, negatives=8, fewest=0, tau=30.0)
-    with installed(Device(schedule=3, policy="random", watched=True, architecture=90)):
-        assert_equal(case, model, 64)
 
 
 @pytest.mark.parametrize("architecture", [75, 120])

@@ -1,59 +1,38 @@
-"""One trainer on more threads: how much faster, with the same bytes. Or preprocessing on more worker processes.
+"""One trainer on more threads: how much faster, with the same bytes.
 
-    python -m benchmarks.scaling [--input=corpus.txt] [--threads=1,2] [--beside=2]
-    python -m benchmarks.scaling --workers=1,2,4 [--large_mb=1000] [--batches=stored]
+    python -m benchmarks.thread_scaling [--input=corpus.txt] [--threads=1,2] [--beside=2]
 
 "Training" is an epoch, rows included; "with checkpoint" also draws the first vectors and writes a checkpoint.
 With --beside, so many processes that do nothing but count share the machine: more threads should not be slower
 than one there.
-With --workers, one large file among small ones and one of gzip are preprocessed, and what each worker did in
-each stage is shown: units, amount, CPU seconds. "Spread over" is the CPU time of all workers over that of the
-busiest: with a CPU for each, the stage takes so many times less than on one, whatever else this machine does now.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks.common import Session, format_table, prepare, write_report
-from benchmarks.timing import corpus_text, in_turns, parser
-from benchmarks.worker_scaling import measure, shown
-from pipeline.options import BATCHES, MODELS, Options
+from pipeline.options import MODELS, Options
+from tools.measuring.prepared_corpus import Session, prepare
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("scaling", __doc__, 5_000_000)
+    made = parser("benchmarks.thread_scaling", __doc__, 5_000_000, repetitions=True)
     made.add_argument("--threads", default="1,2")
     made.add_argument("--model", choices=MODELS, default="skipgram")
     made.add_argument("--batch_size", type=int, default=Options().batch_size)
     made.add_argument("--beside", type=int, default=0, help="busy processes beside the trainer")
-    made.add_argument("--workers", help="numbers of worker processes; preprocess in place of training")
-    made.add_argument("--large_mb", type=int, default=200, help="of the large file, with --workers")
-    made.add_argument("--small_files", type=int, default=64, help="of 1 MB each, with --workers")
-    made.add_argument("--gzip_mb", type=int, default=64, help="of text in one gzip file, with --workers")
-    made.add_argument("--batches", choices=BATCHES, default="stream")
     chosen = made.parse_args(arguments)
-    return _workers(chosen) if chosen.workers else _threads(chosen)
-
-
-def _workers(chosen: argparse.Namespace) -> int:
-    with corpus_text(chosen) as text:
-        rows = measure(text, chosen)
-    print(format_table(shown(rows)))
-    write_report(chosen.json, vars(chosen), rows)
-    return 0
-
-
-def _threads(chosen: argparse.Namespace) -> int:
     digests: dict[str, str] = {}
     with corpus_text(chosen) as text:
         options = Options.checked({"model": chosen.model, "epochs": 1, "batch_size": chosen.batch_size})
-        corpus = prepare(text, options, "scaling")
+        corpus = prepare(text, options, "thread_scaling")
 
         def whole(asked: Options) -> None:
             digests[str(asked.threads)] = corpus.fit(asked).digest

@@ -7,11 +7,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from benchmarks import gpu_model, nvrtc, sass
-from benchmarks.emulator import ptx
-from benchmarks.emulator.emulation import COMPILER, compiled
-from benchmarks.emulator.stand_in_cupy import Device, installed
-from benchmarks.gpu_trace import Tracer, Work
+from tools.cuda import cost_model, nvrtc, sass
+from tools.cuda.emulator import ptx
+from tools.cuda.emulator.emulation import COMPILER, compiled
+from tools.cuda.emulator.stand_in_cupy import Device, installed
+from tools.cuda.trace import Tracer, Work
 
 pytestmark = [
     pytest.mark.skipif(not COMPILER, reason="the emulator needs g++"),
@@ -174,9 +174,9 @@ def test_nvdisasm_reads_what_nvrtc_writes():
 
 
 def test_a_bound_is_that_of_the_busiest_resource():
-    spec = gpu_model.SPECS[0]
+    spec = cost_model.SPECS[0]
     work = Work(1, 1, 4, {"H100": 4}, {"H100": 1}, {"H100": 1}, {"H100": 1})
-    step = gpu_model.Step(gpu_model.Shape("skipgram", 100, 5, 5), 10, 1.0, {"one": work, "two": work})
+    step = cost_model.Step(cost_model.Shape("skipgram", 100, 5, 5), 10, 1.0, {"one": work, "two": work})
     rate = spec.multiprocessors * spec.clock
     assert work.times(spec) == pytest.approx(
         {
@@ -196,7 +196,7 @@ def test_a_bound_is_that_of_the_busiest_resource():
 def test_a_step_is_counted_whole(model, tmp_path, capsys):
     report = tmp_path / "model.json"
     given = ["--shapes=16/2/2", "--rows=64", "--vocabulary=500", f"--json={report}", "--kernels"]
-    assert gpu_model.main([*given, f"--model={model}"]) == 0
+    assert cost_model.main([*given, f"--model={model}"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("model, not measured: bounds for 500 words")
     read = json.loads(report.read_text())
@@ -205,7 +205,7 @@ def test_a_step_is_counted_whole(model, tmp_path, capsys):
     kernels = {"list_entries", "find_levels", f"sum_{model}_tiles", "sum_chunks", "update_weights"}
     assert kernels <= set(step["kernels"])
     assert step["floor_bytes"] % (2 * 64) == 0  # rows of 64 bytes
-    update, gpus = step["kernels"]["update_weights"], [spec.name for spec in gpu_model.SPECS]
+    update, gpus = step["kernels"]["update_weights"], [spec.name for spec in cost_model.SPECS]
     assert update["launches"] == 1
     assert set(update["instructions"]) == set(update["memory"]) == set(step["bounds"]) == set(gpus)
     # all rows that are not updated in place are read and written here, and no more than all of them
@@ -215,7 +215,7 @@ def test_a_step_is_counted_whole(model, tmp_path, capsys):
 
 
 def test_generation_is_counted_too():
-    step = gpu_model.trace_generation(gpu_model.Shape("rows", 0, 3, 2), 300, batch_size=256, steps=2)
+    step = cost_model.trace_generation(cost_model.Shape("rows", 0, 3, 2), 300, batch_size=256, steps=2)
     assert 50 < step.rows <= 1024
     assert {"draw_kept", "write_rows", "draw_negatives", "sample_rows", "copy_step"} <= set(step.work)
     assert step.row()["floor, bytes"] == ""
@@ -227,15 +227,15 @@ def test_the_documentation_says_what_the_model_says():
     document = (pathlib.Path(__file__).parents[3] / "docs" / "gpu.md").read_text()
     written = document.partition("| skipgram | 100 / 5 / 5 | 4,096 |")[2].partition("\n")[0]
     cells = dict(zip(["floor, bytes", "asked", "L2", "memory, H100", "instructions, H100"], written.split("|")))
-    found = gpu_model.trace_step(gpu_model.Shape("skipgram", 100, 5, 5), 4096, 70_000).row()
+    found = cost_model.trace_step(cost_model.Shape("skipgram", 100, 5, 5), 4096, 70_000).row()
     # where arrays lie decides which of their lines keep each other out of a cache
     for name in ("floor, bytes", "asked", "L2", "instructions, H100"):
         number, wanted = (float(text.replace(",", "")) for text in (found[name], cells[name]))
-        assert number == pytest.approx(wanted, rel=0.02), f"{name}: run benchmarks.gpu_model for docs/gpu.md"
+        assert number == pytest.approx(wanted, rel=0.02), f"{name}: run tools.cuda.cost_model for docs/gpu.md"
 
 
 def test_other_ptx_cannot_stand_for_a_gpus_own():
-    newer = gpu_model.SPECS[0]._replace(architecture=120)
+    newer = cost_model.SPECS[0]._replace(architecture=120)
     loop = "KERNEL k(int *a) { int s = 0; for (int i = 0; i < a[63]; i++) s += a[i] / 3; a[threadIdx.x] = s; }"
     library = compiled(START + loop, (), architecture=80, traced=True)
     with pytest.raises(RuntimeError, match="sm_120 has other PTX"):

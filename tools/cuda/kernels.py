@@ -1,8 +1,8 @@
 """What NVIDIA's compiler makes of the kernels: registers, spills, shared memory, and how full they leave a GPU.
 
-    python -m benchmarks.gpu_kernels > docs/gpu-kernels.md
+    python -m tools.cuda.kernels > docs/gpu-kernels.md
 
-Needs NVRTC (see benchmarks/nvrtc.py) and no GPU.
+Needs NVRTC (see tools/cuda/nvrtc.py) and no GPU.
 tests/backends/cuda/test_nvrtc_builds.py fails when a figure gets worse.
 """
 
@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks import nvrtc
 from pipeline.backends.cuda.launcher import THREADS
+from tools.cuda import nvrtc
 
 SHAPES = (("skipgram", 100, 5), ("skipgram", 128, 5), ("skipgram", 300, 15), ("cbow", 100, 5), ("cbow", 300, 15))
 """model, dims, negatives"""
@@ -104,7 +104,7 @@ def document() -> str:
     lines = [
         "# What the compiler makes of the CUDA kernels",
         "",
-        f"By NVRTC {version}, without a GPU; made by `python -m benchmarks.gpu_kernels`. Blocks have {THREADS}",
+        f"By NVRTC {version}, without a GPU; made by `python -m tools.cuda.kernels`. Blocks have {THREADS}",
         "threads. Occupancy is the part of a multiprocessor's warps that such blocks can fill. A kernel that other",
         "shapes do not change is listed with the first of them. Those of the model `rows` make rows, of any shape.",
         "",

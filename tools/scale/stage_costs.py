@@ -1,6 +1,6 @@
 """What each stage costs a token, a word, an object: measured on a sample text, by the functions of the job's stages.
 
-Used by `benchmarks.scale_model`. CPU seconds are of one thread's own work, so that a busy machine changes them little.
+Used by `tools.scale.forecast`. CPU seconds are of one thread's own work, so that a busy machine changes them little.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.emulator import emulation
+from tools.cuda.emulator import emulation
 
 Observer = Callable[[emulation.Library, str, Callable[[], None]], None]
 """Called with a kernel's library and name in place of its launch, which it does by calling the last argument."""

@@ -1,11 +1,11 @@
 """What a corpus far beyond one machine costs, stage by stage, and what gives way first.
 
-    python -m benchmarks.scale_model [--input=corpus.txt] [--workers=64] [--tokens=1e9,1e10,1e12]
-    python -m benchmarks.scale_model --check=merge,listing,side_input,elements
+    python -m tools.scale.forecast [--input=corpus.txt] [--workers=64] [--tokens=1e9,1e10,1e12]
+    python -m tools.scale.forecast --check=merge,listing,side_input,elements
 
-The costs of a token, a word, an object are measured on a sample text on this machine (see `benchmarks.stage_costs`);
+The costs of a token, a word, an object are measured on a sample text on this machine (see `tools.scale.stage_costs`);
 a worker is one of its CPUs with `--memory_gb`. What is shown for more tokens is a model, not measured. `--check` runs
-the parts that could give way first by themselves, at full size: `benchmarks.scale_checks`.
+the parts that could give way first by themselves, at full size: `tools.scale.full_size`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks.common import format_table, write_report
-from benchmarks.scale_checks import CHECKS, shard_costs
-from benchmarks.stage_costs import Costs, measure, open_ended_text
-from benchmarks.timing import corpus_text, parser
 from pipeline.batches.shard_lists import LIST_SHARDS
 from pipeline.options import MAX_POSITION, Options, available_cpus
 from pipeline.runtime.progress import scaled
 from pipeline.words.merging import ELEMENT_BYTES, buckets_for
 from pipeline.words.vocabulary import MAX_WORDS
+from tools.measuring.reports import format_table, write_report
+from tools.measuring.sample_text import corpus_text, parser
+from tools.scale.full_size import CHECKS, shard_costs
+from tools.scale.stage_costs import Costs, measure, open_ended_text
 from transforms.counts import BUNDLE_WORDS
 
 MODEL = "model, not measured"
@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser("scale_model", __doc__, 5_000_000)
+    made = parser("tools.scale.forecast", __doc__, 5_000_000)
     options = Options()
     made.add_argument("--tokens", default="1e9,1e10,1e12", help="sizes of corpora to plan")
     made.add_argument("--workers", default="64", help="numbers of workers, each a CPU")

@@ -1,16 +1,11 @@
-"""What the benchmarks share: the machine they ran on, a corpus made ready, tables and reports."""
+"""A text counted and encoded once, in memory, from which many models are trained."""
 
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import importlib.metadata
-import json
 import os
-import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +21,7 @@ from pipeline.model.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.loss_curve import STAGE as METRICS
 from pipeline.model.model import Model
-from pipeline.options import Options, available_cpus
+from pipeline.options import Options
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
@@ -36,73 +31,6 @@ from pipeline.words import unigram
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
-
-PACKAGES = ("beam2vec", "apache-beam", "numpy", "numba", "llvmlite", "pyarrow", "gensim")
-
-
-def machine() -> dict[str, Any]:
-    """Where this runs, for the report."""
-    return {
-        "processor": _processor(),
-        "cpus": available_cpus(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": dict(_versions()),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = facts.get("flags", "").split()
-    vectors = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else ""
-    return " ".join([facts.get("model name", platform.processor()), vectors]).strip()
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for package in PACKAGES:
-        try:
-            yield package, importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-
-
-def format_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows of the same columns in aligned columns, with a line of names above."""
-    if not rows:
-        return "(nothing)"
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    lines = [{name: name for name in widths}, {name: "-" * width for name, width in widths.items()}, *rows]
-    return "\n".join("  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() for line in lines)
-
-
-def write_report(path: str, settings: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
-    """The results as JSON, with the machine and the settings that made them."""
-    report = {"machine": machine(), "settings": dict(settings), "results": list(results)}
-    Path(path).write_text(json.dumps(report, indent=1) + "\n")
-
-
-def write_plain_text(source: str, target: str, words: int | None = None, lowercase: bool = False) -> int:
-    """A local text file, perhaps gzip, as plain text that every peer reads alike; returns its words.
-
-    Args:
-      words: stop after the line with the so manieth word; None takes all.
-    """
-    count = 0
-    with open(source, "rb") as packed:
-        is_gzip = packed.read(2) == b"\x1f\x8b"
-    reader = (gzip.open if is_gzip else open)(source, "rt", encoding="utf-8", errors="replace")
-    with reader as lines, open(target, "w", encoding="utf-8") as plain:
-        for line in lines:
-            plain.write(line.lower() if lowercase else line)
-            count += len(line.split())
-            if words and count >= words:
-                break
-    return count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,9 +121,3 @@ def _shards(stored: Iterable[tuple[Artifact, int]], sampling: Sampling, distribu
     for index, (artifact, tokens) in enumerate(stored):
         yield BatchShard(index, position, tokens, sampling, artifact, distribution)
         position += tokens
-
-
-def spread(values: Sequence[float], digits: int = 3) -> str:
-    """The mean, and how far the values lie apart where there are several."""
-    text = f"{np.mean(values):.{digits}f}"
-    return text if len(values) < 2 else f"{text} ±{(max(values) - min(values)) / 2:.{digits}f}"

@@ -1,7 +1,7 @@
 """Bounds of what training can reach on four GPUs, without one: bytes and instructions are counted, rates are public.
 
-    python -m benchmarks.gpu_model [--model=skipgram,cbow] [--shapes=100/5/5,300/15/10] [--rows=4096,16384,65536]
-    python -m benchmarks.gpu_model --kernels      # one step kernel by kernel
+    python -m tools.cuda.cost_model [--model=skipgram,cbow] [--shapes=100/5/5,300/15/10] [--rows=4096,16384,65536]
+    python -m tools.cuda.cost_model --kernels      # one step kernel by kernel
 
 What is printed is a model, not measured. The kernels as NVIDIA's compiler translates them (PTX) run on the emulator,
 on steps of a Zipf-distributed vocabulary. Each access of a warp to memory becomes the sectors of 32 bytes that it
@@ -9,7 +9,7 @@ touches; these go through models of the GPUs' L1 and L2 caches. Instructions are
 warps pass them. The bound is then that of the busiest resource. Latency, launches, the ends of kernels where few blocks
 are left and the order in which blocks really run are in none of it: real speed is lower.
 
-Needs NVRTC and g++; with nvdisasm (see benchmarks/sass.py) it counts machine code, else PTX. Takes some minutes.
+Needs NVRTC and g++; with nvdisasm (see tools/cuda/sass.py) it counts machine code, else PTX. Takes some minutes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import nvrtc, sass
-from benchmarks.common import write_report
-from benchmarks.emulator.emulation import COMPILER
-from benchmarks.emulator.stand_in_cupy import Device, installed
-from benchmarks.gpu import GENERATION, zipf_rows, zipf_tokens
-from benchmarks.gpu_kernels import GPUS, Gpu
-from benchmarks.gpu_trace import Spec, Tracer, Work
 from pipeline.backends.backend import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.token_ranges import stretches
 from pipeline.batches.sampling import Sampling
+from tools.cuda import nvrtc, sass
+from tools.cuda.emulator.emulation import COMPILER
+from tools.cuda.emulator.stand_in_cupy import Device, installed
+from tools.cuda.kernels import GPUS, Gpu
+from tools.cuda.trace import Spec, Tracer, Work
+from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
+from tools.measuring.reports import report_parser, write_report
 
 MODEL = "model, not measured"
 MB = 1 << 20
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     missing = "g++" if not COMPILER else "NVRTC (pip install nvidia-cuda-nvrtc-cu12)" if not nvrtc.library() else ""
     if missing:
-        print(f"benchmarks.gpu_model: {missing} is not installed", file=sys.stderr)
+        print(f"tools.cuda.cost_model: {missing} is not installed", file=sys.stderr)
         return 2
     counted = "machine code" if sass.disassembler() else "PTX, since nvdisasm is not installed"
     words, version = f"{chosen.vocabulary:,} words", ".".join(map(str, nvrtc.version()))
@@ -140,16 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="benchmarks.gpu_model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = report_parser("tools.cuda.cost_model", __doc__)
     models = f"skipgram,cbow,{GENERATION}"
     made.add_argument("--model", default=models, help=f"several with commas; {GENERATION}: making them")
     made.add_argument("--shapes", default="100/5/5,300/15/10", help="dims/negatives/window")
     made.add_argument("--rows", default="4096,16384,65536", help="rows of a step")
     made.add_argument("--vocabulary", type=int, default=70_000)
     made.add_argument("--kernels", action="store_true", help="print each kernel's part too")
-    made.add_argument("--json", default="gpu_model.json", help="where to write the report")
     return made
 
 
