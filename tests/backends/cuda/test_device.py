@@ -28,8 +28,8 @@ from pipeline.options import Options
 from pipeline.words.vocabulary import VocabularyRef
 from tests.backends.cuda import cases
 from tests.helpers.commands import ROOT, TINY, train, write_corpus
-from tests.training.test_trainer import new_records, options_of
-from tests.training.test_trainer import train as train_model
+from tests.helpers.trainings import new_records, options_of
+from tests.helpers.trainings import train as train_model
 from transforms.train import Train
 
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")

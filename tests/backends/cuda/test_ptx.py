@@ -10,8 +10,8 @@ from benchmarks.emulator.stand_in_cupy import Device, installed
 from pipeline.backends.cuda.launcher import read_sources, signatures, sources
 from tests.backends.cuda.cases import CASES, MODELS, Case, assert_equal
 from tests.backends.cuda.test_generation import everything
-from tests.training.test_trainer import options_of
-from tests.training.test_trainer import train as train_model
+from tests.helpers.trainings import options_of
+from tests.helpers.trainings import train as train_model
 
 pytestmark = [
     pytest.mark.skipif(not COMPILER, reason="the emulator needs g++"),
