@@ -1,16 +1,12 @@
-"""A small corpus, and what each stage should make of it."""
+"""A small corpus, and what each stage should make of it: `world` in world_fixture.py."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
-import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that
@@ -18,9 +14,9 @@ from apache_beam.testing.util import assert_that
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
 from pipeline.batches.tokens import TokenShard, encode_unit, tokens_to_parquet
-from pipeline.corpus.files import InputFile, match_inputs
+from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.open_reader import open_reader
-from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
 from pipeline.storage.parquet import to_parquet
@@ -28,7 +24,6 @@ from pipeline.storage.records import Artifact
 from pipeline.words import unigram
 from pipeline.words.unigram import UnigramRef
 from pipeline.words.vocabulary import Vocabulary, VocabularyRef
-from tests.helpers.commands import write_corpus
 from transforms.job_context import JobContext
 
 OPTIONS = Options(
@@ -94,20 +89,6 @@ def make_context(files: list[InputFile], output: pathlib.Path, options: Options 
     reader = open_reader(options, files)
     run = open_or_create(str(output), make_identity(options, files, reader.identity()))
     return JobContext(run.records, run.keys, options, reader)
-
-
-@pytest.fixture
-def world(tmp_path) -> World:
-    corpus = write_corpus(tmp_path / "corpus.txt", lines=120, words=150)
-    sentences = [line.split() for line in corpus.read_text().splitlines()]
-    files = match_inputs([str(corpus)])
-    counted = collections.Counter(word for sentence in sentences for word in sentence)
-    kept = sorted((-n, word.encode(), word) for word, n in counted.items() if n >= OPTIONS.min_count)
-    vocabulary = Vocabulary(pa.array([word for _, _, word in kept]), np.array([-n for n, _, _ in kept]))
-    sources = [TextSource(file.uri, file.size, version=file.version) for file in files]
-    units = plan_work_units(sources, OPTIONS.block_bytes)
-    assert len(units) > 3
-    return World(corpus, files, make_context(files, tmp_path / "run"), units, sentences, vocabulary)
 
 
 Apply = Callable[[beam.PCollection], beam.PCollection]

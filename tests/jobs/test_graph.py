@@ -18,7 +18,7 @@ from transforms.job_context import NAMESPACE
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 def graph(world: World, options: Options = OPTIONS) -> beam.Pipeline:

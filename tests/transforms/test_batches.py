@@ -14,7 +14,7 @@ from pipeline.batches.sampling import Sampling, Tables
 from tests.helpers.world import OPTIONS, check
 from transforms.batches import GenerateBatches
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 @pytest.mark.parametrize("batches", ["stream", "stored"])

@@ -10,7 +10,7 @@ from tests.helpers.world import check
 from transforms import counts as counts_module
 from transforms.counts import CountWords
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 @pytest.mark.parametrize("bundle_words", [1, 10**9], ids=["each unit sent on", "each bundle sent on"])

@@ -13,7 +13,7 @@ from pipeline.training.replicas.trainer import Replicas
 from tests.helpers.world import OPTIONS, World, check, make_context
 from transforms.replicas import TrainReplicas
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 @pytest.mark.parametrize("holdout", [0.0, 0.2])

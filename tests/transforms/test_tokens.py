@@ -9,7 +9,7 @@ from pipeline.batches.tokens import read_tokens
 from tests.helpers.world import check
 from transforms.tokens import EncodeTokens
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 def test_tokens_are_the_ids_of_the_sentences_in_order(world):

@@ -10,7 +10,7 @@ from pipeline.training.trainer import Trainer
 from tests.helpers.world import OPTIONS, World, check, make_context
 from transforms.train import Train
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 def test_training_is_that_of_the_plain_trainer(world, tmp_path):

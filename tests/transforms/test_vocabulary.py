@@ -20,7 +20,7 @@ from transforms.job_context import JobContext
 from transforms.unigram import UnigramDistribution
 from transforms.vocabulary import BuildVocabulary
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 def summaries_of(pipeline: beam.PCollection, bad_lines: int = 0, tokens: int = 0) -> beam.PCollection:

@@ -15,7 +15,7 @@ from pipeline.errors import ArtifactError
 from tests.helpers.world import check, make_context
 from transforms.work_units import PlanWorkUnits, _plan, indexed
 
-pytest_plugins = ("tests.helpers.world",)
+pytest_plugins = ("tests.helpers.world_fixture",)
 
 
 def test_work_units_are_those_of_the_plan(world):
