@@ -21,6 +21,7 @@ from jobs import report as report_job
 from jobs import train as train_job
 from jobs import verify as verify_job
 from jobs.cli.entry import run_command
+from tests.helpers import beam_shortcuts
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOBS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -33,6 +34,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 TINY = ("--dims=12", "--epochs=2", "--batch_size=256", "--min_count=2", "--threads=2", "--window=3", "--seed=7")
 """Options of a run that takes half a second on `write_corpus`."""
+beam_shortcuts.install()
 
 
 @dataclasses.dataclass(frozen=True)

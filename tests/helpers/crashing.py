@@ -52,7 +52,7 @@ def run_until(
 ) -> int:
     """Run a command in a child that calls `act` at the moment; its exit status, or minus the signal's number."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["crashing"])
+    context.set_forkserver_preload([__name__])
     child = context.Process(target=_child, args=(moment, act, arguments, log, job))
     child.start()
     child.join(250)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.batches.rows import Batch
+from pipeline.batches.sampling import Tables
+from pipeline.words import unigram
 
 
 def random_batch(vocabulary, rows, negatives, window, seed, fewest=1):
@@ -32,3 +34,11 @@ def quarters(rows):
 
 
 RATES = [0.025, 0.02, 0.02, 0.015]
+
+
+SUBSAMPLE = 1e-2
+
+
+def tables_of(counts, subsample=SUBSAMPLE):
+    distribution = unigram.build(np.asarray(counts), 0.75, subsample)
+    return Tables.of(distribution)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import secrets
-import struct
 
 import duckdb
 import numpy as np
@@ -20,29 +18,13 @@ from pipeline.model.checkpoints import latest_checkpoint, prune_checkpoints, rea
 from pipeline.model.model import Model
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-
-GOLDEN = "1202bd911a415e8caad8eff8d71fa9f8c32aa9374796e559e6d711c0ec958a45"
-"""Of the model in test_a_golden_digest; it must never change while FORMAT_VERSION is 1."""
+from tests.helpers.models import make_model
 
 
 @pytest.fixture(params=["folder", "memory"])
 def records(request: pytest.FixtureRequest, tmp_path) -> Records:
     root = str(tmp_path / "a run") if request.param == "folder" else f"memory://{secrets.token_hex(8)}"
     return Records(open_storage(root))
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Many parts from few words."""
-    for module in (checkpoints, model_digest):
-        monkeypatch.setattr(module, "BLOCK_ROWS", 8)
-
-
-def make_model(words: int = 20, dims: int = 3, seed: int = 0) -> Model:
-    rng = np.random.default_rng(seed)
-    padded = rng.standard_normal((2, words, dims + 13), dtype=np.float32)  # rows apart, as in training
-    names = pa.array([f"wörd {i}" if i % 3 else "語" * i for i in range(words)], pa.string())
-    return Model(names, rng.integers(1, 2**40, words), padded[0, :, :dims], padded[1, :, :dims])
 
 
 def same(a: Model, b: Model) -> bool:
@@ -52,66 +34,6 @@ def same(a: Model, b: Model) -> bool:
         and a.input.tobytes() == b.input.tobytes()
         and a.output.tobytes() == b.output.tobytes()
     )
-
-
-def naive_digest(model: Model, rows: int) -> str:
-    """The docstring of model_digest, word by word."""
-    words = model.words.to_pylist()
-    digest = hashlib.sha256(b"beam2vec model 1\n" + struct.pack("<QQ", len(words), model.dims))
-    for start in range(0, len(words), rows):
-        texts = [word.encode() for word in words[start : start + rows]]
-        block = b"".join(struct.pack("<I", len(text)) for text in texts) + b"".join(texts)
-        block += struct.pack(f"<{len(texts)}q", *model.counts[start : start + rows].tolist())
-        for matrix in (model.input, model.output):
-            numbers = matrix[start : start + rows].ravel().tolist()
-            block += struct.pack(f"<{len(numbers)}f", *numbers)
-        digest.update(hashlib.sha256(block).digest())
-    return digest.hexdigest()
-
-
-@pytest.mark.parametrize("words", [1, 7, 8, 9, 20])
-def test_the_digest_is_what_its_docstring_says(small_blocks, words):
-    model = make_model(words)
-    assert model_digest.model_digest(model) == naive_digest(model, 8)
-
-
-def test_a_golden_digest():
-    model = Model(
-        pa.array(["the", "of", "ä"]),
-        np.array([3, 2, 1]),
-        np.arange(6, dtype=np.float32).reshape(3, 2),
-        -np.arange(6, dtype=np.float32).reshape(3, 2),
-    )
-    assert model_digest.model_digest(model) == naive_digest(model, 65_536)
-    assert model_digest.model_digest(model) == GOLDEN
-
-
-def test_the_digest_sees_every_part_of_the_model():
-    base = make_model()
-    digests = {model_digest.model_digest(base)}
-    for change in ("words", "counts", "input", "output"):
-        model = make_model()
-        if change == "words":
-            words = model.words.to_pylist()
-            words[0:2] = [words[0] + words[1][0], words[1][1:]]  # the same text, cut elsewhere
-            model = Model(pa.array(words), model.counts, model.input, model.output)
-        else:
-            array = getattr(model, change)
-            array.flat[-1] = -array.flat[-1]
-        digests.add(model_digest.model_digest(model))
-    assert len(digests) == 5
-    zero = Model(base.words, base.counts, base.input * 0, base.output)
-    minus = Model(base.words, base.counts, base.input * 0 - 0.0, base.output)
-    assert np.array_equal(zero.input, minus.input)
-    assert model_digest.model_digest(zero) != model_digest.model_digest(
-        Model(base.words, base.counts, np.full_like(zero.input, -0.0), base.output)
-    )
-
-
-def test_parts_that_do_not_belong_together_make_no_model():
-    model = make_model()
-    with pytest.raises(ValueError, match="do not make one model"):
-        Model(model.words, model.counts, model.input, model.output[1:])
 
 
 @pytest.mark.parametrize("words", [1, 8, 20])

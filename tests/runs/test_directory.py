@@ -10,26 +10,12 @@ from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs import directory as run_directory
 from pipeline.runs.directory import RunDirectory, differences, make_identity, open_or_create, open_run
-from pipeline.runs.stage_keys import UPSTREAM, stage_keys
+from pipeline.runs.stage_keys import stage_keys
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, Records, sealed_json
 from pipeline.storage.storage import ObjectInfo
-
-
-class File:
-    def __init__(self, uri: str, size: int = 10, version: str = "1"):
-        self.uri, self.size, self.version = uri, size, version
-
-
-TOKENIZER = {"name": "whitespace", "unicode": "14.0.0"}
-
-
-FILES = (File("/corpus/a.txt"), File("/corpus/b.txt"))
-
-
-def identity(files=FILES, tokenizer=TOKENIZER, **options):
-    return make_identity(Options.checked(options), files, tokenizer)
+from tests.helpers.identities import FILES, TOKENIZER, File, identity
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -252,41 +238,6 @@ def test_a_crash_while_overwriting_leaves_a_run(output, monkeypatch, die_at):
     assert run.pinned(Options()).dims == 11
     assert open_run(output).identity == run.identity
     assert storage.info("checkpoints/part.bin") is None or die_at == 1
-
-
-CHANGES = {
-    "max_line_bytes": (1000, "text"),
-    "lowercase": (True, "counts"),
-    "block_bytes": (1000, "counts"),
-    "min_count": (1, "vocabulary"),
-    "power": (1.0, "unigram"),
-    "seed": (2, "batches"),
-    "dims": (3, "checkpoints"),
-    "threads": (7, None),
-    "batches": ("stored", None),
-}
-
-
-def below(stage: str | None) -> set[str]:
-    return {stage} | {n for n, up in UPSTREAM.items() if stage in up for n in below(n)} if stage else set()
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_an_option_changes_the_keys_from_its_stage_on(name):
-    value, stage = CHANGES[name]
-    same, other = identity(), identity()
-    a, b = stage_keys(same, Options()), stage_keys(other, Options(**{name: value}))
-    assert {n for n in UPSTREAM if a[n] != b[n]} - {None} == below(stage)
-
-
-def test_inputs_change_every_key_and_the_tokenizer_those_from_counts_on():
-    a = stage_keys(identity(), Options())
-    b = stage_keys(identity([File("other")]), Options())
-    c = stage_keys(identity(tokenizer={"name": "m:f", "digest": "1"}), Options())
-    assert all(a[stage] != b[stage] for stage in UPSTREAM)
-    assert {stage for stage in UPSTREAM if a[stage] != c[stage]} == below("counts")
-    assert len(set(a.values())) == len(UPSTREAM)
-    assert all(len(key) == 32 for key in a.values())
 
 
 def test_a_run_from_before_an_option_was_there_goes_on(tmp_path):

@@ -14,7 +14,6 @@ from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import read_checkpoint
-from pipeline.model.spelling import edit_distances, suggestions
 from tests.helpers.commands import TINY, train, write_corpus
 
 
@@ -125,19 +124,3 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_checkpoint_read_by_parquet_alone_agrees(run):
     part = run.directory.storage.root + "/" + run.checkpoint().parts[0].path
     assert pq.read_table(part, partitioning=None)["word"].to_pylist() == run.words()
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "edits"),
-    [("", "ab", 2), ("paris", "paris", 0), ("pairs", "paris", 1), ("kitten", "sitting", 3), ("ab", "ba", 1)],
-)
-def test_edit_distances(a, b, edits):
-    assert edit_distances(a, [b, "x", b + "zz"])[0] == edits
-
-
-def test_suggestions_are_near_and_the_frequent_first():
-    words = ["the", "Paris", "pairs", "parish", "Parisian", "london", "berlin"]
-    assert suggestions("pariss", words) == ["Paris", "parish", "pairs"]
-    assert suggestions("lodnon", words) == ["london"]
-    assert suggestions("qqqqqq", words) == []
-    assert suggestions("", words) == suggestions("x", []) == []

@@ -20,7 +20,7 @@ from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts, table_bytes
 from pipeline.words.vocabulary import Vocabulary, VocabularyRef, build_vocabulary
 from tests.helpers.commands import write_corpus
-from tests.transforms.test_transforms import OPTIONS, make_context
+from tests.helpers.world import OPTIONS, make_context
 from transforms import counts
 from transforms.counts import Counting, CountUnit
 from transforms.job_context import JobContext

@@ -2,66 +2,27 @@
 
 import threading
 
-import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.batches.rows import generate_rows, to_numpy
-from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.schedule import Schedule
-from pipeline.batches.shards import BatchShard
-from pipeline.batches.steps import blocks_of_steps
-from pipeline.batches.tokens import SCHEMA, tokens_to_parquet
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
 from pipeline.model.checkpoints import checkpoints
-from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
-from pipeline.options import Options
 from pipeline.runtime.process import one_ahead
-from pipeline.storage.open_storage import open_storage
-from pipeline.storage.parquet import to_parquet
-from pipeline.storage.records import Record, Records
+from pipeline.storage.records import Record
 from pipeline.training.trainer import Trainer
-from pipeline.words import unigram
-
-VOCABULARY, POSITIONS, SENTENCE = 300, 6000, 12
-TOKENS = np.random.default_rng(0).zipf(1.3, POSITIONS).astype(np.int64) % VOCABULARY
-COUNTS = np.bincount(TOKENS, minlength=VOCABULARY) + 1
-WORDS = pa.array([f"word{i}" for i in range(VOCABULARY)])
-KEY = "key"
-
-
-def shards_of(records, options, cuts=(0, POSITIONS)):
-    distribution = unigram.build(COUNTS, options.power, options.subsample)
-    stored = records.write_artifact("unigram/unigram.parquet", to_parquet(distribution.to_table()))
-    made = []
-    for i, (begin, end) in enumerate(zip(cuts[:-1], cuts[1:])):
-        offset = np.append(np.arange(0, end - begin, SENTENCE), end - begin).astype(np.int32)
-        lists = pa.ListArray.from_arrays(
-            pa.array(offset), pa.array(TOKENS[begin:end].astype(np.int32)), type=SCHEMA.field(0).type
-        )
-        tokens = records.write_artifact(f"tokens/{i}.parquet", tokens_to_parquet(pa.table([lists], schema=SCHEMA)))
-        made.append(BatchShard(i, begin, end - begin, Sampling.of(options), tokens, stored))
-    return made
-
-
-def new_records():
-    records = Records(open_storage("memory://test"))
-    for info in records.storage.list():
-        records.storage.delete(info.path)
-    return records
-
-
-def options_of(**values):
-    return Options.checked({"dims": 20, "batch_size": 256, "epochs": 2, "threads": 1, **values})
-
-
-def train(options, records=None, cuts=(0, POSITIONS), **hooks):
-    records = records or new_records()
-    return Trainer(options, records, KEY, **hooks).train(WORDS, COUNTS, shards_of(records, options, cuts)[::-1])
+from tests.helpers.trainings import (
+    COUNTS,
+    KEY,
+    POSITIONS,
+    WORDS,
+    new_records,
+    options_of,
+    shards_of,
+    train,
+)
 
 
 def test_digest_does_not_depend_on_shards_threads_or_checkpoints():
@@ -197,61 +158,6 @@ def test_shards_must_hold_every_position_once():
 def test_vocabulary_too_small_for_distinct_negatives():
     with pytest.raises(InputError, match="--negatives=300"):
         train(options_of(negative_policy="distinct", negatives=300))
-
-
-@settings(max_examples=40)
-@given(st.lists(st.integers(0, 250), max_size=12), st.sampled_from([1, 7, 100, 1000, 6000]), st.data())
-def test_blocks_are_the_same_steps_however_batches_are_cut(cuts, batch_size, data):
-    options = options_of(subsample=1e-2)
-    tables = Tables.of(unigram.build(COUNTS, 0.75, 1e-2))
-    tokens = TOKENS[:3000].astype(np.int32)
-    sentences = np.arange(0, 3001, SENTENCE)
-    whole = generate_rows(tokens, sentences, 0, tables, Sampling.of(options), 0)
-    position, rows = to_numpy(whole)
-    edges = [0, *sorted(cut for cut in cuts if cut <= whole.num_rows), whole.num_rows]
-    batches = [whole.slice(a, b - a) for a, b in zip(edges[:-1], edges[1:])]
-    first = data.draw(st.integers(0, -(-3000 // batch_size) - 1))
-    end = data.draw(st.integers(first + 1, -(-3000 // batch_size)))
-    expected = first
-    for block in blocks_of_steps(batches, batch_size, first, end, options.negatives):
-        assert block.first == expected
-        for s in range(block.steps):
-            step = expected + s
-            mine = np.flatnonzero(position // batch_size == step)
-            begin, stop = block.bounds[s], block.bounds[s + 1]
-            np.testing.assert_array_equal(block.batch.target[begin:stop], rows.target[mine])
-            np.testing.assert_array_equal(block.batch.negatives[begin:stop], rows.negatives[mine])
-            ours = [block.batch.context[block.batch.offset[i] : block.batch.offset[i + 1]] for i in range(begin, stop)]
-            theirs = [rows.context[rows.offset[i] : rows.offset[i + 1]] for i in mine]
-            assert [c.tolist() for c in ours] == [c.tolist() for c in theirs]
-        expected += block.steps
-    assert expected == end
-
-
-def test_learning_rate_falls_in_a_line():
-    schedule = Schedule(positions=1000, batch_size=100, epochs=3, learning_rate=0.05, damping=6.4)
-    assert (schedule.steps_per_epoch, schedule.steps) == (10, 30)
-    rates = schedule.learning_rates(0, 31)
-    assert rates.dtype == np.float32
-    assert rates[0] == np.float32(0.05)
-    assert rates[30] == pytest.approx(0.05e-4)
-    np.testing.assert_allclose(np.diff(rates), rates[1] - rates[0], rtol=1e-3)
-    np.testing.assert_array_equal(schedule.learning_rates(7, 5), rates[7:12])
-    assert schedule.tau == np.float32(128)
-    assert [schedule.first_position(step) for step in (0, 9, 10, 30)] == [0, 900, 1000, 3000]
-
-
-def test_initial_vectors_depend_on_word_and_seed_alone():
-    vectors = initial_vectors(["of", "the", "naïve"], 7, seed=1)
-    assert vectors.dtype == np.float32
-    np.testing.assert_array_equal(initial_vectors(["the"], 7, 1)[0], vectors[1])
-    assert not np.array_equal(initial_vectors(["the"], 7, 2)[0], vectors[1])
-    many = initial_vectors([f"w{i}" for i in range(2000)], 10, 1)
-    assert 0.0999 < np.abs(many).max() <= 0.1
-    assert abs(many.mean()) < 1e-3
-    assert many.var() == pytest.approx(0.01 / 3, rel=0.02)
-    short = initial_vectors(["the"], 3, 1)[0]  # dims only scale what is drawn
-    np.testing.assert_allclose(short * 3, vectors[1][:3] * 7, rtol=1e-6)
 
 
 def test_blocks_made_ahead_are_the_same_and_so_are_their_errors():

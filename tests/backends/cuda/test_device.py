@@ -22,8 +22,8 @@ from pipeline.options import Options
 from pipeline.words.vocabulary import VocabularyRef
 from tests.backends.cuda import cases
 from tests.helpers.commands import ROOT, TINY, train, write_corpus
-from tests.training.test_trainer import new_records, options_of
-from tests.training.test_trainer import train as train_model
+from tests.helpers.trainings import new_records, options_of
+from tests.helpers.trainings import train as train_model
 from tools.cuda.emulator import stand_in_cupy
 from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import Device, installed

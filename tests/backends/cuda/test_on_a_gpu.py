@@ -10,8 +10,8 @@ import pytest
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
 from tests.backends.cuda.cases import CASES, MODELS, assert_equal
 from tests.backends.cuda.test_generation import everything
-from tests.training.test_trainer import options_of
-from tests.training.test_trainer import train as train_model
+from tests.helpers.trainings import options_of
+from tests.helpers.trainings import train as train_model
 
 pytestmark = pytest.mark.gpu
 

@@ -21,7 +21,7 @@ from pipeline.training.holdout_loss import kept_back_rows, mean_loss, mean_loss_
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.replicas.trainer import STAGE, Replicas, merge_rows
 from pipeline.training.trainer import Trainer
-from tests.training.test_trainer import COUNTS, KEY, POSITIONS, WORDS, new_records, shards_of
+from tests.helpers.trainings import COUNTS, KEY, POSITIONS, WORDS, new_records, shards_of
 
 CUTS = (0, 12, 1200, 1212, 3600, POSITIONS)
 OPTIONS = Options.checked({"dims": 20, "batch_size": 128, "epochs": 2, "replicas": 3, "rounds": 2, "threads": 1})
@@ -41,37 +41,6 @@ def check_records(records) -> None:
     for path, record in records.scan():
         assert record is not None, path
         assert [records.damage(artifact) for artifact in record.artifacts] == [None] * len(record.artifacts)
-
-
-# How an epoch is cut
-
-
-@given(st.integers(1, 400), st.integers(1, 9), st.integers(2, 6), st.integers(1, 5), st.integers(1, 3))
-def test_slices_hold_every_position_once_in_order(positions, batch_size, replicas, rounds, epochs):
-    schedule = Schedule(positions, batch_size, epochs, 0.05, 6.4)
-    options = Options(batch_size=batch_size, replicas=replicas, rounds=rounds, epochs=epochs)
-    if schedule.steps_per_epoch < replicas * rounds:
-        with pytest.raises(InputError, match="lower --rounds, --replicas or --batch_size"):
-            Rounds.of(options, positions)
-        return
-    made = Rounds.of(options, positions)
-    reached, slice_of = 0, np.empty(positions, int)
-    for number in range(rounds):
-        for replica in range(replicas):
-            index = made.slice_index(number, replica)
-            first, end = made.positions(index)
-            assert first == reached < end
-            assert first % batch_size == 0
-            slice_of[first:end] = index
-            reached = end
-        assert made.end(number) == -(-reached // batch_size)
-    assert reached == positions
-    assert made.end(made.count - 1) == schedule.steps
-    for first, end in ((0, positions), (positions // 3, positions // 2), (positions - 1, positions), (0, 0)):
-        assert list(made.slices_of(first, end)) == sorted(set(slice_of[first:end].tolist()))
-    ends = [made.end(number) for number in range(made.count)]
-    for step in range(schedule.steps + 1):
-        assert made.before(step) == sum(end <= step for end in ends)
 
 
 @pytest.mark.parametrize(

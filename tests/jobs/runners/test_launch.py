@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import pathlib
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import apache_beam as beam
 import grpc
@@ -23,43 +20,19 @@ from apache_beam.runners.worker import data_plane
 
 from jobs import train as train_job
 from jobs.cli.entry import run_command
-from jobs.runners import flink
-from jobs.runners import launch as runners
 from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.storage import lock
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import TINY, digest_of, finish, start, train, write_corpus
+from tests.helpers.refusals import FLINK, refusal
 from transforms import counts
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> pathlib.Path:
     return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", lines=60)
-
-
-@contextlib.contextmanager
-def answering(status: int, body: bytes, asked: list[str] | None = None) -> Iterator[str]:
-    """An HTTP server with one answer; its host and port. What it was asked goes to `asked`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if asked is not None:
-                asked.append(f"{self.command} {self.path}")
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_PATCH = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_no_thread_but_its_writer_empties_a_buffer_of_elements(corpus, tmp_path, monkeypatch):
@@ -85,40 +58,12 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-FLINK = ("--runner=FlinkRunner", "--job_server_java_launcher=true")
-
-
-def refusal(*arguments: str) -> str:
-    with pytest.raises(InputError) as raised:
-        runners.check_runner(PipelineOptions([*arguments]))
-    return str(raised.value)
-
-
 def test_an_unreachable_cluster_ends_the_command_at_once_and_leaves_no_output(corpus, tmp_path, closed_port):
     master = f"--flink_master=127.0.0.1:{closed_port}"
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *FLINK, master)
     assert outcome.status == 2
     assert outcome.error.startswith(f"{master}: no Flink cluster answers there (Connection refused)")
     assert not (tmp_path / "run").exists()
-
-
-def test_an_address_at_which_something_else_answers_is_told(monkeypatch):
-    with answering(404, b"") as address:
-        assert "no Flink cluster answers there (HTTP status 404)" in refusal(*FLINK, f"--flink_master={address}")
-    with answering(200, b"<html>") as address:
-        assert "(the answer is not Flink's)" in refusal(*FLINK, f"--flink_master=http://{address}/")
-    monkeypatch.setattr(flink, "SECONDS_TO_ANSWER", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert "no answer within" in refusal(*FLINK, f"--flink_master=127.0.0.1:{silent.getsockname()[1]}")
-
-
-def test_too_few_free_slots_are_told_and_enough_are_not(caplog):
-    overview = json.dumps({"slots-available": 1, "slots-total": 2}).encode()
-    with answering(200, overview) as address:
-        runners.check_runner(PipelineOptions([*FLINK, f"--flink_master={address}", "--parallelism=1"]))
-        assert not caplog.messages
-        runners.check_runner(PipelineOptions([*FLINK, f"--flink_master={address}", "--parallelism=2"]))
-    assert "1 of 2 slots free, --parallelism=2 needs 2" in caplog.text
 
 
 def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_port):
@@ -166,7 +111,7 @@ class WithoutThePackage(PipelineRunner):
 
 
 def test_a_worker_without_the_package_ends_the_command_with_status_2(corpus, tmp_path):
-    runner = "--runner=tests.jobs.test_runners.WithoutThePackage"
+    runner = "--runner=tests.jobs.runners.test_launch.WithoutThePackage"
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
     assert outcome.status == 2
     assert "a worker has no module 'transforms': install beam2vec" in outcome.error
@@ -200,7 +145,7 @@ def test_an_error_is_told_even_where_the_runner_ends_the_job_by_another(
 ):
     monkeypatch.setattr(EndsByALostConnection, "error", error)
     monkeypatch.setattr(EndsByALostConnection, "ends_by", ends_by)
-    runner = "--runner=tests.jobs.test_runners.EndsByALostConnection"
+    runner = "--runner=tests.jobs.runners.test_launch.EndsByALostConnection"
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
     assert outcome.status == status
     assert told in outcome.error
@@ -210,7 +155,7 @@ def test_what_a_worker_has_logged_takes_no_other_errors_place(corpus, tmp_path, 
     missing = f"{TRACEBACK}ModuleNotFoundError: No module named 'fast_tagger'"
     monkeypatch.setattr(EndsByALostConnection, "error", missing)
     monkeypatch.setattr(EndsByALostConnection, "ends_by", f"{TRACEBACK}MemoryError: out of memory")
-    runner = "--runner=tests.jobs.test_runners.EndsByALostConnection"
+    runner = "--runner=tests.jobs.runners.test_launch.EndsByALostConnection"
     with pytest.raises(RuntimeError, match="MemoryError: out of memory"):
         train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
 
@@ -245,7 +190,7 @@ def test_a_server_that_is_lost_is_told_in_one_line(corpus, tmp_path, monkeypatch
         raise Lost
 
     monkeypatch.setattr(EndsByALostConnection, "run_pipeline", lose)
-    runner = "--runner=tests.jobs.test_runners.EndsByALostConnection"
+    runner = "--runner=tests.jobs.runners.test_launch.EndsByALostConnection"
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
     assert (outcome.status, outcome.error) == (
         1,
@@ -289,7 +234,7 @@ class Later(PipelineRunner):
 
 def test_a_launcher_leaves_at_once_and_the_workers_end_the_job_alone(corpus, tmp_path):
     output = tmp_path / "run"
-    arguments = ["--runner=tests.jobs.test_runners.Later", "--template_location=gs://bucket/template"]
+    arguments = ["--runner=tests.jobs.runners.test_launch.Later", "--template_location=gs://bucket/template"]
     outcome = train(f"--input={corpus}", f"--output={output}", *TINY, *arguments)
     assert outcome.status == 0, outcome.stderr
     assert "the job goes on without this command" in outcome.stdout
@@ -344,7 +289,7 @@ def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number)
         f"--input={corpus}",
         f"--output={output}",
         *TINY,
-        "--runner=tests.jobs.test_runners.Endless",
+        "--runner=tests.jobs.runners.test_launch.Endless",
     )
     assert process.stdout.readline() == "running\n"
     process.send_signal(number)
@@ -353,50 +298,3 @@ def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number)
     assert outcome.stdout == "cancelled\n"
     assert "run the same command again to go on" in outcome.stderr
     assert not (output / "lock.json").exists()
-
-
-MISSING = "ExecutionException: SDK harness: Traceback:\nModuleNotFoundError: No module named 'pipeline'\n\tat java"
-LOST = "java.lang.IllegalStateException: Process died with exit code 137"
-
-
-@pytest.mark.parametrize(
-    ("exceptions", "told"),
-    [
-        ({"root-exception": MISSING}, "a worker has no module 'pipeline'"),
-        ({"exceptionHistory": {"entries": [{"stacktrace": LOST}, {"stacktrace": MISSING}]}}, "no module 'pipeline'"),
-        ({"root-exception": "x\npipeline.errors.InputError: no words [while running 'y']\n"}, "no words"),
-        ({"root-exception": LOST}, None),
-        ({"root-exception": "x\npipeline.errors.ArtifactError: the store is away [while running 'y']\n"}, None),
-        ({"root-exception": None, "exceptionHistory": {"entries": []}}, None),
-    ],
-)
-def test_a_job_on_flink_that_no_restart_mends_is_cancelled(monkeypatch, exceptions, told):
-    monkeypatch.setattr(flink, "_SECONDS_BETWEEN_LOOKS", 0.01)
-    jobs = {"jobs": [{"jid": "a", "name": "ours", "end-time": -1}]}
-    asked: list[str] = []
-    with (
-        answering(200, json.dumps({**jobs, **exceptions}).encode(), asked) as address,
-        flink.ended_by_what_no_restart_mends(address, "ours") as found,
-    ):
-        wanted = "PATCH /jobs/a?mode=cancel" if told else "GET /jobs/a/exceptions"
-        until = time.monotonic() + 60
-        while asked.count(wanted) < (1 if told else 3) and time.monotonic() < until and bool(found) <= bool(told):
-            time.sleep(0.01)
-    assert [told in str(error) for error in found] == ([True] if told else [])
-    assert ("PATCH /jobs/a?mode=cancel" in asked) == bool(told)
-
-
-def test_a_job_on_flink_is_cancelled_by_its_name_unless_another_has_the_same(caplog):
-    jobs = [
-        {"jid": "a", "name": "ours", "end-time": -1},
-        {"jid": "b", "name": "ours", "end-time": 5},
-        {"jid": "c", "name": "another", "end-time": -1},
-    ]
-    asked: list[str] = []
-    with answering(200, json.dumps({"jobs": jobs}).encode(), asked) as address:
-        flink.cancel(f"http://{address}", "ours")
-        assert asked == ["GET /jobs/overview", "PATCH /jobs/a?mode=cancel"]
-    with answering(200, json.dumps({"jobs": jobs * 2}).encode(), asked) as address:
-        flink.cancel(f"http://{address}", "ours")
-    assert len(asked) == 3
-    assert "cancel this one there by hand" in caplog.text

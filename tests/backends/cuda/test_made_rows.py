@@ -1,0 +1,192 @@
+"""Training on rows that the device makes: the digest, the loss and the memory."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from pipeline.backends.cpu import CpuBackend
+from pipeline.backends.cuda import generation
+from pipeline.backends.cuda.backend import CudaBackend
+from pipeline.backends.cuda.generation import Generator
+from pipeline.backends.cuda.launcher import FOLDER
+from pipeline.backends.cuda.token_ranges import Stretch, stretches
+from pipeline.batches.rows import TokenPiece
+from pipeline.batches.sampling import Sampling
+from pipeline.errors import InputError, InterruptedRunError
+from pipeline.training import trainer
+from tests.backends.cuda.cases import Case
+from tests.backends.cuda.generation_cases import on_the_cpu, piece, pieces_of, positions_at_once, tables_of
+from tests.helpers.trainings import POSITIONS, new_records, options_of
+from tests.helpers.trainings import train as train_model
+from tests.training.replicas import test_trainer as test_replicas
+from tools.cuda.emulator.emulation import COMPILER
+from tools.cuda.emulator.stand_in_cupy import Device, installed
+
+pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
+
+
+# ---- training on them
+
+
+def train_on_made_rows(model, made_by=CudaBackend):
+    """Weights and loss are those of the CPU, several blocks of several steps long, trained in two goes each."""
+    tables, sampling = tables_of(300, 1e-2), Sampling(5, 3, "exclude_target", 1)
+    pieces = pieces_of([[40] * 30, [300, 0, 2] * 6], 300, 1000)
+    case, steps_in = Case(vocabulary=300, dims=16), (600, 1, 6)  # more than a tile whose loss is taken, and short ends
+    results = []
+    for backend in (CpuBackend, made_by):
+        trained = backend(*case.weights(), **case.settings(model))
+        source = on_the_cpu(pieces, tables, sampling, 0, *steps_in)
+        if backend is made_by:
+            source = trained.blocks(pieces, tables, sampling, 0, *steps_in)
+        loss = []
+        for block in source:
+            half = (block.steps + 1) // 2
+            for part in (slice(0, half), slice(half, block.steps)):
+                rates = np.linspace(0.5, 0.1, 7, dtype=np.float32)[block.first :][: block.steps][part]
+                if len(rates):
+                    given = trained.train(block.batch, block.bounds[part.start : part.stop + 1], rates)
+                    loss += list(zip(given.total.tolist(), given.pairs.tolist()))
+        results.append((loss, [w.tobytes() for w in trained.weights()]))
+    assert len(results[0][0]) == 5
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(("model", "policy"), [("skipgram", "random"), ("cbow", "eager-1")])
+def test_training_on_made_rows_has_the_loss_of_the_cpu(model, policy):
+    with installed(Device(schedule=2, policy=policy)), positions_at_once(1300):
+        train_on_made_rows(model)
+
+
+HOST_DEFECTS = {
+    "no row is copied": ('batch.copy_step(slot["packed"], begin)', "pass"),
+    "a step of another block": ('batch.copy_step(slot["packed"], begin)', 'batch.copy_step(slot["packed"], 0)'),
+    "the loss of other rows": ("batch, begin, end = batch.sampled(begin, end, number)", "batch = batch.sample"),
+    "rows of all contexts": ("batch.offset_at(bounds)", "np.zeros(len(bounds))"),
+}
+"""Of backend.py."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOST_DEFECTS)
+def test_defects_of_training_on_made_rows_are_noticed(name):
+    right, wrong = HOST_DEFECTS[name]
+    text = (FOLDER / "backend.py").read_text()
+    assert text.count(right) == 1
+    module = sys.modules["planted"] = types.ModuleType("planted")
+    exec(compile(text.replace(right, wrong), "planted", "exec"), module.__dict__)
+    with installed(Device(watched=True)), positions_at_once(1300), pytest.raises((AssertionError, IndexError)):
+        train_on_made_rows("skipgram", module.CudaBackend)
+
+
+# ---- whole runs
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"window": "all", "negatives": 3, "subsample": 1e-2, "holdout": 0.05},
+        {"model": "cbow", "negative_policy": "distinct", "batch_size": 2000},
+    ],
+)
+def test_a_run_from_token_shards_has_the_digest_of_the_cpu(values, monkeypatch):
+    """Stopped after every few steps, within shards and blocks; shards end within steps."""
+    values = {"checkpoint_every": 17, "epochs": 2, "negatives": 5, "dims": 16, **values}
+    cuts = [0, 12, 1200, 1212, 3600, POSITIONS]
+    wanted = train_model(options_of(device="cpu", **values))
+    records, device, asked, copied = new_records(), Device(schedule=1, policy="eager-3"), 0, []
+    copy_step = generation.MadeRows.copy_step
+    monkeypatch.setattr(
+        generation.MadeRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given)
+    )
+    with installed(device), positions_at_once(1000):
+        while True:
+            stops = itertools.chain([False, True], itertools.repeat(True))
+            try:
+                found = train_model(
+                    options_of(device="gpu", **values), records, cuts=cuts, stop=lambda stops=stops: next(stops)
+                )
+                break
+            except InterruptedRunError:
+                asked += 1
+    assert asked > 1
+    assert found.digest == wanted.digest
+    assert len(copied) >= wanted.step
+
+
+def test_replicas_make_the_rows_of_their_slices():
+    values = {"replicas": 2, "rounds": 1, "epochs": 1, "dims": 16, "negatives": 3}
+    wanted = test_replicas.train(test_replicas.options_of(device="cpu", **values))
+    with installed(Device(policy="random")), positions_at_once(1000):
+        found = test_replicas.train(test_replicas.options_of(device="gpu", **values))
+    assert found.digest == wanted.digest
+
+
+def test_stored_rows_are_not_made_again(monkeypatch):
+    class Shard:
+        first_position, end, sampling, unigram = 0, 100, Sampling(5, 3, "any", 1), None
+
+        def __init__(self, stored):
+            self.stored = stored
+
+        def batches(self, records, epoch, pool, first, end):
+            return iter([])
+
+    class Backend:
+        def train(self, *given): ...
+
+        def weights(self): ...
+
+        def blocks(self, *given):
+            return "made"
+
+    monkeypatch.setattr(trainer, "load_tables", lambda records, unigram: None)
+    shards = [Shard([1]), Shard([1, 2])]
+    for epoch, made in ((0, False), (1, False), (2, True)):
+        blocks = trainer.step_blocks(Backend(), shards, None, epoch, 10, 0, 1)
+        assert (blocks == "made") == made
+
+
+# ---- memory
+
+
+def test_memory_is_computed_before_it_is_taken():
+    pieces, tables, sampling = [piece([100] * 20, 50, 0)], tables_of(50), Sampling(5, 5, "any", 1)
+    asked = []
+    device = Device()
+    with installed(device):
+        import cupy
+        import cupyx
+
+        generator = Generator(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: asked.append((size, what)))
+        before = device.allocated
+        assert before == asked[0][0] == 50 * (4 + 8 + 8)
+        with positions_at_once(500):
+            list(generator.blocks(stretches(pieces, 100, 0, 20, 5), 0))
+    assert asked[1][0] == device.allocated - before
+    assert asked[1][1] == "rows of 500 positions at a time, vectors"
+    with positions_at_once(500):
+        assert generation.bytes_of_blocks(100, 5, 5, sentence=100) == asked[1][0]
+
+
+def test_rows_that_do_not_fit_are_told_with_numbers():
+    case = Case(vocabulary=50, dims=100)
+    pieces = [piece([100] * 20, 50, 0)]
+    with installed(Device(memory=2 * 4 * 50 * 112 + 100_000)):
+        backend = CudaBackend(*case.weights(), **case.settings("skipgram"))
+        blocks = backend.blocks(pieces, tables_of(50), Sampling(5, 5, "any", 1), 0, 100, 0, 20)
+        said = r"the GPU has .*MB of .*MB free, rows of 2,000 positions at a time, .* need .*MB: lower --batch_size"
+        with pytest.raises(InputError, match=said):
+            next(blocks)
+    wide = TokenPiece(np.empty(0, np.int32), np.array([0, 1 << 20]), 0)
+    with installed(Device()):
+        stretch = Stretch(np.broadcast_to(np.int32(0), 1 << 20), wide.sentences, 0, 0, 1, 1 << 20)
+        backend = CudaBackend(*case.weights(), **case.settings("skipgram"))
+        backend.blocks([], tables_of(50), Sampling(0, 5, "any", 1), 0, 100, 0, 1)
+        with pytest.raises(InputError, match=r"1,048,576 positions of a training step may have .* too many for a GPU"):
+            next(backend._generator.blocks([stretch], 0))

@@ -1,0 +1,24 @@
+"""Token shards."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.batches.tokens import encode_unit
+from pipeline.corpus.readers.text import TextReader
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
+from pipeline.errors import InputError
+from pipeline.words.counts import count_unit
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+from tests.helpers.counting import LINE, units_of
+
+
+@pytest.mark.parametrize("changed", [b"a b c\nd\n", b"a b\nc e\n", b"b a\nc d\n", b"a b\nc d e\n"])
+def test_changed_text_is_noticed_while_encoding(changed):
+    (unit,) = units_of(b"a b\nc d\n", 1 << 20)
+    reader = TextReader(open_tokenizer("whitespace"), LINE)
+    counted = count_unit(unit, reader)
+    vocabulary = Vocabulary.from_table(build_vocabulary([counted.table], 1))
+    (unit,) = units_of(changed, 1 << 20)
+    with pytest.raises(InputError, match="the input changed during the run: memory://counts/text from byte 0"):
+        encode_unit(unit, vocabulary, reader, counted.fingerprint)

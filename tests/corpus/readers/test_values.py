@@ -1,0 +1,50 @@
+"""What a field may hold: text, or items."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import Run
+from pipeline.corpus.files import match_inputs
+from pipeline.model.checkpoints import latest_checkpoint, read_checkpoint
+from tests.helpers.commands import digest_of, run
+from tests.helpers.formats import counted, jsonl, options, parquet
+
+
+def test_integers_stay_integers(lines, tmp_path):
+    number = {word: i * 7919 - 50_000 for i, word in enumerate(sorted({w for line in lines for w in line.split()}))}
+    rows = [[number[word] for word in line.split()] for line in lines]
+    text = tmp_path / "numbers.txt"
+    text.write_text("".join(" ".join(map(str, row)) + "\n" for row in rows))
+    expected = digest_of(text, tmp_path / "text")
+    json_file = jsonl(tmp_path / "rows", [{"items": row} for row in rows])
+    for kind in (pa.list_(pa.int32()), pa.large_list(pa.int64())):
+        columns = parquet(tmp_path / "columns", "items", rows, kind)
+        out = tmp_path / f"run-{kind}"
+        assert digest_of(columns, out, "--input_format=parquet", "--field=items") == expected
+    assert digest_of(json_file, tmp_path / "json", "--input_format=jsonl", "--field=items") == expected
+    (part,) = sorted((tmp_path / "json" / "checkpoints").rglob("*.parquet"))[-1:]
+    words = pq.read_table(part, partitioning=None)["word"]
+    assert words.type == pa.int64()
+    assert words[0].as_py() in number.values()
+    finished = Run.open(str(tmp_path / "json"))
+    assert finished.vocabulary()["word"].type == pa.int64()
+    model = read_checkpoint(finished.records, latest_checkpoint(finished.records, finished.key("checkpoints")))
+    assert model.words.to_pylist() == [str(word) for word in words.to_pylist()]
+    assert run("jobs.verify", f"--run={tmp_path / 'json'}", "--input").status == 0
+
+
+def test_bad_items_are_dead_letters(tmp_path):
+    rows = [[1, 2], [1.5], [True], ["a"], [2**63], [-(2**63)], [], [None], {"a": 1}, [1, "a"]]
+    jsonl(tmp_path / "x", [{"text": row} for row in rows])
+    sentences, dead, _ = counted(match_inputs([str(tmp_path)]), options("jsonl"))
+    assert sentences == [["1", "2"], [str(-(2**63))]]
+    assert [row["reason"] for row in dead] == [
+        *["a list of other or mixed types where a list of integers belongs"] * 2,
+        "a list of strings where a list of integers belongs",
+        "an integer beyond 64 bits",
+        "a list of other or mixed types where a list of integers belongs",
+        "an object where a list of integers belongs",
+        "a list of other or mixed types where a list of integers belongs",
+    ]

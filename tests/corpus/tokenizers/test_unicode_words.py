@@ -1,0 +1,93 @@
+"""Words and characters by Unicode's rules."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers.commands import TINY, train  # isort: skip
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
+from pipeline.corpus.tokenizers.unicode_words import property_table
+from pipeline.kernels import word_break
+from tests.helpers.tokenizing import flat, words
+
+TRICKY = "aé בא'’\".,:;_1٣ アー한語ひ\u0300\u200d\u00ad👩🇰🇷\r\u2028\u0903\u3000\u0085"
+"""A character or more of every class of Unicode's word boundaries."""
+
+
+ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\n")
+
+
+@given(st.text(st.sampled_from(TRICKY) | ANY, max_size=30))
+@settings(deadline=None, max_examples=400)
+def test_words_lie_between_the_boundaries_of_unicode(text):
+    wordbreak = pytest.importorskip("uniseg.wordbreak")
+    table = property_table()
+
+    def is_known(character):
+        """Whether both libraries' versions of Unicode agree."""
+        name = word_break.CLASSES[table[ord(character)] & 31].replace("_", "").lower()
+        theirs = wordbreak.word_break(character).name.replace("_", "").lower()
+        return {"other": "other", "wsegspace": "other"}.get(theirs, theirs) == name
+
+    def is_word(segment):
+        kinds = [(table[ord(c)] & 31, table[ord(c)] & word_break.ALPHANUMERIC) for c in segment]
+        return any(flag and word_break.CLASSES[kind] not in ("Extend", "ZWJ", "Format") for kind, flag in kinds)
+
+    if all(map(is_known, text)):
+        assert flat(words("unicode_words", text)) == [word for word in wordbreak.words(text) if is_word(word)]
+
+
+def test_words_of_many_scripts():
+    text = "Hello, world's  3.14 can’t e-mail a_b 1,000 x\n\n!?\nпривет мир 한국어 문장 テスト 日本 नमस्ते ãe\u0301 "
+    text += "‏\u05d0\u05f4\u05d1\u05f3\n"
+    assert words("unicode_words", text) == [
+        ["Hello", "world's", "3.14", "can’t", "e", "mail", "a_b", "1,000", "x"],
+        ["привет", "мир", "한국어", "문장", "テスト", "日", "本", "नमस्ते", "ãe\u0301", "\u05d0\u05f4\u05d1\u05f3"],
+    ]
+    assert words("unicode_words", "") == words("unicode_words", "\n \n") == []
+    assert words("unicode_words", "a b c d e", max_sentence=2) == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_a_line_with_more_words_than_there_is_room_for():
+    text = "語" * 100_000 + "\nlast"
+    for name in ("unicode_words", "characters"):
+        assert [len(s) for s in words(name, text, max_sentence=60_000)] == [60_000, 40_000, 4 if name[0] == "c" else 1]
+
+
+@given(st.text(st.sampled_from(TRICKY + "ab\n"), max_size=40))
+@settings(deadline=None)
+def test_characters_are_all_that_is_not_white_space(text):
+    found = words("characters", text)
+    table = property_table()
+    visible = "".join(c for c in text if not table[ord(c)] & word_break.WHITE)
+    assert "".join(flat(found)) == visible
+    assert all(found)
+
+
+def test_characters_keep_their_marks():
+    found = words("characters", "e\u0301한 a\n👩\u200d👧!\n\u0301b")
+    assert found == [["e\u0301", "한", "a"], ["👩\u200d👧", "!"], ["\u0301", "b"]]
+
+
+def test_identity_of_unicode_words():
+    identity = open_tokenizer("unicode_words").identity()
+    assert set(identity) == {"name", "table"}
+    assert open_tokenizer("characters", normal_form="nfc").identity()["unicode"] == unicodedata.unidata_version
+
+
+def test_a_run_in_words_of_unicode(tmp_path):
+    rng = np.random.default_rng(0)
+    text = "".join(f"단어{a}, слово{b}!\n" for a, b in rng.integers(0, 20, (400, 2)))
+    (tmp_path / "text").write_text(text)
+    (tmp_path / "stop").write_text("단어3\n")
+    arguments = [f"--input={tmp_path / 'text'}", "--tokenizer=unicode_words", "--normalize=nfc", "--lowercase"]
+    outcome = train(*arguments, f"--output={tmp_path / 'run'}", f"--stopwords={tmp_path / 'stop'}", *TINY)
+    assert outcome.status == 0, outcome.stderr
+    assert "39 words" in outcome.stdout
+    again = train(*arguments, f"--output={tmp_path / 'run'}", *TINY)
+    assert "--stopwords is not set, the run has" in again.error

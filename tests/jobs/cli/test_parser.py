@@ -1,0 +1,56 @@
+"""What the user wrote, and what a mistake in it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.cli.parser import parser, read
+from pipeline.errors import InputError
+
+FILES = ("--input=corpus.txt", "--output=run")
+
+
+def command(*arguments):
+    return read([*FILES, *arguments], parser("jobs.train", ""))
+
+
+def test_dry_run_needs_no_value_though_beam_wants_one(tmp_path):
+    assert command("--dry_run").beam == ("--dry_run=True",)
+    config = tmp_path / "plan.yaml"
+    config.write_text("dry_run: true\n")
+    assert command(f"--config={config}").beam == ("--dry_run=True",)
+    assert command("--dry_run=false").beam == ()
+
+
+def test_a_switch_of_the_configuration_file_is_taken_back_by_the_command_line(tmp_path):
+    config = tmp_path / "switches.yaml"
+    config.write_text("overwrite: true\nno_report: true\nlowercase: true\nmin-count: 3\n")
+    made = command(f"--config={config}")
+    assert (made.overwrite, made.report, made.options.lowercase, made.options.min_count) == (True, False, True, 3)
+    made = command(f"--config={config}", "--overwrite=false", "--no_report=false", "--lowercase=false")
+    assert (made.overwrite, made.report, made.options.lowercase) == (False, True, False)
+    config.write_text("config: other.yaml\n")
+    with pytest.raises(InputError, match="names another configuration file"):
+        command(f"--config={config}")
+
+
+def test_options_that_only_another_runner_knows_are_passed_on_unless_they_look_like_ours():
+    with pytest.raises(InputError, match="--max_vocab is no option: did you mean --max_vocabulary"):
+        command("--max_vocab=10")
+    elsewhere = ("--runner=FlinkRunner", "--checkpointing_mode=AT_LEAST_ONCE", "--checkpoint_dir=/tmp")
+    assert command(*elsewhere).beam == elsewhere
+    with pytest.raises(InputError, match="--min_cont is no option: did you mean --min_count"):
+        command("--runner=FlinkRunner", "--min_cont=3")
+
+
+@pytest.mark.parametrize("argument", ["--dims", "--runner", "--lowercase=maybe"])
+def test_an_option_that_does_not_parse_is_named_in_one_line(argument):
+    with pytest.raises(InputError, match=f"argument {argument.partition('=')[0]}") as caught:
+        command(argument)
+    assert "usage" not in str(caught.value)
+    assert len(str(caught.value)) < 120
+
+
+def test_hyphens_in_our_options_are_as_good_as_underscores():
+    made = command("--min-count=3", "--no-lowercase", "--learning-rate=1e-2")
+    assert (made.options.min_count, made.options.lowercase, made.options.learning_rate) == (3, False, 0.01)

@@ -1,0 +1,83 @@
+"""The whole graph: names, types, metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import apache_beam as beam
+import pytest
+from apache_beam.pipeline import PipelineVisitor
+from apache_beam.typehints import TypeCheckError
+from apache_beam.typehints.typehints import AnyTypeConstraint
+
+from jobs.graph import build
+from pipeline.options import Options
+from tests.helpers.world import OPTIONS, World
+from transforms.counts import CountWords
+from transforms.job_context import NAMESPACE
+from transforms.train import Train
+from transforms.unigram import UnigramDistribution
+
+pytest_plugins = ("tests.helpers.world_fixture",)
+
+
+def graph(world: World, options: Options = OPTIONS) -> beam.Pipeline:
+    made = beam.Pipeline("FnApiRunner")
+    build(made, world.files, dataclasses.replace(world.context, options=options), {})
+    return made
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"batches": "stored"}, {"replicas": 2, "rounds": 2, "holdout": 0.1}], ids=["", "stored", "replicas"]
+)
+def test_every_edge_of_the_graph_has_a_type(world, options, caplog):
+    untyped = []
+
+    class Edges(PipelineVisitor):
+        def visit_transform(self, node):
+            if "/" in node.full_label and not node.full_label.startswith("Inputs"):
+                outputs = node.outputs.values()
+                untyped.extend(node.full_label for out in outputs if isinstance(out.element_type, AnyTypeConstraint))
+
+    graph(world, dataclasses.replace(OPTIONS, **options)).visit(Edges())
+    # Inside Reshuffle and ToList, Beam itself has steps without types.
+    assert [label for label in untyped if not any(part in label for part in ("Spread", "All"))] == []
+    assert "type hint will be ignored" not in caplog.text
+
+
+def test_elements_of_another_type_are_refused_when_the_graph_is_built(world):
+    pipeline = beam.Pipeline("FnApiRunner")
+    numbers = pipeline | beam.Create([1])
+    for transform in (CountWords(world.context), UnigramDistribution(world.context), Train(world.context, numbers, {})):
+        with pytest.raises(TypeCheckError, match=r"expected|requires"):
+            numbers | transform
+
+
+def test_stages_carry_the_names_of_the_design(world):
+    stages = [part.full_label for part in graph(world).transforms_stack[0].parts]
+    assert stages == [
+        "Inputs",
+        "WorkUnits",
+        "CountWords",
+        "BuildVocabulary",
+        "UnigramDistribution",
+        "EncodeTokens",
+        "GenerateBatches",
+        "Train",
+    ]
+
+
+def test_beam_metrics_count_the_work(world):
+    result = graph(world).run()
+    result.wait_until_finish()
+    found = result.metrics().query()
+    ours = [one for one in found["counters"] if one.key.metric.namespace == NAMESPACE]
+    counters = {one.key.metric.name: one.committed for one in ours}
+    size = world.corpus.stat().st_size
+    assert counters["bytes"] == size
+    assert counters["lines"] == len(world.sentences)
+    assert counters["tokens"] == sum(map(len, world.sentences))
+    assert counters["bad_lines"] == 0
+    assert 0 < counters["targets"] <= OPTIONS.epochs * world.vocabulary.tokens
+    (times,) = (one for one in found["distributions"] if one.key.metric.name == "step_microseconds")
+    assert times.committed.count > 0

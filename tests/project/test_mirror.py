@@ -1,0 +1,107 @@
+"""The tests stand as the product does: those of a module are found by its name."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from tools.planted_defects import defects
+
+ROOT = pathlib.Path(__file__).parents[2]
+LONG = 60
+"""Lines of a module; a longer one has a test module of its name, in the folder that mirrors its own."""
+COVERED = {
+    # What a kernel does is seen in what calls it.
+    "backends/test_cpu.py": (
+        "pipeline/kernels/arithmetic.py",
+        "pipeline/kernels/definition.py",
+        "pipeline/kernels/gradients.py",
+        "pipeline/kernels/lanes.py",
+        "pipeline/kernels/plan.py",
+        "pipeline/kernels/rows.py",
+        "pipeline/kernels/step.py",
+        "pipeline/kernels/team.py",
+    ),
+    "batches/test_rows.py": ("pipeline/kernels/generate.py",),
+    "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),
+    "corpus/tokenizers/test_unicode_words.py": ("pipeline/kernels/word_break.py",),
+    "kernels/test_kernel_cache.py": ("pipeline/kernels/compile.py", "pipeline/runtime/private_folders.py"),
+    "training/replicas/test_trainer.py": ("pipeline/kernels/merge.py",),
+    "words/test_phrases.py": (
+        "pipeline/kernels/phrases.py",
+        "pipeline/storage/parquet.py",
+        "pipeline/words/phrase_joining.py",
+        "transforms/phrases.py",
+    ),
+    # One suite runs over all that have one interface.
+    "storage/test_storage.py": (
+        "pipeline/storage/local.py",
+        "pipeline/storage/object_store.py",
+        "pipeline/storage/open_storage.py",
+    ),
+    "corpus/tokenizers/test_functions.py": ("pipeline/corpus/tokenizers/tokenizer.py",),
+    "backends/cuda/test_device.py": (
+        "pipeline/backends/cuda/buffers.py",
+        "pipeline/backends/open_backend.py",
+    ),
+    "backends/cuda/test_emulated_steps.py": ("pipeline/backends/backend.py", "pipeline/backends/cuda/backend.py"),
+    "backends/cuda/test_emulator.py": ("pipeline/backends/cuda/launcher.py",),
+    "backends/cuda/test_generation.py": ("pipeline/backends/cuda/token_ranges.py",),
+    # Parts of one thing, which is tested whole.
+    "analysis/report/test_page.py": (
+        "jobs/report.py",
+        "pipeline/analysis/report/comparison.py",
+        "pipeline/analysis/report/data.py",
+    ),
+    "analysis/test_export.py": ("jobs/export.py",),
+    "corpus/test_lines.py": ("pipeline/corpus/dead_letters.py",),
+    "runs/test_preprocessed.py": ("jobs/cli/sources.py", "transforms/preprocessed.py"),
+    "runs/test_run.py": ("pipeline/model/vectors.py",),
+    "training/test_trainer.py": ("pipeline/model/loss_curve.py", "pipeline/training/metrics.py"),
+    # Commands.
+    "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),
+    "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
+    "jobs/test_preprocess.py": ("jobs/cli/summary.py",),
+    "project/test_docs.py": ("jobs/cli/options_reference.py",),
+    "system/test_bad_input.py": ("jobs/cli/entry.py",),
+    "system/test_commits.py": ("transforms/job_context.py",),
+    "system/test_resume.py": ("jobs/train.py",),
+}
+"""Test module (below tests/) -> the long modules without one of their name that it covers."""
+MODULES = sorted(
+    path.relative_to(ROOT) for floor in ("pipeline", "transforms", "jobs") for path in (ROOT / floor).rglob("*.py")
+)
+
+
+def own_tests(module: pathlib.PurePath) -> pathlib.Path:
+    """Where the tests of its name are: pipeline/words/counts.py -> tests/words/test_counts.py."""
+    mirrored = module.relative_to("pipeline") if module.parts[0] == "pipeline" else module
+    return ROOT / "tests" / mirrored.with_name(f"test_{module.name}")
+
+
+def test_a_long_module_has_tests_of_its_name_or_stands_in_the_list():
+    listed = {pathlib.Path(module) for modules in COVERED.values() for module in modules}
+    long = [module for module in MODULES if len((ROOT / module).read_text().splitlines()) > LONG]
+    assert [module for module in long if module not in listed and not own_tests(module).is_file()] == []
+
+
+@pytest.mark.parametrize("tests", COVERED)
+def test_the_list_names_what_is_there_and_needs_it(tests):
+    assert (ROOT / "tests" / tests).is_file()
+    for module in map(pathlib.Path, COVERED[tests]):
+        assert module in MODULES
+        assert not own_tests(module).exists(), f"{module} has tests of its name: take it off the list"
+
+
+def test_no_module_of_tests_is_long():
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert {path.name: lines for path, lines in lengths.items() if lines > 400} == {}
+
+
+def test_planted_defects_are_where_they_are_said_to_be():
+    listed = defects()
+    assert len(listed) > 100
+    for defect in listed:
+        assert defect.planted()
+        assert all((ROOT / tests).exists() for tests in defect.tests_to_run()), defect.name

@@ -1,0 +1,43 @@
+"""Stage keys: what changes them, and from which stage on."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.options import Options
+from pipeline.runs.stage_keys import UPSTREAM, stage_keys
+from tests.helpers.identities import File, identity
+
+CHANGES = {
+    "max_line_bytes": (1000, "text"),
+    "lowercase": (True, "counts"),
+    "block_bytes": (1000, "counts"),
+    "min_count": (1, "vocabulary"),
+    "power": (1.0, "unigram"),
+    "seed": (2, "batches"),
+    "dims": (3, "checkpoints"),
+    "threads": (7, None),
+    "batches": ("stored", None),
+}
+
+
+def below(stage: str | None) -> set[str]:
+    return {stage} | {n for n, up in UPSTREAM.items() if stage in up for n in below(n)} if stage else set()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_option_changes_the_keys_from_its_stage_on(name):
+    value, stage = CHANGES[name]
+    same, other = identity(), identity()
+    a, b = stage_keys(same, Options()), stage_keys(other, Options(**{name: value}))
+    assert {n for n in UPSTREAM if a[n] != b[n]} - {None} == below(stage)
+
+
+def test_inputs_change_every_key_and_the_tokenizer_those_from_counts_on():
+    a = stage_keys(identity(), Options())
+    b = stage_keys(identity([File("other")]), Options())
+    c = stage_keys(identity(tokenizer={"name": "m:f", "digest": "1"}), Options())
+    assert all(a[stage] != b[stage] for stage in UPSTREAM)
+    assert {stage for stage in UPSTREAM if a[stage] != c[stage]} == below("counts")
+    assert len(set(a.values())) == len(UPSTREAM)
+    assert all(len(key) == 32 for key in a.values())

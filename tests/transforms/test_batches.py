@@ -1,0 +1,41 @@
+"""Batches on Beam."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.batches.rows import generate_rows, schema
+from pipeline.batches.sampling import Sampling, Tables
+from tests.helpers.world import OPTIONS, check
+from transforms.batches import GenerateBatches
+
+pytest_plugins = ("tests.helpers.world_fixture",)
+
+
+@pytest.mark.parametrize("batches", ["stream", "stored"])
+def test_batches_are_those_of_the_whole_corpus_at_once(world, batches):
+    context = dataclasses.replace(world.context, options=dataclasses.replace(OPTIONS, batches=batches))
+    ref, sentences = world.unigram_ref(), world.ids()
+    tokens = np.concatenate(sentences).astype(np.int32)
+    offsets = np.cumsum([0, *map(len, sentences)])
+    tables, sampling = Tables.of(world.distribution()), Sampling.of(OPTIONS)
+
+    def apply(shards):
+        return shards | GenerateBatches(context, shards.pipeline | "Unigram" >> beam.Create([ref]))
+
+    def expect(shards):
+        ordered = sorted(shards, key=lambda shard: shard.index)
+        assert all(len(shard.stored) == (2 if batches == "stored" else 0) for shard in ordered)
+        for epoch in range(OPTIONS.epochs):
+            made = [batch for shard in ordered for batch in shard.batches(context.records, epoch)]
+            found = pa.Table.from_batches(made, schema(OPTIONS.negatives)).combine_chunks()
+            wanted = generate_rows(tokens, offsets, 0, tables, sampling, epoch)
+            assert found.to_pylist() == pa.Table.from_batches([wanted]).to_pylist()
+            assert found.num_rows > len(tokens) // 2
+
+    check(world.token_shards(), apply, expect)

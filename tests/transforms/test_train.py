@@ -1,0 +1,40 @@
+"""Training on Beam."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+import pytest
+
+from pipeline.errors import ArtifactError, find
+from pipeline.training.trainer import Trainer
+from tests.helpers.world import OPTIONS, World, check, make_context
+from transforms.train import Train
+
+pytest_plugins = ("tests.helpers.world_fixture",)
+
+
+def test_training_is_that_of_the_plain_trainer(world, tmp_path):
+    ref, shards = world.vocabulary_ref(), world.batch_shards()
+    alone = World(**{**vars(world), "context": make_context(world.files, tmp_path / "alone")})
+    trainer = Trainer(OPTIONS, alone.context.records, alone.context.keys["checkpoints"])
+    wanted = trainer.train(world.vocabulary.words, world.vocabulary.counts, alone.batch_shards())
+
+    def apply(elements):
+        return elements | Train(world.context, elements.pipeline | "Vocabulary" >> beam.Create([ref]), {})
+
+    def expect(refs):
+        (found,) = refs
+        assert (found.step, found.digest, found.words) == (wanted.step, wanted.digest, wanted.words)
+
+    check(shards[::-1], apply, expect)
+
+
+def test_training_without_the_last_shard_is_refused(world):
+    ref, shards = world.vocabulary_ref(), world.batch_shards()
+    with pytest.raises(Exception, match=r"of the .* tokens that were counted: a shard was lost") as raised:
+        check(
+            shards[:-1],
+            lambda elements: elements | Train(world.context, elements.pipeline | "V" >> beam.Create([ref]), {}),
+            lambda refs: None,
+        )
+    assert isinstance(find(raised.value), ArtifactError)
