@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from jobs.cli.reading_options import Parser
 from jobs.runners.launch import LOCAL_RUNNER
+from jobs.sources import Request
 from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
@@ -69,24 +70,6 @@ _NOT_HERE = {
     "maxn": "words are not cut into parts",
 }
 """What those have and we do not, and why not."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CommandLine:
-    """What the user asked for."""
-
-    inputs: tuple[str, ...]
-    output: str
-    overwrite: bool
-    report: bool
-    """Whether to end with a report."""
-    options: Options
-    beam: tuple[str, ...]
-    """Arguments for Beam."""
-    corpus: str = ""
-    """The run whose corpus side is taken in place of input."""
-    given: frozenset[str] = frozenset()
-    """Which of the options were given; the others have their defaults."""
 
 
 class _Parser(Parser):
@@ -149,7 +132,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     return made
 
 
-def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
+def read(arguments: Sequence[str], made: _Parser) -> Request:
     """Parse and check everything; InputError names the option, the value and what is allowed."""
     known, others = made.parse_known_args([one for given in arguments for one in _as_argparse_takes_it(given)])
     given = vars(known)
@@ -173,7 +156,7 @@ def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise InputError(f"--{name}={value}: allowed are true, false")
-    return CommandLine(
+    return Request(
         tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()),
         output,
         switches["overwrite"],
