@@ -41,7 +41,7 @@ def private_folder(path: str) -> str:
     try:
         path = os.path.expanduser(path)
         if path.startswith("~"):
-            raise NotPrivateError(f"{path} is in no home that is known here")
+            raise NotPrivateError(f"{path.partition('/')[0]} is no home that is known here")
         folder = _followed(os.path.join(os.getcwd(), path))
         status = os.lstat(folder)
         _check(folder, status)
