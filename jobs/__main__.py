@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"beam2vec {importlib.metadata.version('beam2vec')}")
         return 0
     if name not in ("-h", "--help"):
-        print(f"beam2vec: {name} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        from pipeline.runtime.shown_text import shown  # as above
+
+        print(f"beam2vec: {shown(name)} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     width = max(map(len, COMMANDS))
     print("The commands, each with --help:\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from jobs.runners import log_filter as worker_messages
 from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
+from pipeline.kernels.compile import tell_of_cache
 from pipeline.runtime import memory, progress
 from pipeline.runtime.shown_text import Screen
-from pipeline.storage.open_storage import add_storage, refuse_secrets
+from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
 from pipeline.storage.storage import Storage
+
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +40,8 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     try:
         given = sys.argv[1:] if arguments is None else arguments
         _refuse_secrets(given)
+        if not {"-h", "--help"} & set(given):
+            tell_of_cache()
         with worker_messages.left_out(for_good=arguments is None):
             return main(given) or 0
     except KeyboardInterrupt:
@@ -57,14 +63,16 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
-    """InputError where a uri among the arguments holds a password, a key or a signature: in Beam's options too,
-    which runners keep with the job."""
+    """InputError where an argument holds a password, a key or a signature: Beam's options too, which runners keep
+    with the job."""
     option = ""
     for argument in arguments:
-        name = argument.partition("=")[0]
-        if name.startswith("-") and "://" not in name:
+        name, _, value = argument.partition("=")
+        if _OPTION.fullmatch(name):
             option = name
-        refuse_secrets(argument, option or "the command line")
+        else:
+            name, value = "", argument
+        refuse_secrets_of_option(name, value, option or "the command line")
 
 
 @contextlib.contextmanager
