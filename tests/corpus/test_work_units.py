@@ -25,4 +25,4 @@ def test_many_tiny_files_make_few_units():
     units = plan_work_units([(f"file{i:06d}", 10) for i in range(100_000)], 8 << 20)
     assert len(units) == -(-100_000 // MAX_RANGES)
     assert isinstance(units[0], WorkUnit)
-    assert units[0].name == "unit-00000"
+    assert units[0].name == "unit-000000000"

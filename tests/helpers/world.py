@@ -23,7 +23,8 @@ from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact
 from pipeline.words import unigram
 from pipeline.words.unigram import UnigramRef
-from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from pipeline.words.vocabulary import STAGE as VOCABULARY
+from pipeline.words.vocabulary import Vocabulary, VocabularyNumbers, VocabularyRef
 from transforms.job_context import JobContext
 
 OPTIONS = Options(
@@ -49,14 +50,10 @@ class World:
         return [sentence for sentence in found if sentence]
 
     def vocabulary_ref(self) -> VocabularyRef:
-        made = self.context.make(
-            "vocabulary",
-            "vocabulary",
-            "vocabulary/vocabulary.parquet",
-            self.vocabulary.to_parquet(),
-            {"words": len(self.vocabulary), "tokens": self.vocabulary.tokens},
-        )
-        return VocabularyRef(made.artifacts[0], len(self.vocabulary), self.vocabulary.tokens)
+        commits = self.context.commits(VOCABULARY)
+        numbers = VocabularyNumbers(len(self.vocabulary), self.vocabulary.tokens, len(self.units))
+        artifact = commits.put("vocabulary.parquet", self.vocabulary.to_parquet())
+        return VocabularyRef.of(commits.commit(VOCABULARY, [artifact], numbers))
 
     def distribution(self) -> unigram.UnigramDistribution:
         return unigram.build(self.vocabulary.counts, OPTIONS.power, OPTIONS.subsample)
