@@ -47,7 +47,6 @@ COVERED = {
     ),
     "backends/cuda/test_emulated_steps.py": ("pipeline/backends/backend.py", "pipeline/backends/cuda/backend.py"),
     "backends/cuda/test_emulator.py": ("pipeline/backends/cuda/launcher.py",),
-    "backends/cuda/test_generation.py": ("pipeline/backends/cuda/token_ranges.py",),
     # Parts of one thing, which is tested whole.
     "analysis/report/test_page.py": (
         "jobs/report.py",
@@ -64,7 +63,6 @@ COVERED = {
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
     "jobs/test_preprocess.py": ("jobs/cli/summary.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
-    "system/test_bad_input.py": ("jobs/cli/entry.py",),
     "system/test_commits.py": ("transforms/job_context.py",),
     "system/test_resume.py": ("jobs/train.py",),
 }
