@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[1]
-COPIED = ("pipeline", "transforms", "jobs", "tests", "tools", "benchmarks", "deploy", "docs", "examples")
+COPIED = ("beam2vec", "pipeline", "transforms", "jobs", "tests", "tools", "benchmarks", "deploy", "docs", "examples")
 TIMEOUT = 1200.0
 
 
