@@ -183,8 +183,8 @@ def whole_epoch(shard, records):
 def test_parts_of_the_vocabulary_are_merged_alike_one_by_one(monkeypatch):
     records = new_records()
     wanted = read_checkpoint(records, train(records=records))
-    for module in ("pipeline.training.replicas.trainer", "pipeline.model.checkpoints", "pipeline.model.model"):
-        monkeypatch.setattr(f"{module}.BLOCK_ROWS", 64)
+    for module in ("training.replicas.trainer", "training.replicas.merging", "model.checkpoints", "model.model"):
+        monkeypatch.setattr(f"pipeline.{module}.BLOCK_ROWS", 64)
     records = new_records()
     ref = train(records=records)
     assert len(ref.parts) == 5
