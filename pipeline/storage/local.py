@@ -146,10 +146,10 @@ class LocalStorage(Storage):
 
     def _sweep(self, folder: str, names: Iterable[str], writer: str) -> None:
         for name in names:
-            if (match := _TEMPORARY_NAME.fullmatch(name)) and match[1] != writer:
+            if match := _TEMPORARY_NAME.fullmatch(name):
                 file = os.path.join(folder, name)
                 with contextlib.suppress(OSError):  # its writer may be at work, and renames it
-                    if match[1] or os.stat(file).st_mtime < time.time() - _OLD:
+                    if match[1] != writer if match[1] else os.stat(file).st_mtime < time.time() - _OLD:
                         os.unlink(file)
 
     def folders(self, prefix: str) -> Names:
