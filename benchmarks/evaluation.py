@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.files import InputFile
-from pipeline.model.checkpoints import write_checkpoint
+from pipeline.model.checkpoints import STAGE, write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
+from pipeline.storage.commits import Commits
 from tools.measuring.reports import format_table, report_parser, write_report
 from tools.measuring.timing import run_process
 
@@ -58,7 +59,7 @@ def make_run(output: str, words: int, dims: int) -> None:
     run = open_or_create(output, identity)
     vectors = np.random.default_rng(0).standard_normal((words, dims), dtype=np.float32)
     model = Model(pa.array([f"w{i}" for i in range(words)]), np.arange(words, 0, -1), vectors, vectors[::-1])
-    write_checkpoint(run.records, run.keys["checkpoints"], 1, model, {})
+    write_checkpoint(Commits(run.records, STAGE, run.keys[STAGE]), 1, model, {})
 
 
 def make_files(folder: pathlib.Path, words: int, questions: int) -> None:

@@ -21,26 +21,31 @@ import pyarrow.compute as pc
 from apache_beam import coders
 
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.shards import BatchShard
-from pipeline.batches.stored import stored_name, stored_path, write_batches
-from pipeline.batches.tokens import encoded_unit
+from pipeline.batches.shards import BatchShard, stored_epoch
+from pipeline.batches.stored import STAGE as BATCHES
+from pipeline.batches.tokens import STAGE as TOKENS
+from pipeline.batches.tokens import stored_tokens
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options
 from pipeline.runtime import memory
+from pipeline.storage.commits import Commits
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.parquet import to_parquet
-from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.records import Artifact, Records
 from pipeline.storage.storage import Data, Storage
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
+from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import count_unit, counted_unit
 from pipeline.words.merging import SCHEMA, MergedCounts, merge_counts, split_by_bucket
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 
 TABLE_WORDS = 1_000_000
 """Of the made-up vocabulary by which the cost of a word is measured."""
-KEYS = {stage: stage for stage in ("counts", "vocabulary", "unigram", "tokens", "batches", "checkpoints")}
+_KEY = "0" * 32
+"""Of every stage."""
 
 
 class Watched(Storage):
@@ -157,7 +162,8 @@ def measure(text: str, options: Options, threads: int, train_tokens: int) -> Cos
         units = plan_work_units([TextSource(text, os.path.getsize(text))], options.block_bytes)
         reader = open_reader(options, [])
         count_unit(units[0], reader)  # machine code
-        counted = _each(storage, units, lambda unit: counted_unit(records, "counts", unit, reader))
+        commits = {stage: Commits(records, stage, _KEY) for stage in (COUNTS, TOKENS, BATCHES)}
+        counted = _each(storage, units, lambda unit: counted_unit(commits[COUNTS], unit, reader))
         tokens = sum(one.tokens for one in counted.results)
         words, growth, seen = MergedCounts(), [(0, 0)], 0
         for one in counted.results:
@@ -169,9 +175,11 @@ def measure(text: str, options: Options, threads: int, train_tokens: int) -> Cos
         vocabulary = Vocabulary.from_table(kept)
         distribution = unigram.build(vocabulary.counts, options.power, options.subsample)
         noise = records.write_artifact("unigram/unigram.parquet", to_parquet(distribution.to_table()))
-        encoded = _each(storage, units, lambda unit: encoded_unit(records, "tokens", unit, vocabulary, reader, None))
+        encoded = _each(
+            storage, units, lambda unit: stored_tokens(commits[TOKENS], commits[COUNTS], unit, vocabulary, reader)
+        )
         shards = list(_shards(encoded.results, Sampling.of(options), noise))
-        stored = _each(storage, shards, lambda shard: _store(records, shard))
+        stored = _each(storage, shards, lambda shard: stored_epoch(commits[BATCHES], shard, 0))
         factor, power = _heaps(growth)
         return Costs(
             text_bytes=os.path.getsize(text) / tokens,
@@ -224,15 +232,6 @@ def _shards(encoded: list[Any], sampling: Sampling, noise: Artifact) -> Iterator
     for one in encoded:
         yield BatchShard(one.index, position, one.tokens, sampling, one.artifact, noise)
         position += one.tokens
-
-
-def _store(records: Records, shard: BatchShard) -> Record:
-    """One epoch of a shard's batches, as the stage stores them."""
-    data = write_batches(shard.batches(records, 0), shard.sampling.negatives)
-    artifact = records.write_artifact(stored_path(0, shard.index), data)
-    record = Record("batches", stored_name(0, shard.index), "batches", (artifact,), {"positions": shard.positions})
-    records.commit(record)
-    return record
 
 
 def _heaps(growth: list[tuple[int, int]]) -> tuple[float, float]:
@@ -340,9 +339,9 @@ def _training(
     """Speed of the trainer on the first shards, and its memory: both matrices, and their copy in the backend."""
     few = [shard for shard in shards if shard.first_position < tokens]
     asked = dataclasses.replace(options, threads=threads, device="cpu", epochs=1)
-    trainer = Trainer(asked, records, "checkpoints")
+    trainer = Trainer(asked, Commits(records, CHECKPOINTS, _KEY))
     trainer.train(vocabulary.words, vocabulary.counts, few[:1])  # machine code
-    for record in records.all("checkpoints"):
+    for record in trainer.commits.all():
         records.remove(record)
     began = time.perf_counter()
     trainer.train(vocabulary.words, vocabulary.counts, few)
