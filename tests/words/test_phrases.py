@@ -127,6 +127,13 @@ def test_phrases_are_those_of_plain_python_whatever_the_cuts(sentences, discount
             assert joined_by_job(text, joiners) == expected
 
 
+def test_a_pair_that_only_reaches_the_threshold_is_no_phrase():
+    """8 tokens; a and b: twice each, once together. The score is 2; by the words' counts it could have been 4."""
+    for threshold, expected in ((1.9, True), (2.0, False)):
+        rows = one_pass(b"a b\na\nb\nw x y z\n", [], 0, threshold, 1000).to_pylist()
+        assert (("a", "b") in {(row["first"], row["second"]) for row in rows}) == expected
+
+
 def test_the_score_is_that_of_the_paper():
     """30 tokens; new york: 8 times, new 9, york 8; the threshold is passed, not reached."""
     text = b"new york\n" * 8 + b"new it is\n" + b"it is it is it is\n" + b"york_\n" * 5
