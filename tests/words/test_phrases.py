@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import Run
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.text import TextReader
@@ -39,7 +40,7 @@ from pipeline.words.phrases import (
     pairs_to_parquet,
     phrases_table,
 )
-from tests.helpers.commands import TINY, digest_of, run, train
+from tests.helpers.commands import TINY, digest_of, preprocess, run, train
 from tests.helpers.crashing import Moment, kill, run_until
 
 Sentences = list[list[str]]
@@ -368,6 +369,13 @@ def test_damaged_pairs_are_noticed_and_made_anew(corpus, digest, tmp_path):
 def test_options_that_do_not_go_with_phrases(tmp_path, arguments, message):
     (tmp_path / "a").write_text('{"x": [1, 2]}\n')
     assert message in train(f"--input={tmp_path / 'a'}", f"--output={tmp_path / 'run'}", *arguments).error
+
+
+def test_words_that_occur_once_more_than_the_discount_may_be_a_phrase(tmp_path):
+    (tmp_path / "text").write_text("x y\n" * 4 + "z\n" * 20)
+    options = ["--phrases=1", "--phrase_discount=3", "--phrase_threshold=1.7", "--min_count=1"]
+    assert preprocess(f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *options).status == 0
+    assert Run.open(str(tmp_path / "run")).vocabulary()["word"].to_pylist() == ["z", "x_y"]
 
 
 def test_a_dry_run_names_the_passes(corpus, tmp_path):
