@@ -21,13 +21,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs import preprocess
+from jobs.cli.entry import run_command
 from pipeline.options import BATCHES
 from tools.measuring.reports import format_table, write_report
 from tools.measuring.sample_text import corpus_text, parser
 from tools.measuring.timing import run_process
-from tools.scale.stage_work import FOLDER, STAGES
+from tools.scale.stage_work import FOLDER, STAGES, replace_stages
 
-_RUN = "import sys; from tools.scale.stage_work import run; sys.exit(run(sys.argv[1:]))"
+_RUN = "import sys; from benchmarks.worker_scaling import run; sys.exit(run(sys.argv[1:]))"
 _SMALL = 1_000_000
 
 
@@ -96,6 +98,12 @@ def measure(text: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
             rows += _rows(notes, workers, wall)
             print(f"{workers} workers: {wall:.0f} s", file=sys.stderr)
     return rows
+
+
+def run(arguments: Sequence[str]) -> int:
+    """jobs.preprocess, whose stages note what they do."""
+    replace_stages()
+    return run_command("jobs.preprocess", preprocess.main, arguments)
 
 
 def _rows(notes: Path, workers: int, wall: float) -> list[dict[str, Any]]:

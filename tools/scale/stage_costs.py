@@ -37,6 +37,7 @@ from pipeline.words import unigram
 from pipeline.words.counts import count_unit, counted_unit
 from pipeline.words.merging import SCHEMA, MergedCounts, merge_counts, split_by_bucket
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+from tools.measuring.prepared_corpus import forget_training
 
 TABLE_WORDS = 1_000_000
 """Of the made-up vocabulary by which the cost of a word is measured."""
@@ -342,8 +343,7 @@ def _training(
     asked = dataclasses.replace(options, threads=threads, device="cpu", epochs=1)
     trainer = Trainer(asked, records, "checkpoints")
     trainer.train(vocabulary.words, vocabulary.counts, few[:1])  # machine code
-    for record in records.all("checkpoints"):
-        records.remove(record)
+    forget_training(records)
     began = time.perf_counter()
     trainer.train(vocabulary.words, vocabulary.counts, few)
     return {
