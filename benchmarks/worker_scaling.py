@@ -25,7 +25,7 @@ from jobs import preprocess
 from jobs.cli.entry import run_command
 from pipeline.options import BATCHES
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import run_process
 from tools.scale.stage_work import FOLDER, STAGES, replace_stages
 
@@ -34,13 +34,13 @@ _SMALL = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.worker_scaling", __doc__, 5_000_000)
-    made.add_argument("--workers", default="1,2,4", help="numbers of worker processes")
-    made.add_argument("--large_mb", type=int, default=200, help="of the large file")
-    made.add_argument("--small_files", type=int, default=64, help="of 1 MB each")
-    made.add_argument("--gzip_mb", type=int, default=64, help="of text in one gzip file")
-    made.add_argument("--batches", choices=BATCHES, default="stream")
-    chosen = made.parse_args(arguments)
+    parser = text_parser("benchmarks.worker_scaling", __doc__, 5_000_000)
+    parser.add_argument("--workers", default="1,2,4", help="numbers of worker processes")
+    parser.add_argument("--large_mb", type=int, default=200, help="of the large file")
+    parser.add_argument("--small_files", type=int, default=64, help="of 1 MB each")
+    parser.add_argument("--gzip_mb", type=int, default=64, help="of text in one gzip file")
+    parser.add_argument("--batches", choices=BATCHES, default="stream")
+    chosen = parser.parse_args(arguments)
     with corpus_text(chosen) as text:
         rows = measure(text, chosen)
     print(format_table(shown(rows)))
