@@ -57,7 +57,6 @@ COVERED = {
     "corpus/test_lines.py": ("pipeline/corpus/dead_letters.py",),
     "runs/test_preprocessed.py": ("jobs/cli/sources.py", "transforms/preprocessed.py"),
     "runs/test_run.py": ("pipeline/model/vectors.py",),
-    "training/test_trainer.py": ("pipeline/training/metrics.py",),
     # Commands.
     "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
