@@ -1,6 +1,7 @@
 """The trainer without Beam: whole steps from any cut, resume, stop, and numbers that run away."""
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches.schedule import Schedule
-from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
+from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError, OutputInUseError
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
 from pipeline.runtime.process import one_ahead
@@ -56,6 +57,29 @@ def test_keeps_the_newest_checkpoints():
     records = new_records()
     last = train(options_of(checkpoint_every=4, keep_checkpoints=2), records)
     assert [ref.step for ref in checkpoints(records, KEY)] == [44, last.step]
+
+
+def test_nothing_is_committed_once_the_lock_is_lost():
+    for lost_at in (2, 3):  # the first is when training begins
+        records, looks = new_records(), iter(range(1, 100))
+
+        def renew_lock(lost_at: int = lost_at, looks: Iterator[int] = looks) -> None:
+            if next(looks) >= lost_at:
+                raise OutputInUseError("taken over")
+
+        with pytest.raises(OutputInUseError):
+            train(options_of(checkpoint_every=20, keep_checkpoints=9), records, renew_lock=renew_lock)
+        assert [ref.step for ref in checkpoints(records, KEY)] == [20][: lost_at - 2]
+        assert len(records.names("metrics")) == lost_at - 2
+        assert len(records.storage.list("checkpoints")) == lost_at - 2
+
+
+def test_a_resumed_run_has_its_checkpoints_at_multiples_all_the_same():
+    records = new_records()
+    with pytest.raises(InterruptedRunError):
+        train(options_of(checkpoint_every=7, keep_checkpoints=9), records, stop=lambda: True)
+    train(options_of(checkpoint_every=10, keep_checkpoints=9), records)
+    assert [ref.step for ref in checkpoints(records, KEY)] == [7, 10, 20, 30, 40, 48]
 
 
 def test_parts_of_a_killed_writer_do_not_outlive_the_training_that_goes_on():
