@@ -84,7 +84,7 @@ def test_lines_of_a_hundred_megabytes(corpus, digest, usual, tmp_path):
     assert used < usual + 600 * MEGABYTE
     (row,) = dead(tmp_path / "run")
     assert row["offset"] == 100 * MEGABYTE // 6 * 6 + 1
-    words = dict(pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet").to_pylist()[0])
+    words = dict(pq.read_table(tmp_path / "run" / "vocabulary").to_pylist()[0])
     assert words == {"word": "below", "count": 100 * MEGABYTE // 6}
 
 
@@ -118,7 +118,7 @@ def test_a_bomb_of_lines_is_unpacked_in_bounded_memory(usual, tmp_path):
     used = peak(f"--input={packed}", f"--output={tmp_path / 'run'}", *CHEAP)
     print(f"{(used - usual) / MEGABYTE:.0f} MB more than {usual / MEGABYTE:.0f} MB")
     assert used < usual + 400 * MEGABYTE
-    vocabulary = pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet")
+    vocabulary = pq.read_table(tmp_path / "run" / "vocabulary")
     assert vocabulary["count"].to_pylist() == [1000 * (MEGABYTE // 25)] * 5
 
 
@@ -199,7 +199,7 @@ def test_a_hundred_thousand_files_in_a_few_units(tmp_path):
     used = peak(f"--input={folder}", f"--output={tmp_path / 'run'}", *CHEAP)
     print(f"{time.monotonic() - began:.0f} s, {used / MEGABYTE:.0f} MB")
     assert len(list((tmp_path / "run" / "tokens").glob("*/*"))) <= 60
-    rows = pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet")
+    rows = pq.read_table(tmp_path / "run" / "vocabulary")
     assert sum(rows["count"].to_pylist()) == 100_000 * len(line.split())
 
 
@@ -217,6 +217,6 @@ def test_a_file_of_five_gigabytes_is_cut(corpus, usual, tmp_path):
     print(f"{time.monotonic() - began:.0f} s, {(used - usual) / MEGABYTE:.0f} MB more than {usual / MEGABYTE:.0f} MB")
     units = len(list((tmp_path / "run" / "tokens").glob("*/*")))
     assert units == -(-path.stat().st_size // (8 << 20))
-    rows = pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet")
+    rows = pq.read_table(tmp_path / "run" / "vocabulary")
     assert sum(rows["count"].to_pylist()) == times * len(block.split())
     assert used < usual + 800 * MEGABYTE
