@@ -24,7 +24,7 @@ def shown(word: str) -> str:
 
 
 def main(folder: str, queries: list[str]) -> int:
-    checkpoints = sorted(pathlib.Path(folder).glob("step=*"), key=lambda path: int(path.name[5:]))
+    checkpoints = sorted(pathlib.Path(folder).glob("*/step=*"), key=lambda path: int(path.name[5:]))
     if not checkpoints:
         print(f"no checkpoint in {folder}", file=sys.stderr)
         return 2
