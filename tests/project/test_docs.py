@@ -41,10 +41,18 @@ def test_options_reference_is_up_to_date():
 def test_links_and_named_files_exist(document):
     text = document.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!\w+:)([^)#]+)", text)
-    files = re.findall(r"`((?:pipeline|transforms|jobs|tests|examples|benchmarks|docs)/[\w/.-]*)`", text)
+    files = re.findall(r"`((?:pipeline|transforms|jobs|tests|examples|benchmarks|tools|deploy|docs)/[\w/.-]*)`", text)
     missing = [link for link in links if not (document.parent / link).exists()]
     missing += [file for file in files if not (ROOT / file).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_that_are_named_exist(document):
+    named = set(
+        re.findall(r"python3? +-m\s+((?:jobs|benchmarks|tools|deploy|examples|tests)\.[\w.]*\w)", document.read_text())
+    )
+    assert not [name for name in named if importlib.util.find_spec(name) is None]
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/mental-model.md", "docs/reliability.md"])

@@ -245,13 +245,36 @@ def test_an_output_is_held_while_its_lock_may_not_be_taken_over(storage):
 
 
 def test_kept_alive_renews_beside_the_work(storage):
-    lock = Lock(storage, lifetime=0.2).acquire()
+    lock = Lock(storage, lifetime=2.0).acquire()
     before = content(storage)["expires"]
     with lock.kept_alive():
-        time.sleep(0.4)
+        wait_for_renewal(storage, before)
         with pytest.raises(OutputInUseError):
             Lock(storage).acquire()
-    assert content(storage)["expires"] > before + 0.1
+
+
+def wait_for_renewal(storage: Storage, expires: float) -> None:
+    until = time.monotonic() + 30
+    while content(storage)["expires"] <= expires:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_storage_that_fails_once_does_not_end_the_renewing(storage, monkeypatch, caplog):
+    lock = Lock(storage, lifetime=2.0).acquire()
+    before, failed, find = content(storage)["expires"], threading.Event(), type(storage).find
+
+    def fails_once(self, path):
+        if threading.current_thread().name == "renew-lock" and not failed.is_set():
+            failed.set()
+            raise ArtifactError("the network is down")
+        return find(self, path)
+
+    monkeypatch.setattr(type(storage), "find", fails_once)
+    with lock.kept_alive():
+        wait_for_renewal(storage, before)
+    assert failed.is_set()
+    assert "the lock was not renewed, it is tried again: the network is down" in caplog.text
 
 
 HOLD = """
