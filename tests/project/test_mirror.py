@@ -73,7 +73,9 @@ COVERED = {
 }
 """Test module (below tests/) -> the long modules without one of their name that it covers."""
 MODULES = sorted(
-    path.relative_to(ROOT) for floor in ("beam2vec", "pipeline", "transforms", "jobs") for path in (ROOT / floor).rglob("*.py")
+    path.relative_to(ROOT)
+    for floor in ("beam2vec", "pipeline", "transforms", "jobs")
+    for path in (ROOT / floor).rglob("*.py")
 )
 
 
