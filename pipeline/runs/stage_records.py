@@ -83,7 +83,8 @@ def missing_records(made: Inventory, keys: Mapping[str, str], options: Mapping[s
     wanted = {UNIGRAM: {UNIGRAM}}
     if "dims" in options["model"]:
         wanted[END_STAGE] = {"end"}
-    if options["layout"]["batches"] == "stored":
+    # A run of jobs.preprocess does not say: epochs may be added to it.
+    if options["layout"].get("batches", "stored" if made.names[BATCHES] else "") == "stored":
         wanted[BATCHES] = _stored_batches(made, options["model"].get("epochs"))
     yield from _missing(made, keys, wanted)
 
