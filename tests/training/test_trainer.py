@@ -1,7 +1,6 @@
 """The trainer without Beam: whole steps from any cut, resume, stop, and numbers that run away."""
 
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonF
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
 from pipeline.runtime.process import one_ahead
+from pipeline.storage.commits import Commits
 from pipeline.storage.records import Record
 from pipeline.training.checks import check_schedule
 from pipeline.training.trainer import Trainer
@@ -59,19 +59,21 @@ def test_keeps_the_newest_checkpoints():
     assert [ref.step for ref in checkpoints(records, KEY)] == [44, last.step]
 
 
-def test_nothing_is_committed_once_the_lock_is_lost():
-    for lost_at in (2, 3):  # the first is when training begins
-        records, looks = new_records(), iter(range(1, 100))
+@pytest.mark.parametrize("looks", range(1, 9))
+def test_nothing_is_committed_once_the_lock_is_lost(looks, monkeypatch):
+    """Each look but the last finds the lock: before the first step, before and after each record."""
+    records, left = new_records(), iter(range(looks - 1))
 
-        def renew_lock(lost_at: int = lost_at, looks: Iterator[int] = looks) -> None:
-            if next(looks) >= lost_at:
-                raise OutputInUseError("taken over")
+    def check_lock(commits: Commits) -> None:
+        if next(left, None) is None:
+            raise OutputInUseError("taken over")
 
-        with pytest.raises(OutputInUseError):
-            train(options_of(checkpoint_every=20, keep_checkpoints=9), records, renew_lock=renew_lock)
-        assert [ref.step for ref in checkpoints(records, KEY)] == [20][: lost_at - 2]
-        assert len(records.names("metrics")) == lost_at - 2
-        assert len(records.storage.list("checkpoints")) == lost_at - 2
+    monkeypatch.setattr(Commits, "check_lock", check_lock)
+    with pytest.raises(OutputInUseError):
+        train(options_of(checkpoint_every=20, keep_checkpoints=9), records)
+    # 1: training begins; 2, 3: points; 4, 5: checkpoint 20; 6, 7: points; 8: checkpoint 40
+    assert [ref.step for ref in checkpoints(records, KEY)] == ([20] if looks >= 5 else [])
+    assert len(records.names("metrics", KEY)) == (looks >= 3) + (looks >= 7)
 
 
 def test_a_resumed_run_has_its_checkpoints_at_multiples_all_the_same():
