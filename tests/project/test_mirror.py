@@ -62,7 +62,6 @@ COVERED = {
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
     "jobs/test_preprocess.py": ("jobs/cli/summary.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
-    "system/test_commits.py": ("transforms/job_context.py",),
     "system/test_resume.py": ("jobs/train.py",),
 }
 """Test module (below tests/) -> the long modules without one of their name that it covers."""
