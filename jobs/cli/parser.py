@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import io
 import itertools
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from jobs.cli.reading_options import Parser
-from jobs.runners.launch import LOCAL_RUNNER
+from jobs.runners.launch import IN_THIS_PROCESS, whole_name
 from jobs.sources import Request
 from pipeline.corpus.files import read_option_file
 from pipeline.errors import InputError
@@ -227,14 +228,12 @@ def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], lis
 
 
 def _texts_in(value: Any) -> Iterator[str]:
-    """Names and values in YAML, however deep, as text."""
-    if isinstance(value, Mapping):
-        value = [*value, *value.values()]
+    """What stands in YAML, as on a command line: a list item by item, names and their values as JSON."""
     if isinstance(value, (list, tuple, set)):
         for one in value:
             yield from _texts_in(one)
     else:
-        yield str(value)
+        yield json.dumps(value, default=str) if isinstance(value, Mapping) else str(value)
 
 
 def _as_arguments(name: str, value: Any) -> list[str]:
@@ -263,7 +262,7 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
     is within two letters of one of ours is refused.
     """
     known, unknown = beam_options(arguments)
-    local = known.runner in (None, LOCAL_RUNNER)
+    local = whole_name(known.runner) in IN_THIS_PROCESS
     names = sorted(made.ours | {"config", "help"})
     if told := [message for argument in unknown if (message := _named_elsewhere(argument))]:
         raise InputError("; ".join(told))

@@ -168,8 +168,14 @@ def runner_of(options: PipelineOptions) -> PipelineRunner | None:
 
 
 def runner_name(options: PipelineOptions) -> str:
-    """The runner's name without its module, in small letters, as Beam compares them."""
-    return str(options.view_as(StandardOptions).runner or "").rpartition(".")[2].lower()
+    """`whole_name` of the runner that the options name."""
+    return whole_name(options.view_as(StandardOptions).runner)
+
+
+def whole_name(given: str | None) -> str:
+    """A runner's name without its module, in small letters and with "runner" at its end: Beam takes Direct, too."""
+    name = str(given or "").rpartition(".")[2].lower()
+    return name if not name or name.endswith("runner") else f"{name}runner"
 
 
 def _opens_ports(options: PipelineOptions) -> str:

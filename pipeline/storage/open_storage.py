@@ -20,6 +20,7 @@ _REMOTE = re.compile(r"^(?!file://)[A-Za-z][A-Za-z0-9+.-]*://")
 
 OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_JSON_NAME = re.compile(r'"([^"]*)"\s*:')
 _others: dict[Callable[[str], Storage | None], None] = {}
 
 
@@ -108,9 +109,12 @@ def refuse_secrets(place: str, where: str) -> None:
 
 
 def refuse_secrets_of_option(name: str, value: str, where: str) -> None:
-    """`refuse_secrets` for an option: its name may say that it is one (--s3_secret_access_key), and its value may be a
-    list with commas, or JSON."""
-    if is_secret(name) or any(map(holds_secret, places_in(value))):
+    """`refuse_secrets` for an option, whose value may be a list with commas, or JSON.
+
+    Names may say too that a secret follows: --s3_secret_access_key=..., {"AWS_SECRET_ACCESS_KEY": ...}.
+    """
+    names = [name, *_JSON_NAME.findall(value)] if value.lstrip().startswith("{") else [name]
+    if any(map(is_secret, names)) or any(map(holds_secret, places_in(value))):
         raise _held(where)
 
 

@@ -18,7 +18,7 @@ _SECONDS = 5.0
 _NO_RUNNER = endpoints_pb2.ApiServiceDescriptor(url="127.0.0.1:1")
 
 
-def attacked(process: subprocess.Popen, timeout: float = 300) -> dict[str, set[str]]:
+def attacked(process: subprocess.Popen, timeout: float = 280) -> dict[str, set[str]]:
     """Attacks each port that a command itself opens, until it has ended.
 
     Returns:

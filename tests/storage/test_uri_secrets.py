@@ -85,6 +85,18 @@ def test_an_option_with_a_secret_is_refused(job, option, uri, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_secret_for_workers_is_refused(tmp_path):
+    """Beam's boot program logs all options."""
+    value = {"command": "boot", "env": {"AWS_SECRET_ACCESS_KEY": "HIDDEN"}}
+    name = "environment_config"
+    assert refused("jobs.train", f"--{name}={json.dumps(value)}").startswith(f"--{name} holds")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"{name}: {json.dumps(value)}\n")
+    assert refused("jobs.train", f"--config={config}").startswith(f"--config={config}: {name} holds")
+    config.write_text(f"{name}: '{json.dumps(value)}'\n")
+    assert refused("jobs.train", f"--config={config}").startswith(f"--config={config}: {name} holds")
+
+
 @pytest.mark.parametrize("option", ["--s3_secret_access_key", "--s3_session_token", "--azure_connection_string"])
 def test_an_option_for_a_secret_is_refused(option, corpus, tmp_path):
     """Beam has such. Our storage would not use them, and runners keep them with the job."""

@@ -8,10 +8,11 @@ import pytest
 
 from pipeline.backends.cpu import CpuBackend
 from pipeline.batches.schedule import Schedule
-from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
+from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError, OutputInUseError
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
 from pipeline.runtime.process import one_ahead
+from pipeline.storage.commits import Commits
 from pipeline.storage.records import Record
 from pipeline.training.checks import check_schedule
 from pipeline.training.trainer import Trainer
@@ -56,6 +57,31 @@ def test_keeps_the_newest_checkpoints():
     records = new_records()
     last = train(options_of(checkpoint_every=4, keep_checkpoints=2), records)
     assert [ref.step for ref in checkpoints(records, KEY)] == [44, last.step]
+
+
+@pytest.mark.parametrize("looks", range(1, 9))
+def test_nothing_is_committed_once_the_lock_is_lost(looks, monkeypatch):
+    """Each look but the last finds the lock: before the first step, before and after each record."""
+    records, left = new_records(), iter(range(looks - 1))
+
+    def check_lock(commits: Commits) -> None:
+        if next(left, None) is None:
+            raise OutputInUseError("taken over")
+
+    monkeypatch.setattr(Commits, "check_lock", check_lock)
+    with pytest.raises(OutputInUseError):
+        train(options_of(checkpoint_every=20, keep_checkpoints=9), records)
+    # 1: training begins; 2, 3: points; 4, 5: checkpoint 20; 6, 7: points; 8: checkpoint 40
+    assert [ref.step for ref in checkpoints(records, KEY)] == ([20] if looks >= 5 else [])
+    assert len(records.names("metrics", KEY)) == (looks >= 3) + (looks >= 7)
+
+
+def test_a_resumed_run_has_its_checkpoints_at_multiples_all_the_same():
+    records = new_records()
+    with pytest.raises(InterruptedRunError):
+        train(options_of(checkpoint_every=7, keep_checkpoints=9), records, stop=lambda: True)
+    train(options_of(checkpoint_every=10, keep_checkpoints=9), records)
+    assert [ref.step for ref in checkpoints(records, KEY)] == [7, 10, 20, 30, 40, 48]
 
 
 def test_parts_of_a_killed_writer_do_not_outlive_the_training_that_goes_on():
