@@ -36,7 +36,6 @@ COVERED = {
     ),
     # One suite runs over all that have one interface.
     "storage/test_storage.py": (
-        "pipeline/storage/local.py",
         "pipeline/storage/object_store.py",
         "pipeline/storage/open_storage.py",
         "pipeline/storage/world.py",

@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Callable
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,7 +18,6 @@ from pipeline.errors import ArtifactError
 from pipeline.model import checkpoints as checkpoints_module
 from pipeline.model import model as model_digest
 from pipeline.model.checkpoints import checkpoints, record_end
-from pipeline.model.loss_curve import final_loss, up_to
 from pipeline.runtime import interruption
 from pipeline.storage import object_store as object_storage
 from pipeline.storage.commits import Commits
@@ -346,51 +344,6 @@ def test_recording_an_end_twice_writes_once(ended, tmp_path):
     before = path.stat().st_mtime_ns
     record_end(Commits(opened.records, "checkpoints", opened.key("checkpoints")), opened.checkpoint())
     assert path.stat().st_mtime_ns == before
-
-
-def test_a_damaged_loss_curve_fails_who_shows_it_and_goes_without_its_points_when_told_to(ended, tmp_path):
-    one, to = ended.copied(tmp_path / "run"), tmp_path / "page.html"
-    file = next(one.folder.glob(f"metrics/{one.key}/step={one.steps[-1]:012d}-*.parquet"))
-    record = one.folder / f"records/metrics/{one.key}/step={one.steps[-1]:012d}.json"
-    change_a_byte(file)
-    outcome = asked("report", one, ended, to)
-    assert (outcome.status, outcome.stdout, to.exists()) == (1, "", False)
-    assert outcome.error.startswith(f"{file} is damaged: its SHA-256 is ")
-    assert outcome.error.endswith(f": delete {record}, and the loss curve is shown without these points")
-    with pytest.raises(ArtifactError, match="is damaged"):
-        Run.open(one.uri).metrics()
-    record.unlink()  # as it was told: the points before it are no loss "at the end"
-    assert asked("report", one, ended, to).status == 0
-    assert '"loss":null' in to.read_text("utf-8")
-    assert run("jobs.verify", f"--run={one.uri}").status == 1
-    again = one.train()
-    assert f"{file} is removed: no record names these points of the loss curve\n" in again.stderr
-    assert "mean loss at the end unknown" in again.stdout
-    assert run("jobs.verify", f"--run={one.uri}").status == 0
-
-
-@pytest.mark.parametrize("damaged", ["points", "record"])
-def test_lost_points_of_a_loss_curve_are_told_once(ended, tmp_path, damaged):
-    """They cannot be made again."""
-    one = ended.copied(tmp_path / "run")
-    (before, last), curve = one.steps[-2:], f"metrics/{one.key}/step={one.steps[-1]:012d}"
-    change_a_byte(next(one.folder.glob(f"{curve}-*" if damaged == "points" else f"records/{curve}.json")))
-    assert run("jobs.verify", f"--run={one.uri}").status == 1
-    again = one.train()
-    assert again.status == 0
-    lines = [line for line in again.stderr.splitlines() if "curve" in line or "loss" in line or "metrics" in line]
-    assert lines == [f"the loss curve lacks the points of steps {before + 1} to {last}: they are damaged"]
-    assert f"trained     {one.place()}, mean loss at the end unknown" in again.stdout
-    assert run("jobs.verify", f"--run={one.uri}").status == 0
-    assert "loss curve lacks" not in one.train().stderr
-
-
-def test_the_loss_at_a_step_is_not_that_of_steps_before():
-    curve = pa.table({"step": [10, 20, 30, 40], "loss": [4.0, 3.0, 2.0, 1.0]})
-    assert [final_loss(up_to(curve, step)) for step in (20, 39, 40, 45, 50)] == [3.0, 2.0, 1.0, 1.0, 1.0]
-    assert final_loss(up_to(curve, 51)) is None
-    assert final_loss(up_to(curve, 5)) is None
-    assert final_loss(up_to(curve.slice(0, 0), 5)) is None
 
 
 def test_a_damaged_record_of_counts_fails_the_report_whose_sums_it_is_in(ended, tmp_path):
