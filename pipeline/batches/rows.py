@@ -6,7 +6,6 @@ distribution, seed and epoch, so they can be made again anywhere, or be stored.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -179,9 +178,8 @@ def evaluate(pieces: list[Callable[[], pa.RecordBatch]], pool: ThreadPoolExecuto
         yield from pool.map(lambda piece: piece(), pieces[start : start + width])
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Training rows: each has a target, one or more contexts and K negatives."""
+class Batch(NamedTuple):
+    """Training rows: each has a target, one or more contexts and K negatives. Kernels take it as it is."""
 
     target: np.ndarray
     """int32 [n]"""
