@@ -21,8 +21,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-from numba.core import config, types
+from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
+from numba.core.types.containers import BaseNamedTuple
 
 from pipeline.runtime import progress
 from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
@@ -199,4 +200,4 @@ class _Cache(FunctionCache):
 
 def _field_names(kinds: Any) -> tuple:
     """The named tuples among some types of Numba, each as its fields and those of the named tuples in it."""
-    return tuple((*kind.fields, _field_names(kind)) for kind in kinds if isinstance(kind, types.BaseNamedTuple))
+    return tuple((*kind.fields, _field_names(kind)) for kind in kinds if isinstance(kind, BaseNamedTuple))

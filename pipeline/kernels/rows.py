@@ -8,6 +8,7 @@ in a flat float32 array.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -32,6 +33,9 @@ from pipeline.kernels.lanes import (
     pointer,
     switch,
 )
+
+Array = tuple[Any, Any]
+"""(Numba's type, LLVM value) of an array: the two parameters of `pointer`, `_offset` and `_ask`."""
 
 
 def _offset(context, builder, array_type, array, index, step):
@@ -215,19 +219,19 @@ FIRST, LAST = 1, 2
 """Flags of a part: none are before it; none are behind it."""
 
 
-def _ask_for_rows(context, builder, array, offsets, at, q, count):
+def _ask_for_rows(context: Any, builder: Any, array: Array, offsets: Array, at: Any, q: Any, count: int) -> None:
     """Prefetch the lanes at q of the rows of `array` that begin at offsets[at + j], j < count."""
     for j in range(count):
         row = _offset(context, builder, *offsets, at, j)
         _ask(context, builder, *array, builder.add(row, q))
 
 
-def _fields(builder, kinds, values):
-    """The fields of a named tuple by name, as what the functions above take: (type, value)."""
+def _fields(builder: Any, kinds: Any, values: Any) -> dict[str, Array]:
+    """The fields of a named tuple by name, each with its type."""
     return {name: (kind, builder.extract_value(values, i)) for i, (name, kind) in enumerate(zip(kinds.fields, kinds))}
 
 
-def _place(context, builder, own, k, q, gradient):
+def _place(context: Any, builder: Any, own: dict[str, Array], k: Any, q: Any, gradient: Any) -> None:
     """to[k] = fma(factor[k], +0 + gradient, base[k]) for the lanes at q; `to` and `base` hold addresses."""
     to, base, factor = (_offset(context, builder, *own[name], k, 0) for name in ("to", "base", "factor"))
     offset = builder.mul(q, ir.Constant(I64, 4))
@@ -267,7 +271,7 @@ def gradients(typing_context, kind, flags, width, x_from, m, k, g_at, soon, weig
             first, last = is_set(FIRST), is_set(LAST)
             rows_y = [_offset(context, builder, *own["y_at"], k, j) for j in range(outputs)]
 
-            def at(array, index):
+            def at(array: Array, index: Any) -> Any:
                 return pointer(context, builder, *array, index)
 
             # Lanes outside, contexts inside: the sums of all outputs stay in registers until they are placed.

@@ -92,7 +92,7 @@ class CudaBackend:
         self._cupy, self._pinned = cupy, cupyx.empty_pinned
         self._vocabulary, self._dims = w_in.shape
         self._width = -(-self._dims // 16) * 16
-        self._model, self._tau, self._zero_hits = model, np.float32(tau), zero_hits
+        self._model, self._rules = model, step_rules(model, tau, zero_hits)
         self._multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
         self._plan_stream = cupy.cuda.Stream(non_blocking=True)
         self._train_stream = cupy.cuda.Stream(non_blocking=True)
@@ -237,8 +237,9 @@ class CudaBackend:
             self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
         self._train_stream.synchronize()
         tiles = TileLoss(np.zeros(high - low), np.zeros(high - low, np.int64))
-        rules = step_rules(self._model, self._tau, self._zero_hits)
-        loss_of_tiles(self._host_scores, at, samples.begin[low:high], samples.end[low:high], samples.rows, rules, tiles)
+        loss_of_tiles(
+            self._host_scores, at, samples.begin[low:high], samples.end[low:high], samples.rows, self._rules, tiles
+        )
         where = samples.step[low:high], samples.number[low:high]
         loss[where], pairs[where] = tiles
 
@@ -336,7 +337,7 @@ class CudaBackend:
             slot["owner"],
             slot["level"],
             slot["place"],
-            self._tau,
+            self._rules.tau,
             vocabulary,
         )
 
@@ -361,7 +362,7 @@ class CudaBackend:
             sums["weight"],
             sums["gradient"],
             self._scores,
-            self._zero_hits,
+            self._rules.zero_hits,
         )
         entries = self._shape.entries(self._room)
         launch(
@@ -385,7 +386,7 @@ class CudaBackend:
             sums["gradient"],
             self._in,
             self._out,
-            self._tau,
+            self._rules.tau,
             self._vocabulary,
         )
 
