@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.files import InputFile
-from pipeline.model.checkpoints import write_checkpoint
+from pipeline.model.checkpoints import STAGE, write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
+from pipeline.storage.commits import Commits
 from tools.measuring.reports import format_table, report_parser, write_report
 from tools.measuring.timing import run_process
 
@@ -27,17 +28,17 @@ ASKED_WORDS = 30_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = report_parser("benchmarks.evaluation", __doc__)
-    made.add_argument("--words", type=int, default=1_000_000)
-    made.add_argument("--dims", type=int, default=300)
-    made.add_argument("--questions", type=int, default=20_000)
-    chosen = made.parse_args(arguments)
+    parser = report_parser("benchmarks.evaluation", __doc__)
+    parser.add_argument("--words", type=int, default=1_000_000)
+    parser.add_argument("--dims", type=int, default=300)
+    parser.add_argument("--questions", type=int, default=20_000)
+    chosen = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         # In a process of its own: a child's peak begins with the memory of the process that started it.
-        made_by = f"make_run({str(folder / 'run')!r}, {chosen.words}, {chosen.dims})"
-        run_process([sys.executable, "-c", f"from benchmarks.evaluation import make_run; {made_by}"])
+        making = f"make_run({str(folder / 'run')!r}, {chosen.words}, {chosen.dims})"
+        run_process([sys.executable, "-c", f"from benchmarks.evaluation import make_run; {making}"])
         make_files(folder, min(chosen.words, ASKED_WORDS), chosen.questions)
         for what in (
             ["--neighbors=w5,w77"],
@@ -58,7 +59,7 @@ def make_run(output: str, words: int, dims: int) -> None:
     run = open_or_create(output, identity)
     vectors = np.random.default_rng(0).standard_normal((words, dims), dtype=np.float32)
     model = Model(pa.array([f"w{i}" for i in range(words)]), np.arange(words, 0, -1), vectors, vectors[::-1])
-    write_checkpoint(run.records, run.keys["checkpoints"], 1, model, {})
+    write_checkpoint(Commits(run.records, STAGE, run.keys[STAGE]), 1, model, {})
 
 
 def make_files(folder: pathlib.Path, words: int, questions: int) -> None:

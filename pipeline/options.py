@@ -36,6 +36,8 @@ MAX_EPOCHS = 2**16 - 1
 """Positions and epochs share a 64-bit random counter: 48 bits and 16."""
 MOST_ROUNDS = 500
 """Of all epochs together: each round is a part of the Beam graph."""
+MAX_STEPS = 10**12 - 1
+"""Of all epochs together: names have twelve digits for them."""
 
 MAX_PASSES = 16
 """Of --phrases."""

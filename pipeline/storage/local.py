@@ -146,10 +146,11 @@ class LocalStorage(Storage):
 
     def _sweep(self, folder: str, names: Iterable[str], writer: str) -> None:
         for name in names:
-            if (match := _TEMPORARY_NAME.fullmatch(name)) and match[1] != writer:
+            if match := _TEMPORARY_NAME.fullmatch(name):
                 file = os.path.join(folder, name)
                 with contextlib.suppress(OSError):  # its writer may be at work, and renames it
-                    if match[1] or world().files.stat(file).st_mtime < world().time() - _OLD:
+                    old = world().files.stat(file).st_mtime < world().time() - _OLD
+                    if match[1] != writer if match[1] else old:
                         world().files.unlink(file)
 
     def folders(self, prefix: str) -> Names:

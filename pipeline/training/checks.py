@@ -10,7 +10,7 @@ from pipeline.backends.backend import StepLoss
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.errors import InputError, NonFiniteError
-from pipeline.options import MAX_POSITION, Options
+from pipeline.options import MAX_POSITION, MAX_STEPS, Options
 
 ABSURD_LOSS = 100.0
 """Mean cross-entropy per pair of a step: chance is 0.69, and what is being learned seldom costs above 5."""
@@ -25,6 +25,11 @@ def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: 
         raise InputError("no token is left to train on: the vocabulary's words are in no sentence")
     if schedule.positions > MAX_POSITION:
         raise InputError(f"{schedule.positions:,} token positions are more than {MAX_POSITION:,}: train on a part")
+    if schedule.steps > MAX_STEPS:
+        raise InputError(
+            f"{schedule.steps:,} training steps are more than {MAX_STEPS:,}: raise --batch_size"
+            f" (now {options.batch_size}) or lower --epochs"
+        )
     if schedule.steps < FEW_STEPS:
         warn(
             f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"

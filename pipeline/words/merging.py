@@ -183,12 +183,14 @@ class BucketCounts:
         return cls(artifact=commits.put(name, data), tokens=tokens)
 
 
-def forget_buckets(commits: Commits, counts: Iterable[BucketCounts]) -> None:
-    """Removes what was stored of a count; call it when what is made of it has been committed."""
-    if any(one.artifact for one in counts):
-        storage = commits.records.storage
-        for info in storage.list(commits.path(_BUCKETS)):
-            storage.delete(info.path)
+def forget_buckets(commits: Commits) -> None:
+    """Removes the buckets that were stored of a count, those of killed attempts too.
+
+    Call it when what is made of them has been committed.
+    """
+    storage = commits.records.storage
+    for info in storage.list(commits.path(_BUCKETS)):
+        storage.delete(info.path)
 
 
 def check_complete(summaries: Iterable[UnitSummary], counts: Iterable[BucketCounts]) -> None:

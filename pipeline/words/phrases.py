@@ -255,17 +255,16 @@ def stored_words(
     Args:
       commits: of the pass; `counts`: of its count of words.
     """
-    held: list[BucketCounts] = []
 
     def make() -> Made:
-        held.extend(buckets)
+        held = list(buckets)
         check_complete(summaries, held)
         words = frequent_words(one.open(commits.records) for one in held)
         numbers = PassWordsNumbers(len(words), sum(unit.tokens for unit in summaries))
         return [commits.put("words.parquet", words.to_parquet())], numbers
 
     record = commits.once(WORDS, make)
-    forget_buckets(counts, held)
+    forget_buckets(counts)
     tokens = record.read(PassWordsNumbers).tokens
     return PhraseWordsRef(record.artifacts[0], tokens, commits.earlier(PHRASES) is not None)
 

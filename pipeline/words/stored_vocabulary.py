@@ -46,17 +46,16 @@ def stored_vocabulary(
       ArtifactError: the runner has lost some of the counts.
       InputError: no word is left.
     """
-    held: list[BucketCounts] = []
 
     def make() -> Made:
-        held.extend(buckets)
+        held = list(buckets)
         check_complete(summaries, held)
         vocabulary, tokens = _build(OpenedCounts(commits.records, held), options, reader, listed, first_files)
         numbers = VocabularyNumbers(len(vocabulary), tokens, sum(unit.units for unit in summaries))
         return [commits.put("vocabulary.parquet", vocabulary.to_parquet())], numbers
 
     record = commits.once(STAGE, make)
-    forget_buckets(counts, held)
+    forget_buckets(counts)
     return VocabularyRef.of(record)
 
 

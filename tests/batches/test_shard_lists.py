@@ -9,10 +9,16 @@ import pickle
 import pytest
 
 from pipeline.batches.sampling import Sampling
-from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, list_of, pack, shard_list, sliced_lists, unpack
+from pipeline.batches.shard_lists import LIST_SHARDS, STAGE, ShardList, list_of, pack, shard_list, sliced_lists, unpack
 from pipeline.batches.shards import BatchShard
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Records
+from tests.helpers.keys import KEY
+
+
+def commits_at(root: str) -> Commits:
+    return Commits(Records(open_storage(root)), STAGE, KEY)
 
 
 def shards(count: int, stored: int = 0) -> list[BatchShard]:
@@ -34,21 +40,29 @@ def test_packed_shards_are_the_same_shards(stored):
         pack([wanted[0], dataclasses.replace(wanted[1], sampling=Sampling(5, 5, "any", 1))])
 
 
+def test_a_list_is_in_the_order_of_the_corpus_whatever_comes_first():
+    commits, wanted = commits_at("memory://scale-order"), shards(50)
+    for number in (0, 1):  # travels as it is, is stored
+        assert list(shard_list(commits, number, wanted[::-1]).open(commits.records)) == wanted
+
+
 def test_what_comes_to_the_trainer_grows_by_a_reference_for_thousands_of_shards():
-    records, many = Records(open_storage("memory://scale-lists")), shards(3 * LIST_SHARDS)
+    commits, many = commits_at("memory://scale-lists"), shards(3 * LIST_SHARDS)
     by_list: dict[int, list[BatchShard]] = {}
     for shard in reversed(many):
         by_list.setdefault(list_of(shard), []).append(shard)
-    lists = [shard_list(records, "key", number, some) for number, some in by_list.items()]
+    lists = [shard_list(commits, number, some) for number, some in by_list.items()]
     sizes = sorted(len(pickle.dumps(one)) for one in lists)
     assert sizes[:2] < [500, 500]
     assert sizes[2] < LIST_SHARDS * 100
-    assert sorted((shard for one in lists for shard in one.open(records)), key=lambda shard: shard.index) == many
-    assert [record.name for record in records.all("shards")] == ["list-00001", "list-00002"]
+    assert (
+        sorted((shard for one in lists for shard in one.open(commits.records)), key=lambda shard: shard.index) == many
+    )
+    assert [record.name for record in commits.all()] == ["list-000000001", "list-000000002"]
 
 
 def test_what_comes_to_replicas_are_references_or_their_own_shards():
-    records, many, length = Records(open_storage("memory://scale-slices")), shards(180), 60
+    commits, many, length = commits_at("memory://scale-slices"), shards(180), 60
     size = 10_500  # half a shard is in two slices
 
     def slices_of(first: int, end: int) -> range:
@@ -57,20 +71,20 @@ def test_what_comes_to_replicas_are_references_or_their_own_shards():
     lists: dict[int, list[ShardList]] = {}
     for number in (2, 0, 1):
         some = reversed(many[number * length : (number + 1) * length])
-        for index, one in sliced_lists(records, "key", number, some, slices_of):
+        for index, one in sliced_lists(commits, number, some, slices_of):
             lists.setdefault(index, []).append(one)
     for index, some in lists.items():
         wanted = [shard for shard in many if index in slices_of(shard.first_position, shard.end)]
-        opened = {shard.index: shard for one in some for shard in one.open(records)}
+        opened = {shard.index: shard for one in some for shard in one.open(commits.records)}
         assert [opened[shard.index] for shard in wanted] == wanted
         if index < 5:
             assert len(opened) == len(wanted)
     assert set(lists) == set(slices_of(0, many[-1].end))
     assert all(one.packed == b"" for index in range(6, len(lists)) for one in lists[index])
-    assert [record.name for record in records.all("shards")] == ["list-00001", "list-00002"]
+    assert [record.name for record in commits.all()] == ["list-000000001", "list-000000002"]
 
 
 def test_a_small_corpus_stores_no_list():
-    records = Records(open_storage("memory://scale-one-list"))
-    assert list(shard_list(records, "key", 0, shards(7)).open(records)) == shards(7)
-    assert records.storage.list() == []
+    commits = commits_at("memory://scale-one-list")
+    assert list(shard_list(commits, 0, shards(7)).open(commits.records)) == shards(7)
+    assert commits.records.storage.list() == []

@@ -16,9 +16,10 @@ from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
-from pipeline.storage.records import Records
 from pipeline.words.counts import count_unit
+from tests.helpers.unpacking import text_commits
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def unit_of(source):
     return plan_work_units([source], 1000)[0]
 
 
-def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path, records):
+def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path, commits):
     for data in (b"a b\n" * 100, gzip.compress(b"a b\n" * 100)):
         file = file_of(tmp_path / "a", data)
         reader = TextReader(open_tokenizer("whitespace"), 400)
@@ -98,7 +99,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path, records):
         os.utime(tmp_path / "a", ns=(1, 1))
 
         def read(file=file, source=source, reader=reader):
-            return unpack(file, 0, records, "key", 400) if source is None else count_unit(unit_of(source), reader)
+            return unpack(commits, file, 0, 400) if source is None else count_unit(unit_of(source), reader)
 
         with pytest.raises(InputError, match=r"a changed while it was read; run again with --overwrite"):
             read()
@@ -228,8 +229,8 @@ def file_of(path, data: bytes) -> InputFile:
 
 
 @pytest.fixture
-def records(tmp_path):
-    return Records(open_storage(str(tmp_path / "run")))
+def commits(tmp_path) -> Commits:
+    return text_commits(str(tmp_path / "run"))
 
 
 def test_linked_folders_are_followed_once(tmp_path):

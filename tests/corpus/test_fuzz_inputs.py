@@ -22,9 +22,8 @@ from pipeline.corpus.unpacking import unpack
 from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
 from pipeline.options import Options
-from pipeline.storage.open_storage import open_storage
-from pipeline.storage.records import Records
 from pipeline.words.counts import count_unit
+from tests.helpers.unpacking import text_commits
 
 LINES = [f"some words of line {i % 13} 한국어" for i in range(300)]
 TEXT = "\n".join(LINES).encode()
@@ -72,8 +71,8 @@ def tokens_of(data: bytes, values: dict, allow_truncated: bool) -> int:
         reader.preview(files[0])
         source = reader.source(files[0])
         if source is None:
-            records = Records(open_storage(str(path) + "-run"))
-            text = unpack(files[0], 0, records, "key", options.max_line_bytes, allow_truncated=allow_truncated)
+            commits = text_commits(str(path) + "-run")
+            text = unpack(commits, files[0], 0, options.max_line_bytes, allow_truncated=allow_truncated)
             sources = list(text.sources)
         else:
             sources = [source]

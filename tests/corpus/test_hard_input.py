@@ -48,7 +48,7 @@ def usual(corpus, tmp_path_factory) -> int:
 
 
 def dead(output: pathlib.Path) -> list[dict]:
-    return [row for file in sorted(output.glob("dead_letters/*")) for row in pq.read_table(file).to_pylist()]
+    return [row for file in sorted(output.glob("dead_letters/*/*")) for row in pq.read_table(file).to_pylist()]
 
 
 # Long lines
@@ -84,7 +84,7 @@ def test_lines_of_a_hundred_megabytes(corpus, digest, usual, tmp_path):
     assert used < usual + 600 * MEGABYTE
     (row,) = dead(tmp_path / "run")
     assert row["offset"] == 100 * MEGABYTE // 6 * 6 + 1
-    words = dict(pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet").to_pylist()[0])
+    words = dict(pq.read_table(tmp_path / "run" / "vocabulary").to_pylist()[0])
     assert words == {"word": "below", "count": 100 * MEGABYTE // 6}
 
 
@@ -118,7 +118,7 @@ def test_a_bomb_of_lines_is_unpacked_in_bounded_memory(usual, tmp_path):
     used = peak(f"--input={packed}", f"--output={tmp_path / 'run'}", *CHEAP)
     print(f"{(used - usual) / MEGABYTE:.0f} MB more than {usual / MEGABYTE:.0f} MB")
     assert used < usual + 400 * MEGABYTE
-    vocabulary = pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet")
+    vocabulary = pq.read_table(tmp_path / "run" / "vocabulary")
     assert vocabulary["count"].to_pylist() == [1000 * (MEGABYTE // 25)] * 5
 
 
@@ -164,13 +164,13 @@ def test_a_file_that_cannot_be_read_any_more_when_words_are_looked_up(tmp_path, 
     data, info = text.read_bytes(), text.stat()
     arguments = [f"--input={text}", f"--output={tmp_path / 'run'}", *TINY, "--no_report"]
     with monkeypatch.context() as patch:
-        original: Callable = tokens.encoded_unit
+        original: Callable = tokens.stored_tokens
 
-        def encoded_unit(*arguments):
+        def stored_tokens(*arguments):
             act(text, patch)
             return original(*arguments)
 
-        patch.setattr(tokens, "encoded_unit", encoded_unit)
+        patch.setattr(tokens, "stored_tokens", stored_tokens)
         outcome = train(*arguments)
     assert outcome.status == 2
     assert outcome.error.startswith(str(text))
@@ -198,8 +198,8 @@ def test_a_hundred_thousand_files_in_a_few_units(tmp_path):
     began = time.monotonic()
     used = peak(f"--input={folder}", f"--output={tmp_path / 'run'}", *CHEAP)
     print(f"{time.monotonic() - began:.0f} s, {used / MEGABYTE:.0f} MB")
-    assert len(list((tmp_path / "run" / "tokens").iterdir())) <= 60
-    rows = pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet")
+    assert len(list((tmp_path / "run" / "tokens").glob("*/*"))) <= 60
+    rows = pq.read_table(tmp_path / "run" / "vocabulary")
     assert sum(rows["count"].to_pylist()) == 100_000 * len(line.split())
 
 
@@ -215,8 +215,8 @@ def test_a_file_of_five_gigabytes_is_cut(corpus, usual, tmp_path):
     began = time.monotonic()
     used = peak(f"--input={path}", f"--output={tmp_path / 'run'}", *CHEAP, "--batch_size=65536")
     print(f"{time.monotonic() - began:.0f} s, {(used - usual) / MEGABYTE:.0f} MB more than {usual / MEGABYTE:.0f} MB")
-    units = len(list((tmp_path / "run" / "tokens").iterdir()))
+    units = len(list((tmp_path / "run" / "tokens").glob("*/*")))
     assert units == -(-path.stat().st_size // (8 << 20))
-    rows = pq.read_table(tmp_path / "run" / "vocabulary" / "vocabulary.parquet")
+    rows = pq.read_table(tmp_path / "run" / "vocabulary")
     assert sum(rows["count"].to_pylist()) == times * len(block.split())
     assert used < usual + 800 * MEGABYTE

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 
 from pipeline.corpus import dead_letters as dead
 from pipeline.corpus import lines
-from pipeline.corpus.dead_letters import DeadLetters, read_dead_letters, write_dead_letters
+from pipeline.corpus.dead_letters import DeadLetters, put_dead_letters
 from pipeline.corpus.lines import read_blocks, read_exactly
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import InputError
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
+from pipeline.storage.parquet import from_parquet
+from pipeline.storage.records import Records
+from tests.helpers.keys import KEY
 
 STORAGE = open_storage("memory://lines")
 URI = STORAGE.uri("text")
@@ -112,10 +116,14 @@ def test_dead_letters_are_bounded_and_counted_whole():
     dead_letters = DeadLetters()
     list(read_blocks(TextRange(URI, 0, len(data), len(data)), 100, dead_letters))
     assert dead_letters.count == dead.MAX_ROWS + 5000
-    table = read_dead_letters(write_dead_letters(dead_letters.table()))
+    commits = Commits(Records(STORAGE), "counts", KEY)
+    (artifact,) = put_dead_letters(commits, "unit-000000000", dead_letters)
+    assert artifact.path == f"dead_letters/{KEY[:8]}/unit-000000000.parquet"
+    table = from_parquet(commits.records.read(artifact))
     assert table.num_rows == dead.MAX_ROWS
     assert table.schema.names == ["uri", "offset", "reason", "sample"]
     assert DeadLetters().table().num_rows == 0
+    assert put_dead_letters(commits, "unit-000000001", DeadLetters()) == []
 
 
 def test_storage_of_inputs_is_opened_once(monkeypatch):

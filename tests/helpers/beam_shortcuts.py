@@ -39,7 +39,7 @@ def _with_parsed_kept(view_as: Any) -> Any:
         key = (cls, tuple(self._flags))
         if key not in _parsed:
             _parsed[key] = dict(vars(cls(list(self._flags))._visible_options))
-        view = object.__new__(cls)
+        view: Any = object.__new__(cls)
         values = {name: list(value) if isinstance(value, list) else value for name, value in _parsed[key].items()}
         view.__dict__.update(
             _flags=self._flags, _visible_options=argparse.Namespace(**values), _all_options=self._all_options

@@ -38,7 +38,7 @@ class Moment:
     action: str
     """"create", "put", "delete": of an object; "train": of a block of steps"""
     prefix: str = ""
-    """of the object's path"""
+    """of the object's path; KEY in it stands for the digits of a stage key"""
     nth: int = 1
     when: str = "before"
     """"before", "inside" (a put: the temporary file is written, not yet renamed), or "after\""""
@@ -113,10 +113,11 @@ def _plant(moment: Moment, act: Callable[[], None]) -> None:
     seen = 0
     guard = threading.Lock()
     inside = threading.local()
+    prefix = re.compile(re.escape(moment.prefix).replace("KEY", "[0-9a-f]{8}"))
 
     def is_it(path: str) -> bool:
         nonlocal seen
-        if not path.startswith(moment.prefix):
+        if not prefix.match(path):
             return False
         with guard:
             seen += 1

@@ -38,7 +38,7 @@ def counted(files, options, block_bytes=1 << 20):
     shards = [unit.table["tokens"].to_pylist() for unit in encoded]
     words = vocabulary.words.to_pylist()
     sentences = [[words[i] for i in sentence] for shard in shards for sentence in shard]
-    dead = [row for count in counts if count.dead_letters for row in count.dead_letters.to_pylist()]
+    dead = [row for count in counts for row in count.dead_letters.table().to_pylist()]
     return sentences, dead, sum(count.lines for count in counts)
 
 

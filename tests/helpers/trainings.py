@@ -8,12 +8,15 @@ import pyarrow as pa
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
 from pipeline.batches.tokens import SCHEMA, tokens_to_parquet
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Records
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
+from tests.helpers.keys import KEY
 
 VOCABULARY, POSITIONS, SENTENCE = 300, 6000, 12
 TOKENS = np.random.default_rng(0).zipf(1.3, POSITIONS).astype(np.int64) % VOCABULARY
@@ -21,7 +24,6 @@ COUNTS = np.bincount(TOKENS, minlength=VOCABULARY) + 1
 
 
 WORDS = pa.array([f"word{i}" for i in range(VOCABULARY)])
-KEY = "key"
 
 
 def shards_of(records, options, cuts=(0, POSITIONS)):
@@ -45,9 +47,14 @@ def new_records():
     return records
 
 
+def commits_of(records):
+    """Of the checkpoints."""
+    return Commits(records, CHECKPOINTS, KEY)
+
+
 def train(options, records=None, cuts=(0, POSITIONS), **hooks):
     records = records or new_records()
-    return Trainer(options, records, KEY, **hooks).train(WORDS, COUNTS, shards_of(records, options, cuts)[::-1])
+    return Trainer(options, commits_of(records), **hooks).train(WORDS, COUNTS, shards_of(records, options, cuts)[::-1])
 
 
 def options_of(**values):

@@ -13,6 +13,7 @@ from apache_beam.testing.util import assert_that
 
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
+from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.batches.tokens import TokenShard, encode_unit, tokens_to_parquet
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.open_reader import open_reader
@@ -20,10 +21,11 @@ from pipeline.corpus.work_units import WorkUnit
 from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
 from pipeline.storage.parquet import to_parquet
-from pipeline.storage.records import Artifact
 from pipeline.words import unigram
+from pipeline.words.unigram import STAGE as UNIGRAM
 from pipeline.words.unigram import UnigramRef
-from pipeline.words.vocabulary import Vocabulary, VocabularyRef
+from pipeline.words.vocabulary import STAGE as VOCABULARY
+from pipeline.words.vocabulary import Vocabulary, VocabularyNumbers, VocabularyRef
 from transforms.job_context import JobContext
 
 OPTIONS = Options(
@@ -49,30 +51,23 @@ class World:
         return [sentence for sentence in found if sentence]
 
     def vocabulary_ref(self) -> VocabularyRef:
-        made = self.context.make(
-            "vocabulary",
-            "vocabulary",
-            "vocabulary/vocabulary.parquet",
-            self.vocabulary.to_parquet(),
-            {"words": len(self.vocabulary), "tokens": self.vocabulary.tokens},
-        )
-        return VocabularyRef(made.artifacts[0], len(self.vocabulary), self.vocabulary.tokens)
+        commits = self.context.commits(VOCABULARY)
+        numbers = VocabularyNumbers(len(self.vocabulary), self.vocabulary.tokens, len(self.units))
+        artifact = commits.put("vocabulary.parquet", self.vocabulary.to_parquet())
+        return VocabularyRef.of(commits.commit(VOCABULARY, [artifact], numbers))
 
     def distribution(self) -> unigram.UnigramDistribution:
         return unigram.build(self.vocabulary.counts, OPTIONS.power, OPTIONS.subsample)
 
     def unigram_ref(self) -> UnigramRef:
-        artifact = self.put("unigram/unigram.parquet", to_parquet(self.distribution().to_table()))
+        artifact = self.context.commits(UNIGRAM).put("unigram.parquet", to_parquet(self.distribution().to_table()))
         return UnigramRef(artifact, len(self.vocabulary))
-
-    def put(self, path: str, data: object) -> Artifact:
-        return self.context.records.write_artifact(path, data)
 
     def token_shards(self) -> list[TokenShard]:
         shards = []
         for unit in self.units:
             encoded = encode_unit(unit, self.vocabulary, self.context.reader)
-            artifact = self.put(f"tokens/{unit.name}.parquet", tokens_to_parquet(encoded.table))
+            artifact = self.context.commits(TOKENS).put(f"{unit.name}.parquet", tokens_to_parquet(encoded.table))
             shards.append(TokenShard(unit.index, encoded.tokens, encoded.sentences, artifact))
         return shards
 

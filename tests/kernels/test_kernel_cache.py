@@ -249,8 +249,38 @@ def test_a_chosen_folder_that_is_refused_is_told(place):
     assert folder.startswith(f"{home}/.cache/beam2vec/kernels-")
     assert len(lines) == 1
     assert lines[0].startswith(f"NUMBA_CACHE_DIR={everybodys} is not used (everybody may write to {everybodys}): ")
+    other, lines = folder_of(place, HOME=str(home), XDG_CACHE_HOME=str(everybodys))
+    assert other.startswith(f"{place}/tmp/beam2vec-{USER}/beam2vec/kernels-")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"XDG_CACHE_HOME={everybodys} is not used (everybody may write to {everybodys}): ")
+    lines = folder_of(place, NUMBA_CACHE_DIR="~nobody-here/x", XDG_CACHE_HOME=str(everybodys))[1]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "NUMBA_CACHE_DIR=~nobody-here/x is not used (~nobody-here is no home that is known here)"
+    )
+    assert f", and XDG_CACHE_HOME={everybodys} is not used" in lines[0]
+    assert list((place / "work").iterdir()) == []
     given = {"HOME": str(home), "NUMBA_CACHE_DIR": str(everybodys), "WORKER_ID": "sdk-0-0"}
     assert folder_of(place, **given) == (folder, [])  # the command has told it, its workers need not
+
+
+@pytest.mark.parametrize(("job", "variable"), [("export", "NUMBA_CACHE_DIR"), ("evaluate", "XDG_CACHE_HOME")])
+def test_a_command_tells_once_of_a_folder_that_is_refused(job, variable, tmp_path):
+    """As it begins: also one that does not come to compiled code."""
+    everybodys = tmp_path / "all"
+    everybodys.mkdir()
+    everybodys.chmod(0o777)
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"jobs.{job}"],
+        env={**environment, "PYTHONPATH": str(ROOT.parent), variable: str(everybodys)},
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+    )
+    told, error = done.stderr.splitlines()
+    assert told.startswith(f"{variable}={everybodys} is not used (everybody may write to ")
+    assert error.startswith(f"jobs.{job}: ")
 
 
 @needs_root

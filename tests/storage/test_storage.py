@@ -251,7 +251,7 @@ def test_a_root_that_names_no_place_is_refused(root, message):
 
 
 def test_a_killed_writer_leaves_nothing_to_see(tmp_path, monkeypatch):
-    storage = open_storage(str(tmp_path))
+    storage = open_storage(str(tmp_path)).written_by("aaaa1111")
     storage.put("a", b"old")
 
     def die(*_):
@@ -268,10 +268,58 @@ def test_a_killed_writer_leaves_nothing_to_see(tmp_path, monkeypatch):
     assert len(os.listdir(tmp_path)) == 2
     assert paths(storage) == ["a"]
     assert storage.read("a") == b"old"
-    storage.sweep(older_than=3600)
+    storage.sweep([], "aaaa1111")
     assert len(os.listdir(tmp_path)) == 2
-    storage.sweep(older_than=-1)
+    storage.sweep([], "bbbb2222")
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("writer", ["bbbb2222", ""])
+def test_a_sweep_takes_temporary_files_of_others_alone(tmp_path, writer):
+    """At the root and in the folders that it is told, at once; without a writer's name, after an hour."""
+    digits = "0123456789abcdef"
+    gone = [
+        f".beam2vec-tmp-aaaa1111-{digits}",
+        f"counts/0a/.beam2vec-tmp-aaaa1111-{digits}",
+        f".beam2vec-tmp--{digits}",
+    ]
+    stay = [
+        f"counts/.beam2vec-tmp--{digits}",  # may be written just now
+        f"thesis/.beam2vec-tmp-aaaa1111-{digits}",
+        "counts/.beam2vec-tmp-notes",
+        f"counts/beam2vec-tmp-aaaa1111-{digits}",
+        "counts/0a/unit-000000000.parquet",
+    ]
+    own = [f"counts/.beam2vec-tmp-bbbb2222-{digits}"]
+    for name in gone + stay + own:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    os.utime(tmp_path / gone[-1], (time.time() - 3700,) * 2)
+    open_storage(str(tmp_path)).sweep(["counts", "nowhere"], writer)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == sorted(stay + (own if writer else []))
+
+
+def test_a_writer_whose_temporary_file_was_swept_writes_again(tmp_path, monkeypatch):
+    storage = open_storage(str(tmp_path)).written_by("aaaa1111")
+    replace, swept = os.replace, []
+
+    def sweep_once(*arguments):
+        if not swept:
+            swept.append(1)
+            open_storage(str(tmp_path)).sweep([], "bbbb2222")
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", sweep_once)
+    storage.put("a", b"1")
+    assert (swept, storage.read("a"), os.listdir(tmp_path)) == ([1], b"1", ["a"])
+
+
+def test_folders_are_named_in_order(storage):
+    for path in ("b/2/x", "b/10/y/z", "b/file", "bb/1/x"):
+        storage.put(path, b"1")
+    assert storage.folders("b") == ["10", "2"]
+    assert storage.folders("b/10/y") == storage.folders("nowhere") == []
 
 
 def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch):

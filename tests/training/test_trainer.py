@@ -7,17 +7,21 @@ import pyarrow as pa
 import pytest
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
+from pipeline.batches.schedule import Schedule
+from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError, OutputInUseError
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
 from pipeline.runtime.process import one_ahead
+from pipeline.storage.commits import Commits
 from pipeline.storage.records import Record
+from pipeline.training.checks import check_schedule
 from pipeline.training.trainer import Trainer
 from tests.helpers.trainings import (
     COUNTS,
     KEY,
     POSITIONS,
     WORDS,
+    commits_of,
     new_records,
     options_of,
     shards_of,
@@ -55,15 +59,42 @@ def test_keeps_the_newest_checkpoints():
     assert [ref.step for ref in checkpoints(records, KEY)] == [44, last.step]
 
 
+@pytest.mark.parametrize("looks", range(1, 9))
+def test_nothing_is_committed_once_the_lock_is_lost(looks, monkeypatch):
+    """Each look but the last finds the lock: before the first step, before and after each record."""
+    records, left = new_records(), iter(range(looks - 1))
+
+    def check_lock(commits: Commits) -> None:
+        if next(left, None) is None:
+            raise OutputInUseError("taken over")
+
+    monkeypatch.setattr(Commits, "check_lock", check_lock)
+    with pytest.raises(OutputInUseError):
+        train(options_of(checkpoint_every=20, keep_checkpoints=9), records)
+    # 1: training begins; 2, 3: points; 4, 5: checkpoint 20; 6, 7: points; 8: checkpoint 40
+    assert [ref.step for ref in checkpoints(records, KEY)] == ([20] if looks >= 5 else [])
+    assert len(records.names("metrics", KEY)) == (looks >= 3) + (looks >= 7)
+
+
+def test_a_resumed_run_has_its_checkpoints_at_multiples_all_the_same():
+    records = new_records()
+    with pytest.raises(InterruptedRunError):
+        train(options_of(checkpoint_every=7, keep_checkpoints=9), records, stop=lambda: True)
+    train(options_of(checkpoint_every=10, keep_checkpoints=9), records)
+    assert [ref.step for ref in checkpoints(records, KEY)] == [7, 10, 20, 30, 40, 48]
+
+
 def test_parts_of_a_killed_writer_do_not_outlive_the_training_that_goes_on():
     records = new_records()
     last = train(options_of(), records)
     paths = {info.path for info in records.storage.list("checkpoints")}
     for _ in range(2):  # with nothing left to do, and begun anew
-        records.storage.put("checkpoints/step=00000090/part-00000-of-00001.parquet", b"old vectors")
+        path = f"checkpoints/{KEY[:8]}/step=000000000090/part-000000-of-000001.parquet"
+        records.storage.put(path, b"old vectors")
         assert train(options_of(), records).digest == last.digest
         assert {info.path for info in records.storage.list("checkpoints")} == paths
-        records.remove(*records.all("checkpoints"))
+        for record in commits_of(records).all():
+            records.remove(record)
 
 
 def test_loss_curve_covers_the_run_once_and_falls():
@@ -104,10 +135,10 @@ def test_points_of_steps_that_are_trained_again_are_forgotten():
     train(options_of(checkpoint_every=11), records)
     steps = read_metrics(records, KEY)["step"].to_pylist()
     assert steps == sorted(set(steps))
-    kept = [record.name for record in records.all("metrics")]
+    kept = [record.name for record in records.all("metrics", KEY)]
     assert len(kept) == len(set(kept))
     on_disk = {info.path for info in records.storage.list("metrics")}
-    assert on_disk == {artifact.path for record in records.all("metrics") for artifact in record.artifacts}
+    assert on_disk == {artifact.path for record in records.all("metrics", KEY) for artifact in record.artifacts}
 
 
 def test_threads_that_cannot_start_are_an_error_and_no_hang(monkeypatch):
@@ -150,9 +181,9 @@ def test_shards_must_hold_every_position_once():
     records, options = new_records(), options_of()
     shards = shards_of(records, options, [0, 1200, 2400, POSITIONS])
     with pytest.raises(ArtifactError, match="shard 2 begins at position 2,400, not at 1,200"):
-        Trainer(options, records, KEY).train(WORDS, COUNTS, [shards[0], shards[2]])
+        Trainer(options, commits_of(records)).train(WORDS, COUNTS, [shards[0], shards[2]])
     with pytest.raises(ArtifactError, match="the token shards hold 2,400 of the 6,000 tokens that were counted"):
-        Trainer(options, records, KEY).train(WORDS, COUNTS, shards[:2], POSITIONS)
+        Trainer(options, commits_of(records)).train(WORDS, COUNTS, shards[:2], POSITIONS)
 
 
 def test_vocabulary_too_small_for_distinct_negatives():
@@ -174,3 +205,10 @@ def test_blocks_made_ahead_are_the_same_and_so_are_their_errors():
         if item == 3:
             break
     assert max(asked) <= 5  # one ahead, and not the whole epoch
+
+
+def test_more_steps_than_a_name_has_digits_for_are_refused():
+    options = options_of(batch_size=1, epochs=65_535)
+    with pytest.raises(InputError, match=r"1,000,064,100,000 training .* raise --batch_size \(now 1\) or lower --ep"):
+        check_schedule(Schedule.of(options, 15_260_000), options, 300, print)
+    check_schedule(Schedule.of(options, 15_000_000), options, 300, print)

@@ -36,7 +36,7 @@ def test_summaries_are_those_of_the_units_and_artefacts_are_committed(world):
         assert sorted(summaries, key=lambda unit: unit.index) == wanted
 
     check(world.units, lambda units: (units | CountWords(world.context))[1], expect)
-    assert [record.name for record in world.context.records.all("counts")] == [unit.name for unit in world.units]
+    assert [record.name for record in world.context.commits("counts").all()] == [unit.name for unit in world.units]
 
 
 def test_no_words_travel_once_there_is_a_vocabulary(world):

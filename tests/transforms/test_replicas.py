@@ -23,7 +23,7 @@ def test_replicas_are_those_of_the_plain_functions(world, tmp_path, holdout):
     worlds = [World(**{**vars(world), "context": context}) for context in made]
     sampling = Sampling.of(options)
     shards = [[dataclasses.replace(shard, sampling=sampling) for shard in one.batch_shards()] for one in worlds]
-    alone = Replicas(options, made[0].records, made[0].keys["checkpoints"])
+    alone = Replicas(options, made[0].commits("checkpoints"))
     wanted = alone.train(world.vocabulary.words, world.vocabulary.counts, shards[0])
     ref = worlds[1].vocabulary_ref()
 

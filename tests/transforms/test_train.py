@@ -16,7 +16,7 @@ pytest_plugins = ("tests.helpers.world_fixture",)
 def test_training_is_that_of_the_plain_trainer(world, tmp_path):
     ref, shards = world.vocabulary_ref(), world.batch_shards()
     alone = World(**{**vars(world), "context": make_context(world.files, tmp_path / "alone")})
-    trainer = Trainer(OPTIONS, alone.context.records, alone.context.keys["checkpoints"])
+    trainer = Trainer(OPTIONS, alone.context.commits("checkpoints"))
     wanted = trainer.train(world.vocabulary.words, world.vocabulary.counts, alone.batch_shards())
 
     def apply(elements):

@@ -10,11 +10,19 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ArtifactError, InputError, find
+from pipeline.words import merging
 from pipeline.words.counts import count_unit
-from pipeline.words.merging import BucketCounts, UnitSummary, check_complete, table_from_bytes, total
+from pipeline.words.merging import (
+    BucketCounts,
+    UnitSummary,
+    check_complete,
+    merge_counts,
+    table_bytes,
+    table_from_bytes,
+    total,
+)
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from tests.helpers.world import OPTIONS, check
-from transforms import counts as counts_module
 from transforms.counts import CountWords
 from transforms.job_context import JobContext
 from transforms.unigram import UnigramDistribution
@@ -29,7 +37,7 @@ def summaries_of(pipeline: beam.PCollection, bad_lines: int = 0, tokens: int = 0
 
 def test_vocabulary_is_ordered_by_count_and_bytes(world):
     tables = [count_unit(unit, world.context.reader).table for unit in world.units]
-    merged = counts_module.table_bytes(counts_module.merge_counts(tables))
+    merged = table_bytes(merge_counts(tables))
 
     def expect(refs):
         (ref,) = refs
@@ -58,12 +66,12 @@ def test_counts_that_a_runner_loses_are_noticed():
 
 
 def test_a_bucket_of_many_words_travels_by_reference_and_is_gone_afterwards(world, monkeypatch):
-    monkeypatch.setattr(counts_module, "ELEMENT_BYTES", 0)
-    storage = world.context.records.storage
+    monkeypatch.setattr(merging, "ELEMENT_BYTES", 0)
+    storage, folder = world.context.records.storage, world.context.commits("counts").path("buckets")
 
     def expect_buckets(buckets):
         assert max(len(pickle.dumps(bucket)) for bucket in buckets) < 500
-        assert {bucket.artifact.path for bucket in buckets} == {info.path for info in storage.list("counts/buckets")}
+        assert {bucket.artifact.path for bucket in buckets} == {info.path for info in storage.list(folder)}
 
     def expect_vocabulary(refs):
         found = Vocabulary.from_parquet(world.context.records.read(refs[0].artifact))
@@ -76,17 +84,20 @@ def test_a_bucket_of_many_words_travels_by_reference_and_is_gone_afterwards(worl
     check(world.units, counted, expect_buckets)
     tokens = sum(count_unit(unit, world.context.reader).tokens for unit in world.units)
     check(world.units, lambda units: built(world.context, 0, tokens)(counted(units)), expect_vocabulary)
-    assert storage.list("counts/buckets") == []
+    assert storage.list(folder) == []
+    storage.put(f"{folder}/0000-0123456789abcdef.arrow", b"of a command killed behind the vocabulary's record")
+    check([BucketCounts()], built(world.context), expect_vocabulary)
+    assert storage.list(folder) == []
 
 
 def test_too_many_bad_lines_stop_before_the_vocabulary(world):
-    merged = counts_module.table_bytes(pa.table({"word": ["a"], "count": [9]}))
+    merged = table_bytes(pa.table({"word": ["a"], "count": [9]}))
     with pytest.raises(Exception, match="while running") as caught:
         check([BucketCounts(merged)], built(world.context, 2), len)
     error = find(caught.value)
     assert isinstance(error, InputError)
     assert str(error).startswith("2 of 100 lines cannot be read, more than --max_bad_lines=1%: see")
-    assert world.context.records.all("vocabulary") == []
+    assert world.context.commits("vocabulary").all() == []
 
 
 def test_unigram_distribution_is_that_of_the_counts(world):

@@ -10,18 +10,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batches.tokens import encode_unit, encoded_unit, read_tokens, tokens_to_parquet
-from pipeline.corpus.dead_letters import read_dead_letters
+from pipeline.batches.tokens import encode_unit, read_tokens, stored_tokens, tokens_to_parquet
 from pipeline.corpus.readers.text import TextReader
 from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.work_units import plan_work_units
-from pipeline.runs.input_check import changed_inputs
+from pipeline.runs.input_check import changed_inputs, recorded_files
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
+from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Records
 from pipeline.words.counts import count_unit, counted_unit
 from pipeline.words.merging import merge_counts, prune, split_by_bucket
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from tests.helpers.counting import LINE, as_dict, units_of
+from tests.helpers.keys import KEY, OTHER_KEY
 
 words = st.one_of(
     st.sampled_from(["a", "b", "ab", "the", "a" * 8, "a" * 9, "a" * 16, "a" * 17, "b" * 40, "aaaaaaaabaaaaaaaa"]),
@@ -101,31 +103,50 @@ def encode_unit_bytes(unit, vocabulary, reader):
     return tokens_to_parquet(encode_unit(unit, vocabulary, reader).table)
 
 
-def test_counted_unit_is_written_once_and_read_back(tmp_path):
+class CountingReader(TextReader):
+    """Notes how often it was asked to read."""
+
+    reads = 0
+
+    def portions(self, *arguments):
+        type(self).reads += 1
+        return super().portions(*arguments)
+
+
+def test_counted_unit_is_written_once_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(CountingReader, "reads", 0)
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(b"a b a\nbad \xff line\nc\n")
     records = Records(open_storage(str(tmp_path / "run")))
     (unit,) = plan_work_units([(str(corpus), corpus.stat().st_size)], 1 << 20)
-    reader = TextReader(open_tokenizer("whitespace"), LINE)
-    made = counted_unit(records, "key", unit, reader)
-    assert (made.lines, made.bad_lines, made.tokens, made.reused) == (3, 1, 4, False)
-    again = counted_unit(records, "key", unit, reader)
-    assert again.reused
+    reader = CountingReader(open_tokenizer("whitespace"), LINE)
+
+    def commits(stage: str = "counts", key: str = KEY) -> Commits:
+        """Those of an attempt of its own."""
+        return Commits(records, stage, key)
+
+    made = counted_unit(commits(), unit, reader)
+    assert (made.lines, made.bad_lines, made.tokens, reader.reads) == (3, 1, 4, 1)
+    again = counted_unit(commits(), unit, reader)
+    assert reader.reads == 1
     assert again.table.equals(made.table)
     assert (again.lines, again.fingerprint, again.bytes) == (3, made.fingerprint, made.bytes)
-    assert not counted_unit(records, "other key", unit, reader).reused
+    counted_unit(commits(key=OTHER_KEY), unit, reader)
+    assert reader.reads == 2
 
-    record = records.load("counts", "unit-00000", "other key")
-    dead = read_dead_letters(records.read(record.artifacts[1])).to_pylist()
+    record = commits(key=OTHER_KEY).load("unit-000000000")
+    dead = from_parquet(records.read(record.artifacts[1])).to_pylist()
     assert dead == [{"uri": str(corpus), "offset": 6, "reason": "not UTF-8", "sample": b"bad \xff line\n"}]
-    assert list(changed_inputs(records, {})) == []
+    assert list(changed_inputs(recorded_files(records, {"counts": OTHER_KEY, "text": OTHER_KEY}), {})) == []
 
     (tmp_path / "run" / record.artifacts[0].path).write_bytes(b"x" * record.artifacts[0].size)
-    assert not counted_unit(records, "other key", unit, reader).reused
+    assert counted_unit(commits(key=OTHER_KEY), unit, reader).table.equals(made.table)
+    assert reader.reads == 3
 
     vocabulary = Vocabulary.from_table(build_vocabulary([made.table], 1))
-    shard = encoded_unit(records, "key", unit, vocabulary, reader, made.fingerprint)
-    assert (shard.tokens, shard.sentences, shard.reused) == (4, 2, False)
-    assert encoded_unit(records, "key", unit, vocabulary, reader, made.fingerprint).reused
+    shard = stored_tokens(commits("tokens"), commits(), unit, vocabulary, reader)
+    assert (shard.tokens, shard.sentences, reader.reads) == (4, 2, 4)
+    assert stored_tokens(commits("tokens"), commits(), unit, vocabulary, reader) == shard
+    assert reader.reads == 4
     tokens, offset = read_tokens(records.read(shard.artifact))
     assert (tokens.tolist(), offset.tolist()) == ([0, 1, 0, 2], [0, 3, 4])

@@ -16,12 +16,13 @@ from pipeline.batches.shards import BatchShard
 from pipeline.batches.tokens import encode_unit, tokens_to_parquet
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
+from pipeline.model.checkpoints import END_STAGE, CheckpointRef, read_checkpoint
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
-from pipeline.model.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.loss_curve import STAGE as METRICS
 from pipeline.model.model import Model
 from pipeline.options import Options
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
@@ -31,6 +32,9 @@ from pipeline.words import unigram
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+
+_KEY = "0" * 32
+"""Stage key of every model that is trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,22 +52,26 @@ class Corpus:
 
     def fit(self, options: Options, **trainer: Any) -> CheckpointRef:
         """Train; of `options`, what training depends on. `trainer` goes to `Trainer`, or `Replicas`."""
-        for stage in (CHECKPOINTS, METRICS):
-            for record in self.records.all(stage):
-                self.records.remove(record)
+        commits = Commits(self.records, CHECKPOINTS, _KEY)
+        forget_training(commits)
         shards = [dataclasses.replace(shard, sampling=Sampling.of(options)) for shard in self.shards]
         vocabulary = self.vocabulary
         if options.replicas > 1:  # one after the other, each on all threads
-            made: Trainer | Replicas = Replicas(
-                options, self.records, "benchmark", threads=options.thread_count, **trainer
-            )
+            made: Trainer | Replicas = Replicas(options, commits, threads=options.thread_count, **trainer)
         else:
-            made = Trainer(options, self.records, "benchmark", **trainer)
+            made = Trainer(options, commits, **trainer)
         return made.train(vocabulary.words, vocabulary.counts, shards)
 
     def train(self, options: Options, **trainer: Any) -> Model:
         """The model that `fit` makes."""
         return read_checkpoint(self.records, self.fit(options, **trainer))
+
+
+def forget_training(commits: Commits) -> None:
+    """Removes the records of a model, so that the next one is trained from the start. `commits` are of checkpoints."""
+    for stage in (CHECKPOINTS, END_STAGE, METRICS):
+        for record in commits.beside(stage).all():
+            commits.records.remove(record)
 
 
 class Session:

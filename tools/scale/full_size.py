@@ -21,12 +21,15 @@ from apache_beam import coders
 
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.shard_lists import LIST_SHARDS, ShardList, pack, shard_list, sliced_lists, unpack
+from pipeline.batches.shard_lists import STAGE as LISTS
 from pipeline.batches.shards import BatchShard
+from pipeline.corpus.work_units import WorkUnit
 from pipeline.options import Options
 from pipeline.runtime import memory
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import from_parquet, to_parquet
-from pipeline.storage.records import Artifact, Record, Records
+from pipeline.storage.records import Artifact, Records, record_path
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.words import unigram
 from pipeline.words.merging import SCHEMA, BucketCounts, buckets_for, merge_counts, prune, split_by_bucket, table_bytes
@@ -44,6 +47,8 @@ _REPLICAS, _ROUNDS = 4, 10
 """Of the side input of several trainers."""
 _READ = 2000
 """Records that are read again, of those listed."""
+_KEY = "0" * 32
+"""Of every stage."""
 
 
 def merge(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -99,25 +104,26 @@ def listing(chosen: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, root in (("folder", folder), ("memory store", "memory://scale-listing")):
             records = Records(open_storage(root))
-            sample = Record("tokens", "unit-00000", "key", (Artifact("tokens/unit-00000.parquet", "0" * 64, 1),))
-            records.commit(sample)
+            commits = Commits(records, "tokens", _KEY)
+            artifact = Artifact(commits.path(f"{_unit_name(0)}.parquet"), "0" * 64, 1)
+            sample = commits.commit(_unit_name(0), [artifact])
             data = records.storage.read(sample.path)
             for index in range(1, count):
-                path = f"records/tokens/unit-{index:05d}.json"
+                path = record_path(sample.stage, _KEY, _unit_name(index))
                 if root == folder:  # unsynced: what is timed is listing
                     with open(f"{folder}/{path}", "wb") as file:
                         file.write(data)
                 else:
                     records.storage.put(path, data)
             with clock() as clocked:
-                names = records.names("tokens")
+                names = records.names(sample.stage, _KEY)
             assert len(names) == count
             found[f"s to list, {name}"] = clocked["wall"]
             found[f"bytes of memory, {name}"] = clocked["memory"]
             step = max(1, count // _READ)
             began = time.perf_counter()
-            for one in names[::step]:
-                records.load("tokens", one, "key")
+            for record in names[::step]:
+                commits.load(record)
             found[f"ms to read one, {name}"] = 1000 * (time.perf_counter() - began) / len(names[::step])
             if root == folder:
                 shutil.rmtree(f"{folder}/records")
@@ -157,22 +163,24 @@ def elements(chosen: argparse.Namespace) -> dict[str, Any]:
     """What comes together in one element: real references of so many tokens, as Beam's coders write them."""
     units = int(chosen.element_tokens * _TEXT_BYTES / Options().block_bytes) + 1
     per_unit = int(chosen.element_tokens / units)
-    records = Records(open_storage("memory://scale-elements"))
-    one, lists = coders.registry.get_coder(BatchShard), coders.registry.get_coder(ShardList)
+    commits = Commits(Records(open_storage("memory://scale-elements")), LISTS, _KEY)
+    shard_coder, list_coder = coders.registry.get_coder(BatchShard), coders.registry.get_coder(ShardList)
     slices = Rounds.of(Options(replicas=_REPLICAS, rounds=_ROUNDS), units * per_unit)
     whole = plain = largest = stored = sliced = 0
     for number in range(-(-units // LIST_SHARDS)):
         indexes = range(number * LIST_SHARDS, min(units, (number + 1) * LIST_SHARDS))
         shards = [_shard(index, per_unit) for index in indexes]
-        plain += sum(len(one.encode(shard)) for shard in shards[:16]) * len(shards) // len(shards[:16])
-        made = shard_list(records, "key", number, shards)
-        size = len(lists.encode(made))
+        plain += sum(len(shard_coder.encode(shard)) for shard in shards[:16]) * len(shards) // len(shards[:16])
+        made = shard_list(commits, number, shards)
+        size = len(list_coder.encode(made))
         stored += made.artifact.size if made.artifact else 0
         whole, largest = whole + size, max(largest, size)
-        of_slices = sliced_lists(records, "key", number, shards, slices.slices_of)
-        sliced += sum(len(lists.encode(part)) for _, part in of_slices)
+        of_slices = sliced_lists(commits, number, shards, slices.slices_of)
+        sliced += sum(len(list_coder.encode(part)) for _, part in of_slices)
     buckets = buckets_for(int(chosen.element_tokens * _TEXT_BYTES))
-    reference = BucketCounts(artifact=Artifact("counts/buckets/0000-0123456789abcdef.arrow", "0" * 64, 1 << 30))
+    reference = BucketCounts(
+        artifact=Artifact(f"counts/{_KEY[:8]}/buckets/0000-0123456789abcdef.arrow", "0" * 64, 1 << 30)
+    )
     bucket = len(coders.registry.get_coder(BucketCounts).encode(reference))
     return {
         "units": units,
@@ -186,6 +194,10 @@ def elements(chosen: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _unit_name(index: int) -> str:
+    return WorkUnit(index, ()).name
+
+
 def _shard(index: int, tokens: int) -> BatchShard:
     digest = np.random.default_rng(index).bytes(32).hex()
     return BatchShard(
@@ -193,8 +205,8 @@ def _shard(index: int, tokens: int) -> BatchShard:
         index * tokens,
         tokens,
         Sampling(5, 5, "exclude_target", 1),
-        Artifact(f"tokens/unit-{index:05d}.parquet", digest, 2 * tokens),
-        Artifact("unigram/unigram.parquet", "0" * 64, 1 << 28),
+        Artifact(f"tokens/{_KEY[:8]}/{_unit_name(index)}.parquet", digest, 2 * tokens),
+        Artifact(f"unigram/{_KEY[:8]}/unigram.parquet", "0" * 64, 1 << 28),
     )
 
 

@@ -57,6 +57,21 @@ _DELETIONS = 16
 """Objects that are deleted at a time: a store takes milliseconds for each."""
 
 
+def slice_name(number: int, replica: int) -> str:
+    """Of the record of a replica's round."""
+    return f"round={number:05d}-replica={replica:04d}"
+
+
+def slice_folder(number: int, replica: int) -> str:
+    """Where its artefacts lie in the folder of the stage."""
+    return f"round={number:05d}/replica={replica:04d}"
+
+
+def merge_name(number: int, index: int) -> str:
+    """Of the record of a partition that was merged after a round."""
+    return f"round={number:05d}-part={index:06d}"
+
+
 @dataclasses.dataclass(frozen=True)
 class SliceNumbers:
     """What is recorded of a replica's round; its artefacts are the partitions in order."""
@@ -185,7 +200,7 @@ class Replicas:
         Args:
           shards: all that have positions of the slice, in any order; others do no harm.
         """
-        name = f"round={number:05d}-replica={replica:04d}"
+        name = slice_name(number, replica)
         record = self._made(STAGE, name, standing, SliceNumbers)
         if record is None:
             slice_ = _Slice(self, standing.checkpoint, self._rounds(standing.positions), number, replica)
@@ -204,7 +219,7 @@ class Replicas:
 
     def merge(self, standing: Standing, number: int, index: int, parts: Iterable[SlicePart]) -> MergedPart:
         """Merge what the replicas made of one partition, in replica order; one replica's is held at a time."""
-        name = f"round={number:05d}-part={index:06d}"
+        name = merge_name(number, index)
         record = self._made(PARTS_STAGE, name, standing, MergeNumbers)
         if record is None:
             rounds, base = self._rounds(standing.positions), standing.checkpoint
@@ -283,7 +298,7 @@ class Replicas:
         """Commit the points of a round; returns the seconds trained until its end."""
         rounds = self._rounds(standing.positions)
         schedule, first, end = rounds.schedule, standing.checkpoint.step, rounds.end(number)
-        names = [f"round={number:05d}-replica={replica:04d}" for replica in range(rounds.replicas)]
+        names = [slice_name(number, replica) for replica in range(rounds.replicas)]
         slices = self.commits.beside(STAGE)
         trained = [record.read(SliceNumbers) for name in names if (record := slices.load(name))]
         busy = _length_of_union((numbers.began, numbers.ended) for numbers in trained)
@@ -354,7 +369,7 @@ class _Slice:
         schedule = self.rounds.schedule
         check_weights(w_in, w_out, self.rounds.end(self.number), schedule)
         commits = self.replicas.commits.beside(STAGE)
-        folder = f"round={self.number:05d}/replica={self.replica:04d}"
+        folder = slice_folder(self.number, self.replica)
         for index, block in enumerate(read_blocks(commits.records, self.base)):
             first = index * BLOCK_ROWS
             rows = slice(first, first + len(block.words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
@@ -14,6 +15,7 @@ from pipeline import Run
 from pipeline.analysis.report.comparison import neighborhoods
 from pipeline.analysis.report.data import log_spaced, rounded
 from pipeline.analysis.report.page import render
+from pipeline.corpus.dead_letters import BROKEN_OFF
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.vectors import Vectors
 from pipeline.runs.directory import add_timings, read_timings
@@ -139,6 +141,15 @@ def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
     assert outcome.status == 0
     assert "the report is left out (division by zero): python -m jobs.report" in outcome.stderr
     assert outcome.digest
+
+
+def test_lines_left_out_of_compressed_files_are_shown_too(tmp_path):
+    lines = write_corpus(tmp_path / "whole.txt", lines=150).read_bytes()
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(lines)[:-300])
+    train(f"--input={tmp_path / 'cut.gz'}", f"--output={tmp_path / 'run'}", *TINY, "--allow_truncated")
+    shown = data_of(tmp_path / "run" / "report.html")["runs"][0]["dead"]
+    assert shown["bad_lines"] == 1
+    assert [row["reason"] for row in shown["rows"]] == [BROKEN_OFF]
 
 
 def test_comparison_tells_differences(both):

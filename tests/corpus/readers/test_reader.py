@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.corpus.dead_letters import read_dead_letters
 from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.readers.reader import HEAD_BYTES
 from pipeline.options import Options
+from pipeline.storage.parquet import from_parquet
 from tests.helpers.commands import TINY, digest_of, train
 from tests.helpers.formats import jsonl, parquet
 
@@ -53,8 +53,8 @@ def test_dead_letters_of_a_run_and_their_limit(tmp_path):
     arguments = ["--input_format=jsonl", "--field=text", f"--output={tmp_path / 'run'}", *TINY]
     file = jsonl(tmp_path / "x", rows)
     assert train(f"--input={file}", *arguments).status == 0
-    (dead,) = (tmp_path / "run" / "dead_letters").iterdir()
-    assert read_dead_letters(dead.read_bytes())["reason"].to_pylist() == ["null"]
+    (dead,) = (tmp_path / "run" / "dead_letters").rglob("*.parquet")
+    assert from_parquet(dead.read_bytes())["reason"].to_pylist() == ["null"]
     jsonl(tmp_path / "x", [*rows, {"text": 1}, {}])
     outcome = train(f"--input={file}", *arguments, "--overwrite")
     assert outcome.status == 2

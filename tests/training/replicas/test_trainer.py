@@ -21,7 +21,7 @@ from pipeline.training.holdout_loss import kept_back_rows, mean_loss, mean_loss_
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.replicas.trainer import STAGE, Replicas, merge_rows
 from pipeline.training.trainer import Trainer
-from tests.helpers.trainings import COUNTS, KEY, POSITIONS, WORDS, new_records, shards_of
+from tests.helpers.trainings import COUNTS, KEY, POSITIONS, WORDS, commits_of, new_records, shards_of
 
 CUTS = (0, 12, 1200, 1212, 3600, POSITIONS)
 OPTIONS = Options.checked({"dims": 20, "batch_size": 128, "epochs": 2, "replicas": 3, "rounds": 2, "threads": 1})
@@ -33,7 +33,7 @@ def options_of(**values) -> Options:
 
 def train(options: Options = OPTIONS, records=None, cuts=CUTS, **more):
     records = records or new_records()
-    return Replicas(options, records, KEY, **more).train(WORDS, COUNTS, shards_of(records, options, cuts)[::-1])
+    return Replicas(options, commits_of(records), **more).train(WORDS, COUNTS, shards_of(records, options, cuts)[::-1])
 
 
 def check_records(records) -> None:
@@ -65,7 +65,7 @@ def test_more_slices_than_steps_are_refused_before_anything_is_written():
         r" 6,000 token positions are 47 of --batch_size=128",
     ):
         train(options_of(rounds=20), records)
-    assert records.all() == []
+    assert list(records.scan()) == []
 
 
 # How rows are merged
@@ -146,8 +146,8 @@ def test_digest_does_not_depend_on_shards_threads_or_who_reports_first():
     assert train(cuts=(0, POSITIONS), threads=2).digest == wanted.digest
     assert train(cuts=(*CUTS[:3], POSITIONS), threads=3).digest == wanted.digest
     others = [train(options_of(**values)).digest for values in ({"replicas": 2}, {"rounds": 3}, {"seed": 2})]
-    alone = Trainer(options_of(replicas=1, rounds=1), new_records(), KEY)
-    others.append(alone.train(WORDS, COUNTS, shards_of(alone.records, OPTIONS, CUTS)).digest)
+    alone = Trainer(options_of(replicas=1, rounds=1), commits_of(new_records()))
+    others.append(alone.train(WORDS, COUNTS, shards_of(alone.commits.records, OPTIONS, CUTS)).digest)
     assert len({wanted.digest, *others}) == 5
 
 
@@ -183,8 +183,8 @@ def whole_epoch(shard, records):
 def test_parts_of_the_vocabulary_are_merged_alike_one_by_one(monkeypatch):
     records = new_records()
     wanted = read_checkpoint(records, train(records=records))
-    for module in ("pipeline.training.replicas.trainer", "pipeline.model.checkpoints", "pipeline.model.model"):
-        monkeypatch.setattr(f"{module}.BLOCK_ROWS", 64)
+    for module in ("training.replicas.trainer", "training.replicas.merging", "model.checkpoints", "model.model"):
+        monkeypatch.setattr(f"pipeline.{module}.BLOCK_ROWS", 64)
     records = new_records()
     ref = train(records=records)
     assert len(ref.parts) == 5
@@ -197,7 +197,7 @@ class Rehearsal:
 
     def __init__(self, options: Options = OPTIONS):
         self.records = new_records()
-        self.replicas = Replicas(options, self.records, KEY)
+        self.replicas = Replicas(options, commits_of(self.records))
         self.shards = shards_of(self.records, options, CUTS)
         self.standing = self.replicas.start(WORDS, COUNTS, POSITIONS)
 
@@ -254,7 +254,7 @@ def test_what_is_made_is_not_made_again_and_what_is_lost_alone_is(blocks):
         assert run.standing.checkpoint == over.checkpoint
         assert run.records.storage.list(STAGE) == []
         ended = {"training"} if number == 3 else set()
-        assert {record.stage for record in run.records.all()} == {"checkpoints", "metrics"} | ended
+        assert {record.stage for _, record in run.records.scan()} == {"checkpoints", "metrics"} | ended
     assert run.standing.checkpoint.digest == wanted.digest
 
 
@@ -263,14 +263,17 @@ def test_a_run_goes_on_after_its_last_round_and_cleans_up_what_a_dead_worker_lef
     for number in range(2):
         run.commit(number, run.merge(number, run.train_slices(number)))
     run.train_slices(2)
-    late = run.records.write_artifact("slices/round=00001/replica=0009/part-00000-of-00001.parquet", b"late")
-    run.records.storage.put("checkpoints/step=00000060/part-00000-of-00001.parquet", b"unfinished")
+    late = run.records.write_artifact(
+        f"slices/{KEY[:8]}/round=00001/replica=0009/part-000000-of-000001.parquet", b"late"
+    )
+    unfinished = f"checkpoints/{KEY[:8]}/step=000000000060/part-000000-of-000001.parquet"
+    run.records.storage.put(unfinished, b"unfinished")
     done = sum(blocks)
     assert run.standing.checkpoint.step == 47
     last = run.replicas.train(WORDS, COUNTS, run.shards)
     assert sum(blocks) == done + 94 - Rounds.of(OPTIONS, POSITIONS).end(2)  # round 3 alone
     assert run.records.storage.find(late.path) is None
-    assert run.records.storage.find("checkpoints/step=00000060/part-00000-of-00001.parquet") is None
+    assert run.records.storage.find(unfinished) is None
     assert last.digest == train().digest
 
 
@@ -329,7 +332,7 @@ def test_loss_on_sentences_kept_back_needs_only_the_vectors_asked_for(monkeypatc
     options = options_of(replicas=1, rounds=1, holdout=0.05, model=model)
     records = new_records()
     shards = shards_of(records, options, CUTS)
-    ref = Trainer(options, records, KEY).train(WORDS, COUNTS, shards)
+    ref = Trainer(options, commits_of(records)).train(WORDS, COUNTS, shards)
     rows, found = kept_back_rows(shards, records), read_checkpoint(records, ref)
     wanted = mean_loss(rows, found.input, found.output, model)
     assert mean_loss_of(rows, read_blocks(records, ref), model) == wanted
