@@ -39,22 +39,25 @@ def clear(rows, i, dims):
 
 
 @kernel
-def step(target, offset, context, negatives, w_in, w_out, dims, lr, tau, cbow, zero_hits, tile, chunk, loss_tiles):
+def step(batch, weights, lr, rules):
     """One step: reads the weights as they are, then updates them in place.
 
     Args:
-      target, offset, context, negatives: the step's rows, as in `Batch`; offset may start above 0.
-      w_in, w_out: float32 [V dims], dims a multiple of 16 (padded with zeros).
+      batch: `Batch`, the step's rows; its offset may start above 0.
+      weights: `Weights`; lr: float32; rules: `StepRules`.
 
     Returns:
       (loss, pairs) of every `loss_tiles`-th tile.
     """
+    target, offset, context, negatives = batch
+    w_in, w_out, dims = weights
+    tau, cbow, zero_hits, tile, chunk, loss_tiles = rules
     n, count = negatives.shape
     outputs = count + 1
     v = len(w_in) // dims
     tile_sum, chunk_in, chunk_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32), np.zeros(v * dims, f32)
     sum_in, sum_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32)
-    pairs_in, pairs_out = count_pairs(target, offset, context, negatives, cbow, v)
+    pairs_in, pairs_out = count_pairs(batch, cbow, v)
     e, h = np.zeros(dims, f32), np.zeros(dims, f32)
     out = np.zeros(outputs, np.int64)
     loss, pairs = 0.0, 0
@@ -149,8 +152,9 @@ def update(weights, r, sums, pairs, lr, tau, dims):
 
 
 @kernel
-def count_pairs(target, offset, context, negatives, cbow, v):
+def count_pairs(batch, cbow, v):
     """(context, output) pairs that touch each input and output row in the step; int64 [v] each."""
+    target, offset, context, negatives = batch
     n, count = negatives.shape
     pairs_in, pairs_out = np.zeros(v, np.int64), np.zeros(v, np.int64)
     for t in range(n):

@@ -105,11 +105,11 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
 
 
 @kernel(allocates=False)
-def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan):
-    """Plan one step."""
-    begin, end = bounds[step], bounds[step + 1]
-    plan.sizes[step, 1] = _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan)
-    plan.sizes[step, 0] = _plan_inputs(begin, end, offset, context, negatives.shape[1] + 1, tile, chunk, notes, plan)
+def plan_step(step, block, notes):
+    """Plan one step of a `Block`, into its plan."""
+    begin, end = block.bounds[step], block.bounds[step + 1]
+    block.plan.sizes[step, 1] = _plan_outputs(begin, end, block.batch, block.rules, notes, block.plan)
+    block.plan.sizes[step, 0] = _plan_inputs(begin, end, block.batch, block.rules, notes, block.plan)
 
 
 @kernel(inline="always", allocates=False)
@@ -162,7 +162,14 @@ def _forget(notes, known):
 
 
 @kernel(allocates=False)
-def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan):
+def _plan_inputs(begin, end, batch, rules, notes, plan):
+    offset, context, outputs, tile, chunk = (
+        batch.offset,
+        batch.context,
+        batch.negatives.shape[1] + 1,
+        rules.tile,
+        rules.chunk,
+    )
     table, halves, first = notes.table, notes.halves, u64(offset[begin])
     known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
@@ -197,9 +204,10 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan)
 
 
 @kernel(allocates=False)
-def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan):
-    halves, count = notes.halves, u64(negatives.shape[1])
-    flat = negatives.reshape(-1)
+def _plan_outputs(begin, end, batch, rules, notes, plan):
+    target, offset, chunk = batch.target, batch.offset, rules.chunk
+    halves, count = notes.halves, u64(batch.negatives.shape[1])
+    flat = batch.negatives.reshape(-1)
     first = u64(begin) * (count + u64(1))
     known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
@@ -208,7 +216,7 @@ def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, pla
             pairs = offset[t + u64(1)] - offset[t]
             if pairs == 0:
                 continue
-            touched = i64(1) if cbow else i64(pairs)
+            touched = i64(1) if rules.cbow else i64(pairs)
             ahead = min(t + TARGETS_AHEAD, u64(end) - u64(1))
             rows.ask(notes.number, i64(target[ahead]))
             for j in range(ahead * count, (ahead + u64(1)) * count):
