@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import gzip
 import io
 import os
