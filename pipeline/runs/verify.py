@@ -112,8 +112,8 @@ def _check_own_records(run: RunDirectory, found: _Findings) -> None:
     for path, record in run.records.scan():
         if record is None:
             found.problems.append(f"{storage.uri(path)} is damaged: delete it and run the same command again")
-            _, stage, *_, name = path.split("/")
-            found.made.names[stage].add(name.removesuffix(".json"))  # it is there: no second line tells it as missing
+            stage, name = path.split("/")[1], path.rpartition("/")[2].removesuffix(".json")
+            found.made.names[stage].add(name)  # it is there: no second line tells it as missing
             continue
         if record.key != key_of_stage(record.stage, run.keys):
             foreign += 1

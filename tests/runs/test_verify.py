@@ -225,6 +225,14 @@ def test_files_that_no_record_names_are_told_with_their_folder(run, folder):
     )
 
 
+@pytest.mark.parametrize("path", ["records/a.json", "records/counts/a.json", "records/a/b/c/d.json"])
+def test_what_is_no_record_among_the_records_is_told(run, path):
+    run.storage.put(path, b"{}")
+    outcome = verified(run)
+    assert outcome.status == 1
+    assert outcome.stderr == f"{run.storage.uri(path)} is damaged: delete it and run the same command again\n"
+
+
 def unfinished(run: RunDirectory) -> None:
     """Leaves what a kill after the first checkpoint leaves."""
     remove(run, f"records/*{LAST}.json", f"*/step=*{LAST}*", "records/training/*", "records/timings/*")

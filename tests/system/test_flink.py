@@ -134,7 +134,7 @@ class Disturbed:
         """Acts once a stage has left so many records."""
         folder = self.output / "records" / stage
         until = time.monotonic() + 300
-        while len(list(folder.glob("*.json"))) < records:
+        while len(list(folder.glob("*/*.json"))) < records:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < until, f"{stage} has not come to {records} records"
             time.sleep(0.02)

@@ -114,7 +114,7 @@ def test_a_word_that_is_no_vocabulary(options, tmp_path):
 def test_verifying(trained, copy):
     checked(run("jobs.verify", f"--run={trained}", "--input"), 0)
     (copy / "records" / "counts" / f"{EVIL}.json").write_text(EVIL)
-    record = next(copy.glob("records/tokens/*.json"))
+    record = next(copy.glob("records/tokens/*/*.json"))
     body = unsealed_json(record.read_bytes())
     body["artifacts"][0]["path"] = f"tokens/{EVIL}"
     record.write_bytes(sealed_json(body))

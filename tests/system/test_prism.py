@@ -204,7 +204,7 @@ def test_a_signal_during_training_leaves_a_checkpoint_and_no_server(corpus, dige
 
 
 def wait_for_a_checkpoint(output: pathlib.Path, process: subprocess.Popen) -> None:
-    while not list(output.glob("records/checkpoints/*.json")):
+    while not list(output.glob("records/checkpoints/*/*.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 

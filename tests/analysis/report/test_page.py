@@ -18,7 +18,8 @@ from pipeline.analysis.report.page import render
 from pipeline.corpus.dead_letters import BROKEN_OFF
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.vectors import Vectors
-from pipeline.runs.directory import add_timings, read_timings
+from pipeline.runs.timings import add_timings, read_timings
+from pipeline.storage.commits import Commits
 from tests.helpers.browser import browser, open_page
 from tests.helpers.commands import ROOT, TINY, run, train, write_corpus
 
@@ -177,11 +178,11 @@ def test_words_cannot_end_the_script():
 
 
 def test_timings_add_up_over_resumed_runs(folder):
-    records = Run.open(str(folder / "b")).records
-    add_timings(records, "key", {"Count words": 1.5, "Train": 2})
-    add_timings(records, "key", {"Train": 3.25})
-    assert read_timings(records, "key") == {"Count words": 1.5, "Train": 5.25}
-    assert read_timings(records, "other") == {}
+    records, key = Run.open(str(folder / "b")).records, "0" * 32
+    add_timings(Commits(records, "checkpoints", key), {"Count words": 1.5, "Train": 2})
+    add_timings(Commits(records, "checkpoints", key), {"Train": 3.25})
+    assert read_timings(records, key) == {"Count words": 1.5, "Train": 5.25}
+    assert read_timings(records, "1" * 32) == {}
 
 
 def test_log_spaced_and_rounded():
