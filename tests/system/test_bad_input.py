@@ -57,7 +57,7 @@ def files_of(folder: pathlib.Path) -> list[str]:
         (["--runner=NoSuchRunner"], ["--runner=NoSuchRunner"]),
         (["--direct_num_workers=x"], ["--direct_num_workers"]),
         (["--tokenizer=nowhere:function"], ["--tokenizer=nowhere:function", "nowhere"]),
-        (["--config=/no/such.yaml"], ["--config=/no/such.yaml", "No such file"]),
+        (["--config=/no/such.yaml"], ["--config=/no/such.yaml", "does not exist"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and value[0].startswith("--") else "",
 )
