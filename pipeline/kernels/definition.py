@@ -61,6 +61,8 @@ def step(batch, weights, lr, rules):
     e, h = np.zeros(dims, f32), np.zeros(dims, f32)
     out = np.zeros(outputs, np.int64)
     loss, pairs = 0.0, 0
+    # Three levels of sums, tile, chunk and step, each from +0 and in order: sums of tiles and chunks can be made by
+    # different threads (or blocks of a GPU), and no thread's speed changes what is added to what.
     for chunk_start in range(0, n, chunk):
         chunk_end = min(chunk_start + chunk, n)
         in_chunk, out_chunk = np.zeros(v, np.bool_), np.zeros(v, np.bool_)
@@ -134,6 +136,7 @@ def step(batch, weights, lr, rules):
             if out_chunk[r]:
                 add_scaled(sum_out, r, ONE, chunk_out, r, dims)
                 clear(chunk_out, r, dims)
+    # Last, because all gradients are those of the weights as the step has found them.
     for r in range(v):
         update(w_in, r, sum_in, pairs_in[r], lr, tau, dims)
         update(w_out, r, sum_out, pairs_out[r], lr, tau, dims)

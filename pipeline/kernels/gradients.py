@@ -164,6 +164,8 @@ def form(t, start, slot, block, own, lr):
     x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
     m = i64(offset[t + 1]) - i64(offset[t])
     terms = i64(1) if cbow else m
+    # A row that is alone in the step has just these pairs, so here is known whether it is damped. For one that is not
+    # alone its sum decides, in `step._update`; its gradient takes the way through own.s then, with equal bits.
     damped = f32(terms) > tau
     if damped:
         _keep_apart(outputs, own, y_from, dims)

@@ -135,6 +135,8 @@ def _meet_word(notes, word_id, entry, chunk, pairs, known):
 def _give_places(notes, known, side, at, single):
     """Give each word its stretch of places and list it; with `single`, words of one entry need neither.
 
+    Words come in the order in which the step meets them, so the places do not depend on threads.
+
     Returns how many are listed, from side[at] on.
     """
     place, listed = i32(0), at
@@ -157,6 +159,7 @@ def _give_places(notes, known, side, at, single):
 
 @kernel(allocates=False)
 def _forget(notes, known):
+    """Zeros again, for the next step: only what was used, since the tables are as large as the largest step."""
     for i in range(u64(0), (u64(known) + u64(1)) * _WORD):
         notes.table[i] = 0
 
@@ -171,11 +174,13 @@ def _plan_inputs(begin, end, batch, rules, notes, plan):
         rules.chunk,
     )
     table, halves, first = notes.table, notes.halves, u64(offset[begin])
+    # Two passes over the entries: the first counts each word's chunks, for only then is known where its places begin.
     known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
         for i in range(u64(offset[start]), u64(offset[min(start + chunk, end)])):
             known = _meet_word(notes, context[i], i - first, number, i64(outputs), known)
+    # Inputs always go by a tile sum, so even a word of one entry needs a place: `single` is False.
     listed = _give_places(notes, known, plan.inputs, first, False)
     tiles = i32(chunk // tile)
     number = i32(0)  # of the tile, from 1
@@ -196,6 +201,7 @@ def _plan_inputs(begin, end, batch, rules, notes, plan):
             halves[half + PLACES] = place
             table[word * _WORD + PAIRS] = slot
             plan.in_slot[i] = slot
+            # Written even where the slot is an old one: the next new slot overwrites it, and no branch is guessed.
             plan.slot_place[base + u64(slots)] = (place << i32(1)) | new_in_chunk
             slots += i32(new_in_tile)
         plan.slots[start] = slots

@@ -111,6 +111,7 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
                 value = lanes.add(nothing, lanes.load(sums, first + q))
                 lanes.store(weights, at + q, lanes.fma(factor, value, lanes.load(weights, at + q)))
             continue
+        # Places in order, from +0: chunk by chunk, as the definition adds, whoever has filled them.
         squares = nothing
         for q in range(0, dims, LANES):
             value = lanes.add(nothing, lanes.load(sums, first + q))
@@ -146,6 +147,7 @@ def train(member, block, notes, own):
       block: `Block`, one for all threads.
       notes: `Notes`; own: `Scratch`: this thread's memory.
     """
+    # A float mode belongs to a thread, and any library may have switched this one's; it gets its own back at the end.
     mode = lanes.set_float_mode(np.uint32(lanes.DEFAULT_FLOAT_MODE))
     offset, outputs = block.batch.offset, block.batch.negatives.shape[1] + 1
     plan, weights, sums, dims, tau = block.plan, block.weights, block.sums, block.weights.dims, block.rules.tau

@@ -129,6 +129,7 @@ def _insert(buffer, start, end, first, last, h, slot, table, state):
 
 @kernel(allocates=False)
 def _stir(fingerprint, value):
+    """The fingerprint with a value stirred in: not commutative, so that it tells orders apart."""
     mixed = (fingerprint ^ value) * _K0
     return mixed << _B29 | mixed >> _B35
 
@@ -164,6 +165,7 @@ def count_sentences(spans, table, state):
     ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
     fingerprint = np.uint64(state[2])
     following = 1
+    # Looked up in order, though hashed ahead: a word's number is when it came, and the fingerprint is over the order.
     for token in range(0, start.shape[0], _AHEAD):
         stop = min(token + _AHEAD, start.shape[0])
         _look_ahead(spans, token, stop, table, ahead)

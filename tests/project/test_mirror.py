@@ -15,6 +15,7 @@ COVERED = {
     # What a kernel does is seen in what calls it.
     "backends/test_cpu.py": (
         "pipeline/kernels/arithmetic.py",
+        "pipeline/kernels/block.py",
         "pipeline/kernels/definition.py",
         "pipeline/kernels/gradients.py",
         "pipeline/kernels/lanes.py",
