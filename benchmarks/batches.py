@@ -14,17 +14,17 @@ from pipeline.batches.tokens import read_tokens
 from pipeline.options import NEGATIVE_POLICIES, Options
 from tools.measuring.prepared_corpus import prepare
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.batches", __doc__, 3_000_000, repetitions=True)
-    made.add_argument("--negative_policy", choices=NEGATIVE_POLICIES, default="exclude_target")
+    parser = text_parser("benchmarks.batches", __doc__, 3_000_000, repetitions=True)
+    parser.add_argument("--negative_policy", choices=NEGATIVE_POLICIES, default="exclude_target")
     for name in ("window", "negatives"):
-        made.add_argument(f"--{name}", type=int, default=getattr(Options(), name))
-    made.add_argument("--subsample", type=float, default=Options().subsample)
-    chosen = made.parse_args(arguments)
+        parser.add_argument(f"--{name}", type=int, default=getattr(Options(), name))
+    parser.add_argument("--subsample", type=float, default=Options().subsample)
+    chosen = parser.parse_args(arguments)
     options = Options.checked(
         {name: getattr(chosen, name) for name in ("negative_policy", "window", "negatives", "subsample")}
     )

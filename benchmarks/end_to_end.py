@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from pipeline.options import Options, available_cpus
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import Process, ours, run_process
 
 PEER = """
@@ -38,10 +38,10 @@ prepare(text, options, "end_to_end").fit(options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.end_to_end", __doc__, 5_000_000, repetitions=True, peers=True)
-    made.add_argument("--epochs", type=int, default=5)
-    made.add_argument("--threads", type=int, default=available_cpus())
-    chosen = made.parse_args(arguments)
+    parser = text_parser("benchmarks.end_to_end", __doc__, 5_000_000, repetitions=True, peers=True)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=available_cpus())
+    chosen = parser.parse_args(arguments)
     with corpus_text(chosen) as text:
         contenders = {
             "ours": lambda folder: _ours(text, folder, chosen.epochs, chosen.threads),

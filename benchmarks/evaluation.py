@@ -28,17 +28,17 @@ ASKED_WORDS = 30_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = report_parser("benchmarks.evaluation", __doc__)
-    made.add_argument("--words", type=int, default=1_000_000)
-    made.add_argument("--dims", type=int, default=300)
-    made.add_argument("--questions", type=int, default=20_000)
-    chosen = made.parse_args(arguments)
+    parser = report_parser("benchmarks.evaluation", __doc__)
+    parser.add_argument("--words", type=int, default=1_000_000)
+    parser.add_argument("--dims", type=int, default=300)
+    parser.add_argument("--questions", type=int, default=20_000)
+    chosen = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         # In a process of its own: a child's peak begins with the memory of the process that started it.
-        made_by = f"make_run({str(folder / 'run')!r}, {chosen.words}, {chosen.dims})"
-        run_process([sys.executable, "-c", f"from benchmarks.evaluation import make_run; {made_by}"])
+        making = f"make_run({str(folder / 'run')!r}, {chosen.words}, {chosen.dims})"
+        run_process([sys.executable, "-c", f"from benchmarks.evaluation import make_run; {making}"])
         make_files(folder, min(chosen.words, ASKED_WORDS), chosen.questions)
         for what in (
             ["--neighbors=w5,w77"],

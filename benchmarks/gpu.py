@@ -82,24 +82,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     print(gpu)
     print(format_table(table), flush=True)
-    made = [time_generation(rng, CudaBackend(*weights, **settings), chosen, bounds_of)]
+    generation = [time_generation(rng, CudaBackend(*weights, **settings), chosen, bounds_of)]
     print()
-    print(format_table(made))
-    write_report(chosen.json, {"gpu": str(gpu), **vars(chosen)}, [*table, *made])
-    return 0 if all(row["same bytes"] == "True" for row in [*table, *made]) else 1
+    print(format_table(generation))
+    write_report(chosen.json, {"gpu": str(gpu), **vars(chosen)}, [*table, *generation])
+    return 0 if all(row["same bytes"] == "True" for row in [*table, *generation]) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = report_parser("benchmarks.gpu", __doc__)
-    made.add_argument("--model", choices=MODELS, default="skipgram")
+    parser = report_parser("benchmarks.gpu", __doc__)
+    parser.add_argument("--model", choices=MODELS, default="skipgram")
     for name, value in (("dims", 100), ("negatives", 5), ("window", 5), ("vocabulary", 70_000), ("steps", 40)):
-        made.add_argument(f"--{name}", type=int, default=value)
-    made.add_argument("--rows", default="4096,16384,65536", help="rows of a step, several with commas")
-    made.add_argument("--tokens", type=int, default=4_000_000, help="of which rows are made")
-    made.add_argument("--threads", type=int, default=available_cpus())
-    made.add_argument("--model_report", help="the JSON of tools.cuda.cost_model, to compare with")
-    made.add_argument("--memory", action="store_true", help="print a table of the memory that is needed")
-    return made
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--rows", default="4096,16384,65536", help="rows of a step, several with commas")
+    parser.add_argument("--tokens", type=int, default=4_000_000, help="of which rows are made")
+    parser.add_argument("--threads", type=int, default=available_cpus())
+    parser.add_argument("--model_report", help="the JSON of tools.cuda.cost_model, to compare with")
+    parser.add_argument("--memory", action="store_true", help="print a table of the memory that is needed")
+    return parser
 
 
 def time_generation(
@@ -132,21 +132,21 @@ def time_generation(
     }
 
 
-def _arrays(made: MadeRows) -> list[np.ndarray]:
+def _arrays(rows: MadeRows) -> list[np.ndarray]:
     """Target, contexts of each row, context and negatives, as they stand in the memory of the GPU."""
-    rows, contexts = int(made.bounds[-1]), int(made.context_bounds[-1])
+    count, contexts = int(rows.bounds[-1]), int(rows.context_bounds[-1])
     sizes = {
-        "target": rows,
-        "offset": rows + 1,
+        "target": count,
+        "offset": count + 1,
         "context": contexts,
-        "negatives": rows * made.negatives.shape[1],
+        "negatives": count * rows.negatives.shape[1],
     }
-    found = {name: np.empty(size, np.int32) for name, size in sizes.items()}
-    for name, array in found.items():
+    arrays = {name: np.empty(size, np.int32) for name, size in sizes.items()}
+    for name, array in arrays.items():
         if len(array):
-            made.arrays[name][: len(array)].get(out=array)
-    found["offset"] = np.diff(found["offset"])
-    return list(found.values())
+            rows.arrays[name][: len(array)].get(out=array)
+    arrays["offset"] = np.diff(arrays["offset"])
+    return list(arrays.values())
 
 
 class Bounds:
@@ -179,8 +179,8 @@ def memory_table() -> list[dict[str, str]]:
             shape = Shape(-(-dims // 16) * 16, negatives, False)
             room = Room(rows, rows * (window + 1))
             row = {"dims": str(dims), "negatives": str(negatives), "window": str(window), "rows a step": f"{rows:,}"}
-            made = bytes_of_blocks(rows, window, negatives)
-            table.append(row | {"steps take": shown(shape.bytes(room)), "making rows takes": shown(made)})
+            making = bytes_of_blocks(rows, window, negatives)
+            table.append(row | {"steps take": shown(shape.bytes(room)), "making rows takes": shown(making)})
     return table
 
 

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from benchmarks.end_to_end import PEER
 from pipeline.options import available_cpus
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import ours, run_process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.memory", __doc__, 2_000_000, peers=True)
-    made.add_argument("--times", type=int, default=10, help="how often the longer corpus repeats the text")
-    chosen = made.parse_args(arguments)
+    parser = text_parser("benchmarks.memory", __doc__, 2_000_000, peers=True)
+    parser.add_argument("--times", type=int, default=10, help="how often the longer corpus repeats the text")
+    chosen = parser.parse_args(arguments)
     rows = []
     with corpus_text(chosen) as text, tempfile.TemporaryDirectory() as folder:
         long = f"{folder}/long.txt"

@@ -26,7 +26,7 @@ from deploy.pieces import UnavailableError
 from tests.helpers.programs import PROGRAMS
 from tests.helpers.real_s3 import Server
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import Process, ours, run_process
 
 
@@ -72,11 +72,11 @@ class Middleman:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.object_storage", __doc__, 4_000_000, repetitions=True)
-    made.add_argument("--blocks", type=int, default=24)
-    made.add_argument("--latency_ms", type=float, default=0.0)
-    made.add_argument("--epochs", type=int, default=1)
-    chosen = made.parse_args(arguments)
+    parser = text_parser("benchmarks.object_storage", __doc__, 4_000_000, repetitions=True)
+    parser.add_argument("--blocks", type=int, default=24)
+    parser.add_argument("--latency_ms", type=float, default=0.0)
+    parser.add_argument("--epochs", type=int, default=1)
+    chosen = parser.parse_args(arguments)
     try:
         versitygw = PROGRAMS["versitygw"].get()
     except UnavailableError as error:

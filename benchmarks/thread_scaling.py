@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pipeline.options import MODELS, Options
 from tools.measuring.prepared_corpus import Session, prepare
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.thread_scaling", __doc__, 5_000_000, repetitions=True)
-    made.add_argument("--threads", default="1,2")
-    made.add_argument("--model", choices=MODELS, default="skipgram")
-    made.add_argument("--batch_size", type=int, default=Options().batch_size)
-    made.add_argument("--beside", type=int, default=0, help="busy processes beside the trainer")
-    chosen = made.parse_args(arguments)
+    parser = text_parser("benchmarks.thread_scaling", __doc__, 5_000_000, repetitions=True)
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--model", choices=MODELS, default="skipgram")
+    parser.add_argument("--batch_size", type=int, default=Options().batch_size)
+    parser.add_argument("--beside", type=int, default=0, help="busy processes beside the trainer")
+    chosen = parser.parse_args(arguments)
     digests: dict[str, str] = {}
     with corpus_text(chosen) as text:
         options = Options.checked({"model": chosen.model, "epochs": 1, "batch_size": chosen.batch_size})

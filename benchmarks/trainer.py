@@ -16,17 +16,17 @@ from collections.abc import Callable, Sequence
 from pipeline.options import MODELS, Options
 from tools.measuring.prepared_corpus import Session, prepare
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.trainer", __doc__, 3_000_000, repetitions=True, peers=True)
-    made.add_argument("--model", choices=MODELS, default="skipgram")
+    parser = text_parser("benchmarks.trainer", __doc__, 3_000_000, repetitions=True, peers=True)
+    parser.add_argument("--model", choices=MODELS, default="skipgram")
     for name in ("dims", "window", "negatives", "batch_size", "min_count"):
-        made.add_argument(f"--{name}", type=int, default=getattr(Options(), name))
-    made.add_argument("--subsample", type=float, default=1e-4)
-    chosen = made.parse_args(arguments)
+        parser.add_argument(f"--{name}", type=int, default=getattr(Options(), name))
+    parser.add_argument("--subsample", type=float, default=1e-4)
+    chosen = parser.parse_args(arguments)
     same = ("model", "dims", "window", "negatives", "batch_size", "min_count", "subsample")
     options = Options.checked({name: getattr(chosen, name) for name in same} | {"epochs": 1, "threads": 1})
     with corpus_text(chosen) as text:

@@ -20,14 +20,14 @@ from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import build_vocabulary
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import in_turns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.vocabulary", __doc__, 10_000_000, repetitions=True, peers=True)
-    made.add_argument("--threads", type=int, default=available_cpus())
-    chosen = made.parse_args(arguments)
+    parser = text_parser("benchmarks.vocabulary", __doc__, 10_000_000, repetitions=True, peers=True)
+    parser.add_argument("--threads", type=int, default=available_cpus())
+    chosen = parser.parse_args(arguments)
     with corpus_text(chosen) as text:
         contenders = {
             f"ours, {chosen.threads} threads": lambda: _ours(text, chosen.threads),

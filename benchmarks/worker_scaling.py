@@ -21,24 +21,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs import preprocess
+from jobs.cli.entry import run_command
 from pipeline.options import BATCHES
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import run_process
-from tools.scale.stage_work import FOLDER, STAGES
+from tools.scale.stage_work import FOLDER, STAGES, replace_stages
 
-_RUN = "import sys; from tools.scale.stage_work import run; sys.exit(run(sys.argv[1:]))"
+_RUN = "import sys; from benchmarks.worker_scaling import run; sys.exit(run(sys.argv[1:]))"
 _SMALL = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = parser("benchmarks.worker_scaling", __doc__, 5_000_000)
-    made.add_argument("--workers", default="1,2,4", help="numbers of worker processes")
-    made.add_argument("--large_mb", type=int, default=200, help="of the large file")
-    made.add_argument("--small_files", type=int, default=64, help="of 1 MB each")
-    made.add_argument("--gzip_mb", type=int, default=64, help="of text in one gzip file")
-    made.add_argument("--batches", choices=BATCHES, default="stream")
-    chosen = made.parse_args(arguments)
+    parser = text_parser("benchmarks.worker_scaling", __doc__, 5_000_000)
+    parser.add_argument("--workers", default="1,2,4", help="numbers of worker processes")
+    parser.add_argument("--large_mb", type=int, default=200, help="of the large file")
+    parser.add_argument("--small_files", type=int, default=64, help="of 1 MB each")
+    parser.add_argument("--gzip_mb", type=int, default=64, help="of text in one gzip file")
+    parser.add_argument("--batches", choices=BATCHES, default="stream")
+    chosen = parser.parse_args(arguments)
     with corpus_text(chosen) as text:
         rows = measure(text, chosen)
     print(format_table(shown(rows)))
@@ -96,6 +98,12 @@ def measure(text: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
             rows += _rows(notes, workers, wall)
             print(f"{workers} workers: {wall:.0f} s", file=sys.stderr)
     return rows
+
+
+def run(arguments: Sequence[str]) -> int:
+    """jobs.preprocess, whose stages note what they do."""
+    replace_stages()
+    return run_command("jobs.preprocess", preprocess.main, arguments)
 
 
 def _rows(notes: Path, workers: int, wall: float) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ def shown(word: str) -> str:
 
 
 def main(folder: str, queries: list[str]) -> int:
-    checkpoints = sorted(pathlib.Path(folder).glob("step=*"), key=lambda path: int(path.name[5:]))
+    checkpoints = sorted(pathlib.Path(folder).glob("*/step=*"), key=lambda path: int(path.name[5:]))
     if not checkpoints:
         print(f"no checkpoint in {folder}", file=sys.stderr)
         return 2
@@ -34,7 +34,7 @@ def main(folder: str, queries: list[str]) -> int:
     if len(words) != made["words"]:
         print(f"{checkpoints[-1]} holds {len(words):,} of {made['words']:,} words: a part is missing", file=sys.stderr)
         return 1
-    print(f"step {made['step']:,}" + (f" of {made['steps']:,}" if "steps" in made else ""))
+    print(f"step {made['step']:,}" + (f" of {made['steps']:,}" if made.get("steps") else ""))
     vectors = table["input"].chunk(0).flatten().to_numpy().reshape(len(words), -1)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     row = {word: i for i, word in enumerate(words)}

@@ -1,17 +1,1 @@
-"""The commands: each parses options, builds a Beam graph from transforms, and runs it."""
-
-import logging
-import os
-
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-"""Read when Arrow is loaded: its own allocators keep what was freed, some 40 MB of a run of 17M words."""
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-"""Read when NumPy is loaded: threads of OpenBLAS wait for a next product by turning, for 2^26 cycles or here 2^4."""
-
-
-def _is_no_news(record: logging.LogRecord) -> bool:
-    """Beam warns on import about clients of services that nobody here asked for."""
-    return "apitools not found" not in record.getMessage()
-
-
-logging.getLogger().addFilter(_is_no_news)
+"""The commands: each parses options, runs a job or reads a run, and prints what came of it."""

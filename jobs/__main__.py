@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.metadata
 import os
 import pathlib
 import sys
@@ -22,6 +23,7 @@ COMMANDS = ("train", "preprocess", "verify", "evaluate", "export", "report")
 def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in COMMANDS:
+        from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
         from jobs.cli.entry import run_command  # the list comes at once
 
         if "" not in sys.path and os.getcwd() not in sys.path:
@@ -29,8 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv[1:] = rest if arguments is None else sys.argv[1:]
         command = importlib.import_module(f"jobs.{name}").main
         return run_command(f"jobs.{name}", command, None if arguments is None else rest)
+    if name == "--version":
+        print(f"beam2vec {importlib.metadata.version('beam2vec')}")
+        return 0
     if name not in ("-h", "--help"):
-        print(f"beam2vec: {name} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        from pipeline.runtime.shown_text import shown  # as above
+
+        print(f"beam2vec: {shown(name)} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     width = max(map(len, COMMANDS))
     print("The commands, each with --help:\n")

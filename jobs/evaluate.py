@@ -8,6 +8,9 @@ The numbers are those of gensim's evaluate_word_pairs and evaluate_word_analogie
 
 from __future__ import annotations
 
+from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+
+# isort: split
 import argparse
 import json
 import os
@@ -16,7 +19,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobs.cli.entry import run_command
-from jobs.cli.reading_options import add_judged, add_vectors, listed, reading_parser, shown_progress, whole
+from jobs.cli.reading_options import (
+    add_judged,
+    add_vectors,
+    check_target,
+    listed,
+    reading_parser,
+    shown_progress,
+    whole,
+)
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
@@ -31,6 +42,8 @@ ON_STDOUT = "-"
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
+    if options.json and options.json != ON_STDOUT:
+        check_target("--json", options.json)
     pairs = [read_pairs(uri) for uri in listed(options.pairs)]
     analogies = [read_analogies(uri) for uri in listed(options.analogies)]
     asked = listed(options.neighbors)

@@ -6,13 +6,15 @@ python -m jobs.export --run=runs/first --format=projector --top=10000 --to=proje
 
 from __future__ import annotations
 
+from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+
+# isort: split
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from jobs.cli.entry import run_command
-from jobs.cli.reading_options import add_vectors, reading_parser, shown_progress, whole
+from jobs.cli.reading_options import add_vectors, check_target, reading_parser, shown_progress, whole
 from pipeline.analysis.export import FORMATS, Export, export
 from pipeline.errors import InputError
 from pipeline.runs.run import Run
@@ -24,7 +26,7 @@ _FOLDERS = ("projector", "safetensors")
 def main(arguments: Sequence[str]) -> int:
     options, beam = _parser().parse_known_args(list(arguments))
     _pass_to_beam(beam)
-    _check_target(options.format, options.to)
+    check_target("--to", options.to, folder=options.format in _FOLDERS)
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
     what = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
@@ -54,15 +56,6 @@ def _pass_to_beam(arguments: Sequence[str]) -> None:
         if unknown:
             raise InputError(f"unrecognized arguments: {' '.join(unknown)}: see --help")
         set_beam_options(PipelineOptions(list(arguments)))
-
-
-def _check_target(format: str, to: str) -> None:
-    """Before anything is read: a file where a folder is wanted, or the other way round."""
-    if format in _FOLDERS:
-        if os.path.isfile(to):
-            raise InputError(f"--to={to} is a file: --format={format} writes a folder")
-    elif to.endswith("/") or os.path.isdir(to):
-        raise InputError(f"--to={to} is a folder: --format={format} writes a file, name it")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,12 +6,15 @@ python -m jobs.report --run=runs/first --against=runs/second --to=compared.html
 
 from __future__ import annotations
 
+from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Sequence
 
 from jobs.cli.entry import run_command
-from jobs.cli.reading_options import add_judged, listed, reading_parser, shown_progress, whole
+from jobs.cli.reading_options import add_judged, check_target, listed, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
@@ -24,6 +27,8 @@ from pipeline.storage.open_storage import open_storage, split_uri
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
+    if options.to:
+        check_target("--to", options.to)
     judged = Judged(
         [read_pairs(uri) for uri in listed(options.pairs)],
         [read_analogies(uri) for uri in listed(options.analogies)],
@@ -37,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
         runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
         raise InputError("--against_step is the checkpoint of a second run: name that with --against")
+    if not options.to:
+        check_target("--run", options.run, folder=True)
     page = report(runs, judged, lambda name: shown_progress(name, "words"))
     progress.close_all()
     root, path = split_uri(options.to) if options.to else (options.run, PATH)

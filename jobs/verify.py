@@ -10,6 +10,9 @@ checked too.
 
 from __future__ import annotations
 
+from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Sequence

@@ -230,3 +230,9 @@ def test_too_few_words_for_distinct_negatives_is_an_error():
         UnigramSampler(CORPUS, 0.75, 5)
     with pytest.raises(ValueError, match="distinct, any"):
         UnigramSampler(CORPUS, 0.75, 5, law="all")
+
+
+def test_a_negative_counts_unless_it_is_the_target_of_its_own_example():
+    loss = NegativeSamplingLoss(np.ones((3, 2)))
+    loss.forward(np.ones((2, 2)), np.array([0, 1]), np.array([[1, 0], [1, 0]]), zero_hits=True)
+    assert loss.counted.tolist() == [[True, True, False], [True, False, True]]

@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[1]
-COPIED = ("pipeline", "transforms", "jobs", "tests", "tools", "benchmarks", "deploy", "docs", "examples")
+COPIED = ("beam2vec", "pipeline", "transforms", "jobs", "tests", "tools", "benchmarks", "deploy", "docs", "examples")
 TIMEOUT = 1200.0
 
 
@@ -102,7 +102,8 @@ def caught_by(defect: Defect, project: pathlib.Path, kernels: pathlib.Path, whol
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     if not failed:
         raise RuntimeError(f"{defect.name}: pytest ended with {done.returncode}\n{done.stdout}{done.stderr}")
-    return failed[1]
+    late = " (out of time: see again on a machine that is not busy)" if "from pytest-timeout" in done.stdout else ""
+    return failed[1] + late
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -43,14 +43,14 @@ def _parameter(name: str, label: str, text: str, optional: bool) -> dict[str, An
 def _of_option(field: dataclasses.Field) -> dict[str, Any]:
     meta = field.metadata
     text = meta["help"] + (f" (default: {_shown(field.default)})" if field.default is not None else "")
-    made = _parameter(field.name, field.name.replace("_", " ").capitalize(), text, True)
+    parameter = _parameter(field.name, field.name.replace("_", " ").capitalize(), text, True)
     kind = str(field.type).partition(" | ")[0]
     allowed = [f"^{re.escape(choice)}$" for choice in meta["choices"]]
     if kind in _PATTERNS:
         allowed += [_PATTERNS[kind], *(f"^{re.escape(name)}$" for name in meta["named"])]
     if allowed:
-        made["regexes"] = ["|".join(allowed)]
-    return made
+        parameter["regexes"] = ["|".join(allowed)]
+    return parameter
 
 
 def _shown(value: Any) -> str:

@@ -21,9 +21,8 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +147,10 @@ class Cluster:
             time.sleep(0.2)
         raise TimeoutError(f"{taskmanagers} TaskManagers were not there within {seconds:.0f} s: see {self.folder}/log")
 
-    def ask(self, path: str, method: str = "GET") -> dict[str, Any]:
+    def ask(self, path: str) -> dict[str, Any]:
         """What Flink's REST interface answers; OSError where there is none."""
-        request = urllib.request.Request(f"http://{self.address}/{path}", method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"{}")
+        with urllib.request.urlopen(f"http://{self.address}/{path}", timeout=10) as answer:
+            return json.loads(answer.read())
 
     def stop(self) -> None:
         """Ends all that `start` started: TaskManagers first, the JobManager last."""
@@ -205,17 +203,17 @@ def _start(cluster: Cluster) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="deploy.flink.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("action", choices=("start", "stop", "options", "jobmanager", "taskmanager"))
+    parser.add_argument("action", choices=("start", "stop", "options", "jobmanager", "taskmanager"))
     home = home_folder()
-    made.add_argument(
+    parser.add_argument(
         "--folder", type=Path, default=home and Path(home, ".cache", "beam2vec", "flink-cluster"), required=not home
     )
-    for field in _settings():
-        made.add_argument(f"--{field.name}", type=type(field.default), default=field.default)
-    chosen = vars(made.parse_args(arguments))
+    for field in dataclasses.fields(Cluster)[1:]:  # all but the folder
+        parser.add_argument(f"--{field.name}", type=type(field.default), default=field.default)
+    chosen = vars(parser.parse_args(arguments))
     action, folder = chosen.pop("action"), chosen.pop("folder").absolute()
     try:
         if action == "stop":
@@ -233,10 +231,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"deploy.flink.cluster: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _settings() -> Iterator[dataclasses.Field]:
-    return (field for field in dataclasses.fields(Cluster) if field.name != "folder")
 
 
 if __name__ == "__main__":

@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-import numba
-
 from jobs.runners import log_filter as worker_messages
-from jobs.runners.signals import received, stopping_on_signals
-from pipeline.errors import InputError, InterruptedRunError, find
-from pipeline.runs.directory import Identity, RunDirectory, open_or_create
-from pipeline.runs.leftovers import OUR_FOLDERS
-from pipeline.runtime import interruption, memory, progress
+from jobs.runners.signals import received
+from pipeline.errors import InterruptedRunError, find
+from pipeline.kernels.compile import tell_of_cache
+from pipeline.runtime import memory, progress
 from pipeline.runtime.shown_text import Screen
-from pipeline.storage.lock import Lock
-from pipeline.storage.open_storage import add_storage, open_storage, refuse_secrets
+from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
 from pipeline.storage.storage import Storage
+
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
@@ -38,13 +37,11 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     progress.take_terminal()
     add_storage(_beam_storage)
     received.clear()
-    interruption.clear()
-    worker_messages.begin()
     try:
-        if numba.config.DISABLE_JIT:
-            raise InputError("NUMBA_DISABLE_JIT is set, and the kernels do not run uncompiled: unset it")
         given = sys.argv[1:] if arguments is None else arguments
         _refuse_secrets(given)
+        if not {"-h", "--help"} & set(given):
+            tell_of_cache()
         with worker_messages.left_out(for_good=arguments is None):
             return main(given) or 0
     except KeyboardInterrupt:
@@ -66,14 +63,16 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
-    """InputError where a uri among the arguments holds a password, a key or a signature: in Beam's options too,
-    which runners keep with the job."""
+    """InputError where an argument holds a password, a key or a signature: Beam's options too, which runners keep
+    with the job."""
     option = ""
     for argument in arguments:
-        name = argument.partition("=")[0]
-        if name.startswith("-") and "://" not in name:
+        name, _, value = argument.partition("=")
+        if _OPTION.fullmatch(name):
             option = name
-        refuse_secrets(argument, option or "the command line")
+        else:
+            name, value = "", argument
+        refuse_secrets_of_option(name, value, option or "the command line")
 
 
 @contextlib.contextmanager
@@ -108,24 +107,3 @@ def _beam_storage(root: str) -> Storage | None:
     from transforms.beam_storage import open_beam_storage  # Beam takes a second to import
 
     return open_beam_storage(root)
-
-
-@contextlib.contextmanager
-def holding(output: str) -> Iterator[Lock]:
-    """The lock of an output, kept alive while open, and released whichever way the run ends.
-
-    What others have left half written is removed before and after.
-    """
-    lock = Lock(open_storage(output))
-    with stopping_on_signals(lock.release), lock, lock.kept_alive():
-        lock.storage.sweep(OUR_FOLDERS, lock.writer)
-        yield lock
-        lock.storage.sweep(OUR_FOLDERS, lock.writer if lock.is_handed_over else "")
-
-
-def open_output(lock: Lock, output: str, identity: Identity, overwrite: bool) -> RunDirectory:
-    """Begins the run or goes on with it, and tells the user what there is to tell. Call it with the lock held."""
-    run = open_or_create(output, identity, overwrite, lock.writer)
-    for note in run.notes:
-        progress.say(note)
-    return run

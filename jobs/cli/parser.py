@@ -5,20 +5,24 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import io
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from jobs.cli.reading_options import Parser
-from jobs.runners.launch import LOCAL_RUNNER
+from jobs.runners.launch import IN_THIS_PROCESS, whole_name
+from jobs.sources import Request
+from pipeline.corpus.files import read_option_file
 from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
 from pipeline.runtime.shown_text import quoted, shown
-from pipeline.storage.open_storage import refuse_secrets
+from pipeline.storage.open_storage import refuse_secrets_of_option
 
 KINDS = {
     "model": "model options (these, the corpus and the seed decide the model's bytes)",
@@ -69,24 +73,6 @@ _NOT_HERE = {
     "maxn": "words are not cut into parts",
 }
 """What those have and we do not, and why not."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CommandLine:
-    """What the user asked for."""
-
-    inputs: tuple[str, ...]
-    output: str
-    overwrite: bool
-    report: bool
-    """Whether to end with a report."""
-    options: Options
-    beam: tuple[str, ...]
-    """Arguments for Beam."""
-    corpus: str = ""
-    """The run whose corpus side is taken in place of input."""
-    given: frozenset[str] = frozenset()
-    """Which of the options were given; the others have their defaults."""
 
 
 class _Parser(Parser):
@@ -149,7 +135,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     return made
 
 
-def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
+def read(arguments: Sequence[str], made: _Parser) -> Request:
     """Parse and check everything; InputError names the option, the value and what is allowed."""
     known, others = made.parse_known_args([one for given in arguments for one in _as_argparse_takes_it(given)])
     given = vars(known)
@@ -173,7 +159,7 @@ def read(arguments: Sequence[str], made: _Parser) -> CommandLine:
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise InputError(f"--{name}={value}: allowed are true, false")
-    return CommandLine(
+    return Request(
         tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()),
         output,
         switches["overwrite"],
@@ -221,17 +207,16 @@ _AsWritten.yaml_implicit_resolvers = {
 def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """(our options, arguments for Beam) of a YAML file; those of training are passed over where they are not taken."""
     try:
-        with open(path, encoding="utf-8") as file:
-            values = yaml.load(file, _AsWritten) or {}
-    except OSError as error:
-        raise InputError(f"--config={path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.load(io.BytesIO(read_option_file("config", path)), _AsWritten) or {}
+    except yaml.YAMLError as error:  # which quotes nothing of what it read as a stream
         raise InputError(f"--config={path} is not YAML: {shown(error)}") from error
     if not isinstance(values, Mapping):
         raise InputError(f"--config={path} must hold names and values, like `dims: 100`")
     ours, beam = {}, []
     for given, value in values.items():
-        refuse_secrets(f"{given}: {value}", f"--config={path}: {shown(given)}")
+        refuse_secrets_of_option("", str(given), f"--config={path}: the name of an option")
+        for text in _texts_in(value):
+            refuse_secrets_of_option(str(given), text, f"--config={path}: {shown(given)}")
         name = str(given).replace("-", "_")
         if name == "config":
             raise InputError(f"--config={path} names another configuration file: put all options into one")
@@ -240,6 +225,15 @@ def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], lis
         elif name not in _all_names():
             beam += _as_arguments(str(given), value)
     return ours, beam
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """What stands in YAML, as on a command line: a list item by item, names and their values as JSON."""
+    if isinstance(value, (list, tuple, set)):
+        for one in value:
+            yield from _texts_in(one)
+    else:
+        yield json.dumps(value, default=str) if isinstance(value, Mapping) else str(value)
 
 
 def _as_arguments(name: str, value: Any) -> list[str]:
@@ -268,7 +262,7 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
     is within two letters of one of ours is refused.
     """
     known, unknown = beam_options(arguments)
-    local = known.runner in (None, LOCAL_RUNNER)
+    local = whole_name(known.runner) in IN_THIS_PROCESS
     names = sorted(made.ours | {"config", "help"})
     if told := [message for argument in unknown if (message := _named_elsewhere(argument))]:
         raise InputError("; ".join(told))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
@@ -10,6 +11,8 @@ from pipeline.errors import InputError
 from pipeline.model.vectors import SIDES
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import quoted
+from pipeline.storage.local import LocalStorage
+from pipeline.storage.open_storage import open_storage
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,6 +64,32 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         help=f"words that take part in pairs and analogies (default: {most_frequent})",
     )
     group.add_argument("--match_case", action="store_true", help="Paris and paris are two words (default: one)")
+
+
+def check_target(option: str, to: str, folder: bool = False) -> None:
+    """InputError, before anything is read, where `to` cannot be written: so that no work is lost for it.
+
+    What is missing on the way is made later. A bucket is not asked.
+
+    Args:
+      option: names what was given, such as --to.
+      folder: `to` becomes a folder, else a file.
+    """
+    storage = open_storage(to)
+    if not isinstance(storage, LocalStorage):
+        return
+    path = storage.root
+    if folder and os.path.isfile(path):
+        raise InputError(f"{option}={to} is a file: name a folder")
+    if not folder and (to.endswith("/") or os.path.isdir(path)):
+        raise InputError(f"{option}={to} is a folder: name a file")
+    there = path if folder else os.path.dirname(path)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise InputError(f"{option}={to} cannot be written: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{option}={to} cannot be written: you may not write to {there}")
 
 
 class whole:  # noqa: N801 - reads as a type in add_argument

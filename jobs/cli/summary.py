@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from jobs.cli.parser import CommandLine
-from jobs.cli.sources import Source
+from jobs.sources import Request, Source
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
@@ -29,29 +28,29 @@ _TOO_FREQUENT = 100
 """The most frequent words are grammar: the words shown come after them."""
 
 
-def print_plan(command: CommandLine, source: Source, runner: str, names: Collection[str] | None = None) -> None:
+def print_plan(request: Request, source: Source, runner: str, names: Collection[str] | None = None) -> None:
     """What would be done, and what the first lines become: for --dry_run. `names` are the command's options, or all."""
     if source.corpus:
         tokens, epochs = corpus_tokens(source.corpus), stored_epochs(source.corpus)
         print(f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {epochs} epochs stored")
     if source.reader:
-        _print_input(command, source.files, source.reader)
+        _print_input(request, source.files, source.reader)
     for kind in ("model", "layout", "execution"):
         values = source.options.of_kind(kind).items()
         wanted = ((name, value) for name, value in values if value is not None and (names is None or name in names))
         texts = (f"--{name}={shown_value(name, value) if value != '' else ''}" for name, value in wanted)
         print(f"{kind}: " + " ".join(texts))
-    print(f"output: {command.output}, runner: {runner}; nothing was written (--dry_run)")
+    print(f"output: {request.output}, runner: {runner}; nothing was written (--dry_run)")
 
 
-def _print_input(command: CommandLine, files: Sequence[InputFile], reader: Reader) -> None:
-    options = command.options
+def _print_input(request: Request, files: Sequence[InputFile], reader: Reader) -> None:
+    options = request.options
     size = sum(file.size for file in files)
     print(f"input: {len(files):,} files, {scaled(size)}B, the first is {shown(files[0].uri)}")
     packed = sum(bool(name) for name in compressions_of(files)) if options.input_format != "parquet" else 0
     print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
     if packed:
-        print(f"{packed:,} compressed files are unpacked into {command.output}/text first")
+        print(f"{packed:,} compressed files are unpacked into {request.output}/text first")
     if options.phrases:
         print(f"phrases: {options.phrases} passes, each of which reads the text twice; words are not joined below")
     print("the first sentences become:")

@@ -29,8 +29,8 @@ from jobs.runners.private_workers import PrivateProcessRunner, servers_on_loopba
 from jobs.runners.signals import unwinding_on_signals
 from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, PipelineError, find
-from pipeline.kernels.compile import are_compiled, are_kept, tell_of_cache
-from pipeline.runtime import progress
+from pipeline.kernels.compile import are_compiled, are_kept
+from pipeline.runtime import interruption, progress
 from pipeline.storage.lock import Lock
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -88,7 +88,6 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
     """
     try:
         if runner_name(graph.options) in IN_THIS_PROCESS:
-            tell_of_cache()
             if not are_compiled():
                 this_once = ", this once" if are_kept() else ""
                 progress.say(f"the kernels are compiled on the way: some 20 seconds{this_once}")
@@ -110,8 +109,12 @@ def _run_beside(graph: beam.Pipeline) -> None:
     """
     with ThreadPoolExecutor(1, thread_name_prefix="run-graph") as pool:
         running = pool.submit(lambda: graph.run().wait_until_finish())
-        while not futures.wait([running], timeout=_HEARS_AFTER).done:
-            pass
+        try:
+            while not futures.wait([running], timeout=_HEARS_AFTER).done:
+                pass
+        except BaseException:  # KeyboardInterrupt, in a program that handles signals by itself
+            interruption.cancel()
+            raise
         running.result()
 
 
@@ -165,8 +168,14 @@ def runner_of(options: PipelineOptions) -> PipelineRunner | None:
 
 
 def runner_name(options: PipelineOptions) -> str:
-    """The runner's name without its module, in small letters, as Beam compares them."""
-    return str(options.view_as(StandardOptions).runner or "").rpartition(".")[2].lower()
+    """`whole_name` of the runner that the options name."""
+    return whole_name(options.view_as(StandardOptions).runner)
+
+
+def whole_name(given: str | None) -> str:
+    """A runner's name without its module, in small letters and with "runner" at its end: Beam takes Direct, too."""
+    name = str(given or "").rpartition(".")[2].lower()
+    return name if not name or name.endswith("runner") else f"{name}runner"
 
 
 def _opens_ports(options: PipelineOptions) -> str:

@@ -25,7 +25,7 @@ from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import side_of
 from pipeline.runs.run import Run
-from pipeline.runtime.shown_text import masked
+from pipeline.runtime.uri_secrets import masked
 from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import canonical_json
 from pipeline.storage.storage import Storage

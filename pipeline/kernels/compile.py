@@ -23,6 +23,7 @@ import llvmlite.binding as llvm
 import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
+from numba.core.types.containers import BaseNamedTuple
 
 from pipeline.runtime import progress
 from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
@@ -58,37 +59,37 @@ def _cache_folder() -> str:
 def _choice() -> tuple[str, str]:
     """(the folder or "", what the user is to know about it or "")"""
     name = os.path.join("beam2vec", f"kernels-{sources_digest(pathlib.Path(__file__).parent)}-{_cpu_digest()}")
-    refused: dict[str, str] = {}
-    for base in _bases():
+    refused, why_not = [], []
+    for setting, base in _bases():
         try:
             folder = _with_kernels(private_folder(os.path.join(base, name)))
         except NotPrivateError as error:
-            refused[base] = str(error)
+            why_not.append(str(error))
+            if setting:
+                refused.append(f"{setting}={base} is not used ({error})")
             continue
-        if config.CACHE_DIR not in refused:
+        if not refused:
             return folder, ""
-        return folder, (
-            f"NUMBA_CACHE_DIR={config.CACHE_DIR} is not used ({refused[config.CACHE_DIR]}): compiled kernels are kept "
-            f"in {folder}; set it to a folder of your own"
-        )
-    why = "; ".join(refused.values()) or "there is neither a home nor a folder for temporary files"
+        kept = f"compiled kernels are kept in {folder}"
+        return folder, f"{', and '.join(refused)}: {kept}; set it to a folder of your own"
+    why = "; ".join(why_not) or "there is neither a home nor a folder for temporary files"
     return "", (
-        f"compiled kernels are not kept, so each command compiles them again ({why}): set XDG_CACHE_HOME or "
-        "NUMBA_CACHE_DIR to a folder of your own"
+        f"compiled kernels are not kept, so each command that needs them compiles them again ({why}): set "
+        "XDG_CACHE_HOME or NUMBA_CACHE_DIR to a folder of your own"
     )
 
 
-def _bases() -> list[str]:
-    """Where to look for a folder, in order."""
+def _bases() -> list[tuple[str, str]]:
+    """(the variable that the user has set, or "", folder), in the order in which they are looked at."""
     home, cache = home_folder(), os.environ.get("XDG_CACHE_HOME", "")
-    bases = [config.CACHE_DIR]
+    bases = [("NUMBA_CACHE_DIR", config.CACHE_DIR)] if config.CACHE_DIR else []
     if os.path.isabs(cache):  # others are to be ignored, says the XDG Base Directory Specification
-        bases.append(cache)
+        bases.append(("XDG_CACHE_HOME", cache))
     elif home is not None:
-        bases.append(os.path.join(home, ".cache"))
+        bases.append(("", os.path.join(home, ".cache")))
     with contextlib.suppress(OSError):  # there is none that could be written
-        bases.append(os.path.join(tempfile.gettempdir(), f"beam2vec-{os.geteuid()}"))
-    return list(filter(None, bases))
+        bases.append(("", os.path.join(tempfile.gettempdir(), f"beam2vec-{os.geteuid()}")))
+    return bases
 
 
 def _with_kernels(folder: str) -> str:
@@ -169,6 +170,15 @@ class _Cache(FunctionCache):
 
     _impl_class = _Implementation
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Numba's key, and the fields of each named tuple by name.
+
+        Numba knows such a tuple by its class and the types of its fields. A class outside this folder (`Spans`,
+        `Batch`) may be edited while the digest of the kernels stays: two of its arrays that change places would
+        be read as each other.
+        """
+        return super()._index_key(sig, codegen), _field_names(sig)
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         tell_of_cache()
         try:
@@ -186,3 +196,8 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
         except Exception as error:
             _log.warning("machine code cannot be kept in %s (%s): later runs compile again", self.cache_path, error)
+
+
+def _field_names(kinds: Any) -> tuple:
+    """The named tuples among some types of Numba, each as its fields and those of the named tuples in it."""
+    return tuple((*kind.fields, _field_names(kind)) for kind in kinds if isinstance(kind, BaseNamedTuple))

@@ -55,7 +55,7 @@ def forget_points_after(commits: Commits, step: int) -> None:
 def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
     """Removes points that are damaged, or named by no record: they cannot be made again. Tells which steps are lost."""
     records, ours = commits.records, commits.beside(STAGE)
-    before, whole = 0, set()
+    before, whole, lost = 0, set(), set()
     for path, record in records.scan(stage_folder(STAGE, commits.key)):
         match = _NAME.fullmatch(path.rpartition("/")[2])
         step = int(match[1]) if match else before
@@ -63,12 +63,14 @@ def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
         if damaged:
             say(f"the loss curve lacks the points of steps {before + 1:,} to {step:,}: they are damaged")
             records.storage.delete(path)
+            lost.add(points_name(step))
         elif record:
             whole |= {artifact.path for artifact in record.artifacts}
         before = step
     for info in records.storage.list(ours.path("")):
         if info.path not in whole:
-            say(f"{records.storage.uri(info.path)} is removed: no record names these points of the loss curve")
+            if info.path.rpartition("/")[2].partition("-")[0] not in lost:  # else it is told already
+                say(f"{records.storage.uri(info.path)} is removed: no record names these points of the loss curve")
             records.storage.delete(info.path)
 
 

@@ -150,9 +150,11 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
         data = storage.read(PATH)
     if overwrite:
         run = RunDirectory(storage, _records(storage, ours), ours)
-        damaged = unsealed_json(data) is None
-        run = _replacing(run, f"{storage.uri(PATH)} was damaged" if damaged else "")
-        if unsealed_json(data) != ours:
+        before = unsealed_json(data)
+        if before:
+            _check_format(storage, before)
+        run = _replacing(run, "" if before else f"{storage.uri(PATH)} was damaged")
+        if before != ours:
             _swap_identity(run, data)
         return run
     remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
@@ -250,16 +252,21 @@ def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
     saved = unsealed_json(data)
     if saved is None or not {"format_version", "options", "inputs", "tokenizer"} <= saved.keys():
         raise InputError(f"{storage.uri(PATH)} is damaged: {remedy}")
-    if saved["format_version"] != FORMAT_VERSION:
-        raise InputError(
-            f"{storage.root} has format {shown(saved['format_version'])}, this version reads {FORMAT_VERSION}:"
-            f" use the version of beam2vec that made it, or {remedy}"
-        )
+    _check_format(storage, saved)
     known = {field.name for field in dataclasses.fields(Options)}
     if unknown := sorted({*saved["options"]["model"], *saved["options"]["layout"]} - known):
         names = ", ".join(f"--{shown(name)}" for name in unknown)
         raise InputError(f"{storage.uri(PATH)} has options unknown to this version ({names}): {remedy}")
     return saved
+
+
+def _check_format(storage: Storage, saved: Identity) -> None:
+    """InputError for a run of another format: not even --overwrite knows which of its files to remove."""
+    if saved.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{storage.root} has format {shown(saved.get('format_version'))}, this version reads {FORMAT_VERSION}:"
+            " use the version of beam2vec that made it, or choose another --output"
+        )
 
 
 def differences(saved: Identity, ours: Identity) -> list[str]:

@@ -71,14 +71,21 @@ def missing_corpus_records(made: Inventory, keys: Mapping[str, str], phrases: in
     for number in range(1, phrases + 1):
         wanted[words_stage(number)] = units
         wanted[phrases_stage(number)] = {WORDS, PHRASES, *units}
-    if made.names[BATCHES]:
-        wanted[BATCHES] = _stored_epochs(made, len(units))
     yield from _missing(made, keys, wanted)
 
 
-def missing_records(made: Inventory, keys: Mapping[str, str], has_model: bool) -> Iterator[str]:
-    """As above, of what each run makes itself, also where it takes the corpus side of another one."""
-    wanted = {UNIGRAM: {UNIGRAM}} | ({END_STAGE: {"end"}} if has_model else {})
+def missing_records(made: Inventory, keys: Mapping[str, str], options: Mapping[str, Mapping]) -> Iterator[str]:
+    """As above, of what each run makes itself, also where it takes the corpus side of another one.
+
+    Args:
+      options: of run.json.
+    """
+    wanted = {UNIGRAM: {UNIGRAM}}
+    if "dims" in options["model"]:
+        wanted[END_STAGE] = {"end"}
+    # A run of jobs.preprocess does not say: epochs may be added to it.
+    if options["layout"].get("batches", "stored" if made.names[BATCHES] else "") == "stored":
+        wanted[BATCHES] = _stored_batches(made, options["model"].get("epochs"))
     yield from _missing(made, keys, wanted)
 
 
@@ -88,11 +95,12 @@ def unread_files(made: Inventory, identity: Mapping) -> Iterator[str]:
         yield from (file["uri"] for file in identity["inputs"] if file["size"] and file["uri"] not in made.read_files)
 
 
-def _stored_epochs(made: Inventory, shards: int) -> set[str]:
-    """The names of all batches up to the last epoch that some are stored of."""
-    places = [place for name in made.names[BATCHES] if (place := stored_place(name))]
-    epochs = 1 + max((epoch for epoch, _ in places), default=-1)
-    return {stored_name(epoch, shard) for epoch in range(epochs) for shard in range(shards)}
+def _stored_batches(made: Inventory, epochs: int | None) -> set[str]:
+    """The names of the batches of all epochs; where nobody knows how many: up to the last that some are stored of."""
+    if epochs is None:
+        places = [place for name in made.names[BATCHES] if (place := stored_place(name))]
+        epochs = 1 + max((epoch for epoch, _ in places), default=0)
+    return {stored_name(epoch, shard) for epoch in range(epochs) for shard in range(made.units or 0)}
 
 
 def _missing(made: Inventory, keys: Mapping[str, str], wanted: Mapping[str, set[str]]) -> Iterator[str]:

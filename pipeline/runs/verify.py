@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.batches.schedule import step_of
 from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.batches.tokens import TokenNumbers
 from pipeline.errors import ArtifactError, PipelineError
@@ -29,6 +28,7 @@ from pipeline.storage import lock
 from pipeline.storage.records import FOLDER as RECORDS
 from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import Storage
+from pipeline.words.counts import STAGE as COUNTS
 
 _AGAIN = "run the same command again, and it is made again"
 
@@ -112,6 +112,8 @@ def _check_own_records(run: RunDirectory, found: _Findings) -> None:
     for path, record in run.records.scan():
         if record is None:
             found.problems.append(f"{storage.uri(path)} is damaged: delete it and run the same command again")
+            stage, name = path.split("/")[1], path.rpartition("/")[2].removesuffix(".json")
+            found.made.names[stage].add(name)  # it is there: no second line tells it as missing
             continue
         if record.key != key_of_stage(record.stage, run.keys):
             foreign += 1
@@ -130,11 +132,13 @@ def _check_own_records(run: RunDirectory, found: _Findings) -> None:
         except ArtifactError as error:  # its numbers are not those of its stage
             found.problems.append(str(error))
     if foreign:
-        whose = "run.json is of another run" if not found.named else "a command that lost its lock has left them"
-        found.problems.append(
-            f"{foreign:,} records in {storage.uri(RECORDS)} are not of this run's options: {whose}"
-            f"{': put it back' if not found.named else ', and the same command, run again, removes them'}"
-        )
+        whose = "run.json is of another run, put it back"
+        if found.named:
+            whose = (
+                "a command that lost its lock has left them: run the same command again, it removes them;"
+                " or run.json is of another run: then put it back"
+            )
+        found.problems.append(f"{foreign:,} records in {storage.uri(RECORDS)} are not of this run's options: {whose}")
 
 
 def _check_taken_records(records: CorpusRecords, keys: Mapping[str, str], found: _Findings) -> None:
@@ -145,36 +149,43 @@ def _check_taken_records(records: CorpusRecords, keys: Mapping[str, str], found:
                 found.checked += len(record.artifacts)
                 found.problems += _record_problems(records, record)
                 found.add(record)
+    if found.tokens != found.made.tokens:
+        lacks = "the vocabulary" if found.made.tokens is None else f"all tokens ({_encoded(found)})"
+        found.problems.append(
+            f"{records.corpus.storage.root} does not hold {lacks} that this run takes from it: run the command that"
+            " filled it again"
+        )
 
 
 def _progress(run: RunDirectory, found: _Findings) -> tuple[bool, str]:
     """(whether the run has made all that it is to make, how far it is)."""
+    if run.has_model:
+        known = recorded(run.records, run.keys[STAGE])
+        found.problems += [
+            f"{line}: {_AGAIN}" for line in known.values() if isinstance(line, str) and "missing" in line
+        ]
+        if refs := [ref for ref in known.values() if isinstance(ref, CheckpointRef)]:
+            return refs[-1].step == refs[-1].steps, refs[-1].place
     if found.made.tokens is None:
-        return False, f"{len(found.made.names['counts']):,} units of work are counted"
+        counted = len(found.made.names[COUNTS])
+        return False, f"{counted:,} {'unit of work is' if counted == 1 else 'units of work are'} counted"
     if found.tokens != found.made.tokens:
-        of = f"{found.tokens:,} of {found.made.tokens:,} tokens are encoded"
-        if isinstance(run.records, CorpusRecords):
-            root = run.records.corpus.storage.root
-            found.problems.append(f"{root} does not hold all tokens that this run takes from it: {of}")
-        return False, of
-    if not run.has_model:
-        return True, f"{found.tokens:,} tokens are encoded"
-    known = recorded(run.records, run.keys[STAGE])
-    found.problems += [f"{line}: {_AGAIN}" for line in known.values() if isinstance(line, str) and "missing" in line]
-    newest = max((ref for ref in known.values() if isinstance(ref, CheckpointRef)), key=lambda r: r.step, default=None)
-    if newest is None:
-        return False, "no checkpoint is there yet"
-    return newest.step == newest.steps, step_of(newest.step, newest.steps)
+        return False, _encoded(found)
+    return not run.has_model, "no checkpoint is there yet" if run.has_model else f"{found.tokens:,} tokens are encoded"
+
+
+def _encoded(found: _Findings) -> str:
+    return f"{found.tokens:,} of {found.made.tokens:,} tokens are encoded"
 
 
 def _missing(run: RunDirectory, found: _Findings) -> Iterator[str]:
     """A line for each record that has to be there and is not."""
     uri, own_corpus = run.storage.uri, not isinstance(run.records, CorpusRecords)
-    paths = list(missing_records(found.made, run.keys, run.has_model))
+    paths = list(missing_records(found.made, run.keys, run.identity["options"]))
     if own_corpus:
         paths += missing_corpus_records(found.made, run.keys, run.identity["options"]["model"]["phrases"])
         for file in unread_files(found.made, run.identity):
-            yield f"{uri(RECORDS)}: no record says that {file} was read: {_AGAIN}"
+            yield f"{uri(RECORDS)}: no record says that {file} was read: run the same command again"
     for path in paths:
         yield f"{uri(path)} is missing: {_AGAIN}"
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 _requested = threading.Event()
+_cancelled = threading.Event()
 _listeners = 0
 _guard = threading.Lock()
 
@@ -21,9 +22,21 @@ def requested() -> bool:
     return _requested.is_set()
 
 
+def cancel() -> None:
+    """As `request`, and whoever does not listen stops at its next commit."""
+    _requested.set()
+    _cancelled.set()
+
+
+def cancelled() -> bool:
+    """Whether work should stop at once: nobody is at work who comes to a good end by itself."""
+    return _cancelled.is_set() and not _listeners
+
+
 def clear() -> None:
     """Forget the request: for the next run in the same process."""
     _requested.clear()
+    _cancelled.clear()
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def private_folder(path: str) -> str:
     Folders are checked from the top. Each is looked up in one that has passed, so nobody can swap it afterwards.
 
     Args:
-      path: absolute, or from the working directory.
+      path: absolute, or from the working directory; ~ is a home.
 
     Returns:
       The path without links.
@@ -39,7 +39,10 @@ def private_folder(path: str) -> str:
       NotPrivateError: somebody else can change it, or it cannot be made or read.
     """
     try:
-        folder = _followed(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
+        path = os.path.expanduser(path)
+        if path.startswith("~"):
+            raise NotPrivateError(f"{path.partition('/')[0]} is no home that is known here")
+        folder = _followed(os.path.join(os.getcwd(), path))
         status = os.lstat(folder)
         _check(folder, status)
         if not os.access(folder, os.R_OK | os.X_OK):

@@ -27,7 +27,7 @@ def set_up() -> None:
     """
     global _done
     with _guard:
-        if _done or progress.owns_terminal():
+        if _done or progress.runs_the_job():
             return
         _done = True
     memory.return_early()

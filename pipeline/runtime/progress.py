@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,8 +19,25 @@ _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 _guard = threading.Lock()
 _owns_terminal = False
+_is_told = False
+"""Whether this process runs a job for a program, which may listen."""
+_listener: Callable[[Progress], None] | None = None
 _line_prefix = ""
 _stages: dict[str, Stage] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a stage is, for whoever listens."""
+
+    stage: str
+    done: int
+    total: int | None
+    """None where it is not known."""
+    unit: str
+    """"B": bytes of text; "tok": tokens."""
+    note: str = ""
+    """The loss, while it trains."""
 
 
 class Stage:
@@ -49,6 +70,9 @@ class Stage:
                 if note:
                     self._bar.set_postfix_str(note, refresh=False)
                 self._bar.update(amount)
+            elif _is_told:
+                if _listener is not None:
+                    _listener(Progress(self._name, self._done, self._total, self._unit, note))
             elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
                 self._said = time.monotonic()
                 _log.info("%s", self._line(note))
@@ -76,8 +100,49 @@ def take_terminal() -> None:
     _owns_terminal = True
 
 
-def owns_terminal() -> bool:
-    return _owns_terminal
+@contextlib.contextmanager
+def told_to(listener: bool | Callable[[Progress], None]) -> Iterator[None]:
+    """While open, this process runs a job for a program: nothing is printed, and the listener is told.
+
+    Args:
+      listener: True shows a bar for each stage, False tells nobody.
+    """
+    global _is_told, _listener
+    bars = Bars()
+    _is_told, _listener = True, bars if listener is True else listener or None
+    try:
+        yield
+    finally:
+        _is_told, _listener = False, None
+        close_all()
+        bars.close()
+
+
+class Bars:
+    """A listener that shows a bar for each stage: a widget in a notebook, text elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, now: Progress) -> None:
+        from tqdm.auto import tqdm as bar_of_notebook  # loads what a notebook needs
+
+        with self._lock:
+            if now.stage not in self._bars:
+                self._bars[now.stage] = bar_of_notebook(total=now.total, desc=now.stage, unit=now.unit, unit_scale=True)
+            bar = self._bars[now.stage]
+            bar.set_postfix_str(now.note, refresh=False)
+            bar.update(now.done - bar.n)
+
+    def close(self) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+
+def runs_the_job() -> bool:
+    """Whether this process is the one that a job was started in, and no worker beside it."""
+    return _owns_terminal or _is_told
 
 
 def name_lines(name: str) -> None:
@@ -115,7 +180,7 @@ def close_all() -> None:
 
 def say(message: str) -> None:
     """A line for the user that leaves the bars in place."""
-    if sys.stderr.isatty():
+    if _owns_terminal and sys.stderr.isatty():
         tqdm.write(shown_line(message), file=exact(sys.stderr))
     else:
         _log.warning("%s", shown_line(message))

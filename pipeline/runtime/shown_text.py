@@ -11,9 +11,10 @@ Each of the functions leaves its own result as it is: an error may pass through 
 from __future__ import annotations
 
 import re
-import urllib.parse
 from collections.abc import Iterable
 from typing import Any, TextIO
+
+from pipeline.runtime.uri_secrets import masked
 
 MOST = 200
 """Characters shown of one value."""
@@ -26,27 +27,18 @@ _UNSEEN = re.compile(
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # the direction of writing
     r"\u2028\u2029"  # ends of lines and paragraphs
     r"\ud800-\udfff"  # lone surrogates: bytes of a file name that are no UTF-8
-    r"\U000e0000-\U000e007f]"  # tags
+    r"\u200b\u2060-\u206f\ufeff\ufff0-\ufffb"  # joins, breaks, signs of mathematics that nobody sees
+    r"\xad\u034f\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\uffa0"  # blanks among letters, soft hyphen
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # layout of hieroglyphs, shorthand, music
+    r"\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"  # tags
 )
-"""Not U+200C and U+200D (ZWNJ, ZWJ), which letters and emoji need."""
+"""What Unicode shows as nothing (Cf, Default_Ignorable_Code_Point) or what shows as a blank and is none.
+
+Not ZWNJ and ZWJ (U+200C, U+200D) and variation selectors, which letters and emoji need.
+"""
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 _LONG = re.compile(rf"\S{{{MOST + 1},}}")
 _LINE = re.compile(r"[^\n]+")
-
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
-_URI = re.compile(rf"(?<![A-Za-z0-9+.-])({_SCHEME})((?:(?!,{_SCHEME})[^\s'\"<>])+)")
-_WITH_ACCOUNT = ("abfs", "abfss", "hdfs")
-"""Schemes in which a name and @ stand before the host: a container, or a user."""
-_WITH_PORT = re.compile(r":[0-9]*(?:[/?#]|$)")
-_WITHOUT_PORT = ("s3", "s3a", "gs", "az", "abfs", "abfss")
-"""Schemes with a bucket in place of a host: what follows a colon is part of a key."""
-_NAMES = re.compile(r"[?#&;]([^=?#&;]*)=")
-_SECRET = re.compile(
-    r"signature|credential|token|secret|passw|pwd|access_?id|authorization|hmac"
-    r"|(?:access|account|private|shared|api)[_-]?key|^(?:sig|sas|key|auth|pass|pw)$",
-    re.IGNORECASE,
-)
-"""Names in a query (X-Amz-Signature, AWSAccessKeyId, sig of Azure, ...) whose value lets its bearer in."""
 
 
 def shown(text: object, most: int = MOST, tail: int = 0) -> str:
@@ -80,39 +72,6 @@ def shown_line(message: object) -> str:
     """
     line = _escaped(" ".join(masked(str(message)).split()))
     return shown(_LONG.sub(lambda match: shown(match[0], tail=MOST // 3), line), MOST_OF_A_LINE, MOST_OF_A_LINE // 2)
-
-
-def masked(text: str) -> str:
-    """The text with *** for each password, key and signature in a uri; the rest is kept.
-
-    An account's name (`abfss://container@account...`) and a port are none, and a `?` of a pattern begins no query.
-    """
-    return _URI.sub(_masked, text) if "://" in text else text
-
-
-def _masked(uri: re.Match) -> str:
-    scheme, rest = uri[1].lower().removesuffix("://"), uri[2]
-    if scheme == "file":
-        return uri[0]
-    if _has_user(scheme, rest):
-        rest = "***" + "".join(rest.rpartition("@")[1:] if "@" in rest else "")
-    if any(map(_SECRET.search, _NAMES.findall(urllib.parse.unquote(rest)))):
-        rest = re.split(r"[?#]|%3f|%23", rest, maxsplit=1, flags=re.IGNORECASE)[0] + "?***"
-    return uri[1] + rest
-
-
-def _has_user(scheme: str, rest: str) -> bool:
-    """Whether what follows :// begins with a user, a password or a key; keys may hold / and be percent-encoded."""
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    plain = urllib.parse.unquote(authority)
-    user, at, _ = plain.rpartition("@")
-    if at and (scheme not in _WITH_ACCOUNT or ":" in user):
-        return True
-    if at or ":" not in plain:
-        return False
-    if scheme in _WITHOUT_PORT:
-        return not rest.endswith(":")  # as in "s3://bucket: there is no such bucket"
-    return "@" in rest and not _WITH_PORT.match(rest[authority.find(":") :])
 
 
 def _as_text(value: object) -> str:

@@ -12,6 +12,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from pipeline.errors import InterruptedRunError
+from pipeline.runtime import interruption
 from pipeline.storage.lock import Lock
 from pipeline.storage.records import KEY_DIGITS, Artifact, Record, Records
 from pipeline.storage.storage import Data
@@ -100,6 +102,11 @@ class Commits:
         return record
 
     def check_lock(self) -> None:
-        """OutputInUseError where another command has taken the output over. Puts the lock's expiry off."""
+        """OutputInUseError where another command has taken the output over. Puts the lock's expiry off.
+
+        InterruptedRunError where the program that runs the job was interrupted.
+        """
+        if interruption.cancelled():
+            raise InterruptedRunError("stopped; the same call goes on where it was")
         if self.lock_token:
             Lock.attach(self.records.storage, self.lock_token).renew()

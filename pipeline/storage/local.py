@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import os
 import re
-import secrets
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import ArtifactError, InputError
 from pipeline.storage.storage import Data, Names, ObjectInfo, Storage, checked_path
+from pipeline.storage.world import world
 
 _TEMPORARY = ".beam2vec-tmp-"
 _TEMPORARY_NAME = re.compile(r"\.beam2vec-tmp-([0-9a-z]*)-[0-9a-f]{16}")
@@ -49,7 +47,7 @@ class LocalStorage(Storage):
                 raise error
 
         with _local_errors(top):
-            for folder, _, names in os.walk(top, onerror=stop):
+            for folder, names in world().files.walk(top, stop):
                 for name in names:
                     if not name.startswith(_TEMPORARY):
                         info = self.info(os.path.relpath(os.path.join(folder, name), self.root))
@@ -60,7 +58,7 @@ class LocalStorage(Storage):
         file = self._file(path)
         with _local_errors(file):
             try:
-                found = os.stat(file)
+                found = world().files.stat(file)
             except (FileNotFoundError, NotADirectoryError):
                 return None
         if not stat.S_ISREG(found.st_mode):
@@ -71,13 +69,13 @@ class LocalStorage(Storage):
         file = self._file(path)
         with _local_errors(file):
             try:
-                with open(file, "rb") as reader:
+                with world().files.open(file) as reader:
                     return reader.read()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        with _local_errors(self._file(path)), open(self._file(path), "rb", buffering=0) as reader:
+        with _local_errors(self._file(path)), world().files.open(self._file(path)) as reader:
             reader.seek(start)
             parts = []
             while length > 0 and (part := reader.read(length)):  # one raw read gives at most 2 GiB
@@ -87,7 +85,7 @@ class LocalStorage(Storage):
 
     def open(self, path: str) -> BinaryIO:
         with _local_errors(self._file(path)):
-            return open(self._file(path), "rb")
+            return world().files.open(self._file(path))
 
     def put(self, path: str, data: Data) -> None:
         self.write(path, lambda writer: writer.write(data))
@@ -98,7 +96,7 @@ class LocalStorage(Storage):
             for last in (False, False, True):
                 try:
                     with _temporary(file, self.writer, write) as temporary:
-                        os.replace(temporary, file)
+                        world().files.rename(temporary, file)
                     return
                 except FileNotFoundError:  # who took the lock over has swept it: `Commits` will see that
                     if last:
@@ -118,7 +116,7 @@ class LocalStorage(Storage):
 
     def swap(self, path: str, old: bytes, new: Data) -> bool:
         file = self._file(path)
-        with _local_errors(file), _folder_lock(os.path.dirname(file)):
+        with _local_errors(file), world().files.folder_lock(os.path.dirname(file)):
             if self.find(path) != old:
                 return False
             self.put(path, new)
@@ -127,34 +125,37 @@ class LocalStorage(Storage):
     def delete(self, path: str) -> None:
         file = self._file(path)
         with _local_errors(file):
+            files = world().files
             try:
-                os.unlink(file)
+                files.unlink(file)
             except (FileNotFoundError, NotADirectoryError):
                 return
             folder = os.path.dirname(file)
-            _sync(folder)
+            files.sync_folder(folder)
             with contextlib.suppress(OSError):  # the first folder that is not empty ends this
                 while folder != self.root:
-                    os.rmdir(folder)
+                    files.remove_folder(folder)
                     folder = os.path.dirname(folder)
 
     def sweep(self, folders: Iterable[str], writer: str = "") -> None:
-        self._sweep(self.root, os.listdir(self.root) if os.path.isdir(self.root) else [], writer)
+        with contextlib.suppress(FileNotFoundError):
+            self._sweep(self.root, [name for name, _ in world().files.entries(self.root)], writer)
         for top in folders:
-            for folder, _, names in os.walk(self._file(top)):
+            for folder, names in world().files.walk(self._file(top)):
                 self._sweep(folder, names, writer)
 
     def _sweep(self, folder: str, names: Iterable[str], writer: str) -> None:
         for name in names:
-            if (match := _TEMPORARY_NAME.fullmatch(name)) and match[1] != writer:
+            if match := _TEMPORARY_NAME.fullmatch(name):
                 file = os.path.join(folder, name)
                 with contextlib.suppress(OSError):  # its writer may be at work, and renames it
-                    if match[1] or os.stat(file).st_mtime < time.time() - _OLD:
-                        os.unlink(file)
+                    old = world().files.stat(file).st_mtime < world().time() - _OLD
+                    if match[1] != writer if match[1] else old:
+                        world().files.unlink(file)
 
     def folders(self, prefix: str) -> Names:
         try:
-            return sorted(entry.name for entry in os.scandir(self._file(prefix)) if entry.is_dir())
+            return sorted(name for name, is_folder in world().files.entries(self._file(prefix)) if is_folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -162,28 +163,27 @@ class LocalStorage(Storage):
 @contextlib.contextmanager
 def _temporary(file: str, writer_name: str, write: Callable[[BinaryIO], object]) -> Iterator[str]:
     """A synced file of what `write` writes, beside `file`; the folder is synced afterwards, the temporary name gone."""
-    folder = os.path.dirname(file)
-    temporary = os.path.join(folder, f"{_TEMPORARY}{writer_name}-{secrets.token_hex(8)}")
+    files, folder = world().files, os.path.dirname(file)
+    temporary = os.path.join(folder, f"{_TEMPORARY}{writer_name}-{world().token(8)}")
     try:
         for attempt in range(_ATTEMPTS):
             try:
                 _make_folder(folder)
-                writer = open(temporary, "xb")  # noqa: SIM115
+                writer = files.open(temporary, "xb")
                 break
             except FileNotFoundError:  # a delete beside us removed the folder while it was empty
                 if attempt + 1 == _ATTEMPTS:
                     raise InputError(f"{folder} cannot be made") from None
         with writer:
             write(writer)
-            writer.flush()
-            os.fsync(writer.fileno())
+            files.sync(writer)
         yield temporary
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        _sync(folder)
+            files.unlink(temporary)
+        files.sync_folder(folder)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            files.unlink(temporary)
         raise
 
 
@@ -193,29 +193,20 @@ def _make_folder(folder: str) -> None:
     Racing writers and deleters may make or remove the folder meanwhile; what is then in the way
     shows when a file is opened in it.
     """
-    if os.path.isdir(folder):
-        return
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if stat.S_ISDIR(world().files.stat(folder).st_mode):
+            return
     parent = os.path.dirname(folder)
     _make_folder(parent)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(folder)
-        _sync(parent)
-
-
-def _sync(folder: str) -> None:
-    """Makes renames in a folder durable, where the file system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        world().files.make_folder(folder)
+        world().files.sync_folder(parent)
 
 
 def _link(temporary: str, file: str, data: Data) -> bool:
     """Gives the file its name unless there is one of that name."""
     try:
-        os.link(temporary, file)
+        world().files.link(temporary, file)
     except FileExistsError:
         return False
     except OSError as error:
@@ -228,30 +219,17 @@ def _link(temporary: str, file: str, data: Data) -> bool:
 def _create_exclusively(file: str, data: Data) -> bool:
     """create() for file systems without hard links; a reader may see the file while it fills."""
     try:
-        with open(file, "xb") as writer:
+        with world().files.open(file, "xb") as writer:
             writer.write(data)
-            writer.flush()
-            os.fsync(writer.fileno())
+            world().files.sync(writer)
     except FileExistsError:
         return False
     return True
 
 
-@contextlib.contextmanager
-def _folder_lock(folder: str) -> Iterator[None]:
-    """Excludes the swaps of other threads and processes in this folder, where the file system can."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems lock no folders
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _in_the_way(file: str) -> str:
     """The first part of the path that is there and no folder."""
-    while file != os.path.dirname(file) and not os.path.lexists(file):
+    while file != os.path.dirname(file) and not world().files.exists(file):
         file = os.path.dirname(file)
     return file
 

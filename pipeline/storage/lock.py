@@ -12,16 +12,13 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
-import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
 from pipeline.runtime.shown_text import shown, shown_line
-from pipeline.storage.process_identity import host, is_dead, process_of
 from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Storage
+from pipeline.storage.world import world
 
 PATH = "lock.json"
 LIFETIME = 600.0
@@ -54,7 +51,7 @@ class _Holder:
 
     def is_alive(self, now: float) -> bool:
         """Whether nobody may take the lock over."""
-        return self.expires > now and not is_dead(self.host, self.pid, self.process)
+        return self.expires > now and not world().is_dead(self.host, self.pid, self.process)
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
@@ -73,7 +70,7 @@ def is_held(storage: Storage, path: str = PATH) -> bool:
     """Whether a command is at work in the output: its lock has not expired, and its process is not known to be dead."""
     data = storage.find(path)
     holder = _Holder.from_json(data) if data is not None else None
-    return holder is not None and holder.is_alive(time.time())
+    return holder is not None and holder.is_alive(world().time())
 
 
 class Lock:
@@ -88,7 +85,7 @@ class Lock:
         self.lifetime = lifetime
         self.is_handed_over = False
         """Whether workers elsewhere hold it."""
-        self._hold(storage, secrets.token_hex(16))
+        self._hold(storage, world().token(16))
 
     def _hold(self, storage: Storage, token: str) -> None:
         self.token = token
@@ -108,11 +105,11 @@ class Lock:
 
     def acquire(self, wait: float = 0.0) -> Lock:
         """Takes the lock, trying again for `wait` seconds; OutputInUseError names who holds it."""
-        until = time.monotonic() + wait
+        until = world().monotonic() + wait
         while not self._try():
-            if time.monotonic() >= until:
+            if world().monotonic() >= until:
                 raise self._in_use(self.storage.find(self.path))
-            time.sleep(min(_POLL, max(0.0, until - time.monotonic())))
+            world().sleep(min(_POLL, max(0.0, until - world().monotonic())))
         return self
 
     def renew(self) -> None:
@@ -143,7 +140,7 @@ class Lock:
             holder = _Holder.from_json(data) if data is not None else None
             if data is None or holder is None or holder.token != self.token:
                 raise self._lost(data)
-            changed = change(holder, time.time())
+            changed = change(holder, world().time())
             if changed is None or self.storage.swap(self.path, data, changed.to_json()):
                 return
         raise self._lost(self.storage.find(self.path))
@@ -186,28 +183,22 @@ class Lock:
 
         A lost lock, or a storage that fails, is logged here and raised by the next renew().
         """
-        done = threading.Event()
 
-        def beat() -> None:
-            while not done.wait(self.lifetime / 4):
-                try:
-                    self.renew()
-                except OutputInUseError as error:
-                    _log.error("%s", error)
-                    return
-                except Exception as error:
-                    _log.warning("the lock was not renewed, it is tried again: %s", shown_line(error))
+        def beat() -> bool:
+            try:
+                self.renew()
+            except OutputInUseError as error:
+                _log.error("%s", error)
+                return False
+            except Exception as error:
+                _log.warning("the lock was not renewed, it is tried again: %s", shown_line(error))
+            return True
 
-        thread = threading.Thread(target=beat, name="renew-lock", daemon=True)
-        thread.start()
-        try:
+        with world().in_background(beat, self.lifetime / 4, "renew-lock"):
             yield self
-        finally:
-            done.set()
-            thread.join()
 
     def _try(self) -> bool:
-        now = time.time()
+        now = world().time()
         mine = self._held_here(self.token).to_json()
         if self.storage.create(self.path, mine):
             self._check_excludes(mine)
@@ -230,7 +221,7 @@ class Lock:
     def _is_old(self) -> bool:
         """Whether a file that is no lock was written long ago: on a disk without hard links a lock may be cut off."""
         info = self.storage.info(self.path)
-        return info is not None and info.age(time.time()) > self.lifetime
+        return info is not None and info.age(world().time()) > self.lifetime
 
     def _check_excludes(self, mine: bytes) -> None:
         """Some stores take a conditional create and ignore the condition: they would give the lock to everyone."""
@@ -239,13 +230,13 @@ class Lock:
             raise InputError(f"{self.storage.uri(self.path)}: {NO_CONDITIONAL_CREATE}")
 
     def _held_here(self, token: str) -> _Holder:
-        now, me = time.time(), os.getpid()
-        return _Holder(token, host(), me, process_of(me), now, now + self.lifetime)
+        now, me = world().time(), world().pid()
+        return _Holder(token, world().host(), me, world().process_of(me), now, now + self.lifetime)
 
     @staticmethod
     def _is_me(holder: _Holder) -> bool:
-        me = os.getpid()
-        return holder.pid == me and holder.host == host() and holder.process == process_of(me)
+        me = world().pid()
+        return holder.pid == me and holder.host == world().host() and holder.process == world().process_of(me)
 
     def _in_use(self, data: bytes | None) -> OutputInUseError:
         where, lock = self.storage.root, self.storage.uri(self.path)
@@ -254,7 +245,7 @@ class Lock:
         holder = _Holder.from_json(data)
         if holder is None:
             return OutputInUseError(f"{lock} cannot be read as a lock: if no run uses {where}, delete it")
-        left = max(0.0, holder.expires - time.time())
+        left = max(0.0, holder.expires - world().time())
         return OutputInUseError(
             f"{where} is in use by process {holder.pid} on {shown(holder.host)} since {_clock(holder.since)}"
             f" (its lock expires {_clock(holder.expires)}, in {left:.0f} s, unless renewed):"

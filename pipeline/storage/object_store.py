@@ -10,7 +10,6 @@ import functools
 import io
 import os
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -19,6 +18,7 @@ import obstore.store
 
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Data, Names, ObjectInfo, Storage, checked_path
+from pipeline.storage.world import world
 
 _READ_AHEAD = 8 << 20
 _REFUSED = (
@@ -238,7 +238,7 @@ class ObjectStorage(Storage):
                 except obstore.exceptions.BaseError as error:
                     if "409 Conflict" not in str(error):
                         raise
-                time.sleep(wait)
+                world().sleep(wait)
             self._store.put(self._key(path), _bytes(data))
 
     def create(self, path: str, data: Data) -> bool:

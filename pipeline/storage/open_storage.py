@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Callable
 
 from pipeline.errors import InputError
-from pipeline.runtime.shown_text import masked
+from pipeline.runtime.uri_secrets import holds_secret, is_secret, places_in
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.storage import Storage
 
@@ -20,6 +20,7 @@ _REMOTE = re.compile(r"^(?!file://)[A-Za-z][A-Za-z0-9+.-]*://")
 
 OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_JSON_NAME = re.compile(r'"([^"]*)"\s*:')
 _others: dict[Callable[[str], Storage | None], None] = {}
 
 
@@ -65,13 +66,10 @@ def _split_scheme(uri: str) -> tuple[str, str]:
     match = _SCHEME.match(uri)
     if not uri:
         raise InputError("an empty path names no place; write a folder or a uri such as s3://BUCKET/FOLDER")
+    refuse_secrets(uri, f"{match[1].lower()}://…" if match else "a path or address")
     if not match:
-        path = os.path.expanduser(uri)
-        if path == "~" or path.startswith("~/"):
-            raise InputError(f"{uri}: ~ stands for no folder, since you have no home here; write the path in full")
-        return "", os.path.abspath(path)
+        return "", _absolute(uri)
     scheme, rest = match[1].lower(), uri[match.end() :]
-    refuse_secrets(uri, f"{scheme}://…")
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
@@ -80,19 +78,54 @@ def _split_scheme(uri: str) -> tuple[str, str]:
     return scheme, rest
 
 
-def refuse_secrets(text: str, where: str) -> None:
-    """InputError where a uri in `text` holds a password, a key or a signature; nothing of the uri is repeated.
+def _absolute(path: str) -> str:
+    home, slash, _ = path.partition("/")
+    if path == "~" or (slash and home.startswith("~")):
+        path = os.path.expanduser(path)
+        if not os.path.isabs(path):
+            whose = "you have" if home == "~" else f"{home[1:]} has"
+            raise InputError(f"{path}: {home} stands for no folder, since {whose} no home here; write the path in full")
+    return os.path.abspath(path)
+
+
+def refuse_secrets(place: str, where: str) -> None:
+    """InputError where a uri, a path or an address holds a password, a key or a signature; nothing of it is repeated.
+
+    The rule looks at the text as it stands, and again after each reading of its percent-escapes:
+
+    1. Between a colon and an @ stands a password, if the colon comes before the first slash. The slashes of :// do not
+       count. So these hold none: `runs/a:b@c`, `./a:b@c`, `s3://bucket/a:b@c`. A port before an @ cannot be told from a
+       password, and counts as one: `hdfs://user:1234/pw@host`. The @ of `image@sha256:` is no such @.
+    2. After a scheme, a key may also stand before an @ without a colon: `s3://KEY@bucket`. Names of containers and
+       users may stand there too: `abfss://container@account`, `hdfs://me@namenode`. Behind a bucket's name, a colon is
+       enough, since buckets have no port: `s3://KEY:SECRET`.
+    3. A parameter of a query lets its bearer in if its name says so: `?sig=`, `?X-Amz-Signature=`, `#access_token=`.
+       The name of a local file may hold a question mark: it has no query.
 
     Args:
       where: names the option or the place, for the message.
     """
-    if masked(text) != text:
-        raise InputError(
-            f"{where} holds a password, a key or a signature, which would be kept and shown: take it out, and set"
-            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for s3://), GOOGLE_APPLICATION_CREDENTIALS (gs://), or"
-            " AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN (az://) in the"
-            " environment"
-        )
+    if holds_secret(place):
+        raise _held(where)
+
+
+def refuse_secrets_of_option(name: str, value: str, where: str) -> None:
+    """`refuse_secrets` for an option, whose value may be a list with commas, or JSON.
+
+    Names may say too that a secret follows: --s3_secret_access_key=..., {"AWS_SECRET_ACCESS_KEY": ...}.
+    """
+    names = [name, *_JSON_NAME.findall(value)] if value.lstrip().startswith("{") else [name]
+    if any(map(is_secret, names)) or any(map(holds_secret, places_in(value))):
+        raise _held(where)
+
+
+def _held(where: str) -> InputError:
+    return InputError(
+        f"{where} holds a password, a key or a signature, which would be kept and shown: take it out, and set"
+        " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for s3://), GOOGLE_APPLICATION_CREDENTIALS (gs://), or"
+        " AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN (az://) in the"
+        " environment. If it is a local path with a colon and an @, write it with ./ before it"
+    )
 
 
 def _open_other(root: str, scheme: str) -> Storage:

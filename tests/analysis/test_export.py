@@ -15,6 +15,7 @@ from pipeline.analysis.export import FORMATS, Export, PlainWords, export
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage, split_uri
 from tests.helpers.commands import TINY, run, train, write_corpus
 
@@ -49,7 +50,7 @@ def trained(tmp_path_factory):
     sides = draw.normal(size=(2, len(ODD), 5)).astype(np.float32)
     sides[0, 3], sides[0, 4] = 0, np.float32([1e-30, -0.0, 3e38, 1 / 3, 1e-45])
     model = Model(pa.array(ODD), np.arange(len(ODD), 0, -1), *sides)
-    write_checkpoint(made.records, made.key("checkpoints"), ODD_STEP, model, {})
+    write_checkpoint(Commits(made.records, "checkpoints", made.key("checkpoints")), ODD_STEP, model, {})
     return made
 
 
@@ -109,6 +110,12 @@ def test_safetensors_and_its_tokenizer(trained, last, tmp_path):
     loaded = tokenizers.Tokenizer.from_file(str(tmp_path / "s" / "tokenizer.json"))
     words = trained.words(last)
     assert loaded.encode(f"{words[3]}  {words[1]} neverseen").ids == [3, 1, len(words)]
+
+
+def test_numbers_of_safetensors_begin_at_a_multiple_of_eight_bytes(trained, tmp_path):
+    for top in (1, 2, 10, 13):  # headers of several lengths
+        exported(trained, "safetensors", tmp_path / "s", f"--top={top}", step=ODD_STEP)
+        assert int.from_bytes((tmp_path / "s" / "model.safetensors").read_bytes()[:8], "little") % 8 == 0
 
 
 def test_the_tokenizer_brings_text_into_the_form_of_the_corpus(tmp_path):

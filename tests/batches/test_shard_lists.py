@@ -40,6 +40,12 @@ def test_packed_shards_are_the_same_shards(stored):
         pack([wanted[0], dataclasses.replace(wanted[1], sampling=Sampling(5, 5, "any", 1))])
 
 
+def test_a_list_is_in_the_order_of_the_corpus_whatever_comes_first():
+    commits, wanted = commits_at("memory://scale-order"), shards(50)
+    for number in (0, 1):  # travels as it is, is stored
+        assert list(shard_list(commits, number, wanted[::-1]).open(commits.records)) == wanted
+
+
 def test_what_comes_to_the_trainer_grows_by_a_reference_for_thousands_of_shards():
     commits, many = commits_at("memory://scale-lists"), shards(3 * LIST_SHARDS)
     by_list: dict[int, list[BatchShard]] = {}

@@ -55,6 +55,10 @@ def test_a_stretch_of_stored_batches_is_whole_and_little_more(cuts, first, end):
     joined = np.concatenate([np.empty(0, np.int64), *found])
     assert joined[(joined >= first) & (joined < end)].tolist() == wanted.tolist()
     assert all(part[-1] >= first and part[0] < end for part in found)
+    for last in (int(part["position"][-1].as_py()) for part in parts if len(part)):  # the only one of its group
+        assert last in [
+            row for batch in stored_rows.read_batches(stored, last, last + 1) for row in batch["position"].to_pylist()
+        ]
 
 
 @pytest.mark.parametrize(

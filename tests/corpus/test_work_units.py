@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from pipeline.corpus.work_units import MAX_RANGES, TextSource, WorkUnit, plan_work_units
 
-# Work units
-
 
 @given(st.lists(st.integers(0, 400), max_size=40), st.integers(1, 120))
 def test_every_byte_is_in_exactly_one_range(sizes, block_bytes):
@@ -19,6 +17,11 @@ def test_every_byte_is_in_exactly_one_range(sizes, block_bytes):
     assert [unit.index for unit in units] == list(range(len(units)))
     assert all(0 < unit.size <= block_bytes for unit in units)
     assert len(units) <= 2 * sum(sizes) / block_bytes + 2
+
+
+def test_files_that_fill_a_unit_exactly_share_it():
+    units = plan_work_units([("a", 4), ("b", 6), ("c", 10), ("d", 1)], 10)
+    assert [[part.uri for part in unit.ranges] for unit in units] == [["a", "b"], ["c"], ["d"]]
 
 
 def test_many_tiny_files_make_few_units():

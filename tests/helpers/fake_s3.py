@@ -99,12 +99,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self) -> None:
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-        prefix = query.get("prefix", [""])[0]
+        prefix, delimiter = (query.get(name, [""])[0] for name in ("prefix", "delimiter"))
+        objects = [(key, data) for key, data in sorted(self.objects.items()) if key.startswith(prefix)]
+        tails = {key: key.removeprefix(prefix) for key, _ in objects}
+        folders = {tail.partition(delimiter)[0] for tail in tails.values() if delimiter and delimiter in tail}
         found = "".join(
+            f"<CommonPrefixes><Prefix>{escape(prefix + folder + delimiter)}</Prefix></CommonPrefixes>"
+            for folder in sorted(folders)
+        )
+        found += "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(data)}</Size><ETag>{escape(self._tag(data))}</ETag>"
             "<LastModified>2024-01-01T00:00:00.000Z</LastModified></Contents>"
-            for key, data in sorted(self.objects.items())
-            if key.startswith(prefix)
+            for key, data in objects
+            if not (delimiter and delimiter in tails[key])
         )
         body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
         self._reply(200, body.encode())

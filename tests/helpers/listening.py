@@ -30,9 +30,9 @@ def watched(process: subprocess.Popen, timeout: float = 120) -> tuple[set[str], 
     return found, samples
 
 
-def listened_on(pid: int) -> set[str]:
-    """What a process and its descendants listen on now."""
-    inodes = {inode for each in (pid, *descendants(pid)) for inode in _sockets(each)}
+def listened_on(pid: int, alone: bool = False) -> set[str]:
+    """What a process and its descendants listen on now; or the process alone."""
+    inodes = {inode for each in (pid, *([] if alone else descendants(pid))) for inode in _sockets(each)}
     found = set()
     for table, state in _LISTENS.items():
         for row in _rows(table):

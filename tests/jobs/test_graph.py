@@ -10,7 +10,7 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.typehints import TypeCheckError
 from apache_beam.typehints.typehints import AnyTypeConstraint
 
-from jobs.graph import build
+from jobs.graph import _threads_of_a_replica, beam_options, build
 from pipeline.options import Options
 from tests.helpers.world import OPTIONS, World
 from transforms.counts import CountWords
@@ -81,3 +81,17 @@ def test_beam_metrics_count_the_work(world):
     assert 0 < counters["targets"] <= OPTIONS.epochs * world.vocabulary.tokens
     (times,) = (one for one in found["distributions"] if one.key.metric.name == "step_microseconds")
     assert times.committed.count > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "replicas", "threads"),
+    [
+        (["--direct_num_workers=4"], 2, 4),
+        (["--direct_num_workers=4"], 8, 2),
+        (["--direct_num_workers=1"], 8, 8),
+        (["--runner=PrismRunner"], 8, 8),
+    ],
+)
+def test_replicas_that_one_machine_trains_at_once_share_its_threads(arguments, replicas, threads):
+    options = Options.checked({"replicas": replicas, "rounds": 1, "threads": 8})
+    assert _threads_of_a_replica(beam_options(arguments, 8), options) == threads

@@ -56,7 +56,7 @@ def test_no_mode_of_the_local_runner_opens_a_port(corpus, tmp_path):
         cwd=ROOT,
         env={**os.environ, "TMPDIR": "/tmp"},
     )
-    seen, samples = watched(process)
+    seen, samples = watched(process, timeout=280)
     said = process.communicate()[0]
     assert process.returncode == 0, said
     assert samples > 20
@@ -182,13 +182,26 @@ def test_two_workers_of_the_default_runner_are_at_work_at_once():
 
 
 @pytest.mark.parametrize(
-    "name", ["DirectRunner", "directrunner", "BundleBasedDirectRunner", "TestDirectRunner", "FnApiRunner"]
+    "name",
+    [
+        *("DirectRunner", "directrunner", "BundleBasedDirectRunner", "TestDirectRunner", "FnApiRunner"),
+        *("Direct", "direct", "SwitchingDirect", "FnApi", "apache_beam.runners.direct.direct_runner.DirectRunner"),
+    ],
 )
 def test_every_name_of_the_direct_runner_means_the_one_that_opens_nothing(name):
     options = beam_options([f"--runner={name}", "--direct_running_mode=multi_threading"], threads=2)
     assert options.view_as(StandardOptions).runner == "FnApiRunner"
     assert options.get_all_options()["direct_running_mode"] == "in_memory"
     assert options.get_all_options()["direct_num_workers"] == 2
+    processes = beam_options([f"--runner={name}", *PROCESSES], threads=2)
+    assert isinstance(runners.runner_of(processes), private_workers.PrivateProcessRunner)
+
+
+@pytest.mark.parametrize(("name", "what"), [("Prism", "Prism"), ("flink", "Flink"), ("SPARK", "Spark's job server")])
+@pytest.mark.parametrize("ending", ["", "Runner"])
+def test_what_listens_is_told_however_the_runner_is_named(name, what, ending):
+    """Beam takes names without their ending."""
+    assert runners._opens_ports(PipelineOptions([f"--runner={name}{ending}"])) == what
 
 
 def new_server() -> None:

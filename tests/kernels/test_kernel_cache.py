@@ -71,6 +71,47 @@ def test_a_torn_file_and_a_full_disk_only_cost_time(tmp_path):
     assert "cannot be kept" in done.stderr
 
 
+PAIR = """
+from typing import NamedTuple
+
+class Pair(NamedTuple):
+    {fields}
+
+class Pairs(NamedTuple):
+    pair: Pair
+"""
+DIFFERENCE = """
+from pipeline.kernels.compile import kernel
+
+@kernel
+def difference(pairs):
+    return pairs.pair.left - pairs.pair.right
+"""
+SUBTRACT = """
+from difference import difference
+from pair import Pair, Pairs
+print(difference(Pairs(Pair(left=5, right=3))), sum(difference.stats.cache_hits.values()))
+"""
+
+
+def test_fields_of_a_named_tuple_that_change_places_are_not_taken_for_each_other(tmp_path):
+    """Its class may lie outside the folder of kernels, whose digest then stays."""
+    cache = tmp_path / "cache"
+    (tmp_path / "difference.py").write_text(DIFFERENCE)
+
+    def subtract(fields: str) -> list[str]:
+        (tmp_path / "pair.py").write_text(PAIR.format(fields=fields))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT.parent), "NUMBA_CACHE_DIR": str(cache)}
+        command = [sys.executable, "-B", "-c", SUBTRACT]  # -B: two edits in one second look the same to Python
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    assert subtract("left: int; right: int") == ["2", "0"]
+    assert subtract("left: int; right: int") == ["2", "1"]
+    assert subtract("right: int; left: int") == ["2", "0"]
+
+
 USER, ATTACKER, TEAM = 54321, 54322, 54323
 """Numbers that no list of users has, as in a container."""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -208,8 +249,38 @@ def test_a_chosen_folder_that_is_refused_is_told(place):
     assert folder.startswith(f"{home}/.cache/beam2vec/kernels-")
     assert len(lines) == 1
     assert lines[0].startswith(f"NUMBA_CACHE_DIR={everybodys} is not used (everybody may write to {everybodys}): ")
+    other, lines = folder_of(place, HOME=str(home), XDG_CACHE_HOME=str(everybodys))
+    assert other.startswith(f"{place}/tmp/beam2vec-{USER}/beam2vec/kernels-")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"XDG_CACHE_HOME={everybodys} is not used (everybody may write to {everybodys}): ")
+    lines = folder_of(place, NUMBA_CACHE_DIR="~nobody-here/x", XDG_CACHE_HOME=str(everybodys))[1]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "NUMBA_CACHE_DIR=~nobody-here/x is not used (~nobody-here is no home that is known here)"
+    )
+    assert f", and XDG_CACHE_HOME={everybodys} is not used" in lines[0]
+    assert list((place / "work").iterdir()) == []
     given = {"HOME": str(home), "NUMBA_CACHE_DIR": str(everybodys), "WORKER_ID": "sdk-0-0"}
     assert folder_of(place, **given) == (folder, [])  # the command has told it, its workers need not
+
+
+@pytest.mark.parametrize(("job", "variable"), [("export", "NUMBA_CACHE_DIR"), ("evaluate", "XDG_CACHE_HOME")])
+def test_a_command_tells_once_of_a_folder_that_is_refused(job, variable, tmp_path):
+    """As it begins: also one that does not come to compiled code."""
+    everybodys = tmp_path / "all"
+    everybodys.mkdir()
+    everybodys.chmod(0o777)
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"jobs.{job}"],
+        env={**environment, "PYTHONPATH": str(ROOT.parent), variable: str(everybodys)},
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+    )
+    told, error = done.stderr.splitlines()
+    assert told.startswith(f"{variable}={everybodys} is not used (everybody may write to ")
+    assert error.startswith(f"jobs.{job}: ")
 
 
 @needs_root

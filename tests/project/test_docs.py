@@ -18,6 +18,7 @@ from jobs.cli.parser import parser, read
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
 
@@ -25,6 +26,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+KEY = "0123456789abcdef" * 2
+"""Of the checkpoints that the README's snippets read."""
 OTHERS = {"input", "corpus", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
 OF_BEAM = {"dry_run", "runner", "direct_num_workers", "direct_running_mode", "setup_file"}
 
@@ -38,10 +41,18 @@ def test_options_reference_is_up_to_date():
 def test_links_and_named_files_exist(document):
     text = document.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!\w+:)([^)#]+)", text)
-    files = re.findall(r"`((?:pipeline|transforms|jobs|tests|examples|benchmarks|docs)/[\w/.-]*)`", text)
+    files = re.findall(r"`((?:pipeline|transforms|jobs|tests|examples|benchmarks|tools|deploy|docs)/[\w/.-]*)`", text)
     missing = [link for link in links if not (document.parent / link).exists()]
     missing += [file for file in files if not (ROOT / file).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_that_are_named_exist(document):
+    named = set(
+        re.findall(r"python3? +-m\s+((?:jobs|benchmarks|tools|deploy|examples|tests)\.[\w.]*\w)", document.read_text())
+    )
+    assert not [name for name in named if importlib.util.find_spec(name) is None]
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/mental-model.md", "docs/reliability.md"])
@@ -64,11 +75,11 @@ def topics(tmp_path, monkeypatch):
     """A run with two checkpoints as the README's snippets expect it: in runs/topics."""
     words = ["the", "class", "instance", "string", "far"]
     vectors = np.float32([[0, 0, 1], [1, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0], [-1, 0, 0]])
-    records = Records(open_storage(str(tmp_path / "runs" / "topics")))
+    commits = Commits(Records(open_storage(str(tmp_path / "runs" / "topics"))), "checkpoints", KEY)
     counts = np.arange(5, 0, -1)
     for step, factor in ((9, -1), (12, 1)):
         mixed = np.where(np.array([[True], [False], [True], [True], [True]]), factor * vectors, vectors)
-        write_checkpoint(records, "key", step, Model(pa.array(words), counts, mixed, vectors), {}, steps=2000)
+        write_checkpoint(commits, step, Model(pa.array(words), counts, mixed, vectors), {}, steps=2000)
     monkeypatch.chdir(tmp_path)
 
 
@@ -105,11 +116,11 @@ def test_neighbors_example_shows_what_would_act_on_a_terminal_as_escapes():
 
 
 def test_neighbors_example_misses_words_that_are_gone(topics, capsys):
-    part = pathlib.Path("runs/topics/checkpoints/step=00000012/part-00000-of-00001.parquet")
+    part = pathlib.Path(f"runs/topics/checkpoints/{KEY[:8]}/step=000000000012/part-000000-of-000001.parquet")
     table = pq.read_table(part, partitioning=None)
     pq.write_table(table.slice(0, 3), part)
     assert _example("neighbors").main("runs/topics/checkpoints", ["class"]) == 1
-    assert "step=00000012 holds 3 of 5 words: a part is missing" in capsys.readouterr().err
+    assert "step=000000000012 holds 3 of 5 words: a part is missing" in capsys.readouterr().err
 
 
 def test_topics_example_writes_a_corpus(tmp_path):

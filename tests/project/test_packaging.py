@@ -29,7 +29,7 @@ def _imported(folder: str) -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add((node.module or "").partition(".")[0])
-    return names - set(sys.stdlib_module_names)
+    return names - set(sys.stdlib_module_names) - {"_typeshed"}  # which is there for type checkers alone
 
 
 def _declared(requirements: list[str]) -> set[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 
@@ -11,11 +12,15 @@ from pipeline.options import Options
 from pipeline.runs import directory as run_directory
 from pipeline.runs.directory import RunDirectory, differences, make_identity, open_or_create, open_run
 from pipeline.runs.stage_keys import stage_keys
+from pipeline.storage.commits import Commits
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, Records, sealed_json
 from pipeline.storage.storage import ObjectInfo
 from tests.helpers.identities import FILES, TOKENIZER, File, identity
+
+OTHER_KEY = "0123456789abcdef" * 2
+"""Of a stage of another run."""
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -26,8 +31,15 @@ def output(request: pytest.FixtureRequest, tmp_path) -> str:
 def fill(output: str, keys: dict[str, str]) -> None:
     records = Records(open_storage(output))
     for stage, key in keys.items():
-        artifact = records.write_artifact(f"{stage}/part.bin", stage.encode())
-        records.commit(Record(stage, "part", key, (artifact,)))
+        commits = Commits(records, stage, key)
+        commits.commit("part", [commits.put("part.bin", stage.encode())])
+
+
+def recorded(run: RunDirectory) -> list[Record]:
+    """Every record; a damaged one fails."""
+    found = [record for _, record in run.records.scan()]
+    assert None not in found
+    return found
 
 
 def made(output: str, identity: dict, *stages: str) -> RunDirectory:
@@ -101,11 +113,11 @@ def test_an_edited_file_of_stop_words_is_refused(output, tmp_path):
 
 def test_other_options_go_on_where_all_that_is_made_holds_for_them(output):
     run = made(output, identity(min_count=500, block_bytes=4096), "text", "counts")
-    before = run.records.all()
+    before = recorded(run)
     again = open_or_create(output, identity(min_count=5, dims=7, block_bytes=8192))
     assert "holds for what has changed: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
     assert "--block_bytes=8192 is ignored" in again.notes[1]
-    assert again.records.all() == before
+    assert recorded(again) == before
     options = open_run(output).pinned(Options())
     assert (options.min_count, options.dims, options.block_bytes) == (5, 7, 4096)
     assert open_run(output).identity == again.identity
@@ -163,12 +175,19 @@ def test_a_damaged_run_json_is_named(output, damage):
     assert open_or_create(output, identity(), overwrite=True).identity == open_run(output).identity
 
 
-def test_another_format_is_named(output, monkeypatch):
-    monkeypatch.setattr(run_directory, "FORMAT_VERSION", 99)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_format_is_named_and_not_replaced_either(output, monkeypatch, overwrite):
+    monkeypatch.setattr(run_directory, "FORMAT_VERSION", 1)
     open_or_create(output, identity())
     monkeypatch.undo()
-    with pytest.raises(InputError, match="has format 99, this version reads 1"):
-        open_or_create(output, identity())
+    storage = open_storage(output)
+    storage.put("counts/unit-00000.parquet", b"where this version looks for nothing")
+    before = storage.list()
+    with pytest.raises(InputError, match=r"has format 1, this version reads 2: .* or choose another --output$"):
+        open_or_create(output, identity(), overwrite=overwrite)
+    with pytest.raises(InputError, match="has format 1, this version reads 2"):
+        open_run(output)
+    assert storage.list() == before
 
 
 def test_no_run_to_open(output):
@@ -181,14 +200,16 @@ def test_overwrite_keeps_what_would_be_made_alike_and_what_is_not_ours(output):
     fill(output, run.keys)
     storage = open_storage(output)
     storage.put("checkpoints/notes.txt", b"mine")
-    storage.put("checkpoints/step=00000090/part-00000-of-00001.parquet", b"its writer was killed before the record")
-    storage.put("records/counts/torn.json", b"{")
+    storage.put(
+        Commits(run.records, "checkpoints", run.keys["checkpoints"]).path("step=9"), b"killed before the record"
+    )
+    storage.put(f"records/batches/{run.keys['batches'][:8]}/torn.json", b"{")
     again = open_or_create(output, identity(min_count=5, window=6), overwrite=True)
-    kept = {record.stage for record in again.records.all()}
+    kept = {record.stage for record in recorded(again)}
     assert kept == {"text", "counts", "vocabulary", "unigram", "tokens"}
     left = {info.path for info in storage.list() if not info.path.startswith("records/")}
-    assert left == {f"{stage}/part.bin" for stage in kept} | {"checkpoints/notes.txt", "run.json"}
-    assert storage.info("records/counts/torn.json") is None
+    parts = {f"{stage}/{run.keys[stage][:8]}/part.bin" for stage in kept}
+    assert left == parts | {"checkpoints/notes.txt", "run.json"}
     assert open_or_create(output, identity(min_count=5, window=6)).identity == again.identity
 
 
@@ -196,18 +217,65 @@ def test_overwrite_by_the_same_run_removes_nothing(output):
     run = open_or_create(output, identity())
     fill(output, run.keys)
     before = open_storage(output).list()
-    open_or_create(output, identity(), overwrite=True)
+    assert open_or_create(output, identity(), overwrite=True).notes == ()
     assert open_storage(output).list() == before
 
 
 def test_an_artefact_that_a_kept_record_names_stays(output):
     run = open_or_create(output, identity())
-    artifact = run.records.write_artifact("counts/shared.bin", b"1")
-    run.records.commit(Record("counts", "new", run.keys["counts"], (artifact,)))
-    run.records.commit(Record("counts", "old", "an older key", (artifact,)))
+    commits = Commits(run.records, "counts", run.keys["counts"])
+    artifact = commits.put("shared.bin", b"1")
+    commits.commit("new", [artifact])
+    dataclasses.replace(commits, key=OTHER_KEY).commit("old", [artifact])
     open_or_create(output, identity(), overwrite=True)
-    assert [record.name for record in run.records.all()] == ["new"]
+    assert [record.name for record in recorded(run)] == ["new"]
     assert run.records.read(artifact) == b"1"
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_overwrite_without_a_run_json_keeps_what_is_of_these_options_and_says_so(output, damage):
+    run = made(output, identity(dims=10))
+    fill(output, {"checkpoints": OTHER_KEY})
+    storage = open_storage(output)
+    storage.delete("run.json") if damage == "gone" else storage.put("run.json", b"{")
+    with pytest.raises(InputError, match=rf"run\.json is {damage}.* --overwrite"):
+        open_or_create(output, identity(dims=10))
+    again = open_or_create(output, identity(dims=10), overwrite=True)
+    (note,) = again.notes
+    assert f"run.json was {damage}: what is made under these options stays, and 2 files of other options are re" in note
+    assert {record.stage: record.key for record in recorded(again)} == run.keys
+    assert open_run(output).identity == run.identity
+
+
+def test_overwrite_without_a_run_json_says_that_nothing_is_kept(output):
+    made(output, identity(dims=10))
+    storage = open_storage(output)
+    storage.delete("run.json")
+    again = open_or_create(output, identity([File("other")]), overwrite=True)
+    assert "run.json was gone: nothing of what is made is of these options, and 14 files of other" in again.notes[0]
+    assert [info.path for info in storage.list()] == ["run.json"]
+
+
+def test_what_a_command_without_its_lock_has_left_goes_with_the_next_command(output):
+    run = made(output, identity())
+    before = open_storage(output).list()
+    fill(output, {"checkpoints": OTHER_KEY, "tokens": OTHER_KEY, "slices": OTHER_KEY})
+    open_or_create(output, identity())
+    assert open_storage(output).list() == before
+    assert len(recorded(run)) == len(run.keys)
+
+
+def test_a_run_json_of_another_run_loses_nothing(output):
+    made(output, identity(dims=10))
+    storage = open_storage(output)
+    other = identity([File("other")])
+    storage.put("run.json", sealed_json(other))
+    before = storage.list()
+    with pytest.raises(
+        InputError, match=r"run\.json is of another run than records/ in it: put it back, or choose ano"
+    ):
+        open_or_create(output, other)
+    assert storage.list() == before
 
 
 @pytest.mark.parametrize("die_at", range(4))
@@ -228,7 +296,7 @@ def test_a_crash_while_overwriting_leaves_a_run(output, monkeypatch, die_at):
         return call
 
     with monkeypatch.context() as patch:
-        for name in ("delete", "put"):
+        for name in ("delete", "put", "swap"):
             patch.setattr(type(storage), name, dying(getattr(type(storage), name)))
         try:
             open_or_create(output, identity(dims=11), overwrite=True)
@@ -237,7 +305,7 @@ def test_a_crash_while_overwriting_leaves_a_run(output, monkeypatch, die_at):
     run = open_or_create(output, identity(dims=11), overwrite=True)
     assert run.pinned(Options()).dims == 11
     assert open_run(output).identity == run.identity
-    assert storage.info("checkpoints/part.bin") is None or die_at == 1
+    assert not storage.list("checkpoints")
 
 
 def test_a_run_from_before_an_option_was_there_goes_on(tmp_path):

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from pipeline.corpus import digests as input_digests
 from pipeline.corpus.digests import RangeDigests
 from pipeline.runs import input_check
-from pipeline.runs.input_check import changed_inputs
+from pipeline.runs.input_check import changed_inputs, recorded_files
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
-from pipeline.storage.records import Record, Records
+from pipeline.storage.records import Records
+from pipeline.words.counts import CountNumbers
 
 # Content digests
 
@@ -33,11 +35,10 @@ def test_digests_do_not_depend_on_the_cuts(size, draw):
             stop = draw.draw(st.integers(position, size))
             for at in range(position, stop, 37):
                 digests.update(at, data[at : min(at + 37, stop)])
-            text = digests.finish(lambda at, length: data[at : at + length])
-            first, _, hexes = text.partition(":")
-            for i, digest in enumerate(hexes.split()):
-                assert int(first) + i not in found
-                found[int(first) + i] = digest
+            file = digests.finish("uri", lambda at, length: data[at : at + length])
+            for i, digest in enumerate(file.digests if file else [], file.first if file else 0):
+                assert i not in found
+                found[i] = digest
     finally:
         input_digests.RANGE_BYTES = before
     whole = [hashlib.sha256(data[i : i + 64]).hexdigest()[:32] for i in range(0, size, 64)]
@@ -50,9 +51,10 @@ def test_changed_input_is_found(tmp_path, monkeypatch):
     file = tmp_path / "text"
     file.write_bytes(b"0123456789abcdef" * 3)
     digests = RangeDigests(0, 48, 48)
-    text = digests.finish(lambda at, length: file.read_bytes()[at : at + length])
-    records = Records(open_storage(str(tmp_path / "run")))
-    records.commit(Record("inputs", "unit-00000", "key", (), {str(file): text}))
+    read = digests.finish(str(file), lambda at, length: file.read_bytes()[at : at + length])
+    commits = Commits(Records(open_storage(str(tmp_path / "run"))), "counts", "0" * 32)
+    commits.commit("unit-000000000", (), CountNumbers(1, 0, 1, 48, 1, "0" * 16, [read]))
+    records = recorded_files(commits.records, {"counts": commits.key, "text": "1" * 32})
     assert list(changed_inputs(records, {str(file): 48})) == []
     file.write_bytes(b"0123456789abcdef" * 2 + b"0123456789abcdeX")
     assert list(changed_inputs(records, {str(file): 48})) == [

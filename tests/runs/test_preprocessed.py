@@ -67,7 +67,7 @@ def test_a_training_run_serves_as_a_corpus_too(whole, tmp_path):
 def test_more_epochs_than_are_stored_can_be_stored_by_the_training_run(stored, tmp_path, text):
     outcome = from_corpus(stored, tmp_path / "run", "--epochs=3", "--batches=stored")
     assert outcome.digest == digest_of(text, tmp_path / "plain", "--epochs=3")
-    assert [p.name for p in (tmp_path / "run" / "batches").iterdir()] == ["epoch=2"]
+    assert [p.name for p in (tmp_path / "run" / "batches").glob("*/*")] == ["epoch=00002"]
     run = Run.open(str(tmp_path / "run"))
     assert all(len(shard.stored) == 3 for shard in run.shards())
     assert len(rows(run, 2)) > 1000
@@ -78,7 +78,7 @@ def test_training_from_a_corpus_goes_on_after_a_kill(stored, whole, tmp_path):
     command = [f"--corpus={stored}", f"--output={output}", *TRAINING, "--checkpoint_every=5"]
     moment = Moment("put", "records/checkpoints/", 2, "after")
     assert run_until(moment, kill, command, tmp_path / "log") == -9
-    before = len(list((output / "checkpoints").iterdir()))
+    before = len(list((output / "checkpoints").glob("*/*")))
     assert before == 2
     assert train(*command).digest == whole.checkpoint().digest
     assert verify_run(open_storage(str(output))).problems == []
@@ -100,18 +100,25 @@ def flip(path: pathlib.Path) -> None:
     path.write_bytes(data)
 
 
+def one(run: pathlib.Path, pattern: str) -> pathlib.Path:
+    (path,) = run.glob(pattern)
+    return path
+
+
+TOKENS, BATCHES = "records/tokens/*/unit-000000002.json", "batches/*/epoch=0000{}/shard-000000001.parquet"
+SHARD, VOCABULARY = "tokens/*/unit-000000001.parquet", "vocabulary/*/vocabulary.parquet"
 WRONG = {
     "nothing there": (lambda run: [p.unlink() for p in run.rglob("*") if p.is_file()], 2, "is not the output of a run"),
     "another format": (lambda run: reformat(run / "run.json"), 2, "has format 99, this version reads"),
-    "no vocabulary": (lambda run: (run / "records/vocabulary/vocabulary.json").unlink(), 2, "has no vocabulary yet"),
-    "a unit not encoded": (lambda run: (run / "records/tokens/unit-00002.json").unlink(), 2, "units as tokens"),
-    "a unit of another key": (lambda run: rekey(run / "records/tokens/unit-00002.json"), 2, " tokens: run the command"),
-    "no tokens": (lambda run: [p.unlink() for p in run.glob("records/tokens/*")], 2, "is unfinished, it has 0 of"),
-    "a lost shard": (lambda run: (run / "tokens/unit-00001.parquet").unlink(), 1, "unit-00001.parquet is missing: run"),
-    "a changed shard": (lambda run: flip(run / "tokens/unit-00001.parquet"), 1, "unit-00001.parquet is damaged"),
-    "a changed vocabulary": (lambda run: flip(run / "vocabulary/vocabulary.parquet"), 1, "vocabulary.parquet is dam"),
-    "changed batches": (lambda run: flip(run / "batches/epoch=1/shard-00001.parquet"), 1, "shard-00001.parquet is dam"),
-    "lost batches": (lambda run: (run / "batches/epoch=0/shard-00001.parquet").unlink(), 1, "01.parquet is missing"),
+    "no vocabulary": (lambda run: one(run, "records/vocabulary/*/*.json").unlink(), 2, "has no vocabulary yet"),
+    "a unit not encoded": (lambda run: one(run, TOKENS).unlink(), 2, "units as tokens"),
+    "a unit of another key": (lambda run: rekey(one(run, TOKENS)), 2, " tokens: run the command"),
+    "no tokens": (lambda run: [p.unlink() for p in run.glob("records/tokens/*/*")], 2, "is unfinished, it has 0 of"),
+    "a lost shard": (lambda run: one(run, SHARD).unlink(), 1, "unit-000000001.parquet is missing: run"),
+    "a changed shard": (lambda run: flip(one(run, SHARD)), 1, "unit-000000001.parquet is damaged"),
+    "a changed vocabulary": (lambda run: flip(one(run, VOCABULARY)), 1, "vocabulary.parquet is dam"),
+    "changed batches": (lambda run: flip(one(run, BATCHES.format(1))), 1, "shard-000000001.parquet is dam"),
+    "lost batches": (lambda run: one(run, BATCHES.format(0)).unlink(), 1, "01.parquet is missing"),
 }
 
 
@@ -173,20 +180,23 @@ def test_verify_checks_what_a_run_refers_to(stored, tmp_path):
     assert from_corpus(str(corpus), tmp_path / "run").status == 0
     sound = run("jobs.verify", f"--run={tmp_path / 'run'}", "--input")
     assert sound.status == 0, sound.stderr
-    flip(corpus / "tokens/unit-00002.parquet")
-    flip(corpus / "batches/epoch=1/shard-00003.parquet")
-    (corpus / "counts/unit-00000.parquet").unlink()
+    spoilt = [
+        one(corpus, "batches/*/epoch=00001/shard-000000003.parquet"),
+        one(corpus, "counts/*/unit-000000000.parquet"),
+        one(corpus, "tokens/*/unit-000000002.parquet"),
+    ]
+    flip(spoilt[0])
+    spoilt[1].unlink()
+    flip(spoilt[2])
     damaged = run("jobs.verify", f"--run={tmp_path / 'run'}")
     assert damaged.status == 1
     problems = [line.split(" ")[0] for line in damaged.stderr.splitlines()]
-    assert sorted(problem.removeprefix(f"{corpus}/") for problem in problems) == [
-        "batches/epoch=1/shard-00003.parquet",
-        "counts/unit-00000.parquet",
-        "tokens/unit-00002.parquet",
-    ]
+    assert sorted(problems) == list(map(str, spoilt))
     assert damaged.digest == sound.digest
-    (corpus / "records/tokens/unit-00002.json").unlink()
+    one(corpus, "records/tokens/*/unit-000000002.json").unlink()
     assert f"{corpus} does not hold all tokens" in run("jobs.verify", f"--run={tmp_path / 'run'}").stderr
+    one(corpus, "records/vocabulary/*/*.json").unlink()
+    assert f"{corpus} does not hold the vocabulary" in run("jobs.verify", f"--run={tmp_path / 'run'}").stderr
 
 
 def test_a_run_finds_its_corpus_and_can_be_reported(stored, whole, tmp_path):
@@ -245,5 +255,5 @@ def test_integers_stay_integers(tmp_path):
     corpus = made(tmp_path / "items.parquet", tmp_path / "corpus", *asked)
     outcome = from_corpus(corpus, tmp_path / "run")
     assert outcome.status == 0, outcome.stderr
-    part = next((tmp_path / "run" / "checkpoints").glob("*/part-*"))
+    part = next((tmp_path / "run" / "checkpoints").glob("*/*/part-*"))
     assert pq.read_schema(part).field("word").type == pa.int64()

@@ -35,9 +35,13 @@ def test_an_option_changes_the_keys_from_its_stage_on(name):
 
 def test_inputs_change_every_key_and_the_tokenizer_those_from_counts_on():
     a = stage_keys(identity(), Options())
-    b = stage_keys(identity([File("other")]), Options())
+    changed = [
+        stage_keys(identity([first, File("/corpus/b.txt")]), Options())
+        for first in (File("other"), File("/corpus/a.txt", size=11), File("/corpus/a.txt", version="2"))
+    ]
     c = stage_keys(identity(tokenizer={"name": "m:f", "digest": "1"}), Options())
-    assert all(a[stage] != b[stage] for stage in UPSTREAM)
+    for other in changed:
+        assert all(a[stage] != other[stage] for stage in UPSTREAM)
     assert {stage for stage in UPSTREAM if a[stage] != c[stage]} == below("counts")
     assert len(set(a.values())) == len(UPSTREAM)
     assert all(len(key) == 32 for key in a.values())

@@ -50,7 +50,7 @@ def test_a_context_sets_up_the_process_it_arrives_in(tmp_path, name):
 
 def test_the_command_itself_keeps_its_lines_and_bars(tmp_path):
     preprocess("--help")
-    assert progress.owns_terminal()
+    assert progress.runs_the_job()
     context = JobContext(Records(open_storage(str(tmp_path))), {}, Options(), None)
     assert pickle.loads(pickle.dumps(context)) == context
     assert progress._line_prefix == ""

@@ -19,7 +19,7 @@ from pipeline.errors import ArtifactError, OutputInUseError
 from pipeline.storage import lock as lock_module
 from pipeline.storage import process_identity
 from pipeline.storage.local import LocalStorage
-from pipeline.storage.lock import Lock
+from pipeline.storage.lock import Lock, is_held
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.storage import Storage
 
@@ -223,19 +223,63 @@ def test_a_lock_that_cannot_be_read_is_never_taken(storage, data):
     assert storage.read("lock.json") == data
 
 
+def test_a_lock_that_was_cut_off_blocks_no_longer_than_a_whole_one(tmp_path):
+    """On a file system without hard links a crash can leave half a lock."""
+    storage = open_storage(str(tmp_path))
+    storage.put("lock.json", b'{"token": "01')
+    with pytest.raises(OutputInUseError, match="cannot be read as a lock"):
+        Lock(storage).acquire()
+    os.utime(tmp_path / "lock.json", (time.time() - lock_module.LIFETIME - 1,) * 2)
+    lock = Lock(storage).acquire()
+    assert content(storage)["token"] == lock.token
+
+
+def test_an_output_is_held_while_its_lock_may_not_be_taken_over(storage):
+    assert not is_held(storage)
+    with Lock(storage):
+        assert is_held(storage)
+        change(storage, expires=time.time() - 1)
+        assert not is_held(storage)
+    storage.put("lock.json", b"{}")
+    assert not is_held(storage)
+
+
 def test_kept_alive_renews_beside_the_work(storage):
-    lock = Lock(storage, lifetime=0.2).acquire()
+    lock = Lock(storage, lifetime=2.0).acquire()
     before = content(storage)["expires"]
     with lock.kept_alive():
-        time.sleep(0.4)
+        wait_for_renewal(storage, before)
         with pytest.raises(OutputInUseError):
             Lock(storage).acquire()
-    assert content(storage)["expires"] > before + 0.1
+
+
+def wait_for_renewal(storage: Storage, expires: float) -> None:
+    until = time.monotonic() + 30
+    while content(storage)["expires"] <= expires:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_storage_that_fails_once_does_not_end_the_renewing(storage, monkeypatch, caplog):
+    lock = Lock(storage, lifetime=2.0).acquire()
+    before, failed, find = content(storage)["expires"], threading.Event(), type(storage).find
+
+    def fails_once(self, path):
+        if threading.current_thread().name == "renew-lock" and not failed.is_set():
+            failed.set()
+            raise ArtifactError("the network is down")
+        return find(self, path)
+
+    monkeypatch.setattr(type(storage), "find", fails_once)
+    with lock.kept_alive():
+        wait_for_renewal(storage, before)
+    assert failed.is_set()
+    assert "the lock was not renewed, it is tried again: the network is down" in caplog.text
 
 
 HOLD = """
 import sys, time
-from pipeline.storage.lock import Lock
+from pipeline.storage.lock import Lock, is_held
 from pipeline.storage.open_storage import open_storage
 lock = Lock(open_storage(sys.argv[1])).acquire()
 print(lock.token, flush=True)
@@ -287,8 +331,10 @@ def test_a_process_counts_as_dead_only_where_that_is_certain(storage, members, t
     Lock(storage).acquire()
     change(storage, **members)
     if taken:
+        assert not is_held(storage)
         Lock(storage).acquire()
     else:
+        assert is_held(storage)
         with pytest.raises(OutputInUseError):
             Lock(storage).acquire()
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import gzip
 import io
 import os
@@ -250,66 +249,11 @@ def test_a_root_that_names_no_place_is_refused(root, message):
         open_storage(root)
 
 
-def test_a_killed_writer_leaves_nothing_to_see(tmp_path, monkeypatch):
-    storage = open_storage(str(tmp_path))
-    storage.put("a", b"old")
-
-    def die(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", die)
-        with pytest.raises(KeyboardInterrupt):
-            storage.put("a", b"new")
-        assert os.listdir(tmp_path) == ["a"]
-        patch.setattr(os, "unlink", die)  # what a SIGKILL leaves: the temporary file stays
-        with pytest.raises(KeyboardInterrupt):
-            storage.put("a", b"new")
-    assert len(os.listdir(tmp_path)) == 2
-    assert paths(storage) == ["a"]
-    assert storage.read("a") == b"old"
-    storage.sweep(older_than=3600)
-    assert len(os.listdir(tmp_path)) == 2
-    storage.sweep(older_than=-1)
-    assert os.listdir(tmp_path) == ["a"]
-
-
-def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch):
-    storage = open_storage(str(tmp_path))
-
-    def full(_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ArtifactError, match=f"^{tmp_path}/folder/a: No space left on device$"):
-        storage.put("folder/a", b"1")
-    assert paths(storage) == []
-
-
-def test_a_file_in_the_way_is_the_users_to_move(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match=f"^{tmp_path}/file is a file where a folder is wanted$"):
-        open_storage(str(tmp_path / "file" / "run")).put("a", b"1")
-    assert open_storage(str(tmp_path / "file")).list() == []
-
-
-def test_a_folder_that_cannot_be_made_is_an_input_error():
-    storage = open_storage("/proc/nowhere/run")
-    for write in (storage.put, storage.create):
-        with pytest.raises(InputError, match=r"^/proc/nowhere/run cannot be made$"):
-            write("a", b"1")
-
-
-def test_without_hard_links_create_still_has_one_winner(tmp_path, monkeypatch):
-    def no_links(*_):
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", no_links)
-    storage = open_storage(str(tmp_path))
-    assert storage.create("a", b"1")
-    assert not storage.create("a", b"2")
-    assert storage.read("a") == b"1"
-    assert os.listdir(tmp_path) == ["a"]
+def test_folders_are_named_in_order(storage):
+    for path in ("b/2/x", "b/10/y/z", "b/file", "bb/1/x"):
+        storage.put(path, b"1")
+    assert storage.folders("b") == ["10", "2"]
+    assert storage.folders("b/10/y") == storage.folders("nowhere") == []
 
 
 def test_a_name_no_bucket_can_hold_is_an_input_error():

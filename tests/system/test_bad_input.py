@@ -57,7 +57,7 @@ def files_of(folder: pathlib.Path) -> list[str]:
         (["--runner=NoSuchRunner"], ["--runner=NoSuchRunner"]),
         (["--direct_num_workers=x"], ["--direct_num_workers"]),
         (["--tokenizer=nowhere:function"], ["--tokenizer=nowhere:function", "nowhere"]),
-        (["--config=/no/such.yaml"], ["--config=/no/such.yaml", "No such file"]),
+        (["--config=/no/such.yaml"], ["--config=/no/such.yaml", "does not exist"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and value[0].startswith("--") else "",
 )
@@ -119,7 +119,7 @@ def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, 
     tolerated = train(*arguments, "--max_bad_lines=2")
     assert f"2 of 62 lines cannot be read and are left out {place}: see" in tolerated.stderr
     assert tolerated.digest == digest_of(corpus, tmp_path / "plain")
-    letters = [row for file in sorted(output.glob("dead_letters/*")) for row in pq.read_table(file).to_pylist()]
+    letters = [row for file in sorted(output.glob("dead_letters/*/*")) for row in pq.read_table(file).to_pylist()]
     assert [row["uri"] for row in letters] == [str(path)] * 2
     first = sum(map(len, lines[:20]))
     assert [row["offset"] for row in letters] == [first, first + 14 + sum(map(len, lines[20:40]))]
@@ -163,10 +163,10 @@ def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_a
     output = tmp_path / "run"
     arguments = [f"--input={corpus}", f"--output={output}", *TINY]
     fails(train(*arguments, "--min_count=5000"), "--min_count=5000 leaves no word")
-    counts = (output / "counts/unit-00000.parquet").stat().st_mtime_ns
+    counts = next(output.glob("counts/*/*")).stat().st_mtime_ns
     fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "no model is lost by it")
     assert train(*arguments).digest == digest_of(corpus, tmp_path / "fresh")
-    assert (output / "counts/unit-00000.parquet").stat().st_mtime_ns == counts
+    assert next(output.glob("counts/*/*")).stat().st_mtime_ns == counts
     assert run("jobs.verify", f"--run={output}", "--input").status == 0
 
 
@@ -200,11 +200,11 @@ def test_execution_and_layout_options_may_change_when_a_run_goes_on(corpus, tmp_
 def test_overwrite_makes_what_a_fresh_run_would(corpus, tmp_path):
     output = tmp_path / "run"
     digest_of(corpus, output)
-    counts = (output / "counts/unit-00000.parquet").stat().st_mtime_ns
+    counts = next(output.glob("counts/*/*")).stat().st_mtime_ns
     arguments = [f"--input={corpus}", f"--output={output}", *TINY, "--window=2"]
     replaced = train(*arguments, "--overwrite")
     assert replaced.digest == digest_of(corpus, tmp_path / "fresh", "--window=2")
-    assert (output / "counts/unit-00000.parquet").stat().st_mtime_ns == counts  # what is alike is reused
+    assert next(output.glob("counts/*/*")).stat().st_mtime_ns == counts  # what is alike is reused
 
 
 def test_an_output_that_is_no_run_is_never_touched(corpus, tmp_path):
@@ -263,7 +263,7 @@ def test_a_config_file_holds_the_same_names_and_the_command_line_wins(corpus, tm
 def test_damage_in_a_run_is_found_and_repaired(corpus, tmp_path):
     output = tmp_path / "run"
     digest = digest_of(corpus, output)
-    part = next(output.glob("checkpoints/*/part-*"))
+    part = next(output.glob("checkpoints/*/*/part-*"))
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
@@ -271,7 +271,7 @@ def test_damage_in_a_run_is_found_and_repaired(corpus, tmp_path):
     assert found.status == 1
     assert str(part) in found.stderr
     assert digest_of(corpus, output) == digest  # the damaged checkpoint is made anew
-    (output / "vocabulary/vocabulary.parquet").unlink()
+    next(output.glob("vocabulary/*/*")).unlink()
     assert digest_of(corpus, output) == digest
     checked = run("jobs.verify", f"--run={output}", "--input")
     assert (checked.status, checked.digest) == (0, digest)
@@ -296,18 +296,19 @@ def test_a_lost_record_of_what_was_read_is_made_again(corpus, tmp_path, pack):
     arguments = [f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report"]
     made = train(*arguments)
     for spoil in (pathlib.Path.unlink, lambda record: record.write_bytes(b"{" + record.read_bytes())):
-        for record in (tmp_path / "run/records/inputs").iterdir():
+        for record in (tmp_path / "run/records").glob("text/*/*" if pack is gzip.compress else "counts/*/*"):
             spoil(record)
         assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 1
         assert train(*arguments).digest == made.digest
         assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 0
 
 
-@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
-def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, tmp_path, closed):
+def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, tmp_path):
     arguments = " ".join([f"--input={corpus}", f"--output={tmp_path / 'run'}", "--no_report", *TINY])
-    command = f"{sys.executable} -m jobs.train {arguments} {closed}"
-    assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0
+    verify = f"-m jobs.verify --run={tmp_path / 'run'}"
+    for command in (f"-m jobs.train {arguments} <&- >&- 2>&-", f"{verify} 2>&-", f"{verify} >&-"):
+        command = f"{sys.executable} {command}"
+        assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0, command
     assert verify_run(open_storage(str(tmp_path / "run"))).digest == digest_of(corpus, tmp_path / "plain")
 
 

@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Callable
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,9 +18,9 @@ from pipeline.errors import ArtifactError
 from pipeline.model import checkpoints as checkpoints_module
 from pipeline.model import model as model_digest
 from pipeline.model.checkpoints import checkpoints, record_end
-from pipeline.model.loss_curve import final_loss, up_to
 from pipeline.runtime import interruption
 from pipeline.storage import object_store as object_storage
+from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from tests.helpers import fake_s3
 from tests.helpers.commands import TINY, Outcome, run, train, write_corpus
@@ -43,12 +42,28 @@ class Trained:
         return str(self.folder)
 
     @property
+    def key(self) -> str:
+        """Of the checkpoints, in paths."""
+        return Run.open(self.uri).key("checkpoints")[:8]
+
+    @property
     def record(self) -> pathlib.Path:
-        return self.folder / f"records/checkpoints/step={self.steps[-1]:08d}.json"
+        return self.record_of(self.steps[-1])
+
+    def record_of(self, step: int) -> pathlib.Path:
+        return self.folder / f"records/checkpoints/{self.key}/step={step:012d}.json"
 
     @property
     def part(self) -> pathlib.Path:
-        return self.folder / f"checkpoints/step={self.steps[-1]:08d}/part-00000-of-00001.parquet"
+        return self.part_of(self.steps[-1])
+
+    def part_of(self, step: int) -> pathlib.Path:
+        return self.folder / f"checkpoints/{self.key}/step={step:012d}/part-000000-of-000001.parquet"
+
+    @property
+    def end(self) -> pathlib.Path:
+        """The record that training has ended."""
+        return self.folder / f"records/training/{self.key}/end.json"
 
     def place(self, number: int = -1) -> str:
         return f"step {self.steps[number]} of {self.total}"
@@ -62,7 +77,7 @@ class Trained:
 
 
 def steps_of(folder: pathlib.Path) -> tuple[int, ...]:
-    return tuple(int(path.stem.removeprefix("step=")) for path in sorted(folder.glob("records/checkpoints/*")))
+    return tuple(int(path.stem.removeprefix("step=")) for path in sorted(folder.glob("records/checkpoints/*/*")))
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +195,7 @@ def test_a_byte_of_any_part_is_found(corpus, tmp_path, monkeypatch):
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
     assert outcome.status == 0, outcome.stderr
     word = Run.open(str(tmp_path / "run")).words()[3]
-    parts = sorted(tmp_path.glob("run/checkpoints/*/*"))
+    parts = sorted(tmp_path.glob("run/checkpoints/*/*/*"))
     assert len(parts) == 5
     for part in parts:
         change_a_byte(part)
@@ -214,7 +229,7 @@ def test_training_again_passes_over_the_damage_says_so_and_mends_it(either, tmp_
     DAMAGES[damage][0](one)
     again = one.train()
     assert again.status == 0, again.stderr
-    assert re.search(rf"step={one.steps[-1]:08d}.*: it is passed over", again.stderr)
+    assert re.search(rf"step={one.steps[-1]:012d}.*: it is passed over", again.stderr)
     assert again.digest == wanted.digest
     told = asked("evaluate", one, either, tmp_path / "x")
     assert (told.status, told.stdout.splitlines()[0]) == (0, f"{one.uri}: {one.place()}")
@@ -283,8 +298,8 @@ def test_every_place_for_it_in_an_export_names_the_step(stopped, tmp_path):
 def test_damage_of_an_older_checkpoint_concerns_nobody_but_who_asks_for_it(ended, tmp_path):
     one = ended.copied(tmp_path / "run")
     step = one.steps[0]
-    change_a_byte(one.folder / f"checkpoints/step={step:08d}/part-00000-of-00001.parquet")
-    change_a_byte(one.folder / f"records/checkpoints/step={one.steps[1]:08d}.json")
+    change_a_byte(one.part_of(step))
+    change_a_byte(one.record_of(one.steps[1]))
     assert one.place() in asked("evaluate", one, ended, tmp_path).stdout
     outcome = asked("evaluate", one, ended, tmp_path, f"--step={step}")
     assert outcome.status == 1
@@ -293,7 +308,7 @@ def test_damage_of_an_older_checkpoint_concerns_nobody_but_who_asks_for_it(ended
 
 def test_a_damaged_record_above_the_step_that_training_goes_on_from_does_not_outlive_it(stopped, tmp_path):
     one = stopped.copied(tmp_path / "run")
-    one.record.rename(above := one.record.with_name(f"step={one.total - 1:08d}.json"))
+    one.record.rename(above := one.record_of(one.total - 1))
     change_a_byte(above)
     assert asked("evaluate", one, stopped, tmp_path).status == 1
     again = one.train()
@@ -309,15 +324,15 @@ def test_the_end_is_recorded_with_the_last_checkpoint_alone(either, stopped):
 
 def test_a_run_killed_before_its_end_was_recorded_records_it_when_it_goes_on(ended, tmp_path):
     one = ended.copied(tmp_path / "run")
-    (one.folder / "records/training/end.json").unlink()
+    one.end.unlink()
     assert one.train().status == 0
-    assert (one.folder / "records/training/end.json").exists()
+    assert one.end.exists()
 
 
 def test_a_last_checkpoint_is_missed_where_the_record_of_the_end_is_damaged_too(ended, tmp_path):
     one = ended.copied(tmp_path / "run")
-    (one.folder / one.record).unlink()
-    (one.folder / "records/training/end.json").write_bytes(b"")
+    one.record.unlink()
+    one.end.write_bytes(b"")
     outcome = asked("evaluate", one, ended, tmp_path / "written")
     assert outcome.status == 1
     assert "is missing, and training ended with this checkpoint" in outcome.error
@@ -325,44 +340,15 @@ def test_a_last_checkpoint_is_missed_where_the_record_of_the_end_is_damaged_too(
 
 def test_recording_an_end_twice_writes_once(ended, tmp_path):
     one = ended.copied(tmp_path / "run")
-    opened, path = Run.open(one.uri), one.folder / "records/training/end.json"
+    opened, path = Run.open(one.uri), one.end
     before = path.stat().st_mtime_ns
-    record_end(opened.records, opened.key("checkpoints"), opened.checkpoint())
+    record_end(Commits(opened.records, "checkpoints", opened.key("checkpoints")), opened.checkpoint())
     assert path.stat().st_mtime_ns == before
-
-
-def test_a_damaged_loss_curve_fails_who_shows_it_and_goes_without_its_points_when_told_to(ended, tmp_path):
-    one, to = ended.copied(tmp_path / "run"), tmp_path / "page.html"
-    file = next(one.folder.glob(f"metrics/step={one.steps[-1]:08d}-*.parquet"))
-    record = one.folder / f"records/metrics/step={one.steps[-1]:08d}.json"
-    change_a_byte(file)
-    outcome = asked("report", one, ended, to)
-    assert (outcome.status, outcome.stdout, to.exists()) == (1, "", False)
-    assert outcome.error.startswith(f"{file} is damaged: its SHA-256 is ")
-    assert outcome.error.endswith(f": delete {record}, and the loss curve is shown without these points")
-    with pytest.raises(ArtifactError, match="is damaged"):
-        Run.open(one.uri).metrics()
-    again = one.train()
-    assert again.status == 0
-    assert f"trained     {one.place()}, mean loss at the end unknown" in again.stdout
-    assert f"the loss is left out: {file} is damaged" in again.stderr
-    record.unlink()  # as it was told: the points before it are no loss "at the end"
-    assert asked("report", one, ended, to).status == 0
-    assert '"loss":null' in to.read_text("utf-8")
-    assert "mean loss at the end unknown" in one.train().stdout
-
-
-def test_the_loss_at_a_step_is_not_that_of_steps_before():
-    curve = pa.table({"step": [10, 20, 30, 40], "loss": [4.0, 3.0, 2.0, 1.0]})
-    assert [final_loss(up_to(curve, step)) for step in (20, 39, 40, 45, 50)] == [3.0, 2.0, 1.0, 1.0, 1.0]
-    assert final_loss(up_to(curve, 51)) is None
-    assert final_loss(up_to(curve, 5)) is None
-    assert final_loss(up_to(curve.slice(0, 0), 5)) is None
 
 
 def test_a_damaged_record_of_counts_fails_the_report_whose_sums_it_is_in(ended, tmp_path):
     one, to = ended.copied(tmp_path / "run"), tmp_path / "page.html"
-    record = next(one.folder.glob("records/counts/*.json"))
+    record = next(one.folder.glob("records/counts/*/*.json"))
     change_a_byte(record)
     outcome = asked("report", one, ended, to)
     assert (outcome.status, to.exists()) == (1, False)

@@ -26,6 +26,7 @@ from pipeline.storage import object_store as object_storage
 from pipeline.storage.open_storage import open_storage
 from tests.helpers import programs, real_s3
 from tests.helpers.commands import ROOT, TINY, digest_of, finish, free_ports, preprocess, start, train, write_corpus
+from tests.helpers.pool_attack import attacked
 
 pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine
 CORPUS_SIDE = [option for option in TINY if not option.startswith(("--dims", "--batch_size"))]
@@ -53,6 +54,17 @@ def test_embedded_flink_has_the_same_digest(embedded, tmp_path):
     output = tmp_path / "there"
     assert digest_of(corpus, output, *embedded, "--block_bytes=9000", "--batches=stored") == digest
     assert verify_run(open_storage(str(output)), True).problems == []
+
+
+@pytest.mark.flink
+def test_no_other_machine_starts_a_worker_in_the_command(embedded, tmp_path):
+    corpus = write_corpus(tmp_path / "text.txt", lines=200)
+    options = [*embedded, "--flink_master=[local]", "--no_report", *TINY]
+    process = start("jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *options)
+    statuses = attacked(process)
+    assert finish(process).status == 0
+    assert statuses["elsewhere"] == {"UNAVAILABLE"}
+    assert statuses["here"] & {"OK", "DEADLINE_EXCEEDED"}, "or the attack shows nothing"
 
 
 @pytest.mark.flink
@@ -122,7 +134,7 @@ class Disturbed:
         """Acts once a stage has left so many records."""
         folder = self.output / "records" / stage
         until = time.monotonic() + 300
-        while len(list(folder.glob("*.json"))) < records:
+        while len(list(folder.glob("*/*.json"))) < records:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < until, f"{stage} has not come to {records} records"
             time.sleep(0.02)

@@ -20,11 +20,12 @@ from pipeline.storage.records import sealed_json, unsealed_json
 from tests.helpers.commands import ROOT, TINY, Outcome, run
 
 FORBIDDEN = re.compile(
-    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f"
+    r"\xad\u115f\u1160\u180e\u200b\u2060-\u2064\u2800\u3164\ufeff\ufff9-\ufffb]"
 )
-EVIL = "\x1b[2J\x1b]52;c;ZXZpbA==\x07\u202e\u2066\u200f\x85\x9b31m\x7f\U000e0041"
+EVIL = "\x1b[2J\x1b]52;c;ZXZpbA==\x07\u202e\u2066\u200f\x85\x9b31m\x7f\U000e0041\ufeff\u200b\xad\u115f\u3164\u2800"
 """What a name of a file may hold too."""
-ESCAPED = repr(EVIL)[1:-1]
+ESCAPED = ascii(EVIL)[1:-1]
 WORDS = [f"{EVIL}{i}" for i in range(4)] + ["line\u2028end", "nul\0", "cr\rlf\n", "tab\t"] + ["x" * 2_000_000]
 PLAIN = ["coffee", "bread", "water", "paris", "france", "rome", "italy", "berlin"]
 
@@ -113,7 +114,7 @@ def test_a_word_that_is_no_vocabulary(options, tmp_path):
 def test_verifying(trained, copy):
     checked(run("jobs.verify", f"--run={trained}", "--input"), 0)
     (copy / "records" / "counts" / f"{EVIL}.json").write_text(EVIL)
-    record = next(copy.glob("records/tokens/*.json"))
+    record = next(copy.glob("records/tokens/*/*.json"))
     body = unsealed_json(record.read_bytes())
     body["artifacts"][0]["path"] = f"tokens/{EVIL}"
     record.write_bytes(sealed_json(body))

@@ -136,7 +136,7 @@ def test_a_store_that_is_away_for_seconds_ends_no_run(monkeypatch, corpus, diges
         started = threading.Event()
 
         def away() -> None:
-            while not list((tmp_path / "bucket" / "run").glob("records/tokens/*")):
+            while not list((tmp_path / "bucket" / "run").glob("records/tokens/*/*")):
                 time.sleep(0.01)
             server.kill()
             started.set()

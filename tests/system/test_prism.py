@@ -25,6 +25,7 @@ from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
 from tests.helpers import programs
 from tests.helpers.commands import ROOT, TINY, digest_of, finish, preprocess, start, train, write_corpus
+from tests.helpers.pool_attack import attacked
 
 PRISM = programs.found("prism")
 pytestmark = [
@@ -98,6 +99,14 @@ def test_prism_is_told_to_listen_for_everybody(corpus, tmp_path):
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *ON_PRISM, "--no_report")
     assert "Prism listens on all network interfaces" in outcome.stderr
     assert outcome.status == 0
+
+
+def test_no_other_machine_starts_a_worker_in_the_command(corpus, tmp_path):
+    process = start("jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *ON_PRISM, "--no_report")
+    statuses = attacked(process)
+    assert finish(process).status == 0
+    assert statuses["elsewhere"] == {"UNAVAILABLE"}
+    assert statuses["here"] & {"OK", "DEADLINE_EXCEEDED"}, "or the attack shows nothing"
 
 
 def test_the_digest_is_that_of_threads_in_this_process(corpus, digest, tmp_path):
@@ -195,7 +204,7 @@ def test_a_signal_during_training_leaves_a_checkpoint_and_no_server(corpus, dige
 
 
 def wait_for_a_checkpoint(output: pathlib.Path, process: subprocess.Popen) -> None:
-    while not list(output.glob("records/checkpoints/*.json")):
+    while not list(output.glob("records/checkpoints/*/*.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import transforms.counts
 from pipeline.batches import shard_lists
 from pipeline.errors import InputError
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, Records
 from pipeline.training.trainer import seconds_to_checkpoint
-from pipeline.words import vocabulary
+from pipeline.words import merging, vocabulary
 from pipeline.words.merging import SCHEMA, BucketCounts, OpenedCounts, UnitSummary, buckets_for, table_bytes, total
 from pipeline.words.vocabulary import build_vocabulary
 from tests.helpers.commands import digest_of, run, write_corpus
@@ -43,9 +42,9 @@ def test_the_sum_of_units_is_that_of_sums(units, cut):
 
 
 def test_records_in_a_store_are_read_many_at_once(monkeypatch):
-    records = Records(open_storage("memory://scale-scan"))
+    records, key = Records(open_storage("memory://scale-scan")), "0" * 32
     for i in range(40):
-        records.commit(Record("tokens", f"unit-{i:05d}", "key", (), {"n": i}))
+        records.commit(Record("tokens", f"unit-{i:09d}", key, (), {"n": i}))
     find, together = type(records.storage).find, threading.Barrier(8, timeout=10)
 
     def slow(storage, path):
@@ -53,7 +52,7 @@ def test_records_in_a_store_are_read_many_at_once(monkeypatch):
         return find(storage, path)
 
     monkeypatch.setattr(type(records.storage), "find", slow)
-    assert [record.numbers["n"] for record in records.all("tokens")] == list(range(40))
+    assert [record.numbers["n"] for record in records.all("tokens", key)] == list(range(40))
 
 
 def test_checkpoints_of_large_models_come_less_often():
@@ -106,12 +105,12 @@ def test_a_run_by_references_alone_gives_the_same_digest(tmp_path, monkeypatch, 
     options = [*options, "--block_bytes=3000"]
     wanted = digest_of(text, tmp_path / "usual", *options)
     monkeypatch.setattr(shard_lists, "LIST_SHARDS", 2)
-    monkeypatch.setattr(transforms.counts, "ELEMENT_BYTES", 0)
+    monkeypatch.setattr(merging, "ELEMENT_BYTES", 0)
     output = tmp_path / "large"
     for _ in range(2):  # the second finds all of it done
         assert digest_of(text, output, *options) == wanted
         assert not [path for path in output.rglob("buckets") if any(path.iterdir())]
-        lists = sorted(path.name for path in (output / "shards").iterdir())
-        assert lists == [f"list-{n:05d}.parquet" for n in range(1, len(lists) + 1)]
+        lists = sorted(path.name for path in output.glob("shards/*/*"))
+        assert lists == [f"list-{n:09d}.parquet" for n in range(1, len(lists) + 1)]
         assert len(lists) > 3
     assert run("jobs.verify", f"--run={output}").status == 0

@@ -7,13 +7,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.batches.schedule import Schedule
-from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError
+from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError, OutputInUseError
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
 from pipeline.runtime.process import one_ahead
+from pipeline.storage.commits import Commits
 from pipeline.storage.records import Record
-from pipeline.training.checks import check_schedule
 from pipeline.training.trainer import Trainer
 from tests.helpers.trainings import (
     COUNTS,
@@ -56,6 +55,31 @@ def test_keeps_the_newest_checkpoints():
     records = new_records()
     last = train(options_of(checkpoint_every=4, keep_checkpoints=2), records)
     assert [ref.step for ref in checkpoints(records, KEY)] == [44, last.step]
+
+
+@pytest.mark.parametrize("looks", range(1, 9))
+def test_nothing_is_committed_once_the_lock_is_lost(looks, monkeypatch):
+    """Each look but the last finds the lock: before the first step, before and after each record."""
+    records, left = new_records(), iter(range(looks - 1))
+
+    def check_lock(commits: Commits) -> None:
+        if next(left, None) is None:
+            raise OutputInUseError("taken over")
+
+    monkeypatch.setattr(Commits, "check_lock", check_lock)
+    with pytest.raises(OutputInUseError):
+        train(options_of(checkpoint_every=20, keep_checkpoints=9), records)
+    # 1: training begins; 2, 3: points; 4, 5: checkpoint 20; 6, 7: points; 8: checkpoint 40
+    assert [ref.step for ref in checkpoints(records, KEY)] == ([20] if looks >= 5 else [])
+    assert len(records.names("metrics", KEY)) == (looks >= 3) + (looks >= 7)
+
+
+def test_a_resumed_run_has_its_checkpoints_at_multiples_all_the_same():
+    records = new_records()
+    with pytest.raises(InterruptedRunError):
+        train(options_of(checkpoint_every=7, keep_checkpoints=9), records, stop=lambda: True)
+    train(options_of(checkpoint_every=10, keep_checkpoints=9), records)
+    assert [ref.step for ref in checkpoints(records, KEY)] == [7, 10, 20, 30, 40, 48]
 
 
 def test_parts_of_a_killed_writer_do_not_outlive_the_training_that_goes_on():
@@ -179,10 +203,3 @@ def test_blocks_made_ahead_are_the_same_and_so_are_their_errors():
         if item == 3:
             break
     assert max(asked) <= 5  # one ahead, and not the whole epoch
-
-
-def test_more_steps_than_a_name_has_digits_for_are_refused():
-    options = options_of(batch_size=1, epochs=65_535)
-    with pytest.raises(InputError, match=r"1,000,064,100,000 training .* raise --batch_size \(now 1\) or lower --ep"):
-        check_schedule(Schedule.of(options, 15_260_000), options, 300, print)
-    check_schedule(Schedule.of(options, 15_000_000), options, 300, print)

@@ -11,8 +11,9 @@ import pytest
 
 from pipeline.batches.rows import generate_rows, schema
 from pipeline.batches.sampling import Sampling, Tables
+from pipeline.storage.records import Artifact
 from tests.helpers.world import OPTIONS, check
-from transforms.batches import GenerateBatches
+from transforms.batches import GenerateBatches, _together
 
 pytest_plugins = ("tests.helpers.world_fixture",)
 
@@ -38,4 +39,10 @@ def test_batches_are_those_of_the_whole_corpus_at_once(world, batches):
             assert found.to_pylist() == pa.Table.from_batches([wanted]).to_pylist()
             assert found.num_rows > len(tokens) // 2
 
-    check(world.token_shards(), apply, expect)
+    check(world.token_shards()[::-1], apply, expect)
+
+
+def test_stored_epochs_are_in_order_whatever_the_runner_delivers_first(world):
+    shard, stored = world.batch_shards()[0], [Artifact(f"epoch={epoch}", "", 0) for epoch in range(3)]
+    delivered = [(epoch, stored[epoch], shard) for epoch in (2, 0, 1)]
+    assert _together((0, delivered)).stored == tuple(stored)

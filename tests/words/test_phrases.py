@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import Run
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.text import TextReader
@@ -39,7 +40,7 @@ from pipeline.words.phrases import (
     pairs_to_parquet,
     phrases_table,
 )
-from tests.helpers.commands import TINY, digest_of, run, train
+from tests.helpers.commands import TINY, digest_of, preprocess, run, train
 from tests.helpers.crashing import Moment, kill, run_until
 
 Sentences = list[list[str]]
@@ -125,6 +126,13 @@ def test_phrases_are_those_of_plain_python_whatever_the_cuts(sentences, discount
             joiners.append(Joiner(table))
             expected = plain_join(expected, wanted)
             assert joined_by_job(text, joiners) == expected
+
+
+def test_a_pair_that_only_reaches_the_threshold_is_no_phrase():
+    """8 tokens; a and b: twice each, once together. The score is 2; by the words' counts it could have been 4."""
+    for threshold, expected in ((1.9, True), (2.0, False)):
+        rows = one_pass(b"a b\na\nb\nw x y z\n", [], 0, threshold, 1000).to_pylist()
+        assert (("a", "b") in {(row["first"], row["second"]) for row in rows}) == expected
 
 
 def test_the_score_is_that_of_the_paper():
@@ -365,6 +373,13 @@ def test_damaged_pairs_are_noticed_and_made_anew(corpus, digest, tmp_path):
 def test_options_that_do_not_go_with_phrases(tmp_path, arguments, message):
     (tmp_path / "a").write_text('{"x": [1, 2]}\n')
     assert message in train(f"--input={tmp_path / 'a'}", f"--output={tmp_path / 'run'}", *arguments).error
+
+
+def test_words_that_occur_once_more_than_the_discount_may_be_a_phrase(tmp_path):
+    (tmp_path / "text").write_text("x y\n" * 4 + "z\n" * 20)
+    options = ["--phrases=1", "--phrase_discount=3", "--phrase_threshold=1.7", "--min_count=1"]
+    assert preprocess(f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *options).status == 0
+    assert Run.open(str(tmp_path / "run")).vocabulary()["word"].to_pylist() == ["z", "x_y"]
 
 
 def test_a_dry_run_names_the_passes(corpus, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from fractions import Fraction
 
@@ -52,6 +53,14 @@ def test_corpus_gives_the_golden_distribution():
 def test_powers_are_rounded_once():
     counts = np.array([16, 81, 256, 625])
     assert unigram.powered_distribution(counts, 0.75).tolist() == [x / 224 for x in (8, 27, 64, 125)]
+
+
+def test_the_power_is_the_decimal_that_was_written():
+    """0.7 is seven tenths, and not the float beside it: powers of large counts would be rounded otherwise."""
+    counts, exact = [10**9, 10**6, 7, 1], decimal.Context(prec=34)
+    powered = [float(exact.power(count, decimal.Decimal("0.7"))) for count in counts]
+    wanted = [value / math.fsum(powered) for value in powered]
+    assert unigram.powered_distribution(np.array(counts), 0.7).tolist() == wanted
 
 
 @given(counts_of_words)

@@ -131,17 +131,5 @@ HEADER = (
 )
 
 
-def read_document(text: str) -> tuple[str, dict[tuple, Figures]]:
-    """Version of NVRTC, and the rows by what they are of."""
-    version = text.partition("By NVRTC ")[2].partition(",")[0]
-    found = {}
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| ") and cells[0].isdigit():
-            row = Figures(*(int(cell) if cell.isdigit() else cell for cell in cells))  # type: ignore[arg-type]
-            found[row[:5]] = row
-    return version, found
-
-
 if __name__ == "__main__":
     sys.stdout.write(document())

@@ -115,8 +115,9 @@ def executed(code: Mapping[str, Sequence[Instruction]], program: Program, passes
         copies = {i: _copies(block, instructions) for i, block in blocks}
         weight = {i: passes[i] / copies[i] for i, _ in blocks}
         first = blocks[0][0]
-        parts = [(weight[block_of.get(each.line, first)], each.opcode.partition(".")[0]) for each in instructions]
-        found[kernel] = Executed(sum(w for w, _ in parts), sum(w for w, opcode in parts if opcode in _FP32))
+        issued = [(weight[block_of.get(each.line, first)], each.opcode.partition(".")[0]) for each in instructions]
+        fp32 = sum(times for times, opcode in issued if opcode in _FP32)
+        found[kernel] = Executed(sum(times for times, _ in issued), fp32)
     return found
 
 

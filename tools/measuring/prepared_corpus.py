@@ -16,8 +16,8 @@ from pipeline.batches.shards import BatchShard
 from pipeline.batches.tokens import encode_unit, tokens_to_parquet
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
+from pipeline.model.checkpoints import END_STAGE, CheckpointRef, read_checkpoint
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
-from pipeline.model.checkpoints import CheckpointRef, read_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.loss_curve import STAGE as METRICS
 from pipeline.model.model import Model
@@ -53,9 +53,7 @@ class Corpus:
     def fit(self, options: Options, **trainer: Any) -> CheckpointRef:
         """Train; of `options`, what training depends on. `trainer` goes to `Trainer`, or `Replicas`."""
         commits = Commits(self.records, CHECKPOINTS, _KEY)
-        for stage in (CHECKPOINTS, METRICS):
-            for record in commits.beside(stage).all():
-                self.records.remove(record)
+        forget_training(commits)
         shards = [dataclasses.replace(shard, sampling=Sampling.of(options)) for shard in self.shards]
         vocabulary = self.vocabulary
         if options.replicas > 1:  # one after the other, each on all threads
@@ -67,6 +65,13 @@ class Corpus:
     def train(self, options: Options, **trainer: Any) -> Model:
         """The model that `fit` makes."""
         return read_checkpoint(self.records, self.fit(options, **trainer))
+
+
+def forget_training(commits: Commits) -> None:
+    """Removes the records of a model, so that the next one is trained from the start. `commits` are of checkpoints."""
+    for stage in (CHECKPOINTS, END_STAGE, METRICS):
+        for record in commits.beside(stage).all():
+            commits.records.remove(record)
 
 
 class Session:

@@ -51,12 +51,12 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 def report_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """The parser of a command that writes a report: `python -m name`, and by default below runs/."""
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     report = f"runs/reports/{name.rpartition('.')[2]}.json"
-    made.add_argument("--json", default=report, help="where to write the report (default: %(default)s)")
-    return made
+    parser.add_argument("--json", default=report, help="where to write the report (default: %(default)s)")
+    return parser
 
 
 def format_table(rows: Sequence[Mapping[str, str]]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from tools.measuring.reports import report_parser
 
 
-def parser(
+def text_parser(
     name: str, description: str | None, words: int, *, repetitions: bool = False, peers: bool = False
 ) -> argparse.ArgumentParser:
     """The options of a command that measures on a text.
@@ -25,14 +25,14 @@ def parser(
       repetitions: the command measures several times.
       peers: the command measures other libraries too.
     """
-    made = report_parser(name, description)
-    made.add_argument("--input", help="a text file, plain or gzip (default: Zipf text made on the spot)")
-    made.add_argument("--words", type=int, default=words, help=f"take only so many words (default: {words:,})")
+    parser = report_parser(name, description)
+    parser.add_argument("--input", help="a text file, plain or gzip (default: Zipf text made on the spot)")
+    parser.add_argument("--words", type=int, default=words, help=f"take only so many words (default: {words:,})")
     if repetitions:
-        made.add_argument("--repetitions", type=int, default=5)
+        parser.add_argument("--repetitions", type=int, default=5)
     if peers:
-        made.add_argument("--peers", default="gensim", help="gensim, or nothing")
-    return made
+        parser.add_argument("--peers", default="gensim", help="gensim, or nothing")
+    return parser
 
 
 def zipf_text(path: str, words: int, seed: int = 1) -> None:

@@ -23,7 +23,7 @@ from pipeline.runtime.progress import scaled
 from pipeline.words.merging import ELEMENT_BYTES, buckets_for
 from pipeline.words.vocabulary import MAX_WORDS
 from tools.measuring.reports import format_table, write_report
-from tools.measuring.sample_text import corpus_text, parser
+from tools.measuring.sample_text import corpus_text, text_parser
 from tools.scale.full_size import CHECKS, shard_costs
 from tools.scale.stage_costs import Costs, measure, open_ended_text
 from transforms.counts import BUNDLE_WORDS
@@ -70,7 +70,7 @@ class Stage:
     """the largest on an edge"""
 
 
-class Model:
+class Forecast:
     """What so many tokens cost; all sizes in bytes, all times in seconds."""
 
     def __init__(self, costs: Costs, tokens: float, asked: Asked):
@@ -92,11 +92,11 @@ class Model:
         return [
             self._by_unit("count", "count", 1, self._bundle_memory(), ELEMENT_BYTES),
             self._merge(),
-            self._vocabulary(),
+            self.vocabulary(),
             self._unigram(),
             self._by_unit("encode", "encode", 1, side, _REFERENCE, self.words * self.costs.side_cpu),
             self._by_unit("store batches", "store batches", self.asked.epochs, noise, _REFERENCE, opening),
-            self._train(),
+            self.train(),
         ]
 
     def side_input(self) -> float:
@@ -164,7 +164,7 @@ class Model:
             min(ELEMENT_BYTES, words * self.costs.word_bytes / self.buckets),
         )
 
-    def _vocabulary(self) -> Stage:
+    def vocabulary(self) -> Stage:
         words = self.distinct * self.costs.kept_share
         cpu = words * self.costs.order_cpu
         memory = self.words * (self.costs.order_memory + self.costs.word_bytes) + (words - self.words) * 16
@@ -183,59 +183,67 @@ class Model:
         cpu, memory = self.words * self.costs.unigram_cpu, self.words * self.costs.unigram_memory
         return Stage("unigram", 1, cpu, cpu, self.words * self.costs.unigram_bytes, 2, memory, _REFERENCE)
 
-    def _train(self) -> Stage:
+    def train(self) -> Stage:
         wall = self.train_seconds()
         model = self.words * self.asked.dims * 8
         memory = self.words * self.asked.dims * self.costs.train_memory + self.units * self.costs.shard_memory
         return Stage("train", 1, wall, wall, 3 * model, 3 * self.words / 65536, memory, self.references())
 
 
-def limits(asked: Asked) -> dict[str, tuple[Callable[[Model], float], float | Callable[[Model], float], str]]:
+def limits(asked: Asked) -> dict[str, tuple[Callable[[Forecast], float], float | Callable[[Forecast], float], str]]:
     """What can give way: (how large it is, how large it may be, what to do about it)."""
     memory = asked.memory_gb * 1e9
     return {
-        "memory of a merged bucket": (Model.memory_of_bucket, memory, "more memory a worker"),
+        "memory of a merged bucket": (Forecast.memory_of_bucket, memory, "more memory a worker"),
         "memory to order the vocabulary": (
-            lambda m: m._vocabulary().memory,
+            lambda forecast: forecast.vocabulary().memory,
             memory,
             "a higher --min_count; a larger worker",
         ),
         "memory of the vocabulary as a side input": (
-            Model.side_input,
+            Forecast.side_input,
             memory,
             "--max_vocabulary; threads share one copy a process",
         ),
-        "memory of the trainer": (lambda m: m._train().memory, memory, "a large machine for Train; fewer --dims"),
+        "memory of the trainer": (
+            lambda forecast: forecast.train().memory,
+            memory,
+            "a large machine for Train; fewer --dims",
+        ),
         "time of the trainer: above that of all stages before it": (
-            Model.train_seconds,
-            lambda m: sum(stage.wall_seconds for stage in m.stages()[:-1]),
+            Forecast.train_seconds,
+            lambda forecast: sum(stage.wall_seconds for stage in forecast.stages()[:-1]),
             "a GPU, --replicas",
         ),
         "what comes together at the trainer, in one element": (
-            Model.references,
+            Forecast.references,
             LARGE_ELEMENT,
             "a larger --block_bytes",
         ),
-        "records: above a million": (Model.records, 1e6, "a larger --block_bytes"),
-        "names of units: more digits than 5, no longer in order": (lambda m: m.units, 1e5, "a larger --block_bytes"),
+        "records: above a million": (Forecast.records, 1e6, "a larger --block_bytes"),
+        "names of units: more digits than 5, no longer in order": (
+            lambda forecast: forecast.units,
+            1e5,
+            "a larger --block_bytes",
+        ),
         "names of checkpoints: more digits than 8, no longer in order": (
-            lambda m: m.positions * m.asked.epochs / m.asked.batch_size,
+            lambda forecast: forecast.positions * forecast.asked.epochs / forecast.asked.batch_size,
             1e8,
             "a larger --batch_size",
         ),
-        "words of 32-bit ids": (lambda m: m.words, MAX_WORDS, "a higher --min_count"),
-        "positions of a corpus": (lambda m: m.positions, MAX_POSITION, "train on a part"),
+        "words of 32-bit ids": (lambda forecast: forecast.words, MAX_WORDS, "a higher --min_count"),
+        "positions of a corpus": (lambda forecast: forecast.positions, MAX_POSITION, "train on a part"),
     }
 
 
 def first_limits(costs: Costs, asked: Asked) -> Iterator[tuple[float, str, str]]:
     """(tokens from which on, what gives way, remedy), the first first; to 10^15 tokens, in steps of a tenth."""
-    grid = [10 ** (6 + i / 24) for i in range(24 * 9 + 1)]
+    grid = [10 ** (6 + step / 24) for step in range(24 * 9 + 1)]
     found = []
     for name, (size, allowed, remedy) in limits(asked).items():
         for tokens in grid:
-            model = Model(costs, tokens, asked)
-            if size(model) > (allowed(model) if callable(allowed) else allowed):
+            forecast = Forecast(costs, tokens, asked)
+            if size(forecast) > (allowed(forecast) if callable(allowed) else allowed):
                 found.append((tokens, name, remedy))
                 break
     yield from sorted(found)
@@ -245,16 +253,16 @@ def shown(stages: Sequence[Stage]) -> list[dict[str, str]]:
     """A table of the stages."""
     return [
         {
-            "stage": one.stage,
-            "workers": f"{one.workers:,}",
-            "wall h": _hours(one.wall_seconds),
-            "CPU h": _hours(one.cpu_seconds),
-            "written": f"{scaled(one.bytes)}B",
-            "objects, records": f"{one.objects:,.0f}",
-            "memory a worker": f"{scaled(one.memory)}B",
-            "largest element": f"{scaled(one.element)}B",
+            "stage": stage.stage,
+            "workers": f"{stage.workers:,}",
+            "wall h": _hours(stage.wall_seconds),
+            "CPU h": _hours(stage.cpu_seconds),
+            "written": f"{scaled(stage.bytes)}B",
+            "objects, records": f"{stage.objects:,.0f}",
+            "memory a worker": f"{scaled(stage.memory)}B",
+            "largest element": f"{scaled(stage.element)}B",
         }
-        for one in stages
+        for stage in stages
     ]
 
 
@@ -275,34 +283,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser("tools.scale.forecast", __doc__, 5_000_000)
+    parser = text_parser("tools.scale.forecast", __doc__, 5_000_000)
     options = Options()
-    made.add_argument("--tokens", default="1e9,1e10,1e12", help="sizes of corpora to plan")
-    made.add_argument("--workers", default="64", help="numbers of workers, each a CPU")
-    made.add_argument("--memory_gb", type=float, default=4.0, help="of a worker")
-    made.add_argument("--block_bytes", type=int, default=options.block_bytes)
-    made.add_argument("--max_vocabulary", type=int, default=10_000_000)
-    made.add_argument("--min_count", type=int, default=options.min_count)
-    made.add_argument("--dims", type=int, default=options.dims)
-    made.add_argument("--epochs", type=int, default=1)
-    made.add_argument("--batch_size", type=int, default=options.batch_size)
-    made.add_argument("--threads", type=int, default=available_cpus(), help="of the trainer that is measured")
-    made.add_argument("--train_tokens", type=int, default=500_000, help="to measure the trainer on")
-    made.add_argument(
+    parser.add_argument("--tokens", default="1e9,1e10,1e12", help="sizes of corpora to plan")
+    parser.add_argument("--workers", default="64", help="numbers of workers, each a CPU")
+    parser.add_argument("--memory_gb", type=float, default=4.0, help="of a worker")
+    parser.add_argument("--block_bytes", type=int, default=options.block_bytes)
+    parser.add_argument("--max_vocabulary", type=int, default=10_000_000)
+    parser.add_argument("--min_count", type=int, default=options.min_count)
+    parser.add_argument("--dims", type=int, default=options.dims)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--batch_size", type=int, default=options.batch_size)
+    parser.add_argument("--threads", type=int, default=available_cpus(), help="of the trainer that is measured")
+    parser.add_argument("--train_tokens", type=int, default=500_000, help="to measure the trainer on")
+    parser.add_argument(
         "--train_rate", type=float, default=0.0, help="tokens a second of your trainer, a GPU say (default: measured)"
     )
-    made.add_argument(
+    parser.add_argument(
         "--request_ms", type=float, help="of a request to the store (default: of a small file in a folder, measured)"
     )
-    made.add_argument(
+    parser.add_argument(
         "--units_a_bundle", type=int, default=16, help="work units that the runner gives a worker before it asks again"
     )
-    made.add_argument("--check", default="", help=f"of {','.join(CHECKS)}: run these parts at full size instead")
-    made.add_argument("--merge_words", type=int, default=100_000_000)
-    made.add_argument("--list_records", type=int, default=1_000_000)
-    made.add_argument("--side_input_words", type=int, default=10_000_000)
-    made.add_argument("--element_tokens", type=float, default=1e12)
-    return made
+    parser.add_argument("--check", default="", help=f"of {','.join(CHECKS)}: run these parts at full size instead")
+    parser.add_argument("--merge_words", type=int, default=100_000_000)
+    parser.add_argument("--list_records", type=int, default=1_000_000)
+    parser.add_argument("--side_input_words", type=int, default=10_000_000)
+    parser.add_argument("--element_tokens", type=float, default=1e12)
+    return parser
 
 
 def _checked(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -328,26 +336,27 @@ def _modelled(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     for workers in map(int, chosen.workers.split(",")):
         asked = _asked(chosen, workers, costs)
         for tokens in map(float, chosen.tokens.split(",")):
-            model = Model(costs, tokens, asked)
-            stages = model.stages()
-            slowest = max(stages, key=lambda one: one.wall_seconds)
+            forecast = Forecast(costs, tokens, asked)
+            stages = forecast.stages()
+            slowest = max(stages, key=lambda stage: stage.wall_seconds)
             print(
-                f"\n{scaled(tokens)} tokens on {workers:,} workers ({MODEL}): {scaled(model.text)}B of text,"
-                f" {model.units:,.0f} units, {scaled(model.distinct)} different words, {scaled(model.words)} kept"
+                f"\n{scaled(tokens)} tokens on {workers:,} workers ({MODEL}): {scaled(forecast.text)}B of text,"
+                f" {forecast.units:,.0f} units, {scaled(forecast.distinct)} different words,"
+                f" {scaled(forecast.words)} kept"
             )
             print(format_table(shown(stages)))
-            print(f"slowest: {slowest.stage}; {model.records():,.0f} records in all")
+            print(f"slowest: {slowest.stage}; {forecast.records():,.0f} records in all")
             results.append(
                 {
                     "tokens": tokens,
                     "workers": workers,
                     "note": MODEL,
                     "slowest": slowest.stage,
-                    "distinct_words": model.distinct,
-                    "words": model.words,
-                    "units": model.units,
-                    "records": model.records(),
-                    "stages": [dataclasses.asdict(one) for one in stages],
+                    "distinct_words": forecast.distinct,
+                    "words": forecast.words,
+                    "units": forecast.units,
+                    "records": forecast.records(),
+                    "stages": [dataclasses.asdict(stage) for stage in stages],
                 }
             )
         found = list(first_limits(costs, asked))

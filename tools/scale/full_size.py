@@ -122,8 +122,8 @@ def listing(chosen: argparse.Namespace) -> dict[str, Any]:
             found[f"bytes of memory, {name}"] = clocked["memory"]
             step = max(1, count // _READ)
             began = time.perf_counter()
-            for one in names[::step]:
-                commits.load(one)
+            for record in names[::step]:
+                commits.load(record)
             found[f"ms to read one, {name}"] = 1000 * (time.perf_counter() - began) / len(names[::step])
             if root == folder:
                 shutil.rmtree(f"{folder}/records")
@@ -164,19 +164,19 @@ def elements(chosen: argparse.Namespace) -> dict[str, Any]:
     units = int(chosen.element_tokens * _TEXT_BYTES / Options().block_bytes) + 1
     per_unit = int(chosen.element_tokens / units)
     commits = Commits(Records(open_storage("memory://scale-elements")), LISTS, _KEY)
-    one, lists = coders.registry.get_coder(BatchShard), coders.registry.get_coder(ShardList)
+    shard_coder, list_coder = coders.registry.get_coder(BatchShard), coders.registry.get_coder(ShardList)
     slices = Rounds.of(Options(replicas=_REPLICAS, rounds=_ROUNDS), units * per_unit)
     whole = plain = largest = stored = sliced = 0
     for number in range(-(-units // LIST_SHARDS)):
         indexes = range(number * LIST_SHARDS, min(units, (number + 1) * LIST_SHARDS))
         shards = [_shard(index, per_unit) for index in indexes]
-        plain += sum(len(one.encode(shard)) for shard in shards[:16]) * len(shards) // len(shards[:16])
+        plain += sum(len(shard_coder.encode(shard)) for shard in shards[:16]) * len(shards) // len(shards[:16])
         made = shard_list(commits, number, shards)
-        size = len(lists.encode(made))
+        size = len(list_coder.encode(made))
         stored += made.artifact.size if made.artifact else 0
         whole, largest = whole + size, max(largest, size)
         of_slices = sliced_lists(commits, number, shards, slices.slices_of)
-        sliced += sum(len(lists.encode(part)) for _, part in of_slices)
+        sliced += sum(len(list_coder.encode(part)) for _, part in of_slices)
     buckets = buckets_for(int(chosen.element_tokens * _TEXT_BYTES))
     reference = BucketCounts(
         artifact=Artifact(f"counts/{_KEY[:8]}/buckets/0000-0123456789abcdef.arrow", "0" * 64, 1 << 30)

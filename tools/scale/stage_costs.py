@@ -41,6 +41,7 @@ from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import count_unit, counted_unit
 from pipeline.words.merging import SCHEMA, MergedCounts, merge_counts, split_by_bucket
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+from tools.measuring.prepared_corpus import forget_training
 
 TABLE_WORDS = 1_000_000
 """Of the made-up vocabulary by which the cost of a word is measured."""
@@ -55,7 +56,6 @@ class Watched(Storage):
         self.storage, self.root = storage, storage.root
         self.calls: collections.Counter[str] = collections.Counter()
         self.bytes = 0
-        self.largest = 0
 
     def walk(self, prefix: str = ""):
         self.calls["list"] += 1
@@ -72,7 +72,6 @@ class Watched(Storage):
     def put(self, path: str, data: Data) -> None:
         self.calls["put"] += 1
         self.bytes += memoryview(data).nbytes
-        self.largest = max(self.largest, memoryview(data).nbytes)
         self.storage.put(path, data)
 
 
@@ -88,8 +87,6 @@ class UnitCost:
     """objects and records written, a unit"""
     gets: float
     """other requests to the storage, a unit"""
-    unit_bytes: float
-    """the largest object"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,11 +161,11 @@ def measure(text: str, options: Options, threads: int, train_tokens: int) -> Cos
         count_unit(units[0], reader)  # machine code
         commits = {stage: Commits(records, stage, _KEY) for stage in (COUNTS, TOKENS, BATCHES)}
         counted = _each(storage, units, lambda unit: counted_unit(commits[COUNTS], unit, reader))
-        tokens = sum(one.tokens for one in counted.results)
+        tokens = sum(unit.tokens for unit in counted.results)
         words, growth, seen = MergedCounts(), [(0, 0)], 0
-        for one in counted.results:
-            words.add(one.table)
-            seen += one.tokens
+        for unit in counted.results:
+            words.add(unit.table)
+            seen += unit.tokens
             growth.append((seen, len(words)))
         merged = words.table()
         kept = build_vocabulary([merged], options.min_count)
@@ -208,30 +205,27 @@ class _Done:
     puts: int
     gets: int
     bytes: int
-    largest: int
 
     def cost(self, tokens: int) -> UnitCost:
-        return UnitCost(
-            self.cpu / tokens, self.bytes / tokens, self.puts / self.units, self.gets / self.units, self.largest
-        )
+        return UnitCost(self.cpu / tokens, self.bytes / tokens, self.puts / self.units, self.gets / self.units)
 
 
 def _each(storage: Watched, items: list[Any], work: Callable[[Any], Any]) -> _Done:
     """The work of a stage on each item, in this thread."""
     storage.calls.clear()
-    storage.bytes = storage.largest = 0
+    storage.bytes = 0
     work_alone = time.thread_time()
     results = [work(item) for item in items]
     cpu = time.thread_time() - work_alone
     puts = storage.calls["put"]
-    return _Done(results, cpu, len(items), puts, sum(storage.calls.values()) - puts, storage.bytes, storage.largest)
+    return _Done(results, cpu, len(items), puts, sum(storage.calls.values()) - puts, storage.bytes)
 
 
 def _shards(encoded: list[Any], sampling: Sampling, noise: Artifact) -> Iterator[BatchShard]:
     position = 0
-    for one in encoded:
-        yield BatchShard(one.index, position, one.tokens, sampling, one.artifact, noise)
-        position += one.tokens
+    for unit in encoded:
+        yield BatchShard(unit.index, position, unit.tokens, sampling, unit.artifact, noise)
+        position += unit.tokens
 
 
 def _heaps(growth: list[tuple[int, int]]) -> tuple[float, float]:
@@ -295,16 +289,16 @@ def _memory(field: str) -> float:
 
 def _words(merged: pa.Table, options: Options) -> dict[str, float]:
     """What a word costs, on a vocabulary of TABLE_WORDS: small ones live in the CPU's caches."""
-    n = TABLE_WORDS
-    one = made_up_counts(0, n)
+    words = TABLE_WORDS
+    table = made_up_counts(0, words)
     with clock() as split:
-        parts = [data for _, data in split_by_bucket(one, 32)]
+        parts = [data for _, data in split_by_bucket(table, 32)]
     with clock() as add:
-        tables = merge_counts(parts)
+        merged_table = merge_counts(parts)
     half = max(1, merged.num_rows // 2)
     word_bytes = sum(len(data) for _, data in split_by_bucket(merged.slice(0, half), 1)) / half
-    counts = pa.array(falling_counts(n)[np.random.default_rng(1).permutation(n)])
-    counted = pa.table([tables["word"].combine_chunks(), counts], schema=SCHEMA)
+    counts = pa.array(falling_counts(words)[np.random.default_rng(1).permutation(words)])
+    counted = pa.table([merged_table["word"].combine_chunks(), counts], schema=SCHEMA)
     with clock() as order:
         vocabulary = Vocabulary.from_table(build_vocabulary([counted], options.min_count))
         data = vocabulary.to_parquet()
@@ -312,24 +306,24 @@ def _words(merged: pa.Table, options: Options) -> dict[str, float]:
         Vocabulary.from_parquet(data).lookup_table()
     with clock() as noise:
         distribution = unigram.build(vocabulary.counts, options.power, options.subsample)
-        table = to_parquet(distribution.to_table())
+        stored = to_parquet(distribution.to_table())
     with clock() as opened:
         Tables.of(distribution)
     return {
         "word_bytes": word_bytes,
-        "split_cpu": split["cpu"] / n,
-        "merge_cpu": add["cpu"] / n,
-        "table_memory": add["memory"] / n,
-        "order_cpu": order["cpu"] / n,
-        "order_memory": order["memory"] / n,
-        "vocabulary_bytes": memoryview(data).nbytes / n,
-        "side_cpu": side["cpu"] / n,
-        "side_memory": side["memory"] / n,
-        "unigram_cpu": noise["cpu"] / n,
-        "unigram_memory": noise["memory"] / n,
-        "unigram_bytes": memoryview(table).nbytes / n,
-        "tables_cpu": opened["cpu"] / n,
-        "tables_memory": opened["memory"] / n,
+        "split_cpu": split["cpu"] / words,
+        "merge_cpu": add["cpu"] / words,
+        "table_memory": add["memory"] / words,
+        "order_cpu": order["cpu"] / words,
+        "order_memory": order["memory"] / words,
+        "vocabulary_bytes": memoryview(data).nbytes / words,
+        "side_cpu": side["cpu"] / words,
+        "side_memory": side["memory"] / words,
+        "unigram_cpu": noise["cpu"] / words,
+        "unigram_memory": noise["memory"] / words,
+        "unigram_bytes": memoryview(stored).nbytes / words,
+        "tables_cpu": opened["cpu"] / words,
+        "tables_memory": opened["memory"] / words,
     }
 
 
@@ -341,8 +335,7 @@ def _training(
     asked = dataclasses.replace(options, threads=threads, device="cpu", epochs=1)
     trainer = Trainer(asked, Commits(records, CHECKPOINTS, _KEY))
     trainer.train(vocabulary.words, vocabulary.counts, few[:1])  # machine code
-    for record in trainer.commits.all():
-        records.remove(record)
+    forget_training(trainer.commits)
     began = time.perf_counter()
     trainer.train(vocabulary.words, vocabulary.counts, few)
     return {

@@ -1,7 +1,7 @@
 """Preprocessing with every stage noting what each worker process did: units, their size, CPU seconds.
 
-The stages are those of the job, with a note taken around each element. `benchmarks.worker_scaling`
-runs this in a process of its own; Beam's workers import it to find the stages.
+The stages are those of the job, with a note taken around each element. Beam's workers import this module to find the
+stages, so it imports no command: a worker cannot load the runners.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from jobs import preprocess
-from jobs.cli.entry import run_command
 from pipeline.words.merging import BucketCounts
 from transforms import batches, counts, tokens, work_units
 
@@ -75,8 +73,8 @@ def merge(element: tuple[int, Iterable[bytes]], *rest: Any) -> BucketCounts:
         return _merge((element[0], parts), *rest)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """jobs.preprocess with these stages in place of its own."""
+def replace_stages() -> None:
+    """From now on, graphs of this process have these stages in place of the job's own."""
     replaced: dict[Any, dict[str, Any]] = {
         work_units: {"UnpackFile": UnpackFile},
         counts: {"CountUnit": CountUnit, "_merge": merge},
@@ -86,4 +84,3 @@ def run(arguments: Sequence[str]) -> int:
     for module, names in replaced.items():
         for name, ours in names.items():
             setattr(module, name, ours)
-    return run_command("jobs.preprocess", preprocess.main, arguments)

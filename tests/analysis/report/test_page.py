@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
@@ -14,9 +15,11 @@ from pipeline import Run
 from pipeline.analysis.report.comparison import neighborhoods
 from pipeline.analysis.report.data import log_spaced, rounded
 from pipeline.analysis.report.page import render
+from pipeline.corpus.dead_letters import BROKEN_OFF
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.vectors import Vectors
-from pipeline.runs.directory import add_timings, read_timings
+from pipeline.runs.timings import add_timings, read_timings
+from pipeline.storage.commits import Commits
 from tests.helpers.browser import browser, open_page
 from tests.helpers.commands import ROOT, TINY, run, train, write_corpus
 
@@ -141,6 +144,15 @@ def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
     assert outcome.digest
 
 
+def test_lines_left_out_of_compressed_files_are_shown_too(tmp_path):
+    lines = write_corpus(tmp_path / "whole.txt", lines=150).read_bytes()
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(lines)[:-300])
+    train(f"--input={tmp_path / 'cut.gz'}", f"--output={tmp_path / 'run'}", *TINY, "--allow_truncated")
+    shown = data_of(tmp_path / "run" / "report.html")["runs"][0]["dead"]
+    assert shown["bad_lines"] == 1
+    assert [row["reason"] for row in shown["rows"]] == [BROKEN_OFF]
+
+
 def test_comparison_tells_differences(both):
     found = data_of(both)["comparison"]
     assert {name for name, *_ in found["config"]} == {"dims", "window", "batches"}
@@ -166,11 +178,11 @@ def test_words_cannot_end_the_script():
 
 
 def test_timings_add_up_over_resumed_runs(folder):
-    records = Run.open(str(folder / "b")).records
-    add_timings(records, "key", {"Count words": 1.5, "Train": 2})
-    add_timings(records, "key", {"Train": 3.25})
-    assert read_timings(records, "key") == {"Count words": 1.5, "Train": 5.25}
-    assert read_timings(records, "other") == {}
+    records, key = Run.open(str(folder / "b")).records, "0" * 32
+    add_timings(Commits(records, "checkpoints", key), {"Count words": 1.5, "Train": 2})
+    add_timings(Commits(records, "checkpoints", key), {"Train": 3.25})
+    assert read_timings(records, key) == {"Count words": 1.5, "Train": 5.25}
+    assert read_timings(records, "1" * 32) == {}
 
 
 def test_log_spaced_and_rounded():

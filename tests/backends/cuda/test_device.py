@@ -54,8 +54,9 @@ def broken_cupy(what):
         made.cuda.runtime.getDeviceCount = lambda: 0
     elif what == "dead device":
         made.empty = fail
-    elif what == "old device":
-        made.cuda.Device = lambda: types.SimpleNamespace(id=0, compute_capability="61", synchronize=lambda: None)
+    elif what in ("old device", "oldest device"):
+        capability = "61" if what == "old device" else "70"
+        made.cuda.Device = lambda: types.SimpleNamespace(id=0, compute_capability=capability, synchronize=lambda: None)
     return made
 
 
@@ -76,6 +77,11 @@ def test_what_is_missing_is_said(monkeypatch, what, said):
     with pytest.raises(InputError, match=rf"^--device=gpu: .*{said}.*pip install 'beam2vec\[gpu\]'"):
         choice.gpu_for("gpu")
     assert choice.gpu_for("auto") is None
+
+
+def test_the_oldest_device_that_will_do_is_taken(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", broken_cupy("oldest device"))
+    assert find_gpu().name == "Emulated GPU"
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o777])

@@ -45,7 +45,7 @@ def test_no_thread_but_its_writer_empties_a_buffer_of_elements(corpus, tmp_path,
         return made[-1]
 
     monkeypatch.setattr(data_plane.ClosableOutputStream, "create", create)
-    digest_of(corpus, tmp_path / "run", "--direct_running_mode=multi_processing")
+    digest_of(corpus, tmp_path / "run", "--direct_running_mode=multi_processing", "--direct_num_workers=1")
     assert made
     assert not [one for one in made if isinstance(one, data_plane.TimeBasedBufferingClosableOutputStream)]
 

@@ -128,8 +128,8 @@ def compiled(
 
 
 def _launcher(kernel: str, parameters: Sequence[Parameter]) -> str:
-    declared = ", ".join(f"{ptx.C_NAMES[p.dtype.name]} {'*' if p.pointer else ''}{p.name}" for p in parameters)
-    names = ", ".join(p.name for p in parameters)
+    declared = ", ".join(f"{ptx.c_type(parameter)}{parameter.name}" for parameter in parameters)
+    names = ", ".join(parameter.name for parameter in parameters)
     return f"""
 extern "C" const char *launch_{kernel}(int grid_, int block_, int schedule_, unsigned long seed_, {declared}) {{
   auto body_ = [&]() UNWATCHED {{ {kernel}({names}); }};

@@ -12,7 +12,9 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-C_NAMES = {
+from pipeline.backends.cuda.launcher import Parameter
+
+_C_NAMES = {
     "int32": "int",
     "uint32": "unsigned",
     "float32": "float",
@@ -72,7 +74,12 @@ class Program:
     """in the order of the numbers that they are counted by"""
 
 
-def translate(ptx: str, parameters: Mapping[str, Sequence]) -> Program:
+def c_type(parameter: Parameter) -> str:
+    """What stands before the name of a kernel's parameter in C++."""
+    return f"{_C_NAMES[parameter.dtype.name]} {'*' if parameter.pointer else ''}"
+
+
+def translate(ptx: str, parameters: Mapping[str, Sequence[Parameter]]) -> Program:
     """Args:
       parameters: of each kernel, as `launcher.signatures` finds them.
 
@@ -89,7 +96,7 @@ def translate(ptx: str, parameters: Mapping[str, Sequence]) -> Program:
 
 
 class _Kernel:
-    def __init__(self, name: str, parameters: Sequence, blocks: list[Block]):
+    def __init__(self, name: str, parameters: Sequence[Parameter], blocks: list[Block]):
         self.name, self.parameters, self.blocks = name, parameters, blocks
         self.shared: dict[str, int] = {}
         self.shared_bytes = 0
@@ -103,8 +110,8 @@ class _Kernel:
                 line, scope = found[2], f"{{{{ u32 r_{found[1]}; {{done}} }}}}"
             if found := _REGISTERS.search(line):
                 kind, name, count = found[1], found[2].lstrip("%"), int(found[3])
-                c_type = "bool" if kind == "pred" else f"u{kind[1:]}"
-                declared.append(f"  {c_type} " + ", ".join(f"r_{name}{i}{{}}" for i in range(count)) + ";")
+                of_register = "bool" if kind == "pred" else f"u{kind[1:]}"
+                declared.append(f"  {of_register} " + ", ".join(f"r_{name}{i}{{}}" for i in range(count)) + ";")
             elif found := _SHARED.search(line):
                 self.shared[found[1]] = self.shared_bytes
                 self.shared_bytes += -(-int(found[2]) // 16) * 16
@@ -124,9 +131,7 @@ class _Kernel:
                 fresh = opcode.startswith(("bra", "ret"))
             elif line.endswith((";", "; }")) and not line.startswith("."):
                 raise NotImplementedError(f"line {number + 1} of {self.name}: {line}")
-        given = ", ".join(
-            f"{C_NAMES[p.dtype.name]} {'*' if p.pointer else ''}param_{i}" for i, p in enumerate(self.parameters)
-        )
+        given = ", ".join(f"{c_type(parameter)}param_{i}" for i, parameter in enumerate(self.parameters))
         start = [f"static void {self.name}({given}) {{", "  const int lane = thread_index().x & 31; (void)lane;"]
         if self.shared_bytes:
             start.append(f'  const u64 shared = (u64)shared_array(Site{{0, 0, ""}}, {self.shared_bytes});')
@@ -321,10 +326,10 @@ class _Kernel:
                 return f"{{ {start} {whole} all = load<{whole}>(at); {taken} }}"
             given = ", ".join(_raw(register) for register in registers)
             return f"{{ {start} store(at, {whole}{{{given}}}); }}"
-        c_type = f"{'s' if kind[0] == 's' else 'u'}{_bits(kind)}"
+        stored = f"{'s' if kind[0] == 's' else 'u'}{_bits(kind)}"
         if name == "ld":
-            return f"{{ {start} {_register(registers[0])} = load<{c_type}>(at); }}"
-        return f"{{ {start} store(at, ({c_type}){_raw(registers[0])}); }}"
+            return f"{{ {start} {_register(registers[0])} = load<{stored}>(at); }}"
+        return f"{{ {start} store(at, ({stored}){_raw(registers[0])}); }}"
 
 
 def _bits(kind: str) -> int:

@@ -1,4 +1,4 @@
-"""Where a run's corpus side comes from: input files, or another run (--corpus)."""
+"""What a run is asked to be, and where its corpus side comes from: input files, or another run (--corpus)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from jobs.cli.parser import CommandLine
 from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.readers.reader import Reader
@@ -18,6 +17,25 @@ from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, tak
 from pipeline.storage.open_storage import open_storage
 from pipeline.words.word_list import WordListRef, word_list
 from transforms.job_context import JobContext
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    inputs: tuple[str, ...]
+    """Files, folders, patterns."""
+    output: str
+    overwrite: bool
+    report: bool
+    """Whether to end with a report."""
+    options: Options
+    beam: tuple[str, ...]
+    """Arguments for Beam."""
+    corpus: str = ""
+    """The run whose corpus side is taken in place of input."""
+    given: frozenset[str] = frozenset()
+    """Which of the options were given; the others have their defaults."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +72,9 @@ class Source:
         return JobContext(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed, beam)
 
 
-def read_input(command: CommandLine, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:
+def read_input(request: Request, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:
     """Input files as the source; `names` are those of the options that the run knows, None stands for all."""
-    options = command.options
+    options = request.options
     reader = open_reader(options, files)
     listed = word_list(options.vocabulary, reader.items) if options.vocabulary else None
     tokenizer = reader.identity()
@@ -64,24 +82,24 @@ def read_input(command: CommandLine, files: Sequence[InputFile], names: Collecti
     return Source(options, identity, files, reader, listed)
 
 
-def take_corpus(command: CommandLine) -> Source:
+def take_corpus(request: Request) -> Source:
     """The run of --corpus as the source.
 
     Raises:
       InputError: it cannot serve, or was made with other options than those given.
     """
-    uri = command.corpus
+    uri = request.corpus
     corpus = open_corpus(uri)
     try:
         corpus.storage.root.encode()  # as shards name it
     except UnicodeEncodeError as error:
         raise InputError(f"--corpus={uri}: the bytes of its path are no UTF-8: rename the folder") from error
-    if open_storage(command.output).root == corpus.storage.root:
-        raise InputError(f"--output={command.output} is the --corpus itself, which is only read: choose another")
-    options = with_options_of(uri, corpus, command.options, command.given)
+    if open_storage(request.output).root == corpus.storage.root:
+        raise InputError(f"--output={request.output} is the --corpus itself, which is only read: choose another")
+    options = with_options_of(uri, corpus, request.options, request.given)
     return Source(options, taking_identity(corpus, options), corpus=corpus)
 
 
-def find_source(command: CommandLine) -> Source:
-    """The source that the command line names."""
-    return take_corpus(command) if command.corpus else read_input(command, match_inputs(command.inputs, command.output))
+def find_source(request: Request) -> Source:
+    """The source that is asked for."""
+    return take_corpus(request) if request.corpus else read_input(request, match_inputs(request.inputs, request.output))

@@ -1,0 +1,99 @@
+"""Word embeddings by negative sampling, the same bytes at any number of threads or workers.
+
+    import beam2vec
+
+    run = beam2vec.train(input="texts/*", output="runs/mine", dims=100)
+    run.nearest("river")
+
+The names here are the public ones. They are imported when they are asked for: `import beam2vec` itself loads
+neither Beam nor Numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beam2vec.training import Progress, preprocess, train
+    from pipeline.errors import (
+        ArtifactError,
+        InputError,
+        InterruptedRunError,
+        NonFiniteError,
+        OutputInUseError,
+        PipelineError,
+    )
+    from pipeline.layers import Embedding, EmbeddingDot, NegativeSamplingLoss, SigmoidWithLoss, UnigramSampler
+    from pipeline.options import Options
+    from pipeline.runs.run import Run
+
+__all__ = [
+    "ArtifactError",
+    "Embedding",
+    "EmbeddingDot",
+    "InputError",
+    "InterruptedRunError",
+    "NegativeSamplingLoss",
+    "NonFiniteError",
+    "Options",
+    "OutputInUseError",
+    "PipelineError",
+    "Progress",
+    "Run",
+    "SigmoidWithLoss",
+    "UnigramSampler",
+    "__version__",
+    "preprocess",
+    "train",
+]
+_MODULES = {
+    "beam2vec.training": ("Progress", "preprocess", "train"),
+    "pipeline.errors": (
+        "ArtifactError",
+        "InputError",
+        "InterruptedRunError",
+        "NonFiniteError",
+        "OutputInUseError",
+        "PipelineError",
+    ),
+    "pipeline.layers": ("Embedding", "EmbeddingDot", "NegativeSamplingLoss", "SigmoidWithLoss", "UnigramSampler"),
+    "pipeline.options": ("Options",),
+    "pipeline.runs.run": ("Run",),
+}
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("beam2vec")
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _check_siblings() -> None:
+    """ImportError where `pipeline`, `transforms` or `jobs` is another package's: the names are common ones."""
+    home = pathlib.Path(__file__).resolve().parent.parent
+    for name in ("pipeline", "transforms", "jobs"):
+        spec = importlib.util.find_spec(name)
+        place = pathlib.Path(spec.origin).resolve() if spec and spec.origin else None
+        if place != home / name / "__init__.py":
+            found = f"{place} is another one" if place else "it is not there"
+            raise ImportError(
+                f"beam2vec needs its own package {name!r}, and {found}: install beam2vec into an environment of its"
+                " own, and start Python in a folder without a module of that name",
+                name=name,
+            )
+
+
+_check_siblings()

@@ -1,0 +1,125 @@
+"""Training as a call, for programs and notebooks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from beam2vec.quiet_beam import without_warnings_of_beam
+from pipeline.errors import InputError, find
+from pipeline.model.spelling import suggestions
+from pipeline.options import Options
+from pipeline.runs.run import Run
+from pipeline.runtime import progress as stages
+from pipeline.runtime.progress import Progress
+
+with without_warnings_of_beam():  # it warns on import of what nobody asked for
+    from jobs.sources import Request
+    from jobs.training_job import PREPROCESSING, Job, run_job
+
+Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+Told = bool | Callable[[Progress], None]
+_one_at_a_time = threading.Lock()
+"""Stages and requests to stop belong to a process."""
+
+
+def train(
+    input: Inputs = (),
+    output: str | os.PathLike[str] = "",
+    *,
+    corpus: str | os.PathLike[str] = "",
+    overwrite: bool = False,
+    report: bool = False,
+    progress: Told = False,
+    beam_options: Iterable[str] = (),
+    **options: Any,
+) -> Run:
+    """Trains word embeddings, or goes on with a run that was interrupted; returns the run.
+
+    Nothing is printed, and the process is left as it was. A second call in another thread waits for the first.
+
+    Args:
+      input: files, folders or patterns of text.
+      output: where the run goes: a folder, or s3://bucket/prefix.
+      corpus: in place of `input`, a run whose tokens are trained on.
+      overwrite: replace a run in `output` that differs.
+      report: write report.html into the output.
+      progress: True shows a bar a stage (a widget in a notebook); or a function that is called with `Progress`.
+      beam_options: Beam's, as on the command line: ["--runner=FlinkRunner", ...].
+      **options: those of the command, by name: dims=100, epochs=5. docs/options.md lists them.
+
+    Raises:
+      InputError: an option or the input cannot be used.
+      OutputInUseError: another process is at work in `output`.
+      KeyboardInterrupt: as it came; what was being trained is in a checkpoint, and the same call goes on.
+
+    >>> import tempfile, beam2vec
+    >>> folder = tempfile.mkdtemp()
+    >>> with open(folder + "/text.txt", "w") as file:
+    ...     _ = file.write("a rose is a rose is a rose\\n" * 20)
+    >>> run = beam2vec.train(input=folder + "/text.txt", output=folder + "/run", dims=8, batch_size=32)
+    >>> run.words()
+    ['a', 'rose', 'is']
+    """
+    return _run(True, input, output, corpus, overwrite, report, progress, beam_options, options)
+
+
+def preprocess(
+    input: Inputs = (),
+    output: str | os.PathLike[str] = "",
+    *,
+    overwrite: bool = False,
+    progress: Told = False,
+    beam_options: Iterable[str] = (),
+    **options: Any,
+) -> Run:
+    """Makes vocabulary and tokens (and batches, with batches="stored") for `train(corpus=output)`; see `train`."""
+    return _run(False, input, output, "", overwrite, False, progress, beam_options, options)
+
+
+def _run(
+    trains: bool,
+    input: Inputs,
+    output: str | os.PathLike[str],
+    corpus: str | os.PathLike[str],
+    overwrite: bool,
+    report: bool,
+    progress: Told,
+    beam_options: Iterable[str],
+    options: dict[str, Any],
+) -> Run:
+    inputs = (input,) if isinstance(input, (str, os.PathLike)) else tuple(input)
+    _check(trains, inputs, output, corpus, options)
+    request = Request(
+        tuple(os.fspath(one) for one in inputs),
+        os.fspath(output),
+        overwrite,
+        report,
+        Options.checked(options),
+        tuple(beam_options),
+        os.fspath(corpus),
+        frozenset(options),
+    )
+    with _one_at_a_time, without_warnings_of_beam(), stages.told_to(progress):
+        try:
+            return run_job(Job.of(request, trains)).run
+        except Exception as error:
+            ours = find(error)
+            if ours is None or ours is error:
+                raise
+            raise ours from error
+
+
+def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[str, Any]) -> None:
+    """InputError where something is missing, or is no option."""
+    names = set(Options.__dataclass_fields__) if trains else set(PREPROCESSING)
+    for name in options:
+        if name not in names:
+            near = suggestions(name, sorted(names), 1)
+            raise InputError(f"{name} is no option{f': did you mean {near[0]}?' if near else ''}")
+    if not os.fspath(output):
+        raise InputError("output is missing: the folder that the run goes to")
+    if bool(inputs) == bool(corpus):
+        raise InputError("give either input (files of text) or corpus (a run whose tokens are trained on)")

@@ -1,0 +1,191 @@
+"""A whole job as a call: what is asked for in, a run out. It parses nothing, prints nothing and handles no signal.
+
+The commands call it with what a terminal needs around it (`around`); `beam2vec.train` calls it as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numba
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, TestOptions
+
+from jobs.graph import beam_options, build, corpus_side, new_graph
+from jobs.runners import launch as runners
+from jobs.runners import log_filter
+from jobs.runners.launch import LOCAL_RUNNER
+from jobs.sources import Request, Source, find_source, read_input
+from pipeline.analysis.report.page import report
+from pipeline.backends.open_backend import gpu_for
+from pipeline.corpus.files import match_inputs
+from pipeline.errors import InputError, OutputInUseError
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
+from pipeline.model.checkpoints import checkpoints
+from pipeline.runs.directory import RunDirectory, open_or_create
+from pipeline.runs.leftovers import OUR_FOLDERS, REPORT
+from pipeline.runs.run import Run
+from pipeline.runs.stage_keys import option_names
+from pipeline.runs.timings import add_timings
+from pipeline.runtime import interruption, memory, progress
+from pipeline.runtime.shown_text import shown_line
+from pipeline.storage.lock import Lock
+from pipeline.storage.open_storage import add_storage, open_storage
+from transforms.beam_storage import open_beam_storage
+from transforms.job_context import JobContext
+
+PREPROCESSING = (*option_names(), "batches", "epochs", "threads", "max_bad_lines")
+"""Options that a run without training takes."""
+Around = Callable[[Callable[[], None]], contextlib.AbstractContextManager]
+"""Given what gives the lock back: a context in which signals do so."""
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is asked for, looked at: the input is found, and the options go together."""
+
+    request: Request
+    source: Source
+    beam: PipelineOptions
+    trains: bool
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, request: Request, trains: bool = True) -> Job:
+        """Args:
+          trains: False stands for a run that ends with tokens (and batches, where they are stored).
+
+        Raises:
+          InputError: something that is asked for cannot be; nothing was written.
+        """
+        if numba.config.DISABLE_JIT:
+            raise InputError("NUMBA_DISABLE_JIT is set, and the kernels do not run uncompiled: unset it")
+        add_storage(open_beam_storage)
+        interruption.clear()
+        log_filter.begin()
+        began, options = time.monotonic(), beam_options(request.beam, request.options.thread_count)
+        if not trains:
+            source = read_input(request, match_inputs(request.inputs, request.output), option_names())
+            return cls(request, source, options, trains, began)
+        if options.view_as(StandardOptions).runner == LOCAL_RUNNER:  # elsewhere, workers have the GPU
+            gpu_for(request.options.device)
+        return cls(request, find_source(request), options, trains, began)
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether the plan alone is asked for (--dry_run)."""
+        return bool(self.beam.view_as(TestOptions).dry_run)
+
+    @property
+    def runner(self) -> str:
+        return str(self.beam.view_as(StandardOptions).runner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a job has come to."""
+
+    run: Run
+    seconds: float
+    timings: dict[str, float]
+    """Stage -> wall time in this process; {} where the work was done elsewhere."""
+    report: str = ""
+    """uri of the report; "" where there is none."""
+    has_ended: bool = True
+    """False where the job goes on without this process."""
+
+
+def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext()) -> Result:
+    """Runs a job to its end.
+
+    Raises:
+      OutputInUseError: another command holds the output, or has taken it over.
+      InputError: the input is not what was listed, or nothing can be made of it.
+    """
+    began = job.began
+    request, source = job.request, job.source
+    graph = new_graph(job.beam)
+    with holding(request.output, around) as lock:
+        run = open_or_create(request.output, source.identity, request.overwrite, lock.writer)
+        for note in [*run.notes, *source.notes(run)]:
+            progress.say(note)
+        context = source.context(run, lock.token, request.beam)
+        trained = _build(graph, job, context, run)
+        made = Run(request.output, run)
+        if not runners.run(graph, lock):
+            return Result(made, time.monotonic() - began, {}, has_ended=False)
+        seconds, timings = time.monotonic() - began, progress.timeline(began)
+        page = ""
+        if job.trains:
+            if timings:
+                add_timings(context.commits(CHECKPOINTS), timings)
+            progress.close_all()
+            page = _report(made, trained, lock) if request.report else ""
+        progress.close_all()
+        lock.renew()  # who has lost it has no result to tell
+        return Result(made, seconds, timings, page)
+
+
+def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirectory) -> set[int]:
+    """Adds the stages to the graph; returns the steps of the checkpoints that are there already."""
+    if not job.trains:
+        corpus_side(graph, job.source.files, context)
+        return set()
+    build(graph, job.source.files, context, _provenance(run, job.source.items))
+    trained = {ref.step for ref in checkpoints(run.records, run.keys[CHECKPOINTS])}
+    if not trained:
+        run.storage.delete(REPORT)  # on a model that has been replaced
+    return trained
+
+
+@contextlib.contextmanager
+def holding(output: str, around: Around) -> Iterator[Lock]:
+    """The lock of an output, kept alive while open, and released whichever way the run ends.
+
+    What others have left half written is removed before and after.
+    """
+    lock = Lock(open_storage(output))
+    with around(lock.release), lock, lock.kept_alive():
+        lock.storage.sweep(OUR_FOLDERS, lock.writer)
+        yield lock
+        lock.storage.sweep(OUR_FOLDERS, lock.writer if lock.is_handed_over else "")
+
+
+def _report(made: Run, trained: Collection[int], lock: Lock) -> str:
+    """Writes the report and returns its uri; "" and a note where that fails: the model is there, whatever happens.
+
+    A report on a model that had been `trained` already (to this step) stays: it may hold evaluations.
+    """
+    memory.give_back()
+    try:
+        ref, storage = made.checkpoint(), made.directory.storage
+        if ref.step not in trained or storage.info(REPORT) is None:
+            page = report([(made, ref)])
+            lock.renew()
+            storage.put(REPORT, page)
+        return storage.uri(REPORT)
+    except OutputInUseError:
+        raise
+    except Exception as error:
+        _log.warning("the report is left out (%s): beam2vec report --run=%s", shown_line(error), made.uri)
+        return ""
+
+
+def _provenance(run: RunDirectory, items: str) -> dict[str, Any]:
+    """For the checkpoints' metadata: how the model was made."""
+    identity = run.identity
+    return {
+        "format_version": identity["format_version"],
+        "model": identity["options"]["model"],
+        "tokenizer": identity["tokenizer"],
+        "items": items,
+        "versions": identity["versions"],
+        "inputs": len(identity["inputs"]),
+        "input_bytes": sum(file["size"] for file in identity["inputs"]),
+    }
