@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.batches.rows import Batch, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepBlock
+from pipeline.kernels.block import StepRules
 
 TILE = 16
 """Rows whose context gradients are summed first (the tile a GPU block would hold)."""
@@ -73,6 +74,11 @@ class GeneratingBackend(Backend, Protocol):
           pieces: consecutive ones, from that with the first token of step `first` on.
           first, end: steps counted within the epoch. Pieces behind them are not asked for.
         """
+
+
+def step_rules(model: str, tau: float, zero_hits: bool) -> StepRules:
+    """The rules of a model's steps, with the types that the kernels are compiled for."""
+    return StepRules(np.float32(tau), model == "cbow", bool(zero_hits), TILE, CHUNK, LOSS_TILES)
 
 
 def padded(weights: np.ndarray, multiple: int = 16) -> np.ndarray:

@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss
+from pipeline.backends.backend import LOSS_TILES, TILE, StepLoss, step_rules
 from pipeline.batches.rows import Batch
 from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
+from pipeline.kernels.block import Block, Sums, TileLoss, Weights
 from pipeline.kernels.gradients import Scratch, new_scratch
 from pipeline.kernels.plan import Notes, new_notes, new_plan
+from pipeline.kernels.team import Member
 
 _HUGE_PAGE = 2 << 20
 _MOST_ENTRIES = 1 << 30
@@ -56,12 +58,12 @@ class CpuBackend:
     ):
         self._rows, self._dims = w_in.shape
         self._width = -(-self._dims // 16) * 16
-        self._in, self._out = self._load(w_in), self._load(w_out)
-        self._tau, self._cbow, self._zero_hits = np.float32(tau), model == "cbow", zero_hits
+        self._weights = Weights(self._load(w_in), self._load(w_out), self._width)
+        self._rules = step_rules(model, tau, zero_hits)
         self._threads = threads
         self._pool = self._started_pool()
         self._room = (0, 0)
-        self._sums_in = self._sums_out = np.zeros(0, np.float32)
+        self._sums = Sums(np.zeros(0, np.float32), np.zeros(0, np.float32))
         self._plan = new_plan(0, 0, 0, 0)
         self._most_contexts = self._outputs = 0
         self._scratch: list[Scratch] = []
@@ -89,43 +91,21 @@ class CpuBackend:
     def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
         self._make_room(batch, bounds, outputs)
-        counters = np.zeros(kernels.MEETINGS + kernels.COUNTERS_OF_A_STEP * self._threads * steps, np.int64)
+        counters = kernels.new_counters(self._threads, steps)
         most_rows = int(np.max(np.diff(bounds), initial=0))
         tiles = -(-most_rows // (TILE * LOSS_TILES))
-        loss, pairs = np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64)
-        rows = tuple(map(_read_only, (batch.target, batch.offset, batch.context, batch.negatives)))
+        loss = TileLoss(np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64))
+        rows = Batch(*map(_read_only, batch))
+        block = Block(rows, bounds, learning_rates, self._rules, self._weights, self._plan, self._sums, loss)
 
         def run(thread: int) -> None:
-            kernels.train(
-                thread,
-                self._threads,
-                counters,
-                rows,
-                bounds,
-                learning_rates,
-                self._tau,
-                self._cbow,
-                self._zero_hits,
-                TILE,
-                CHUNK,
-                LOSS_TILES,
-                self._in,
-                self._out,
-                self._width,
-                self._plan,
-                self._notes[thread],
-                self._sums_in,
-                self._sums_out,
-                self._scratch[thread],
-                loss,
-                pairs,
-            )
+            kernels.train(Member(thread, self._threads, counters), block, self._notes[thread], self._scratch[thread])
 
         others = [self._pool.submit(run, thread) for thread in range(1, self._threads)]
         run(0)
         for other in others:
             other.result()
-        return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
+        return StepLoss(loss.total.sum(axis=1), loss.pairs.sum(axis=1))
 
     def _make_room(self, batch: Batch, bounds: np.ndarray, outputs: int) -> None:
         """Buffers for the largest block, step and row seen so far."""
@@ -151,8 +131,7 @@ class CpuBackend:
             self._room = max(contexts, self._room[0]), max(rows, self._room[1])
             entries = max(self._room[0], self._room[1] * outputs)
             self._notes = [new_notes(self._rows, entries) for _ in range(self._threads)]
-            self._sums_in = aligned_zeros(self._room[0] * self._width)
-            self._sums_out = aligned_zeros(self._room[1] * outputs * self._width)
+            self._sums = Sums(*(aligned_zeros(n * self._width) for n in (self._room[0], self._room[1] * outputs)))
         most = int(np.max(np.diff(batch.offset), initial=1))
         if most > self._most_contexts:
             self._most_contexts = most
@@ -160,7 +139,7 @@ class CpuBackend:
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Backend`: views, read-only."""
-        return self._view(self._in), self._view(self._out)
+        return self._view(self._weights.w_in), self._view(self._weights.w_out)
 
     def _view(self, flat: np.ndarray) -> np.ndarray:
         view = flat.reshape(self._rows, self._width)[:, : self._dims]

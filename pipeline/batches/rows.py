@@ -6,7 +6,6 @@ distribution, seed and epoch, so they can be made again anywhere, or be stored.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -57,8 +56,6 @@ def generate_rows(
     """
     n = int(sentences[-1] - sentences[0])
     k = sampling.negatives
-    position, target = np.empty(n + 1, np.int64), np.empty(n + 1, np.int32)
-    offset, negatives = np.empty(n + 1, np.int32), np.empty((n, k), np.int32)
     lengths = np.diff(sentences)
     if sampling.window == ALL:
         room = int((lengths * (lengths - 1)).sum())
@@ -69,24 +66,10 @@ def generate_rows(
             f"a sentence of {int(np.max(lengths)):,} words with --window={sampling.window} may have {room:,} contexts,"
             f" {_MOST_CONTEXTS:,} are possible: lower --max_sentence or --window"
         )
-    context = np.empty(room + 1, np.int32)
-    rows = kernels.generate(
-        tokens,
-        sentences,
-        first_position,
-        tables.keep,
-        tables.packed,
-        tables.weights,
-        sampling.window,
-        POLICIES[sampling.policy],
-        epoch,
-        *philox.key_of(sampling.seed),
-        position,
-        target,
-        offset,
-        context,
-        negatives,
-    )
+    rules = kernels.DrawRules(sampling.window, POLICIES[sampling.policy], epoch, *philox.key_of(sampling.seed))
+    position, batch = np.empty(n + 1, np.int64), _room_for_batch(n, room, k)
+    rows = kernels.generate(tokens, sentences, first_position, tables, rules, position, batch)
+    target, offset, context, negatives = batch
     fields = schema(k)
     return pa.record_batch(
         [
@@ -100,6 +83,16 @@ def generate_rows(
             ),
         ],
         schema=fields,
+    )
+
+
+def _room_for_batch(rows: int, contexts: int, negatives: int) -> Batch:
+    """One more than is needed: the kernel writes a row, or a context, before it knows whether it counts."""
+    return Batch(
+        np.empty(rows + 1, np.int32),
+        np.empty(rows + 1, np.int32),
+        np.empty(contexts + 1, np.int32),
+        np.empty((rows, negatives), np.int32),
     )
 
 
@@ -179,9 +172,8 @@ def evaluate(pieces: list[Callable[[], pa.RecordBatch]], pool: ThreadPoolExecuto
         yield from pool.map(lambda piece: piece(), pieces[start : start + width])
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Training rows: each has a target, one or more contexts and K negatives."""
+class Batch(NamedTuple):
+    """Training rows: each has a target, one or more contexts and K negatives. Kernels take it as it is."""
 
     target: np.ndarray
     """int32 [n]"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,13 +44,15 @@ class Sampling:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class Tables:
-    """The unigram distribution as the kernel reads it."""
+class Tables(NamedTuple):
+    """The unigram distribution in integers, as kernels read it."""
 
     keep: np.ndarray
+    """uint32 [V]: subsampling keeps a token whose random 32 bits are at most this"""
     packed: np.ndarray
+    """uint64 [V]: columns of the alias table, alias << 32 | threshold"""
     weights: np.ndarray
+    """int64 [V]: what the alias table is made of"""
 
     @classmethod
     def of(cls, unigram: UnigramDistribution) -> Tables:

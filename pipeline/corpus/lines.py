@@ -108,7 +108,7 @@ def read_exactly(uri: str, start: int, length: int) -> bytes:
     return data
 
 
-def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
+def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> Iterator[tuple[int, bytes]]:
     """(position, bytes) from one before the range's start, for as long as the caller wants."""
     block_bytes = max(block_bytes, 16)  # a byte order mark has to be seen whole
     position, past = max(part.start - 1, 0), min(_PAST_END, block_bytes)
@@ -121,7 +121,7 @@ def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> 
         data = read_exactly(part.uri, position, length)
         if digests is not None:
             digests.update(position, data)
-        yield position, as_array(data)
+        yield position, data
         position += length
 
 
@@ -134,41 +134,39 @@ def _whole_lines(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position, whole lines) of the lines that begin in the range; overlong ones may be left out already."""
     begun = part.start == 0  # whether the first line has been found
-    held: list[np.ndarray] = []  # the beginning of a line that goes on in the next chunk
+    held: list[bytes] = []  # the beginning of a line that goes on in the next chunk
     held_at, held_bytes = part.start, 0
     skipping = False  # inside an overlong line
     for position, data in _chunks(part, digests, block_bytes):
         start = 0
         if part.offset(position) == 0:
-            refuse_what_is_no_text(part, bytes(data[:LOOKED_AT]))
-            start = 3 if bytes(data[:3]) == BYTE_ORDER_MARK else 0
+            refuse_what_is_no_text(part, data[:LOOKED_AT])
+            start = 3 if data[:3] == BYTE_ORDER_MARK else 0
         if not begun:
-            newline = kernels.find_newline(data, 0, min(len(data), part.end - 1 - position))
+            newline = data.find(b"\n", 0, part.end - 1 - position)
             if newline < 0:
                 if position + len(data) >= part.end - 1:
                     return
                 continue
             begun, start = True, newline + 1
         # The last line of the range ends with the first newline at or after its last byte.
-        last = kernels.find_newline(data, max(start, part.end - 1 - position), len(data))
+        last = data.find(b"\n", max(start, part.end - 1 - position))
         final = last >= 0 or position + len(data) == part.size
         if last < 0:
-            last = len(data) - 1 if final else kernels.find_last_newline(data, len(data))
+            last = len(data) - 1 if final else data.rfind(b"\n")
         stop = last + 1
         if stop > start or final:
             first = start
             if skipping:
-                newline = kernels.find_newline(data, start, stop)
-                first = stop if newline < 0 else newline + 1
+                first = data.find(b"\n", start, stop) + 1 or stop
                 skipping = False
             elif held:
-                newline = kernels.find_newline(data, start, stop)
-                first = stop if newline < 0 else newline + 1
+                first = data.find(b"\n", start, stop) + 1 or stop
                 held.append(data[start:first])
-                yield held_at, as_array(np.concatenate(held))
+                yield held_at, as_array(b"".join(held))
             held, held_bytes = [], 0
             if stop > first:
-                yield position + first, data[first:stop]
+                yield position + first, as_array(data)[first:stop]
             start = stop
         if final:
             return
@@ -178,15 +176,10 @@ def _whole_lines(
             held.append(data[start:])
             held_bytes += len(data) - start
             if held_bytes > max_line_bytes:
-                dead_letters.add(part.name(), part.offset(held_at), reasons.TOO_LONG, _first_bytes(held))
+                dead_letters.add(
+                    part.name(), part.offset(held_at), reasons.TOO_LONG, b"".join(held)[: reasons.SAMPLE_BYTES]
+                )
                 held, held_bytes, skipping = [], 0, True
-
-
-def _first_bytes(parts: list[np.ndarray]) -> bytes:
-    sample = b""
-    for part in parts:
-        sample += bytes(part[: reasons.SAMPLE_BYTES - len(sample)])
-    return sample
 
 
 def _good_lines(

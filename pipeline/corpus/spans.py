@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +13,11 @@ Locate = Callable[[int], str]
 """Byte position in a block -> how messages name that place ("file.txt, byte 123")."""
 
 
-@dataclass(frozen=True)
-class Spans:
+class Spans(NamedTuple):
     """Tokens as places in a buffer: token i is buffer[start[i]:end[i]], UTF-8 and never empty.
 
-    Sentence j is tokens sentence[j]:sentence[j + 1], and never empty either.
+    Sentence j is tokens sentence[j]:sentence[j + 1], and never empty either. Kernels are compiled for a buffer that
+    is read-only and places that can be written; they would be compiled once more for others.
     """
 
     buffer: np.ndarray

@@ -25,10 +25,12 @@ class WordTable:
     """
 
     def __init__(self) -> None:
-        self._slots = np.zeros(1024, dtype=np.uint64)
-        self._entries = _aligned((256, 4), np.dtype(np.uint64))
-        self._hashes = np.empty(256, dtype=np.uint64)
-        self._arena = np.empty(4096, dtype=np.uint8)
+        self._table = kernels.Table(
+            slots=np.zeros(1024, dtype=np.uint64),
+            entries=_aligned((256, 4), np.dtype(np.uint64)),
+            hashes=np.empty(256, dtype=np.uint64),
+            arena=np.empty(4096, dtype=np.uint8),
+        )
         self._state = np.zeros(3, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -44,17 +46,7 @@ class WordTable:
         if not len(spans.start):
             return
         self._make_room(len(spans.start), int(spans.end[-1] - spans.start[0]))
-        kernels.count_sentences(
-            spans.buffer,
-            spans.start,
-            spans.end,
-            spans.sentence,
-            self._slots,
-            self._entries,
-            self._hashes,
-            self._arena,
-            self._state,
-        )
+        kernels.count_sentences(spans, self._table, self._state)
 
     def add(self, words: pa.Array, values: np.ndarray) -> None:
         """Add values[i] (int64) to word i of a string array without nulls."""
@@ -62,87 +54,49 @@ class WordTable:
             return
         buffer, offset = string_buffers(words)
         self._make_room(len(words), int(offset[-1] - offset[0]))
-        kernels.add_words(
-            buffer,
-            offset,
-            np.ascontiguousarray(values, dtype=np.int64),
-            self._slots,
-            self._entries,
-            self._hashes,
-            self._arena,
-            self._state,
-        )
+        kernels.add_words(buffer, offset, np.ascontiguousarray(values, dtype=np.int64), self._table, self._state)
 
     def encode(self, spans: Spans, state: np.ndarray, tokens: np.ndarray, lengths: np.ndarray) -> tuple[int, int]:
         """Ids of the tokens that are in the table; see `kernels.encode_sentences`."""
-        return kernels.encode_sentences(
-            spans.buffer,
-            spans.start,
-            spans.end,
-            spans.sentence,
-            self._slots,
-            self._entries,
-            self._arena,
-            state,
-            tokens,
-            lengths,
-        )
+        return kernels.encode_sentences(spans, self._table, state, tokens, lengths)
 
     def find(self, spans: Spans, state: np.ndarray) -> np.ndarray:
         """int32 [n], each token's entry, or -1; see `kernels.find_words`."""
         ids = np.empty(len(spans.start), dtype=np.int32)
-        kernels.find_words(
-            spans.buffer,
-            spans.start,
-            spans.end,
-            spans.sentence,
-            self._slots,
-            self._entries,
-            self._arena,
-            state,
-            ids,
-        )
+        kernels.find_words(spans, self._table, state, ids)
         return ids
 
-    def without(self, spans: Spans, start: np.ndarray, end: np.ndarray, sentence: np.ndarray) -> tuple[int, int]:
-        """The tokens that are not in the table; see `kernels.drop_words`."""
-        return kernels.drop_words(
-            spans.buffer,
-            spans.start,
-            spans.end,
-            spans.sentence,
-            self._slots,
-            self._entries,
-            self._arena,
-            start,
-            end,
-            sentence,
-        )
+    def without(self, spans: Spans) -> Spans:
+        """The sentences without the tokens that are in the table; see `kernels.drop_words`."""
+        kept = Spans(spans.buffer, *(np.empty(len(places), np.int64) for places in spans[1:]))
+        tokens, sentences = kernels.drop_words(spans, self._table, kept)
+        return Spans(spans.buffer, kept.start[:tokens], kept.end[:tokens], kept.sentence[: sentences + 1])
 
     def values(self) -> np.ndarray:
         """int64 [n], each word's number."""
-        return self._entries[: len(self), 3].astype(np.int64)
+        return self._table.entries[: len(self), 3].astype(np.int64)
 
     def words(self) -> pa.ChunkedArray:
         """string [n], the words in order."""
         n, used = len(self), int(self._state[1])
         offset = np.empty(n + 1, dtype=np.int64)
-        offset[:n] = self._entries[:n, 2] >> np.uint64(31)
+        offset[:n] = self._table.entries[:n, 2] >> np.uint64(31)
         offset[n] = used
-        return string_array(self._arena[:used].copy(), offset)
+        return string_array(self._table.arena[:used].copy(), offset)
 
     def _make_room(self, words: int, size: int) -> None:
         """Room for `words` more words of `size` bytes together."""
         count, used = len(self), int(self._state[1])
-        if count + words > len(self._hashes):
-            capacity = max(count + words, len(self._hashes) * 2)
-            self._hashes = _grown(self._hashes, count, capacity)
-            self._entries = _grown(self._entries, count, capacity)
-        if used + size > len(self._arena):
-            self._arena = _grown(self._arena, used, max(used + size, len(self._arena) * 2))
-        if (count + words) * 3 > len(self._slots) * 2:
-            self._slots = np.zeros(1 << ((count + words) * 2 - 1).bit_length(), dtype=np.uint64)
-            kernels.fill_slots(self._hashes[:count], self._slots)
+        slots, entries, hashes, arena = self._table
+        if count + words > len(hashes):
+            capacity = max(count + words, len(hashes) * 2)
+            hashes, entries = _grown(hashes, count, capacity), _grown(entries, count, capacity)
+        if used + size > len(arena):
+            arena = _grown(arena, used, max(used + size, len(arena) * 2))
+        if (count + words) * 3 > len(slots) * 2:
+            slots = np.zeros(1 << ((count + words) * 2 - 1).bit_length(), dtype=np.uint64)
+            kernels.fill_slots(hashes[:count], slots)
+        self._table = kernels.Table(slots, entries, hashes, arena)
 
 
 def fingerprint_text(state: np.ndarray) -> str:

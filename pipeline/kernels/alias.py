@@ -38,6 +38,7 @@ def fill_alias_table(weight: np.ndarray, threshold: np.ndarray, alias: np.ndarra
         if weight[i] >= full:
             continue
         column, own = i, weight[i]
+        # Which word gives to which column is part of the rows' definition: another order draws other negatives.
         while True:
             threshold[column] = np.uint32(own)
             alias[column] = giver

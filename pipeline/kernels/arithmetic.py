@@ -1,4 +1,13 @@
-"""The scalar arithmetic of a training step: sigmoid, step scale, cross-entropy."""
+"""The scalar arithmetic of a training step: sigmoid, step scale, cross-entropy.
+
+A row of target o, contexts c and negatives n has, for each context (skip-gram) or for their mean (CBOW), the loss
+
+    -log sigmoid(dot(c, o)) - sum over n of log sigmoid(-dot(c, n))
+
+negative sampling, equation 4 of Mikolov et al. 2013 (Distributed representations of words and phrases and their
+compositionality) with the sign turned. The gradient weight of an output is minus the loss's derivative by its
+score: 1 - sigmoid for the target, -sigmoid for a negative. So one function, `minus_sigmoid`, serves both.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +45,8 @@ B = tuple(f32(x) for x in (4.89352518554385e-03, 2.26843463243900e-03, 1.1853470
 @kernel(allocates=False)
 def minus_sigmoid(score):
     """-sigmoid(score) from +, -, * and / alone, each rounded once: the same bits everywhere."""
+    # sigmoid(s) = 1/2 + tanh(s/2) / 2. An exponential would be a library's, with bits of its own on every machine.
+    # Horner's scheme as it stands: neither reassociated nor contracted to fma, here, below on lanes and on the GPU.
     h = min(max(score * HALF, -CLIP), CLIP)
     u = h * h
     p = h * (A[0] + u * (A[1] + u * (A[2] + u * (A[3] + u * (A[4] + u * (A[5] + u * A[6]))))))
@@ -65,6 +76,7 @@ def minus_sigmoid_lanes(scores):
 @kernel(allocates=False)
 def step_scale(pairs, lr, tau):
     """lr * min(1, tau / pairs): how far a row moves that `pairs` pairs touched in the step."""
+    # `pairs` is an exact integer, rounded once. (lr * tau) / c has other bits than lr * (tau / c): keep the order.
     c = f32(pairs)
     return lr if c <= tau else (lr * tau) / c
 
@@ -91,6 +103,7 @@ def cross_entropy(scores, at, count, outputs, target, negatives, zero_hits):
     Returns:
       (sum, number of pairs).
     """
+    # -log sigmoid(s) = max(-s, 0) + log(1 + exp(-|s|)), which neither overflows nor cancels. float64: it is only read.
     linear = 0.0
     product = 1.0  # of 1 + exp(-|s|): one logarithm for many pairs
     logs = 0.0

@@ -23,6 +23,7 @@ import llvmlite.binding as llvm
 import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
+from numba.core.types.containers import BaseNamedTuple
 
 from pipeline.runtime import progress
 from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
@@ -169,6 +170,15 @@ class _Cache(FunctionCache):
 
     _impl_class = _Implementation
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Numba's key, and the fields of each named tuple by name.
+
+        Numba knows such a tuple by its class and the types of its fields. A class outside this folder (`Spans`,
+        `Batch`) may be edited while the digest of the kernels stays: two of its arrays that change places would
+        be read as each other.
+        """
+        return super()._index_key(sig, codegen), _field_names(sig)
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         tell_of_cache()
         try:
@@ -186,3 +196,8 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
         except Exception as error:
             _log.warning("machine code cannot be kept in %s (%s): later runs compile again", self.cache_path, error)
+
+
+def _field_names(kinds: Any) -> tuple:
+    """The named tuples among some types of Numba, each as its fields and those of the named tuples in it."""
+    return tuple((*kind.fields, _field_names(kind)) for kind in kinds if isinstance(kind, BaseNamedTuple))

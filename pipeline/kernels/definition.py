@@ -39,25 +39,30 @@ def clear(rows, i, dims):
 
 
 @kernel
-def step(target, offset, context, negatives, w_in, w_out, dims, lr, tau, cbow, zero_hits, tile, chunk, loss_tiles):
+def step(batch, weights, lr, rules):
     """One step: reads the weights as they are, then updates them in place.
 
     Args:
-      target, offset, context, negatives: the step's rows, as in `Batch`; offset may start above 0.
-      w_in, w_out: float32 [V dims], dims a multiple of 16 (padded with zeros).
+      batch: `Batch`, the step's rows; its offset may start above 0.
+      weights: `Weights`; lr: float32; rules: `StepRules`.
 
     Returns:
       (loss, pairs) of every `loss_tiles`-th tile.
     """
+    target, offset, context, negatives = batch
+    w_in, w_out, dims = weights
+    tau, cbow, zero_hits, tile, chunk, loss_tiles = rules
     n, count = negatives.shape
     outputs = count + 1
     v = len(w_in) // dims
     tile_sum, chunk_in, chunk_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32), np.zeros(v * dims, f32)
     sum_in, sum_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32)
-    pairs_in, pairs_out = count_pairs(target, offset, context, negatives, cbow, v)
+    pairs_in, pairs_out = count_pairs(batch, cbow, v)
     e, h = np.zeros(dims, f32), np.zeros(dims, f32)
     out = np.zeros(outputs, np.int64)
     loss, pairs = 0.0, 0
+    # Three levels of sums, tile, chunk and step, each from +0 and in order: sums of tiles and chunks can be made by
+    # different threads (or blocks of a GPU), and no thread's speed changes what is added to what.
     for chunk_start in range(0, n, chunk):
         chunk_end = min(chunk_start + chunk, n)
         in_chunk, out_chunk = np.zeros(v, np.bool_), np.zeros(v, np.bool_)
@@ -131,6 +136,7 @@ def step(target, offset, context, negatives, w_in, w_out, dims, lr, tau, cbow, z
             if out_chunk[r]:
                 add_scaled(sum_out, r, ONE, chunk_out, r, dims)
                 clear(chunk_out, r, dims)
+    # Last, because all gradients are those of the weights as the step has found them.
     for r in range(v):
         update(w_in, r, sum_in, pairs_in[r], lr, tau, dims)
         update(w_out, r, sum_out, pairs_out[r], lr, tau, dims)
@@ -149,8 +155,9 @@ def update(weights, r, sums, pairs, lr, tau, dims):
 
 
 @kernel
-def count_pairs(target, offset, context, negatives, cbow, v):
+def count_pairs(batch, cbow, v):
     """(context, output) pairs that touch each input and output row in the step; int64 [v] each."""
+    target, offset, context, negatives = batch
     n, count = negatives.shape
     pairs_in, pairs_out = np.zeros(v, np.int64), np.zeros(v, np.int64)
     for t in range(n):

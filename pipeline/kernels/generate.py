@@ -11,6 +11,8 @@ Uses of the random numbers of one position (see `philox`):
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pipeline.kernels import philox
@@ -24,6 +26,22 @@ REDRAWS = 64
 MICRO_BLOCK = 4096
 """Positions worked on at a time: the scratch arrays stay in the cache."""
 
+
+class DrawRules(NamedTuple):
+    """How the rows of an epoch are drawn."""
+
+    window: int
+    """int64: the largest radius; 0 takes all other kept tokens of the sentence"""
+    policy: int
+    """int64: ANY, EXCLUDE_TARGET or DISTINCT"""
+    epoch: int
+    """int64, from 0, less than 2^16"""
+    k0: np.uint32
+    """uint32: the seed's low half"""
+    k1: np.uint32
+    """uint32: its high half"""
+
+
 i32, i64, u32, u64 = np.int32, np.int64, np.uint32, np.uint64
 _HALF, _LOW = u64(32), u64(0xFFFFFFFF)
 
@@ -34,11 +52,12 @@ def _high_word(position, epoch):
 
 
 @kernel
-def _fill(out, positions, n, epoch, purpose, draw, k0, k1):
+def _fill(out, positions, n, purpose, draw, rules):
     """Philox words of n positions into out[0:4, :n]."""
     for i in range(n):
         position = positions[i]
-        a, b, c, d = philox.philox(u32(u64(position) & _LOW), _high_word(position, epoch), purpose, draw, k0, k1)
+        low, high = u32(u64(position) & _LOW), _high_word(position, rules.epoch)
+        a, b, c, d = philox.philox(low, high, purpose, draw, rules.k0, rules.k1)
         out[0, i] = a
         out[1, i] = b
         out[2, i] = c
@@ -46,10 +65,10 @@ def _fill(out, positions, n, epoch, purpose, draw, k0, k1):
 
 
 @kernel(inline="always")
-def _from_alias_table(x, y, size, table):
-    """Walker/Vose draw from two uint32: table entries are alias << 32 | threshold."""
-    i = below(x, size)
-    entry = table[i]
+def _from_alias_table(x, y, packed):
+    """A word by two uint32 (Walker, Vose): the first takes a column of the table, the second one of its two words."""
+    i = below(x, len(packed))
+    entry = packed[i]
     return i32(i) if y < u32(entry & _LOW) else i32(entry >> _HALF)
 
 
@@ -74,19 +93,21 @@ def _allowed(word, row, k, target, policy):
 
 
 @kernel
-def _redraw(row, k, target, position, epoch, policy, table, weights, k0, k1):
+def _redraw(row, k, target, position, tables, rules):
     """Another negative k for a row whose first draw is not allowed: the same law, in bounded time."""
-    low, high = u32(u64(position) & _LOW), _high_word(position, epoch)
+    policy, weights = rules.policy, tables.weights
+    low, high = u32(u64(position) & _LOW), _high_word(position, rules.epoch)
     for i in range(REDRAWS):
-        a, b, _, _ = philox.philox(low, high, u32(philox.REDRAW), u32(REDRAWS * k + i), k0, k1)
-        word = _from_alias_table(a, b, len(table), table)
+        a, b, _, _ = philox.philox(low, high, u32(philox.REDRAW), u32(REDRAWS * k + i), rules.k0, rules.k1)
+        word = _from_alias_table(a, b, tables.packed)
         if _allowed(word, row, k, target, policy):
             return word
+    # One word may be nearly all of the distribution. So the last draw is by the weights of the allowed words alone.
     total = u64(0)
     for word in range(len(weights)):
         if _allowed(word, row, k, target, policy):
             total += u64(weights[word])
-    a, b, _, _ = philox.philox(low, high, u32(philox.EXACT_DRAW), u32(k), k0, k1)
+    a, b, _, _ = philox.philox(low, high, u32(philox.EXACT_DRAW), u32(k), rules.k0, rules.k1)
     rest = _multiply_high((u64(a) << _HALF) | u64(b), total)
     for word in range(len(weights)):
         if _allowed(word, row, k, target, policy):
@@ -97,15 +118,18 @@ def _redraw(row, k, target, position, epoch, policy, table, weights, k0, k1):
 
 
 @kernel
-def _draw_negatives(negatives, target, positions, first, rows, epoch, policy, table, weights, scratch, k0, k1):
-    count = negatives.shape[1]
+def _draw_negatives(negatives, target, positions, first, rows, tables, rules, scratch):
+    """The negatives of rows first..first+rows-1; `scratch` is uint32 [4, >= rows]."""
+    count, policy = negatives.shape[1], rules.policy
+    # All rows' random numbers first, then all look-ups: each loop is simple enough for vector instructions, or at least
+    # for cache misses that overlap. One Philox block is two draws.
     for j in range((count + 1) // 2):
-        _fill(scratch, positions[first : first + rows], rows, epoch, u32(philox.NEGATIVES), u32(j), k0, k1)
+        _fill(scratch, positions[first : first + rows], rows, u32(philox.NEGATIVES), u32(j), rules)
         for i in range(rows):
-            negatives[first + i, 2 * j] = _from_alias_table(scratch[0, i], scratch[1, i], len(table), table)
+            negatives[first + i, 2 * j] = _from_alias_table(scratch[0, i], scratch[1, i], tables.packed)
         if 2 * j + 1 < count:
             for i in range(rows):
-                negatives[first + i, 2 * j + 1] = _from_alias_table(scratch[2, i], scratch[3, i], len(table), table)
+                negatives[first + i, 2 * j + 1] = _from_alias_table(scratch[2, i], scratch[3, i], tables.packed)
     if policy == ANY:
         return
     for i in range(first, first + rows):
@@ -116,41 +140,23 @@ def _draw_negatives(negatives, target, positions, first, rows, epoch, policy, ta
                 for j in range(k):
                     clash |= negatives[i, j] == word
             if clash:
-                negatives[i, k] = _redraw(
-                    negatives[i], k, target[i], positions[i], epoch, policy, table, weights, k0, k1
-                )
+                negatives[i, k] = _redraw(negatives[i], k, target[i], positions[i], tables, rules)
 
 
 @kernel
-def generate(
-    tokens,
-    sentences,
-    first_position,
-    keep,
-    table,
-    weights,
-    window,
-    policy,
-    epoch,
-    k0,
-    k1,
-    position,
-    target,
-    offset,
-    context,
-    negatives,
-):
+def generate(tokens, sentences, first_position, tables, rules, position, batch):
     """Rows of whole sentences; returns how many.
 
     Args:
       tokens: int32 [n]; sentences: int64 [s+1] offsets into it.
       first_position: position of tokens[sentences[0]] in the corpus.
-      keep: uint32 [V]; table: uint64 [V], alias << 32 | threshold; weights: int64 [V].
-      window, policy, epoch, k0, k1: integers; window 0 takes all other kept tokens of the sentence.
-      position, target: int64, int32 [n]; offset: int32 [n+1]; context: int32 [>= 2 window n, or with
-        window 0 the sum of length * (length - 1) over the sentences];
-      negatives: int32 [n, K]. All written in place. n >= the positions of the sentences.
+      tables: `Tables`; rules: `DrawRules`.
+      position: int64 [n], written: where in the corpus each row's target is; n >= the positions of the sentences.
+      batch: a `Batch` with room for n rows, written. Its contexts have room for 2 window n, or with window 0 for the
+        sum of length * (length - 1) over the sentences.
     """
+    target, offset, context, negatives = batch
+    keep, window = tables.keep, rules.window
     longest = i64(MICRO_BLOCK)
     for s in range(len(sentences) - 1):
         longest = max(longest, sentences[s + 1] - sentences[s])
@@ -173,7 +179,7 @@ def generate(
         base = first_position + begin - sentences[0]
         for i in range(n):
             places[i] = base + i
-        _fill(drawn, places, n, epoch, u32(philox.KEEP_AND_RADIUS), u32(0), k0, k1)
+        _fill(drawn, places, n, u32(philox.KEEP_AND_RADIUS), u32(0), rules)
         m = i64(0)
         for sentence in range(start, stop):
             for i in range(sentences[sentence] - begin, sentences[sentence + 1] - begin):
@@ -195,6 +201,7 @@ def generate(
             else:
                 reach = below(radius[i], window) + 1
                 low, high = i64(max(i - reach, 0)), i64(min(i + reach + 1, m))
+            # Written first and counted after, as the tokens above: what does not count is overwritten by the next.
             for j in range(low, high):
                 context[contexts] = kept[j]
                 contexts += i64((kept_sentence[j] == kept_sentence[i]) & (j != i))
@@ -203,5 +210,5 @@ def generate(
             if contexts > before:
                 rows += 1
                 offset[rows] = contexts
-        _draw_negatives(negatives, target, position, first, rows - first, epoch, policy, table, weights, drawn, k0, k1)
+        _draw_negatives(negatives, target, position, first, rows - first, tables, rules, drawn)
     return rows

@@ -97,7 +97,7 @@ def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -
 
 
 @kernel(allocates=False)
-def prepare_tile(start, stop, step_end, step_rows, plan, own, w_out, sums_out, lr, dims):
+def prepare_tile(start, stop, step_end, block, own, lr):
     """Where the rows of a tile's targets begin, and where their outputs' gradients go.
 
     to[k] = fma(factor[k], gradient, base[k]): to the weights with the learning rate when the row is alone in
@@ -106,8 +106,8 @@ def prepare_tile(start, stop, step_end, step_rows, plan, own, w_out, sums_out, l
 
     Returns whether a negative is its own target.
     """
-    target, offset, context, negatives = step_rows
-    outputs = negatives.shape[1] + 1
+    target, offset, context, negatives = block.batch
+    plan, dims, outputs = block.plan, block.weights.dims, negatives.shape[1] + 1
     first = i64(offset[start])
     for i in range(i64(offset[stop]) - first):
         own.x_at[i] = i64(context[first + i]) * dims
@@ -120,7 +120,11 @@ def prepare_tile(start, stop, step_end, step_rows, plan, own, w_out, sums_out, l
         for k in range(u64(0), u64(outputs - 1)):
             own.y_at[at + u64(1) + k] = i64(negatives[row, k]) * dims
             hit |= negatives[row, k] == target[row]
-    weights, sums, zeros = lanes.address(w_out), lanes.address(sums_out), lanes.address(own.zeros)
+    weights, sums, zeros = (
+        lanes.address(block.weights.w_out),
+        lanes.address(block.sums.outputs),
+        lanes.address(own.zeros),
+    )
     for i in range((stop - start) * outputs):
         place = i64(plan.out_place[start * outputs + i])
         alone = place < 0  # nobody else reads or writes this row in the step
@@ -132,35 +136,36 @@ def prepare_tile(start, stop, step_end, step_rows, plan, own, w_out, sums_out, l
 
 
 @kernel(inline="always", allocates=False)
-def weigh(t, start, slot, step_rows, own, w_in, w_out, dims, cbow, hits, zero_hits, loss_wanted):
+def weigh(t, start, slot, block, own, hits, loss_wanted):
     """First half of a target's work: its gradient weights, into the slot's part of `own`."""
-    target, offset, _, negatives = step_rows
-    outputs = negatives.shape[1] + 1
+    offset, weights, outputs = block.batch.offset, block.weights, block.batch.negatives.shape[1] + 1
     g_from = slot * (len(own.g) // 2)
     x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
     m = i64(offset[t + 1]) - i64(offset[t])
     terms = m
-    if cbow:
-        rows.mean(own.h, slot * dims, w_in, own.x_at, x_from, m, ONE / f32(m), dims)
+    if block.rules.cbow:
+        rows.mean(own.h, slot * weights.dims, weights.w_in, own.x_at, x_from, m, ONE / f32(m), weights.dims)
         terms = i64(1)
-        _weigh_terms(terms, outputs, own, own.h_at, slot, y_from, g_from, w_out, own.h, dims, loss_wanted)
+        _weigh_terms(terms, outputs, own.h, own.h_at, slot, y_from, g_from, weights, own, loss_wanted)
     else:
-        _weigh_terms(terms, outputs, own, own.x_at, x_from, y_from, g_from, w_out, w_in, dims, loss_wanted)
+        _weigh_terms(terms, outputs, weights.w_in, own.x_at, x_from, y_from, g_from, weights, own, loss_wanted)
     if loss_wanted:
-        _add_loss(t, terms, outputs, target, negatives, zero_hits, own, g_from)
+        _add_loss(t, terms, block, own, g_from)
     if hits:
         _zero_weights_of_hits(terms, outputs, own, y_from, g_from)
 
 
 @kernel(inline="always", allocates=False)
-def form(t, start, slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow):
+def form(t, start, slot, block, own, lr):
     """Second half: gradient rows of the contexts onto the tile sums; those of the outputs to where the plan says."""
-    _, offset, _, negatives = step_rows
-    outputs = negatives.shape[1] + 1
+    offset, cbow, tau = block.batch.offset, block.rules.cbow, block.rules.tau
+    weights, dims, outputs = block.weights, block.weights.dims, block.batch.negatives.shape[1] + 1
     g_from, h_from = slot * (len(own.g) // 2), slot * dims
     x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
     m = i64(offset[t + 1]) - i64(offset[t])
     terms = i64(1) if cbow else m
+    # A row that is alone in the step has just these pairs, so here is known whether it is damped. For one that is not
+    # alone its sum decides, in `step._update`; its gradient takes the way through own.s then, with equal bits.
     damped = f32(terms) > tau
     if damped:
         _keep_apart(outputs, own, y_from, dims)
@@ -171,53 +176,16 @@ def form(t, start, slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, 
         y = y_from + k
         soon = y + TARGETS_AHEAD * outputs
         if cbow:
-            rows.gradients_of_mean(
-                width,
-                own.h,
-                h_from,
-                w_out,
-                own.y_at,
-                y,
-                k,
-                own.g,
-                g_from + 2 * k,
-                own.e,
-                own.to,
-                own.base,
-                own.factor,
-                soon,
-                dims,
-            )
+            rows.gradients_of_mean(width, h_from, y, k, g_from + 2 * k, soon, weights, own)
         else:
             kind = rows.WHOLE if parts == 1 else rows.PART
             flags = (rows.FIRST if part == 0 else 0) + (rows.LAST if part == parts - 1 else 0)
-            rows.gradients(
-                kind,
-                flags,
-                width,
-                w_in,
-                own.x_at,
-                x_from,
-                m,
-                w_out,
-                own.y_at,
-                y,
-                own.g,
-                g_from + k * (m + 1),
-                own.e,
-                own.tile,
-                own.tile_at,
-                own.to,
-                own.base,
-                own.factor,
-                soon,
-                dims,
-            )
+            rows.gradients(kind, flags, width, x_from, m, y, g_from + k * (m + 1), soon, weights, own)
         k += width
     if cbow:  # each context gets the whole gradient of the mean vector
         rows.add_to_each(own.tile, own.tile_at, x_from, m, own.e, dims)
     if damped:
-        _place_damped(t, outputs, own, y_from, plan.out_place, w_out, sums_out, step_scale(terms, lr, tau), dims)
+        _place_damped(t, outputs, y_from, block, own, step_scale(terms, lr, tau))
 
 
 @kernel(allocates=False)
@@ -241,7 +209,7 @@ def _part_width(outputs, parts, part):
 
 
 @kernel(inline="always", allocates=False)
-def _weigh_terms(m, outputs, own, x_at, x_from, y_from, g_from, w_out, x, dims, raw_too):
+def _weigh_terms(m, outputs, x, x_at, x_from, y_from, g_from, weights, own, raw_too):
     """Gradient weights of m rows of x against all outputs, into own.g; scores into own.raw."""
     parts = _parts(outputs)
     k = 0
@@ -250,13 +218,13 @@ def _weigh_terms(m, outputs, own, x_at, x_from, y_from, g_from, w_out, x, dims, 
         at = g_from + k * (m + 1)
         ones = lanes.load(own.one, width * LANES) if k == 0 else lanes.zero()
         for a in range(0, m - 1, 2):
-            scores = rows.dots_of_two(width, x, x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
+            scores = rows.dots_of_two(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
         if m % 2:
             a = m - 1
-            scores = rows.dots_of_one(width, x, x_at, x_from + a, w_out, own.y_at, y_from + k, dims)
+            scores = rows.dots_of_one(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
@@ -264,8 +232,10 @@ def _weigh_terms(m, outputs, own, x_at, x_from, y_from, g_from, w_out, x, dims, 
 
 
 @kernel(allocates=False)
-def _add_loss(t, m, outputs, target, negatives, zero_hits, own, g_from):
+def _add_loss(t, m, block, own, g_from):
     """Add the target's cross-entropy: the scores in own.raw, brought into [context, output] order first."""
+    target, negatives = block.batch.target[t], block.batch.negatives[t]
+    outputs = len(negatives) + 1
     parts = _parts(outputs)
     k = 0
     for part in range(parts):
@@ -274,7 +244,7 @@ def _add_loss(t, m, outputs, target, negatives, zero_hits, own, g_from):
             for j in range(width):
                 own.scores[a * outputs + k + j] = own.raw[g_from + k * (m + 1) + a * width + j]
         k += width
-    loss, pairs = cross_entropy(own.scores, 0, m, outputs, target[t], negatives[t], zero_hits)
+    loss, pairs = cross_entropy(own.scores, 0, m, outputs, target, negatives, block.rules.zero_hits)
     own.loss[0] += loss
     own.loss[1] += pairs
 
@@ -294,10 +264,11 @@ def _zero_weights_of_hits(m, outputs, own, y_from, g_from):
 
 
 @kernel(allocates=False)
-def _place_damped(t, outputs, own, y_from, out_place, w_out, sums_out, scale, dims):
+def _place_damped(t, outputs, y_from, block, own, scale):
     """Hand on the gradient rows in own.s; those alone in the step move by a bounded length."""
+    w_out, sums_out, dims = block.weights.w_out, block.sums.outputs, block.weights.dims
     for k in range(outputs):
-        place = i64(out_place[t * outputs + k])
+        place = i64(block.plan.out_place[t * outputs + k])
         at = own.y_at[y_from + k] if place < 0 else (place >> 1) * dims
         factor = lanes.splat(bounded(scale, rows.squares(own.s, k * dims, dims)) if place < 0 else ONE)
         for q in range(0, dims, LANES):

@@ -154,6 +154,8 @@ def total(typing_context, value):
     """Sum of the lanes: l += l+8, l += l+4, l += l+2, then lane 0 + lane 1."""
 
     def generate(context, builder, signature, args):
+        # Halves onto halves, which vectors of any width do in a few instructions. It is the definition's order
+        # (ARCHITECTURE.md, "The training step"), also that of `emit_totals` and the CUDA source.
         (value,) = args
         width = LANES
         while width > 1:
@@ -184,7 +186,10 @@ def emit_totals(builder, values):
 
 
 def _kept_rolled(module):
-    """Metadata of a loop that LLVM shall not unroll: a node that begins with itself."""
+    """Metadata of a loop that LLVM shall not unroll: a node that begins with itself.
+
+    Its body is whole vectors already, and it has few turns: copies of the body would only be more code.
+    """
     rolled = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     scalar = module.add_metadata([ir.MetaDataString(module, "llvm.loop.vectorize.width"), I32(1)])
     node = ir.MDValue(module, [rolled], name=str(len(module.metadata)))

@@ -29,6 +29,7 @@ def add_moves(base, ids, rows, dims, total, squares):
         at, own = np.int64(ids[i]) * dims, i * dims
         sums = lanes.zero()
         for q in range(0, dims, lanes.LANES):
+            # The replicas' moves are added in their order: the caller hands them over in it.
             move = lanes.subtract(lanes.load(rows, own + q), lanes.load(base, at + q))
             lanes.store(total, at + q, lanes.add(lanes.load(total, at + q), move))
             sums = lanes.fma(move, move, sums)

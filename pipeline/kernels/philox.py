@@ -31,6 +31,7 @@ _HALF = u64(32)
 @kernel(inline="always")
 def philox(c0, c1, c2, c3, k0, k1):
     """Four uint32 from a counter of four and a key of two uint32."""
+    # Ten rounds, as the paper's Philox4x32-10; the words of the known answers in tests/kernels/test_philox.py.
     for _ in range(10):
         p0 = _M0 * u64(c0)
         p1 = _M1 * u64(c2)
@@ -42,7 +43,11 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @kernel(inline="always")
 def below(x, n):
-    """Integer in 0..n-1 from one uint32, by multiply-high (n < 2**32)."""
+    """Integer in 0..n-1 from one uint32, by multiply-high (n < 2**32).
+
+    Not exactly uniform: some integers have one of the 2^32 values more. Rejecting those would take a number of draws
+    that depends on their values, and each draw has its place in the counter.
+    """
     return np.int64((u64(x) * u64(n)) >> _HALF)
 
 

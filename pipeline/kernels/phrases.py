@@ -12,7 +12,7 @@ _K0, _K1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xE7037ED1A0B428DB)
 _JOINER = 0x5F
 
 
-@kernel
+@kernel(allocates=False)
 def candidate_pairs(ids, sentence, counts, tokens, discount, threshold, out):
     """Neighbours in a sentence whose words are frequent enough, and not too frequent, to be a phrase.
 
@@ -44,7 +44,7 @@ def candidate_pairs(ids, sentence, counts, tokens, discount, threshold, out):
     return n
 
 
-@kernel
+@kernel(allocates=False)
 def _slot(key, slots):
     """Where `key` (not 0) is in an open-addressing table, or the empty slot where it belongs."""
     mask = np.uint64(slots.shape[0] - 1)
@@ -54,7 +54,7 @@ def _slot(key, slots):
     return slot
 
 
-@kernel
+@kernel(allocates=False)
 def fill_pairs(pairs, slots):
     """Put pairs (uint64 [n], as of `candidate_pairs`) into `slots` (uint64 [a power of two, above n], zeros)."""
     for i in range(pairs.shape[0]):
@@ -62,7 +62,7 @@ def fill_pairs(pairs, slots):
         slots[_slot(key, slots)] = key
 
 
-@kernel
+@kernel(allocates=False)
 def _copy(buffer, start, end, out, used):
     """Append buffer[start:end] to `out`, where up to 8 bytes behind it may be written too; its new end."""
     i = start
@@ -75,22 +75,22 @@ def _copy(buffer, start, end, out, used):
     return used + end - start
 
 
-@kernel
-def join_pairs(buffer, start, end, sentence, ids, slots, out, out_start, out_end, out_sentence):
+@kernel(allocates=False)
+def join_pairs(spans, ids, slots, joined):
     """Sentences whose pairs are joined, from left to right: a word that was joined begins no further pair.
 
     Args:
-      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
+      spans: a `Spans` of n tokens in s sentences.
       ids: int32 [n], a word's row, or -1 for a word that is in no pair.
       slots: of `fill_pairs`.
-      out: uint8, room for all tokens and n + 8 bytes more; out_start, out_end: int64 [n],
-        out_sentence: int64 [s + 1]; filled.
+      joined: another one of the same sizes, filled; its buffer has room for all tokens and n + 8 bytes more.
 
     Returns:
       (tokens written, bytes written).
     """
-    n, used = 0, 0
-    out_sentence[0] = 0
+    buffer, start, end, sentence = spans
+    out, n, used = joined.buffer, 0, 0
+    joined.sentence[0] = 0
     for j in range(sentence.shape[0] - 1):
         before = np.int64(-1)
         for t in range(sentence[j], sentence[j + 1]):
@@ -102,10 +102,10 @@ def join_pairs(buffer, start, end, sentence, ids, slots, out, out_start, out_end
                 n -= 1
                 before = np.int64(-1)
             else:
-                out_start[n] = used
+                joined.start[n] = used
                 before = word
             used = _copy(buffer, start[t], end[t], out, used)
-            out_end[n] = used
+            joined.end[n] = used
             n += 1
-        out_sentence[j + 1] = n
+        joined.sentence[j + 1] = n
     return n, used

@@ -105,11 +105,11 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
 
 
 @kernel(allocates=False)
-def plan_step(step, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan):
-    """Plan one step."""
-    begin, end = bounds[step], bounds[step + 1]
-    plan.sizes[step, 1] = _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan)
-    plan.sizes[step, 0] = _plan_inputs(begin, end, offset, context, negatives.shape[1] + 1, tile, chunk, notes, plan)
+def plan_step(step, block, notes):
+    """Plan one step of a `Block`, into its plan."""
+    begin, end = block.bounds[step], block.bounds[step + 1]
+    block.plan.sizes[step, 1] = _plan_outputs(begin, end, block.batch, block.rules, notes, block.plan)
+    block.plan.sizes[step, 0] = _plan_inputs(begin, end, block.batch, block.rules, notes, block.plan)
 
 
 @kernel(inline="always", allocates=False)
@@ -135,6 +135,8 @@ def _meet_word(notes, word_id, entry, chunk, pairs, known):
 def _give_places(notes, known, side, at, single):
     """Give each word its stretch of places and list it; with `single`, words of one entry need neither.
 
+    Words come in the order in which the step meets them, so the places do not depend on threads.
+
     Returns how many are listed, from side[at] on.
     """
     place, listed = i32(0), at
@@ -157,18 +159,28 @@ def _give_places(notes, known, side, at, single):
 
 @kernel(allocates=False)
 def _forget(notes, known):
+    """Zeros again, for the next step: only what was used, since the tables are as large as the largest step."""
     for i in range(u64(0), (u64(known) + u64(1)) * _WORD):
         notes.table[i] = 0
 
 
 @kernel(allocates=False)
-def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan):
+def _plan_inputs(begin, end, batch, rules, notes, plan):
+    offset, context, outputs, tile, chunk = (
+        batch.offset,
+        batch.context,
+        batch.negatives.shape[1] + 1,
+        rules.tile,
+        rules.chunk,
+    )
     table, halves, first = notes.table, notes.halves, u64(offset[begin])
+    # Two passes over the entries: the first counts each word's chunks, for only then is known where its places begin.
     known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
         number += i32(1)
         for i in range(u64(offset[start]), u64(offset[min(start + chunk, end)])):
             known = _meet_word(notes, context[i], i - first, number, i64(outputs), known)
+    # Inputs always go by a tile sum, so even a word of one entry needs a place: `single` is False.
     listed = _give_places(notes, known, plan.inputs, first, False)
     tiles = i32(chunk // tile)
     number = i32(0)  # of the tile, from 1
@@ -189,6 +201,7 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan)
             halves[half + PLACES] = place
             table[word * _WORD + PAIRS] = slot
             plan.in_slot[i] = slot
+            # Written even where the slot is an old one: the next new slot overwrites it, and no branch is guessed.
             plan.slot_place[base + u64(slots)] = (place << i32(1)) | new_in_chunk
             slots += i32(new_in_tile)
         plan.slots[start] = slots
@@ -197,9 +210,10 @@ def _plan_inputs(begin, end, offset, context, outputs, tile, chunk, notes, plan)
 
 
 @kernel(allocates=False)
-def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, plan):
-    halves, count = notes.halves, u64(negatives.shape[1])
-    flat = negatives.reshape(-1)
+def _plan_outputs(begin, end, batch, rules, notes, plan):
+    target, offset, chunk = batch.target, batch.offset, rules.chunk
+    halves, count = notes.halves, u64(batch.negatives.shape[1])
+    flat = batch.negatives.reshape(-1)
     first = u64(begin) * (count + u64(1))
     known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):
@@ -208,7 +222,7 @@ def _plan_outputs(begin, end, target, offset, negatives, cbow, chunk, notes, pla
             pairs = offset[t + u64(1)] - offset[t]
             if pairs == 0:
                 continue
-            touched = i64(1) if cbow else i64(pairs)
+            touched = i64(1) if rules.cbow else i64(pairs)
             ahead = min(t + TARGETS_AHEAD, u64(end) - u64(1))
             rows.ask(notes.number, i64(target[ahead]))
             for j in range(ahead * count, (ahead + u64(1)) * count):

@@ -8,6 +8,7 @@ in a flat float32 array.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -32,6 +33,9 @@ from pipeline.kernels.lanes import (
     pointer,
     switch,
 )
+
+Array = tuple[Any, Any]
+"""(Numba's type, LLVM value) of an array: the two parameters of `pointer`, `_offset` and `_ask`."""
 
 
 def _offset(context, builder, array_type, array, index, step):
@@ -215,51 +219,34 @@ FIRST, LAST = 1, 2
 """Flags of a part: none are before it; none are behind it."""
 
 
-def _ask_for_rows(context, builder, array_type, array, offsets_type, offsets, at, q, count):
-    """Prefetch the lanes at q of the rows that begin at offsets[at + j], j < count."""
+def _ask_for_rows(context: Any, builder: Any, array: Array, offsets: Array, at: Any, q: Any, count: int) -> None:
+    """Prefetch the lanes at q of the rows of `array` that begin at offsets[at + j], j < count."""
     for j in range(count):
-        row = _offset(context, builder, offsets_type, offsets, at, j)
-        _ask(context, builder, array_type, array, builder.add(row, q))
+        row = _offset(context, builder, *offsets, at, j)
+        _ask(context, builder, *array, builder.add(row, q))
 
 
-def _place(context, builder, array_types, arrays, k, q, gradient):
+def _fields(builder: Any, kinds: Any, values: Any) -> dict[str, Array]:
+    """The fields of a named tuple by name, each with its type."""
+    return {name: (kind, builder.extract_value(values, i)) for i, (name, kind) in enumerate(zip(kinds.fields, kinds))}
+
+
+def _place(context: Any, builder: Any, own: dict[str, Array], k: Any, q: Any, gradient: Any) -> None:
     """to[k] = fma(factor[k], +0 + gradient, base[k]) for the lanes at q; `to` and `base` hold addresses."""
-    to, base, factor = (
-        _offset(context, builder, array_type, array, k, 0) for array_type, array in zip(array_types, arrays)
-    )
+    to, base, factor = (_offset(context, builder, *own[name], k, 0) for name in ("to", "base", "factor"))
     offset = builder.mul(q, ir.Constant(I64, 4))
     to, base = (builder.inttoptr(builder.add(row, offset), VECTOR.as_pointer()) for row in (to, base))
+    # +0 + gradient turns -0 into +0, as a sum from +0 does: a row that is alone has the bits that it would have in one.
     gradient = builder.fadd(emit_zero(), gradient)
     emit_store(builder, emit_fma(builder, emit_splat(builder, factor), gradient, emit_load(builder, base)), to)
 
 
 @intrinsic
-def gradients(
-    typing_context,
-    kind,
-    flags,
-    width,
-    x,
-    x_at,
-    x_from,
-    m,
-    y,
-    y_at,
-    k,
-    g,
-    g_at,
-    e,
-    tile,
-    tile_at,
-    to,
-    base,
-    factor,
-    soon,
-    dims,
-):
+def gradients(typing_context, kind, flags, width, x_from, m, k, g_at, soon, weights, own):
     """Gradient rows of one target, for `width` of its outputs and all its m contexts.
 
-    `kind` is WHOLE, or PART with `flags`; row j of y begins at y_at[k + j].
+    `kind` is WHOLE, or PART with `flags`. Context c is the row x of weights.w_in that begins at own.x_at[x_from + c],
+    output j the row y of weights.w_out that begins at own.y_at[k + j]; names below without `weights` are in `own`.
 
     output j: sum over contexts c of g[g_at + c width + j] * x row c, from +0, in order, put in place k + j
     e_c     : sum over j of g[...] * y row j, in order, from +0 in the first part, else from
@@ -267,52 +254,56 @@ def gradients(
     tile[tile_at[x_from + c]:] += e_c in the last part, else e[c dims:] = e_c
 
     Places are as in `_place`; rows that begin at y_at[soon + j] are asked for on the way.
+
+    Args:
+      weights: `Weights`; own: `Scratch`; the others are integers.
     """
 
     def generate(context, builder, signature, args):
-        kind, flags, width, x, x_at, x_from, m, y, y_at, k, g, g_at, e, tile, tile_at, *rest = args
-        to, base, factor, soon, dims = rest
-        t = signature.args[1:]
+        kind, flags, width, x_from, m, k, g_at, soon, *_ = args
+        weights, own = (_fields(builder, *pair) for pair in zip(signature.args[-2:], args[-2:]))
+        dims = weights["dims"][1]
 
         def is_set(flag):
             return builder.icmp_signed("!=", builder.and_(flags, ir.Constant(I64, flag)), ir.Constant(I64, 0))
 
         def emit(outputs, whole):
             first, last = is_set(FIRST), is_set(LAST)
-            rows_y = [_offset(context, builder, t[7], y_at, k, j) for j in range(outputs)]
+            rows_y = [_offset(context, builder, *own["y_at"], k, j) for j in range(outputs)]
 
-            def at(position, array, index):
-                return pointer(context, builder, t[position], array, index)
+            def at(array: Array, index: Any) -> Any:
+                return pointer(context, builder, *array, index)
 
+            # Lanes outside, contexts inside: the sums of all outputs stay in registers until they are placed.
             over_dims = Loop(builder, dims, LANES, [])
             q = over_dims.index
-            ys = [emit_load(builder, at(6, y, builder.add(row, q))) for row in rows_y]
-            _ask_for_rows(context, builder, t[6], y, t[7], y_at, soon, q, outputs)
+            ys = [emit_load(builder, at(weights["w_out"], builder.add(row, q))) for row in rows_y]
+            _ask_for_rows(context, builder, weights["w_out"], own["y_at"], soon, q, outputs)
             over_contexts = Loop(builder, m, 1, [emit_zero()] * outputs)
             c = over_contexts.index
             c_at = builder.add(x_from, c)
-            row_x = _offset(context, builder, t[3], x_at, c_at, 0)
-            value = emit_load(builder, at(2, x, builder.add(row_x, q)))
+            row_x = _offset(context, builder, *own["x_at"], c_at, 0)
+            value = emit_load(builder, at(weights["w_in"], builder.add(row_x, q)))
             place = builder.add(builder.mul(c, dims), q)
             gradient = emit_zero()
             if not whole:
-                gradient = builder.select(first, gradient, emit_load(builder, at(11, e, place)))
+                gradient = builder.select(first, gradient, emit_load(builder, at(own["e"], place)))
             weights_at = builder.add(g_at, builder.mul(c, ir.Constant(I64, outputs)))
             sums = []
             for j in range(outputs):
-                weight = emit_splat(builder, _offset(context, builder, t[9], g, weights_at, j))
+                weight = emit_splat(builder, _offset(context, builder, *own["g"], weights_at, j))
                 sums.append(emit_fma(builder, weight, value, over_contexts.values[j]))
                 gradient = emit_fma(builder, weight, ys[j], gradient)
-            row = _offset(context, builder, t[13], tile_at, c_at, 0)
-            sum_at = at(12, tile, builder.add(row, q))
+            row = _offset(context, builder, *own["tile_at"], c_at, 0)
+            sum_at = at(own["tile"], builder.add(row, q))
             added = builder.fadd(emit_load(builder, sum_at), gradient)
             if not whole:
                 added = builder.select(last, added, gradient)
-                sum_at = builder.select(last, sum_at, at(11, e, place))
+                sum_at = builder.select(last, sum_at, at(own["e"], place))
             emit_store(builder, added, sum_at)
             sums = over_contexts.close(sums)
             for j in range(outputs):
-                _place(context, builder, t[14:17], (to, base, factor), builder.add(k, ir.Constant(I64, j)), q, sums[j])
+                _place(context, builder, own, builder.add(k, ir.Constant(I64, j)), q, sums[j])
             over_dims.close([])
             return []
 
@@ -322,44 +313,44 @@ def gradients(
         return context.get_dummy_value()
 
     i64 = types.intp
-    taken = types.void(
-        i64, i64, i64, x, x_at, i64, i64, y, y_at, i64, g, i64, e, tile, tile_at, to, base, factor, i64, i64
-    )
-    return taken, generate
+    return types.void(i64, i64, i64, i64, i64, i64, i64, i64, weights, own), generate
 
 
 @intrinsic
-def gradients_of_mean(typing_context, width, h, h_at, y, y_at, y_from, k, g, g_at, e, to, base, factor, soon, dims):
+def gradients_of_mean(typing_context, width, h_at, y_from, k, g_at, soon, weights, own):
     """CBOW: gradient rows of one target, for `width` of its outputs from the k-th on.
 
-    Row j of y begins at y_at[y_from + j].
+    Output j is the row y of weights.w_out that begins at own.y_at[y_from + j]; other names are in `own`.
 
-    output j: g[g_at + j] * h, put in place y_from + j
+    output j: g[g_at + j] * h[h_at:], put in place y_from + j
     e       : sum over j of g[g_at + j] * y row j, in order, from +0 for k = 0, else from e, where an
               earlier part has left it
 
     Places are as in `_place`; rows that begin at y_at[soon + j] are asked for on the way.
+
+    Args:
+      weights: `Weights`; own: `Scratch`; the others are integers.
     """
 
     def generate(context, builder, signature, args):
-        width, h, h_at, y, y_at, y_from, k, g, g_at, e, to, base, factor, soon, dims = args
-        t = signature.args
+        width, h_at, y_from, k, g_at, soon, *_ = args
+        weights, own = (_fields(builder, *pair) for pair in zip(signature.args[-2:], args[-2:]))
         begins = builder.icmp_signed("==", k, ir.Constant(I64, 0))
 
         def emit(outputs):
-            rows_y = [_offset(context, builder, t[4], y_at, y_from, j) for j in range(outputs)]
-            weights = [emit_splat(builder, _offset(context, builder, t[7], g, g_at, j)) for j in range(outputs)]
-            loop = Loop(builder, dims, LANES, [])
+            rows_y = [_offset(context, builder, *own["y_at"], y_from, j) for j in range(outputs)]
+            factors = [emit_splat(builder, _offset(context, builder, *own["g"], g_at, j)) for j in range(outputs)]
+            loop = Loop(builder, weights["dims"][1], LANES, [])
             q = loop.index
-            mean = emit_load(builder, pointer(context, builder, t[1], h, builder.add(h_at, q)))
-            gradient_at = pointer(context, builder, t[9], e, q)
-            _ask_for_rows(context, builder, t[3], y, t[4], y_at, soon, q, outputs)
+            mean = emit_load(builder, pointer(context, builder, *own["h"], builder.add(h_at, q)))
+            gradient_at = pointer(context, builder, *own["e"], q)
+            _ask_for_rows(context, builder, weights["w_out"], own["y_at"], soon, q, outputs)
             gradient = builder.select(begins, emit_zero(), emit_load(builder, gradient_at))
-            for j, (row, weight) in enumerate(zip(rows_y, weights)):
-                value = emit_load(builder, pointer(context, builder, t[3], y, builder.add(row, q)))
-                gradient = emit_fma(builder, weight, value, gradient)
-                row = emit_fma(builder, weight, mean, emit_zero())
-                _place(context, builder, t[10:13], (to, base, factor), builder.add(y_from, ir.Constant(I64, j)), q, row)
+            for j, (row, factor) in enumerate(zip(rows_y, factors)):
+                value = emit_load(builder, pointer(context, builder, *weights["w_out"], builder.add(row, q)))
+                gradient = emit_fma(builder, factor, value, gradient)
+                row = emit_fma(builder, factor, mean, emit_zero())
+                _place(context, builder, own, builder.add(y_from, ir.Constant(I64, j)), q, row)
             emit_store(builder, gradient, gradient_at)
             loop.close([])
             return []
@@ -368,7 +359,7 @@ def gradients_of_mean(typing_context, width, h, h_at, y, y_at, y_from, k, g, g_a
         return context.get_dummy_value()
 
     i64 = types.intp
-    return types.void(i64, h, i64, y, y_at, i64, i64, g, i64, e, to, base, factor, i64, i64), generate
+    return types.void(i64, i64, i64, i64, i64, i64, weights, own), generate
 
 
 @kernel(allocates=False)

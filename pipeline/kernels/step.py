@@ -28,8 +28,11 @@ UPDATES = 64
 
 COUNTERS_OF_A_STEP = 4
 """Per thread: steps planned, chunks summed, input and output rows updated."""
-MEETINGS = 8
-"""Counters before those of the steps: the first is of the team's meetings, the rest keep its cache line free."""
+
+
+def new_counters(threads: int, steps: int) -> np.ndarray:
+    """The counters of a team's `Member`s for so many steps."""
+    return np.zeros(team.FIRST_TASKS + COUNTERS_OF_A_STEP * threads * steps, i64)
 
 
 @kernel(allocates=False)
@@ -53,51 +56,39 @@ def _tile_sums_to_chunk(slots, base, slot_place, own, sums_in, dims):
 
 
 @kernel(allocates=False)
-def _sum_chunk(
-    begin,
-    end,
-    step_end,
-    loss_wanted_every,
-    tiles_before,
-    step_rows,
-    plan,
-    w_in,
-    w_out,
-    sums_in,
-    sums_out,
-    own,
-    dims,
-    lr,
-    tau,
-    cbow,
-    zero_hits,
-    tile,
-    loss,
-    pairs_of_loss,
-):
-    """Gradients of rows begin..end, from frozen weights: chunk sums, and output rows that are alone."""
-    target, offset, _, _ = step_rows
+def _sum_chunk(step, number, block, own):
+    """Gradients of the rows of a step's chunk, from frozen weights: chunk sums, and output rows that are alone.
+
+    Args:
+      block: `Block`; own: `Scratch`.
+    """
+    target, offset, _, _ = block.batch
+    rules, weights, lr = block.rules, block.weights, block.learning_rates[step]
+    tile, dims, step_end = rules.tile, weights.dims, block.bounds[step + 1]
+    begin = block.bounds[step] + number * rules.chunk
+    end = min(begin + rules.chunk, step_end)
     contexts_ahead = TARGETS_AHEAD + min(own.most_contexts // 2, MOST_CONTEXTS_AHEAD)
     for start in range(begin, end, tile):
-        tile_number = tiles_before + (start - begin) // tile
-        loss_wanted = tile_number % loss_wanted_every == 0
-        slots = i64(plan.slots[start])
+        tile_number = number * (rules.chunk // tile) + (start - begin) // tile
+        loss_wanted = tile_number % rules.loss_tiles == 0
+        slots = i64(block.plan.slots[start])
         _clear_tile_sums(slots, own, dims)
         own.loss[0] = own.loss[1] = 0.0
         stop = min(start + tile, end)
-        hits = prepare_tile(start, stop, step_end, step_rows, plan, own, w_out, sums_out, lr, dims) and zero_hits
-        for following in range(start, stop + 1):  # weights of one target, then gradients of the one before
-            rows.prefetch(w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
+        hits = prepare_tile(start, stop, step_end, block, own, lr) and rules.zero_hits
+        # One turn more than there are targets: it weighs `following` and forms the target before. `gradients` says why.
+        for following in range(start, stop + 1):
+            rows.prefetch(weights.w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
             slot = (following - start) & 1
             if following < stop and offset[following + 1] > offset[following]:
-                weigh(following, start, slot, step_rows, own, w_in, w_out, dims, cbow, hits, zero_hits, loss_wanted)
+                weigh(following, start, slot, block, own, hits, loss_wanted)
             t = following - 1
             if following > start and offset[t + 1] > offset[t]:
-                form(t, start, 1 - slot, step_rows, plan, own, w_in, w_out, sums_out, dims, lr, tau, cbow)
-        _tile_sums_to_chunk(slots, i64(offset[start]), plan.slot_place, own, sums_in, dims)
+                form(t, start, 1 - slot, block, own, lr)
+        _tile_sums_to_chunk(slots, i64(offset[start]), block.plan.slot_place, own, block.sums.inputs, dims)
         if loss_wanted:
-            loss[tile_number // loss_wanted_every] = own.loss[0]
-            pairs_of_loss[tile_number // loss_wanted_every] = i64(own.loss[1])
+            block.loss.total[step, tile_number // rules.loss_tiles] = own.loss[0]
+            block.loss.pairs[step, tile_number // rules.loss_tiles] = i64(own.loss[1])
 
 
 @kernel(allocates=False)
@@ -120,6 +111,7 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
                 value = lanes.add(nothing, lanes.load(sums, first + q))
                 lanes.store(weights, at + q, lanes.fma(factor, value, lanes.load(weights, at + q)))
             continue
+        # Places in order, from +0: chunk by chunk, as the definition adds, whoever has filled them.
         squares = nothing
         for q in range(0, dims, LANES):
             value = lanes.add(nothing, lanes.load(sums, first + q))
@@ -135,103 +127,59 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
 
 
 @kernel(allocates=False)
-def _update_side(counters, at, thread, threads, side, first, count, weights, sums, row_sum, dims, lr, tau):
-    """This thread's share of side[first : first + count]."""
+def _update_side(member, at, side, first, count, weights, sums, row_sum, dims, lr, tau):
+    """This thread's share of side[first : first + count]; `at` is where its counters begin."""
     tasks = (count + UPDATES - 1) // UPDATES
-    number = team.next_task(counters, at, tasks, thread, threads)
+    number = team.next_task(member, at, tasks)
     while number < tasks:
         begin = first + number * UPDATES
         last = first + count
         _update(side, begin, min(begin + UPDATES, last), last, weights, sums, row_sum, dims, lr, tau)
-        number = team.next_task(counters, at, tasks, thread, threads)
+        number = team.next_task(member, at, tasks)
 
 
 @kernel(allocates=False)
-def train(
-    thread,
-    threads,
-    counters,
-    step_rows,
-    bounds,
-    learning_rates,
-    tau,
-    cbow,
-    zero_hits,
-    tile,
-    chunk,
-    loss_tiles,
-    w_in,
-    w_out,
-    dims,
-    plan,
-    notes,
-    sums_in,
-    sums_out,
-    own,
-    loss,
-    pairs_of_loss,
-):
-    """One thread's part of a block of steps; all `threads` of the team must call it.
+def train(member, block, notes, own):
+    """One thread's part of a block of steps; all threads of the team must call it.
 
     Args:
-      thread: which one, from 0.
-      counters: int64 [MEETINGS + COUNTERS_OF_A_STEP * threads * S], zeros.
-      step_rows: (target, offset, context, negatives) as in `Batch`; bounds: int64 [S+1].
-      learning_rates: float32 [S]; tau: float32.
-      w_in, w_out: float32 [V dims]; dims: a multiple of 16.
-      plan: `Plan` of the block; sums_in, sums_out: float32, places of a step times dims.
-      notes: int32 [V FIELDS], zeros: this thread's memory for plans; own: its `Scratch`.
-      loss, pairs_of_loss: float64, int64 [S, sampled tiles], written.
+      member: `team.Member`, with `new_counters`.
+      block: `Block`, one for all threads.
+      notes: `Notes`; own: `Scratch`: this thread's memory.
     """
+    # A float mode belongs to a thread, and any library may have switched this one's; it gets its own back at the end.
     mode = lanes.set_float_mode(np.uint32(lanes.DEFAULT_FLOAT_MODE))
-    target, offset, context, negatives = step_rows
-    steps = len(bounds) - 1
-    meeting = 0
+    offset, outputs = block.batch.offset, block.batch.negatives.shape[1] + 1
+    plan, weights, sums, dims, tau = block.plan, block.weights, block.sums, block.weights.dims, block.rules.tau
+    threads, steps, meeting = member.threads, len(block.bounds) - 1, 0
     for step in range(steps):
-        taken = MEETINGS + COUNTERS_OF_A_STEP * threads * step
-        if step % threads == 0:  # so late that the plan is still in the cache when it is followed
+        at = team.FIRST_TASKS + COUNTERS_OF_A_STEP * threads * step
+        # A plan needs no weights, so steps could all be planned first. They are planned a team's worth at a time: each
+        # thread has one, and the plan is still in the cache when it is followed.
+        if step % threads == 0:
             count = min(threads, steps - step)
-            number = team.next_task(counters, taken, count, thread, threads)
+            number = team.next_task(member, at, count)
             while number < count:
-                plan_step(step + number, target, offset, context, negatives, bounds, cbow, tile, chunk, notes, plan)
-                number = team.next_task(counters, taken, count, thread, threads)
+                plan_step(step + number, block, notes)
+                number = team.next_task(member, at, count)
+        # Nobody sums before all is planned, nor before the weights are those that the step before has left.
         meeting += 1
-        team.meet(counters, 0, threads, meeting)
-        lr = learning_rates[step]
-        begin, end = bounds[step], bounds[step + 1]
-        chunks = (end - begin + chunk - 1) // chunk
-        number = team.next_task(counters, taken + threads, chunks, thread, threads)
-        while number < chunks:
-            start = begin + number * chunk
-            _sum_chunk(
-                start,
-                min(start + chunk, end),
-                end,
-                loss_tiles,
-                number * (chunk // tile),
-                step_rows,
-                plan,
-                w_in,
-                w_out,
-                sums_in,
-                sums_out,
-                own,
-                dims,
-                lr,
-                tau,
-                cbow,
-                zero_hits,
-                tile,
-                loss[step],
-                pairs_of_loss[step],
-            )
-            number = team.next_task(counters, taken + threads, chunks, thread, threads)
-        meeting += 1
-        team.meet(counters, 0, threads, meeting)
-        ins, outs = plan.sizes[step, 0], plan.sizes[step, 1]
-        at_in, at_out = i64(offset[begin]), begin * (negatives.shape[1] + 1)
-        at = taken + 2 * threads
-        _update_side(counters, at, thread, threads, plan.inputs, at_in, ins, w_in, sums_in, own.e, dims, lr, tau)
+        team.meet(member, meeting)
+        begin, end = block.bounds[step], block.bounds[step + 1]
+        chunks = (end - begin + block.rules.chunk - 1) // block.rules.chunk
         at += threads
-        _update_side(counters, at, thread, threads, plan.outputs, at_out, outs, w_out, sums_out, own.e, dims, lr, tau)
+        number = team.next_task(member, at, chunks)
+        while number < chunks:
+            _sum_chunk(step, number, block, own)
+            number = team.next_task(member, at, chunks)
+        # Nobody changes weights before all gradients of the step are taken from them.
+        meeting += 1
+        team.meet(member, meeting)
+        lr = block.learning_rates[step]
+        first, count = i64(offset[begin]), plan.sizes[step, 0]
+        at += threads
+        _update_side(member, at, plan.inputs, first, count, weights.w_in, sums.inputs, own.e, dims, lr, tau)
+        first, count = begin * outputs, plan.sizes[step, 1]
+        at += threads
+        _update_side(member, at, plan.outputs, first, count, weights.w_out, sums.outputs, own.e, dims, lr, tau)
     lanes.set_float_mode(mode)

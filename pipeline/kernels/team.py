@@ -8,6 +8,7 @@ share of the machine.
 from __future__ import annotations
 
 import platform
+from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -28,6 +29,23 @@ _yield_cpu = types.ExternalFunction("sched_yield", types.int32())
 _sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
+class Member(NamedTuple):
+    """One thread of a team."""
+
+    thread: int
+    """int64: which one, from 0"""
+    threads: int
+    """int64: how many there are; all of them must take part"""
+    counters: np.ndarray
+    """int64, zeros at the start, one array for all: that of the meetings, then those that tasks are taken from"""
+
+
+MEETINGS = 0
+"""The counter of meetings."""
+FIRST_TASKS = 8
+"""The first counter of tasks: the others before it keep the cache line of the meetings free, on which all wait."""
+
+
 @intrinsic
 def fetch_add(typing_context, array, index, value):
     """array[index] += value as one atomic operation; returns the old value. int64 arrays."""
@@ -40,18 +58,19 @@ def fetch_add(typing_context, array, index, value):
 
 
 @kernel(allocates=False)
-def next_task(counters, at, tasks, thread, threads):
+def next_task(member, at, tasks):
     """The next of tasks 0..tasks-1 for this thread, or `tasks` when none is left.
 
     Each thread has a stretch of its own, and helps others when that is done: neighbouring tasks touch
     the same memory, and so does a stretch of one step and the same stretch of the next.
 
     Args:
-      counters: from `at` on, one for each thread: how many of its stretch are taken.
+      member: a `Member`; its counters from `at` on, one for each thread, say how many of its stretch are taken.
     """
+    threads = member.threads
     for turn in range(threads):
-        owner = (thread + turn) % threads
-        task = owner * tasks // threads + fetch_add(counters, at + owner, 1)
+        owner = (member.thread + turn) % threads
+        task = owner * tasks // threads + fetch_add(member.counters, at + owner, 1)
         if task < (owner + 1) * tasks // threads:
             return task
     return tasks
@@ -92,8 +111,9 @@ def wait_for(counters, index, value):
 
 
 @kernel(allocates=False)
-def meet(counters, index, threads, meeting):
-    """Barrier: the `meeting`-th (from 1) on counters[index]; every thread of the team must come."""
-    if threads > 1:
-        fetch_add(counters, index, np.int64(1))
-        wait_for(counters, index, threads * meeting)
+def meet(member, meeting):
+    """Barrier: the team's `meeting`-th (from 1); every thread must come."""
+    if member.threads > 1:
+        # The counter only rises, so nobody has to reset it, and no thread can miss a meeting that others have left.
+        fetch_add(member.counters, MEETINGS, np.int64(1))
+        wait_for(member.counters, MEETINGS, member.threads * meeting)

@@ -1,17 +1,11 @@
 """Kernels of the word table: an open-addressing hash table over the bytes of words.
 
-The table is four arrays (`pipeline.corpus.word_table` owns them):
-
-  slots    uint64 [power of two]  0 where empty, else hash's high 32 bits << 32 | entry + 1
-  entries  uint64 [capacity, 4]   first 8 bytes, last 8 bytes, offset in arena << 31 | length, value
-  hashes   uint64 [capacity]
-  arena    uint8 [...]            the words' bytes, one after the other
-
-A word of at most 16 bytes is compared by its entry alone, which is half a cache
-line; only longer ones need the arena. Hashes decide places, never results.
+Hashes decide places, never results.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +23,24 @@ _AHEAD = 32
 """Tokens hashed before they are looked up."""
 
 
-@kernel
+class Table(NamedTuple):
+    """The arrays of a word table; `pipeline.corpus.word_table` makes them and sees that they have room.
+
+    A word of at most 16 bytes is compared by its entry alone, which is half a cache line; only longer
+    ones need the arena.
+    """
+
+    slots: np.ndarray
+    """uint64 [a power of two]: 0 where empty, else the hash's high 32 bits << 32 | entry + 1"""
+    entries: np.ndarray
+    """uint64 [capacity, 4]: first 8 bytes, last 8 bytes, offset in the arena << 31 | length, value"""
+    hashes: np.ndarray
+    """uint64 [capacity]: of each entry's word"""
+    arena: np.ndarray
+    """uint8: the words' bytes, one word after the other"""
+
+
+@kernel(allocates=False)
 def _ends(buffer, start, end):
     """First and last 8 bytes of a word as integers; a word of at most 8 bytes is all in the first."""
     length = end - start
@@ -43,7 +54,7 @@ def _ends(buffer, start, end):
     return first, np.uint64(0)
 
 
-@kernel
+@kernel(allocates=False)
 def _hash(buffer, start, end, first, last):
     """64 bits from a word's bytes (a multiply-fold hash in the manner of wyhash)."""
     length = end - start
@@ -55,7 +66,7 @@ def _hash(buffer, start, end, first, last):
     return fold_product(h ^ _K0, _K3)
 
 
-@kernel
+@kernel(allocates=False)
 def hash_words(buffer, offset, out):
     """Hashes (uint64 [n]) of the words buffer[offset[i]:offset[i + 1]]; none is empty."""
     for i in range(out.shape[0]):
@@ -63,7 +74,7 @@ def hash_words(buffer, offset, out):
         out[i] = _hash(buffer, offset[i], offset[i + 1], first, last)
 
 
-@kernel
+@kernel(allocates=False)
 def _same_middle(buffer, start, end, arena, at):
     """Whether two words of one length and equal ends agree in between; `at` is the other's place in arena."""
     shift = at - start
@@ -75,9 +86,10 @@ def _same_middle(buffer, start, end, arena, at):
     return True
 
 
-@kernel
-def _find(buffer, start, end, first, last, h, slots, entries, arena):
+@kernel(allocates=False)
+def _find(buffer, start, end, first, last, h, table):
     """(entry of the word or -1, its slot or the empty one where it belongs)."""
+    slots, entries, arena = table.slots, table.entries, table.arena
     mask = np.uint64(slots.shape[0] - 1)
     length = np.uint64(end - start)
     slot = h & mask
@@ -98,108 +110,110 @@ def _find(buffer, start, end, first, last, h, slots, entries, arena):
         slot = (slot + _ONE) & mask
 
 
-@kernel
-def _insert(buffer, start, end, first, last, h, slot, slots, entries, hashes, arena, state):
+@kernel(allocates=False)
+def _insert(buffer, start, end, first, last, h, slot, table, state):
     """Append a word that is not in the table; the caller has seen to it that there is room."""
     entry, used = state[0], state[1]
-    entries[entry, 0] = first
-    entries[entry, 1] = last
-    entries[entry, 2] = np.uint64(used) << _BITS_LENGTH | np.uint64(end - start)
-    entries[entry, 3] = 0
-    hashes[entry] = h
+    table.entries[entry, 0] = first
+    table.entries[entry, 1] = last
+    table.entries[entry, 2] = np.uint64(used) << _BITS_LENGTH | np.uint64(end - start)
+    table.entries[entry, 3] = 0
+    table.hashes[entry] = h
     for i in range(end - start):
-        arena[used + i] = buffer[start + i]
-    slots[slot] = (h >> _B32) << _B32 | np.uint64(entry + 1)
+        table.arena[used + i] = buffer[start + i]
+    table.slots[slot] = (h >> _B32) << _B32 | np.uint64(entry + 1)
     state[0] = entry + 1
     state[1] = used + end - start
     return entry
 
 
-@kernel
+@kernel(allocates=False)
 def _stir(fingerprint, value):
+    """The fingerprint with a value stirred in: not commutative, so that it tells orders apart."""
     mixed = (fingerprint ^ value) * _K0
     return mixed << _B29 | mixed >> _B35
 
 
-@kernel
-def _look_ahead(buffer, start, end, token, stop, slots, entries, ahead):
+@kernel(allocates=False)
+def _look_ahead(spans, token, stop, table, ahead):
     """Hash tokens token:stop into `ahead` (uint64 [.., 3]: first, last, hash) and call for their cache lines.
 
     Rare words miss the caches; by asking for many at once the misses overlap.
     """
-    mask = np.uint64(slots.shape[0] - 1)
+    mask = np.uint64(table.slots.shape[0] - 1)
     for j in range(stop - token):
-        first, last = _ends(buffer, start[token + j], end[token + j])
-        h = _hash(buffer, start[token + j], end[token + j], first, last)
+        start, end = spans.start[token + j], spans.end[token + j]
+        first, last = _ends(spans.buffer, start, end)
+        h = _hash(spans.buffer, start, end, first, last)
         ahead[j, 0], ahead[j, 1], ahead[j, 2] = first, last, h
-        prefetch(slots, np.int64(h & mask))
+        prefetch(table.slots, np.int64(h & mask))
     for j in range(stop - token):
-        value = slots[ahead[j, 2] & mask]
-        prefetch(entries, np.int64(value & _LOW32) * 4 - 4)
+        value = table.slots[ahead[j, 2] & mask]
+        prefetch(table.entries, np.int64(value & _LOW32) * 4 - 4)
 
 
 @kernel
-def count_sentences(buffer, start, end, sentence, slots, entries, hashes, arena, state):
+def count_sentences(spans, table, state):
     """Count tokens into the table, and stir them in order, with the sentences' ends, into the fingerprint.
 
     Args:
-      buffer, start, end, sentence: a `Spans`; no token and no sentence is empty.
-      slots, entries, hashes, arena: the table, with room for every token to be new.
+      spans: a `Spans`; no token and no sentence is empty.
+      table: a `Table` with room for every token to be new.
       state: int64 [3], words and bytes of arena in use, fingerprint (its bits); updated.
     """
+    buffer, start, end, sentence = spans
     ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
     fingerprint = np.uint64(state[2])
     following = 1
+    # Looked up in order, though hashed ahead: a word's number is when it came, and the fingerprint is over the order.
     for token in range(0, start.shape[0], _AHEAD):
         stop = min(token + _AHEAD, start.shape[0])
-        _look_ahead(buffer, start, end, token, stop, slots, entries, ahead)
+        _look_ahead(spans, token, stop, table, ahead)
         for t in range(token, stop):
             first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
             fingerprint = _stir(fingerprint, h)
-            entry, slot = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
+            entry, slot = _find(buffer, start[t], end[t], first, last, h, table)
             if entry < 0:
-                entry = _insert(buffer, start[t], end[t], first, last, h, slot, slots, entries, hashes, arena, state)
-            entries[entry, 3] += _ONE
+                entry = _insert(buffer, start[t], end[t], first, last, h, slot, table, state)
+            table.entries[entry, 3] += _ONE
             if t + 1 == sentence[following]:
                 fingerprint = _stir(fingerprint, _K1)
                 following += 1
     state[2] = np.int64(fingerprint)
 
 
-@kernel
-def add_words(buffer, offset, values, slots, entries, hashes, arena, state):
+@kernel(allocates=False)
+def add_words(buffer, offset, values, table, state):
     """Add values[i] (int64) to the word buffer[offset[i]:offset[i + 1]]; the table has room for all."""
     for i in range(values.shape[0]):
         first, last = _ends(buffer, offset[i], offset[i + 1])
         h = _hash(buffer, offset[i], offset[i + 1], first, last)
-        entry, slot = _find(buffer, offset[i], offset[i + 1], first, last, h, slots, entries, arena)
+        entry, slot = _find(buffer, offset[i], offset[i + 1], first, last, h, table)
         if entry < 0:
-            entry = _insert(
-                buffer, offset[i], offset[i + 1], first, last, h, slot, slots, entries, hashes, arena, state
-            )
-        entries[entry, 3] += np.uint64(values[i])
+            entry = _insert(buffer, offset[i], offset[i + 1], first, last, h, slot, table, state)
+        table.entries[entry, 3] += np.uint64(values[i])
 
 
 @kernel
-def find_words(buffer, start, end, sentence, slots, entries, arena, state, ids):
+def find_words(spans, table, state, ids):
     """The entry of each token's word, or -1 for one that is not in the table.
 
     Args:
-      buffer, start, end, sentence: a `Spans` of n tokens.
-      slots, entries, arena: the table.
+      spans: a `Spans` of n tokens.
       state: int64 [3]; only the fingerprint is read and updated, as by `count_sentences`.
       ids: int32 [>= n], filled.
     """
+    buffer, start, end, sentence = spans
     ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
     fingerprint = np.uint64(state[2])
     following = 1
     for token in range(0, start.shape[0], _AHEAD):
         stop = min(token + _AHEAD, start.shape[0])
-        _look_ahead(buffer, start, end, token, stop, slots, entries, ahead)
+        _look_ahead(spans, token, stop, table, ahead)
         for t in range(token, stop):
             first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
             fingerprint = _stir(fingerprint, h)
-            entry, _ = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
+            entry, _ = _find(buffer, start[t], end[t], first, last, h, table)
             ids[t] = entry
             if t + 1 == sentence[following]:
                 fingerprint = _stir(fingerprint, _K1)
@@ -208,19 +222,20 @@ def find_words(buffer, start, end, sentence, slots, entries, arena, state, ids):
 
 
 @kernel
-def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state, tokens, lengths):
+def encode_sentences(spans, table, state, tokens, lengths):
     """Sentences of word ids: words not in the table are left out, and so are sentences that lose all.
 
     Args:
-      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
-      slots, entries, arena: the table; a word's id is the number of its entry.
+      spans: a `Spans` of n tokens in s sentences.
+      table: a `Table`; a word's id is the number of its entry.
       state: int64 [3]; only the fingerprint is read and updated, as by `count_sentences`.
       tokens: int32 [>= n] and lengths: int32 [>= s], filled.
 
     Returns:
       (tokens written, sentences written).
     """
-    find_words(buffer, start, end, sentence, slots, entries, arena, state, tokens)
+    find_words(spans, table, state, tokens)
+    sentence = spans.sentence
     n, sentences = 0, 0
     for j in range(sentence.shape[0] - 1):
         before = n
@@ -234,34 +249,35 @@ def encode_sentences(buffer, start, end, sentence, slots, entries, arena, state,
     return n, sentences
 
 
-@kernel
-def drop_words(buffer, start, end, sentence, slots, entries, arena, out_start, out_end, out_sentence):
+@kernel(allocates=False)
+def drop_words(spans, table, kept):
     """Sentences without the words of the table; sentences that lose all their words are left out.
 
     Args:
-      buffer, start, end, sentence: a `Spans` of n tokens in s sentences.
-      out_start, out_end: int64 [n], out_sentence: int64 [s + 1], filled.
+      spans: a `Spans` of n tokens in s sentences.
+      kept: another one of the same buffer and sizes, filled.
 
     Returns:
       (tokens written, sentences written).
     """
+    buffer, start, end, sentence = spans
     n, sentences = 0, 0
-    out_sentence[0] = 0
+    kept.sentence[0] = 0
     for j in range(sentence.shape[0] - 1):
         for t in range(sentence[j], sentence[j + 1]):
             first, last = _ends(buffer, start[t], end[t])
             h = _hash(buffer, start[t], end[t], first, last)
-            entry, _ = _find(buffer, start[t], end[t], first, last, h, slots, entries, arena)
+            entry, _ = _find(buffer, start[t], end[t], first, last, h, table)
             if entry < 0:
-                out_start[n], out_end[n] = start[t], end[t]
+                kept.start[n], kept.end[n] = start[t], end[t]
                 n += 1
-        if n > out_sentence[sentences]:
+        if n > kept.sentence[sentences]:
             sentences += 1
-            out_sentence[sentences] = n
+            kept.sentence[sentences] = n
     return n, sentences
 
 
-@kernel
+@kernel(allocates=False)
 def fill_slots(hashes, slots):
     """Write the slots anew from the words' hashes, which are all different words."""
     mask = np.uint64(slots.shape[0] - 1)

@@ -83,7 +83,8 @@ def _absolute(path: str) -> str:
     if path == "~" or (slash and home.startswith("~")):
         path = os.path.expanduser(path)
         if not os.path.isabs(path):
-            raise InputError(f"{path}: no home is known here that {home} stands for; write the path in full")
+            whose = "you have" if home == "~" else f"{home[1:]} has"
+            raise InputError(f"{path}: {home} stands for no folder, since {whose} no home here; write the path in full")
     return os.path.abspath(path)
 
 

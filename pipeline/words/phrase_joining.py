@@ -14,7 +14,7 @@ from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import Portion
-from pipeline.corpus.spans import Spans
+from pipeline.corpus.spans import Spans, as_array
 from pipeline.corpus.word_table import WordTable, new_state
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.kernels.phrases import fill_pairs, join_pairs
@@ -39,13 +39,13 @@ class Joiner:
         if not len(self._words):
             return spans
         n = len(spans.start)
-        out = np.empty(int((spans.end - spans.start).sum()) + n + 8, np.uint8)
-        start, end, sentence = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(len(spans.sentence), np.int64)
-        ids = self._words.find(spans, new_state())
-        tokens, used = join_pairs(
-            spans.buffer, spans.start, spans.end, spans.sentence, ids, self._slots, out, start, end, sentence
+        joined = Spans(
+            np.empty(int((spans.end - spans.start).sum()) + n + 8, np.uint8),
+            *(np.empty(size, np.int64) for size in (n, n, len(spans.sentence))),
         )
-        return Spans(out[:used], start[:tokens], end[:tokens], sentence)
+        ids = self._words.find(spans, new_state())
+        tokens, used = join_pairs(spans, ids, self._slots, joined)
+        return Spans(as_array(joined.buffer[:used]), joined.start[:tokens], joined.end[:tokens], joined.sentence)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,6 +112,12 @@ def test_safetensors_and_its_tokenizer(trained, last, tmp_path):
     assert loaded.encode(f"{words[3]}  {words[1]} neverseen").ids == [3, 1, len(words)]
 
 
+def test_numbers_of_safetensors_begin_at_a_multiple_of_eight_bytes(trained, tmp_path):
+    for top in (1, 2, 10, 13):  # headers of several lengths
+        exported(trained, "safetensors", tmp_path / "s", f"--top={top}", step=ODD_STEP)
+        assert int.from_bytes((tmp_path / "s" / "model.safetensors").read_bytes()[:8], "little") % 8 == 0
+
+
 def test_the_tokenizer_brings_text_into_the_form_of_the_corpus(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     (tmp_path / "text.txt").write_text("Café new york\nCafé new york tea\n" * 60, "utf-8")

@@ -59,3 +59,9 @@ def test_few_words_or_dims_still_have_a_place(shape):
     assert points.shape == (shape[0], 2)
     assert np.isfinite(points).all()
     assert np.isfinite(principal_plane(np.zeros(shape, np.float32))).all()
+
+
+def test_the_largest_component_of_each_direction_is_positive():
+    points = principal_plane(np.array([[1.0, 0, 0], [-1, 0, 0], [0, 0.5, 1], [0, 0.5, 1]]))
+    assert points[0, 0] > points[1, 0]
+    assert points[2, 1] > points[0, 1]

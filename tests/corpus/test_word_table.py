@@ -36,8 +36,9 @@ def test_words_with_one_hash_are_told_apart(word, other):
     table.add(pa.array([word]), np.array([1]))
     # Plant the word where the other one's hash leads, as if the hashes were equal.
     h = int(word_hashes(pa.array([other]))[0])
-    table._slots[:] = 0
-    table._slots[h & (len(table._slots) - 1)] = h >> 32 << 32 | 1
+    slots = table._table.slots
+    slots[:] = 0
+    slots[h & (len(slots) - 1)] = h >> 32 << 32 | 1
     table.add(pa.array([other]), np.array([5]))
     assert table.words().to_pylist() == [word, other]
     assert table.values().tolist() == [1, 5]

@@ -29,9 +29,9 @@ def place(tmp_path, monkeypatch) -> pathlib.Path:
 @pytest.mark.parametrize(
     ("target", "why"),
     [
-        ("~/x", "no home is known here that ~ stands for"),
-        ("~", "no home is known here that ~ stands for"),
-        ("~nobody-here/x", "no home is known here that ~nobody-here stands for"),
+        ("~/x", "~ stands for no folder, since you have no home here"),
+        ("~", "~ stands for no folder, since you have no home here"),
+        ("~nobody-here/x", "~nobody-here stands for no folder, since nobody-here has no home here"),
         ("folder", "is a folder: name a file"),
         ("folder/", "is a folder: name a file"),
         ("file/x", "/file is no folder"),
@@ -59,7 +59,7 @@ def test_no_folder_is_called_like_a_home_that_is_not_known(option, monkeypatch, 
     monkeypatch.setenv("HOME", "~")
     outcome = run("jobs.train", *(f"{name}={value}" for name, value in given.items()))
     assert outcome.status == 2
-    assert "~/x: no home is known here that ~ stands for; write the path in full" in outcome.error
+    assert "~/x: ~ stands for no folder, since you have no home here; write the path in full" in outcome.error
     assert not (place / "~").exists()
 
 

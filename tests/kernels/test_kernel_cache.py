@@ -71,6 +71,47 @@ def test_a_torn_file_and_a_full_disk_only_cost_time(tmp_path):
     assert "cannot be kept" in done.stderr
 
 
+PAIR = """
+from typing import NamedTuple
+
+class Pair(NamedTuple):
+    {fields}
+
+class Pairs(NamedTuple):
+    pair: Pair
+"""
+DIFFERENCE = """
+from pipeline.kernels.compile import kernel
+
+@kernel
+def difference(pairs):
+    return pairs.pair.left - pairs.pair.right
+"""
+SUBTRACT = """
+from difference import difference
+from pair import Pair, Pairs
+print(difference(Pairs(Pair(left=5, right=3))), sum(difference.stats.cache_hits.values()))
+"""
+
+
+def test_fields_of_a_named_tuple_that_change_places_are_not_taken_for_each_other(tmp_path):
+    """Its class may lie outside the folder of kernels, whose digest then stays."""
+    cache = tmp_path / "cache"
+    (tmp_path / "difference.py").write_text(DIFFERENCE)
+
+    def subtract(fields: str) -> list[str]:
+        (tmp_path / "pair.py").write_text(PAIR.format(fields=fields))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT.parent), "NUMBA_CACHE_DIR": str(cache)}
+        command = [sys.executable, "-B", "-c", SUBTRACT]  # -B: two edits in one second look the same to Python
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    assert subtract("left: int; right: int") == ["2", "0"]
+    assert subtract("left: int; right: int") == ["2", "1"]
+    assert subtract("right: int; left: int") == ["2", "0"]
+
+
 USER, ATTACKER, TEAM = 54321, 54322, 54323
 """Numbers that no list of users has, as in a container."""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

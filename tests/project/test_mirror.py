@@ -15,6 +15,7 @@ COVERED = {
     # What a kernel does is seen in what calls it.
     "backends/test_cpu.py": (
         "pipeline/kernels/arithmetic.py",
+        "pipeline/kernels/block.py",
         "pipeline/kernels/definition.py",
         "pipeline/kernels/gradients.py",
         "pipeline/kernels/lanes.py",
@@ -67,7 +68,6 @@ COVERED = {
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
     "jobs/test_preprocess.py": ("jobs/cli/summary.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
-    "system/test_commits.py": ("transforms/job_context.py",),
     "beam2vec/test_training.py": ("beam2vec/__init__.py", "jobs/training_job.py"),
 }
 """Test module (below tests/) -> the long modules without one of their name that it covers."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded
+from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded, step_rules
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
@@ -26,6 +26,7 @@ from pipeline.batches.rows import Batch, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
+from pipeline.kernels.block import TileLoss
 from pipeline.kernels.loss import loss_of_tiles
 
 _ROWS_AT_A_TIME = 1 << 16
@@ -91,7 +92,7 @@ class CudaBackend:
         self._cupy, self._pinned = cupy, cupyx.empty_pinned
         self._vocabulary, self._dims = w_in.shape
         self._width = -(-self._dims // 16) * 16
-        self._model, self._tau, self._zero_hits = model, np.float32(tau), zero_hits
+        self._model, self._rules = model, step_rules(model, tau, zero_hits)
         self._multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
         self._plan_stream = cupy.cuda.Stream(non_blocking=True)
         self._train_stream = cupy.cuda.Stream(non_blocking=True)
@@ -235,22 +236,12 @@ class CudaBackend:
         if scores:
             self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
         self._train_stream.synchronize()
-        tile_loss, tile_pairs = np.zeros(high - low), np.zeros(high - low, np.int64)
+        tiles = TileLoss(np.zeros(high - low), np.zeros(high - low, np.int64))
         loss_of_tiles(
-            self._host_scores,
-            at,
-            samples.begin[low:high],
-            samples.end[low:high],
-            samples.rows.target,
-            samples.rows.offset,
-            samples.rows.negatives,
-            self._shape.cbow,
-            self._zero_hits,
-            tile_loss,
-            tile_pairs,
+            self._host_scores, at, samples.begin[low:high], samples.end[low:high], samples.rows, self._rules, tiles
         )
         where = samples.step[low:high], samples.number[low:high]
-        loss[where], pairs[where] = tile_loss, tile_pairs
+        loss[where], pairs[where] = tiles
 
     def _make_room_for_scores(self, scores: int) -> None:
         if scores > self._scores.size:
@@ -346,7 +337,7 @@ class CudaBackend:
             slot["owner"],
             slot["level"],
             slot["place"],
-            self._tau,
+            self._rules.tau,
             vocabulary,
         )
 
@@ -371,7 +362,7 @@ class CudaBackend:
             sums["weight"],
             sums["gradient"],
             self._scores,
-            self._zero_hits,
+            self._rules.zero_hits,
         )
         entries = self._shape.entries(self._room)
         launch(
@@ -395,7 +386,7 @@ class CudaBackend:
             sums["gradient"],
             self._in,
             self._out,
-            self._tau,
+            self._rules.tau,
             self._vocabulary,
         )
 

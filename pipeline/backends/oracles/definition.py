@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded
+from pipeline.backends.backend import StepLoss, padded, step_rules
 from pipeline.batches.rows import Batch
 from pipeline.kernels import definition
+from pipeline.kernels.block import Weights
 
 
 class PlainBackend:
@@ -15,25 +16,20 @@ class PlainBackend:
     def __init__(self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool):
         self._rows, self._dims = w_in.shape
         self._in, self._out = padded(w_in), padded(w_out)
-        self._tau, self._cbow, self._zero_hits = np.float32(tau), model == "cbow", zero_hits
+        self._rules = step_rules(model, tau, zero_hits)
 
     def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         losses = [
             definition.step(
-                batch.target[begin:end],
-                batch.offset[begin : end + 1],
-                batch.context,
-                batch.negatives[begin:end],
-                self._in.reshape(-1),
-                self._out.reshape(-1),
-                self._in.shape[1],
+                Batch(
+                    batch.target[begin:end],
+                    batch.offset[begin : end + 1],
+                    batch.context,
+                    batch.negatives[begin:end],
+                ),
+                Weights(self._in.reshape(-1), self._out.reshape(-1), self._in.shape[1]),
                 np.float32(lr),
-                self._tau,
-                self._cbow,
-                self._zero_hits,
-                TILE,
-                CHUNK,
-                LOSS_TILES,
+                self._rules,
             )
             for begin, end, lr in zip(bounds[:-1], bounds[1:], learning_rates)
         ]

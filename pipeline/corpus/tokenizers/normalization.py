@@ -40,10 +40,6 @@ def lower(text: np.ndarray) -> np.ndarray:
         more, made = kernels.lower_text(text[read:], _lower_table(), out[written:])
         read, written = read + more, written + made
         if read < len(text):
-            # Back to the start of this line: newlines are single bytes before and after.
-            newline = kernels.find_last_newline(text, read)
-            read = newline + 1
-            written = kernels.find_last_newline(out, written) + 1
             newline = kernels.find_newline(text, read, len(text))
             stop = len(text) if newline < 0 else newline + 1
             line = bytes(text[read:stop]).decode().lower().encode()

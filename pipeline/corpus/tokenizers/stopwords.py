@@ -38,11 +38,9 @@ class StopwordsTokenizer(Tokenizer):
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
         table = _table(self.words)
         for spans in self.inner.split(text, locate):
-            n = len(spans.start)
-            start, end, sentence = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n + 1, np.int64)
-            tokens, sentences = table.without(spans, start, end, sentence)
-            if tokens:
-                yield Spans(spans.buffer, start[:tokens], end[:tokens], sentence[: sentences + 1])
+            kept = table.without(spans)
+            if len(kept.start):
+                yield kept
 
 
 @functools.lru_cache(maxsize=4)

@@ -22,11 +22,13 @@ from pipeline.options import Options
 from pipeline.words.vocabulary import VocabularyRef
 from tests.backends.cuda import cases
 from tests.helpers.commands import ROOT, TINY, train, write_corpus
+from tests.helpers.keys import KEY
 from tests.helpers.trainings import new_records, options_of
 from tests.helpers.trainings import train as train_model
 from tools.cuda.emulator import stand_in_cupy
 from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import Device, installed
+from transforms.job_context import JobContext
 from transforms.train import Train
 
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
@@ -219,7 +221,7 @@ def test_steps_are_refused_that_would_overflow():
 def test_train_asks_for_a_worker_with_a_gpu():
     def accelerators(device, *arguments):
         pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
-        context = types.SimpleNamespace(options=Options.checked({"device": device}))
+        context = JobContext(new_records(), {"checkpoints": KEY}, Options.checked({"device": device}), None)
         vocabulary = pipeline | "Vocabulary" >> beam.Create([]).with_output_types(VocabularyRef)
         pipeline | "Shards" >> beam.Create([]).with_output_types(BatchShard) | Train(context, vocabulary, {})
         environments = pipeline.to_runner_api().components.environments.values()
