@@ -62,7 +62,6 @@ COVERED = {
     "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
-    "training/test_trainer.py": ("pipeline/training/metrics.py",),
     # Commands.
     "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),

@@ -1,4 +1,4 @@
-"""What stops training: losses and weights that leave the numbers."""
+"""What stops training: losses and weights that leave the numbers, and more steps than names have room for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.backends.backend import StepLoss
 from pipeline.batches.schedule import Schedule
-from pipeline.errors import NonFiniteError
-from pipeline.training.checks import ABSURD_LOSS, check_loss, check_weights
+from pipeline.errors import InputError, NonFiniteError
+from pipeline.training.checks import ABSURD_LOSS, check_loss, check_schedule, check_weights
+from tests.helpers.trainings import options_of
 
 SCHEDULE = Schedule(positions=1000, batch_size=10, epochs=1, learning_rate=0.05, damping=60)
 RATES = np.float32([0.05, 0.04, 0.03])
@@ -29,3 +30,10 @@ def test_a_weight_that_is_no_number_names_the_step(bad):
     for sides in ((good, spoiled), (spoiled, good)):
         with pytest.raises(NonFiniteError, match=r"^a weight is not finite, .* at step 40 of 100 "):
             check_weights(*sides, 40, SCHEDULE)
+
+
+def test_more_steps_than_a_name_has_digits_for_are_refused():
+    options = options_of(batch_size=1, epochs=65_535)
+    with pytest.raises(InputError, match=r"1,000,064,100,000 training .* raise --batch_size \(now 1\) or lower --ep"):
+        check_schedule(Schedule.of(options, 15_260_000), options, 300, print)
+    check_schedule(Schedule.of(options, 15_000_000), options, 300, print)

@@ -7,14 +7,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.backends.cpu import CpuBackend
-from pipeline.batches.schedule import Schedule
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, NonFiniteError, OutputInUseError
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.loss_curve import final_loss, read_metrics, training_rate
 from pipeline.runtime.process import one_ahead
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Record
-from pipeline.training.checks import check_schedule
 from pipeline.training.trainer import Trainer
 from tests.helpers.trainings import (
     COUNTS,
@@ -205,10 +203,3 @@ def test_blocks_made_ahead_are_the_same_and_so_are_their_errors():
         if item == 3:
             break
     assert max(asked) <= 5  # one ahead, and not the whole epoch
-
-
-def test_more_steps_than_a_name_has_digits_for_are_refused():
-    options = options_of(batch_size=1, epochs=65_535)
-    with pytest.raises(InputError, match=r"1,000,064,100,000 training .* raise --batch_size \(now 1\) or lower --ep"):
-        check_schedule(Schedule.of(options, 15_260_000), options, 300, print)
-    check_schedule(Schedule.of(options, 15_000_000), options, 300, print)
