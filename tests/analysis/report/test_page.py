@@ -137,10 +137,10 @@ def test_tokens_are_those_of_the_text_where_a_word_list_brings_counts(tmp_path):
 
 def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
     (folder / "b" / "report.html").unlink()
-    monkeypatch.setattr("jobs.train.report", lambda runs: 1 / 0)
+    monkeypatch.setattr("jobs.training_job.report", lambda runs: 1 / 0)
     outcome = train(f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS)
     assert outcome.status == 0
-    assert "the report is left out (division by zero): python -m jobs.report" in outcome.stderr
+    assert "the report is left out (division by zero): beam2vec report --run=" in outcome.stderr
     assert outcome.digest
 
 
