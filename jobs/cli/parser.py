@@ -68,7 +68,7 @@ _NOT_HERE = {
     "hs": "training is by negative sampling alone",
     "min_alpha": "the learning rate always falls to a ten-thousandth",
     "max_vocab_size": "nothing is pruned while words are counted; --max_vocabulary cuts afterwards",
-    "save_vocab": "the vocabulary is in the run, vocabulary/vocabulary.parquet",
+    "save_vocab": "the vocabulary is in the run, vocabulary/*/vocabulary.parquet",
     "minn": "words are not cut into parts",
     "maxn": "words are not cut into parts",
 }

@@ -194,9 +194,13 @@ def _swap_identity(run: RunDirectory, data: bytes) -> None:
 
 
 def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
-    """Removes what a command that lost its lock has left; InputError where all that is made is not the run's."""
+    """Removes what a command that lost its lock has left.
+
+    InputError where run.json may be of another run: all that is made is not the run's, or a model is not.
+    """
     recorded, made = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
-    if recorded[1] and not recorded[0]:
+    models = [folder for folder in recorded[1] if folder.startswith(f"{RECORDS}/{CHECKPOINTS}/")]
+    if models or (recorded[1] and not recorded[0]):
         raise InputError(f"{run.storage.uri(PATH)} is of another run than {RECORDS}/ in it: put it back, or {remedy}")
     remove_folders(run.storage, [*recorded[1], *made[1]])
 

@@ -259,16 +259,16 @@ def test_overwrite_without_a_run_json_says_that_nothing_is_kept(output):
 def test_what_a_command_without_its_lock_has_left_goes_with_the_next_command(output):
     run = made(output, identity())
     before = open_storage(output).list()
-    fill(output, {"checkpoints": OTHER_KEY, "tokens": OTHER_KEY, "slices": OTHER_KEY})
+    fill(output, {"tokens": OTHER_KEY, "slices": OTHER_KEY})
     open_or_create(output, identity())
     assert open_storage(output).list() == before
     assert len(recorded(run)) == len(run.keys)
 
 
-def test_a_run_json_of_another_run_loses_nothing(output):
+@pytest.mark.parametrize("other", [identity([File("other")]), identity(dims=20)], ids=["other text", "other dims"])
+def test_a_run_json_of_another_run_loses_nothing(output, other):
     made(output, identity(dims=10))
     storage = open_storage(output)
-    other = identity([File("other")])
     storage.put("run.json", sealed_json(other))
     before = storage.list()
     with pytest.raises(
