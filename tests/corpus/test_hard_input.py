@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import local as local_storage
+from pipeline.storage.world import Files
 from tests.helpers.commands import TINY, digest_of, peak, train, write_corpus
 from transforms import tokens
 
@@ -133,12 +133,13 @@ def shut(path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
     path.chmod(0)
     if os.geteuid() == 0:  # root reads it all the same
 
-        def refuse(file, *arguments, **more):
-            if str(file) == str(path):
+        def refuse(files: Files, file: str, mode: str = "rb"):
+            if file == str(path):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), file)
-            return open(file, *arguments, **more)
+            return opened(files, file, mode)
 
-        patch.setattr(local_storage, "open", refuse, raising=False)
+        opened = Files.open
+        patch.setattr(Files, "open", refuse)
 
 
 def folder(path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:

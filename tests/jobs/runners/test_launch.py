@@ -22,7 +22,7 @@ from jobs import train as train_job
 from jobs.cli.entry import run_command
 from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, OutputInUseError
-from pipeline.storage import lock
+from pipeline.storage import process_identity
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import TINY, digest_of, finish, start, train, write_corpus
@@ -163,7 +163,7 @@ def test_what_a_worker_has_logged_takes_no_other_errors_place(corpus, tmp_path, 
 def test_in_this_process_a_module_that_is_missed_and_logged_is_shown_and_ends_nothing(
     corpus, tmp_path, monkeypatch, capsys
 ):
-    def counted_unit(*_):
+    def counted_unit(*_, **__):
         try:
             import fast_tagger  # type: ignore[import-not-found]  # noqa: F401
         except ImportError:
@@ -256,7 +256,7 @@ def test_a_lock_that_was_handed_over_outlives_its_process_until_it_expires(tmp_p
     storage = open_storage(str(tmp_path))
     with Lock(storage) as held:
         held.hand_over()
-    monkeypatch.setattr(lock, "is_dead", lambda host, pid, process: process != "")
+    monkeypatch.setattr(process_identity, "is_dead", lambda host, pid, process: process != "")
     with pytest.raises(OutputInUseError):
         Lock(storage).acquire()
     Lock.attach(storage, held.token).renew()
