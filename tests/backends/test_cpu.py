@@ -226,6 +226,6 @@ def test_there_is_room_for_a_step_of_more_contexts_though_it_has_fewer_rows():
     for rows, window in ((50, 1), (10, 20), (60, 1)):
         batch = random_batch(10, rows, 3, window, seed=0, fewest=2 * window)
         backend._make_room(batch, np.array([0, rows]), outputs=4)
-        assert len(backend._sums_in) >= len(batch.context) * 16
-        assert len(backend._sums_out) >= rows * 4 * 16
+        assert len(backend._sums.inputs) >= len(batch.context) * 16
+        assert len(backend._sums.outputs) >= rows * 4 * 16
         assert len(backend._notes[0].entry) >= max(len(batch.context), rows * 4)

@@ -220,7 +220,7 @@ class Generator:
         self._launch = Launcher(cupy, GENERATION, {"TILE": TILE, "LOSS_TILES": LOSS_TILES})
         self._most_blocks = 32 * cupy.cuda.Device().attributes["MultiProcessorCount"]
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        size = sum(part.nbytes for part in vars(tables).values())
+        size = sum(part.nbytes for part in tables)
         check_memory(size, f"tables of {len(tables.keep):,} words for making rows, vectors")
         self._keep, self._table, self._weights = (
             self._load(part, dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 
 import numpy as np
 
@@ -160,7 +159,7 @@ def draws_at_the_threshold():
     table = tables_of(n)
     table.packed[x * n >> 32] = np.uint64((7 << 32) + y)
     corpus = TokenPiece(np.arange(n, dtype=np.int32), np.array([0, 50, n]), position)
-    rows = assert_equal([corpus], dataclasses.replace(table, keep=keep), Sampling(2, 3, "any", seed))
+    rows = assert_equal([corpus], table._replace(keep=keep), Sampling(2, 3, "any", seed))
     (first,) = (step for step in rows.values() if step[0][:1] == [0])
     assert first[3][0][0] == 7
     assert sum(len(step[0]) for step in rows.values()) == 200
@@ -180,7 +179,7 @@ def exact_draws():
     results = []
     for weights in (np.ones(vocabulary, np.int64), np.arange(1, vocabulary + 1)):
         for policy, negatives in (("distinct", vocabulary - 1), ("exclude_target", 3)):
-            tables = dataclasses.replace(made, weights=weights)
+            tables = made._replace(weights=weights)
             results.append(assert_equal(pieces, tables, Sampling(2, negatives, policy, 1)))
     assert results[0] != results[2]
     assert results[1] != results[3], "no draw was exact"
