@@ -40,6 +40,8 @@ from pipeline.runtime.shown_text import Screen
 _URN = "beam2vec:env:private_process:v1"
 _LONGEST_PATH = 107
 """Bytes in the path of a Unix socket."""
+_SECONDS_TO_NOTICE = 0.5
+"""Between two looks for requests that nobody will answer."""
 _SECONDS_TO_END = 5.0
 """For a worker to which nothing more is sent."""
 _grpc = worker_handlers.grpc
@@ -144,10 +146,15 @@ class _Worker(worker_handlers.GrpcWorkerHandler):
     def _watch(self) -> None:
         """Ends the job when the process ends first: Beam would wait for it for ever."""
         self._process.wait()
+        lost = PipelineError(WORKER_LOST)
         if not self._ending.is_set():
-            lost = PipelineError(WORKER_LOST)
             self.control_conn.push = _raising(lost)
-            self.control_conn.abort(lost)
+        while not self._ending.is_set():  # again and again: a request that was on its way then is known a moment later
+            for future in list(self.control_conn._futures_by_id.values()):
+                future.abort(lost)
+                if not future.is_done():  # who waits for data of the worker looks at answers alone
+                    future.set(beam_fn_api_pb2.InstructionResponse(error=WORKER_LOST))
+            self._ending.wait(_SECONDS_TO_NOTICE)
 
     def close(self) -> None:
         self._ending.set()
