@@ -11,7 +11,7 @@ from pipeline.kernels.block import Weights
 
 
 class PlainBackend:
-    """See `Backend`; `model` is skipgram or cbow, `tau` the damping in pairs, `zero_hits` as in `Batch`."""
+    """See `Backend`; `model` is skipgram or cbow, `tau` the damping in pairs, `zero_hits` as in `StepRules`."""
 
     def __init__(self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool):
         self._rows, self._dims = w_in.shape

@@ -88,7 +88,7 @@ def item_spans(words: pa.LargeStringArray, offset: np.ndarray, max_sentence: int
     if not n:
         return
     _, offsets, data = words.buffers()
-    bound = np.frombuffer(offsets, np.int64)[words.offset : words.offset + n + 1].copy()  # see `Spans`
+    bound = np.frombuffer(offsets, np.int64)[words.offset : words.offset + n + 1]
     start, end = bound[:-1], bound[1:]
     filled = end > start
     if not filled.all():

@@ -145,7 +145,7 @@ class LineTokenizer(Tokenizer):
 
     def _spans(self, tokens: list[str], sentence: list[int]) -> Spans:
         _, offsets, data = pa.array(tokens, type=pa.large_string()).buffers()
-        offset = np.frombuffer(offsets, dtype=np.int64)[: len(tokens) + 1].copy()  # see `Spans`
+        offset = np.frombuffer(offsets, dtype=np.int64)[: len(tokens) + 1]
         cut = split_long(np.array(sentence, dtype=np.int64), self.max_sentence)
         return Spans(as_array(data), offset[:-1], offset[1:], cut)
 
