@@ -10,14 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
-from pipeline.options import MAX_PASSES
 from pipeline.runs.stage_keys import UPSTREAM
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote
 from pipeline.storage.records import FOLDER as RECORDS
 from pipeline.storage.records import KEY_DIGITS
 from pipeline.storage.storage import Storage
-from pipeline.words.phrases import phrases_folder
 
 STAGE_FOLDERS = (*UPSTREAM, "phrases", "metrics", "slices", "shards", DEAD_LETTERS)
 """Folders of an output that hold artefacts."""
@@ -36,8 +34,7 @@ def key_folders(storage: Storage) -> tuple[list[str], list[str]]:
         return [f"{top}/{name}" for top, names in found for name in names if _KEY.fullmatch(name)]
 
     recorded = [f"{RECORDS}/{stage}" for stage in storage.folders(RECORDS)]
-    passes = [phrases_folder(number) for number in range(1, MAX_PASSES + 1)]
-    passes = passes if storage.folders("phrases") else []
+    passes = [f"phrases/{name}" for name in storage.folders("phrases") if name.startswith("pass=")]
     return named(recorded), named([*STAGE_FOLDERS, *passes, *(f"{folder}/counts" for folder in passes)])
 
 
@@ -52,7 +49,10 @@ def split_by_owner(folders: Iterable[str], keys: Mapping[str, str]) -> tuple[lis
 
 
 def remove_folders(storage: Storage, folders: Iterable[str]) -> int:
-    """Removes what lies in the folders, in this order; returns how many files that were."""
-    paths = [info.path for folder in folders for info in storage.list(folder)]
-    each(storage.delete, paths, is_remote(storage.root))
-    return len(paths)
+    """Removes what lies in the folders, one folder after the other; returns how many files that were."""
+    removed = 0
+    for folder in folders:
+        paths = [info.path for info in storage.walk(folder)]
+        each(storage.delete, paths, is_remote(storage.root))
+        removed += len(paths)
+    return removed

@@ -58,7 +58,6 @@ COVERED = {
     "runs/test_preprocessed.py": ("jobs/sources.py", "transforms/preprocessed.py"),
     "batches/test_stored.py": ("pipeline/batches/shards.py",),
     "runs/test_input_check.py": ("pipeline/corpus/digests.py",),
-    "runs/test_directory.py": ("pipeline/runs/leftovers.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
