@@ -75,7 +75,7 @@ class LocalStorage(Storage):
                 return None
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        with _local_errors(self._file(path)), world().files.open(self._file(path)) as reader:
+        with _local_errors(self._file(path)), world().files.open(self._file(path), buffering=0) as reader:
             reader.seek(start)
             parts = []
             while length > 0 and (part := reader.read(length)):  # one raw read gives at most 2 GiB

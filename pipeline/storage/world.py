@@ -21,9 +21,9 @@ from pipeline.storage import process_identity
 class Files:
     """The operations on files that `LocalStorage` is made of. Each raises OSError as the system does."""
 
-    def open(self, path: str, mode: str = "rb") -> BinaryIO:
-        """ "rb" reads; "xb" makes a file that was not there."""
-        return open(path, mode)  # type: ignore[return-value]
+    def open(self, path: str, mode: str = "rb", buffering: int = -1) -> BinaryIO:
+        """ "rb" reads; "xb" makes a file that was not there. With `buffering` 0, no more is read than is asked for."""
+        return open(path, mode, buffering)  # type: ignore[return-value]
 
     def stat(self, path: str) -> os.stat_result:
         return os.stat(path)

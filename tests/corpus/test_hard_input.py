@@ -133,10 +133,10 @@ def shut(path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
     path.chmod(0)
     if os.geteuid() == 0:  # root reads it all the same
 
-        def refuse(files: Files, file: str, mode: str = "rb"):
+        def refuse(files: Files, file: str, *how, **more):
             if file == str(path):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), file)
-            return opened(files, file, mode)
+            return opened(files, file, *how, **more)
 
         opened = Files.open
         patch.setattr(Files, "open", refuse)
