@@ -13,6 +13,11 @@ FINAL_SHARE = 1e-4
 """The learning rate falls to this part of what it began with."""
 
 
+def step_name(step: int) -> str:
+    """Of what is recorded after so many training steps; names sort as text."""
+    return f"step={step:012d}"
+
+
 def step_of(step: int, steps: int | None) -> str:
     """How every message and page names a step: "step 240 of 284"; "step 240" where nobody knows of how many."""
     return f"step {step:,}" if steps is None else f"step {step:,} of {steps:,}"

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.batches.schedule import step_of
+from pipeline.batches.schedule import step_name, step_of
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
@@ -139,18 +139,13 @@ def write_part(
     word_type = pa.int64() if provenance.get("items") == INTEGERS else pa.string()
     more = {"checkpoint_version": VERSION, "step": step, "dims": block.dims}
     schema = _schema(block.dims, {**provenance, **more}, word_type)
-    tail = f"{checkpoint_name(step)}/part-{index:06d}-of-{parts:06d}.parquet"
+    tail = f"{step_name(step)}/part-{index:06d}-of-{parts:06d}.parquet"
     return commits.stream(tail, lambda file: _write_parquet(file, block, index * BLOCK_ROWS, schema))
 
 
 def commit_checkpoint(commits: Commits, numbers: CheckpointNumbers, parts: Sequence[Artifact]) -> CheckpointRef:
     """Makes the parts, in order, a checkpoint."""
-    return CheckpointRef.of_record(commits.commit(checkpoint_name(numbers.step), parts, numbers))
-
-
-def checkpoint_name(step: int) -> str:
-    """Of its record and its folder."""
-    return f"step={step:012d}"
+    return CheckpointRef.of_record(commits.commit(step_name(numbers.step), parts, numbers))
 
 
 def record_end(commits: Commits, ref: CheckpointRef) -> None:
@@ -178,7 +173,7 @@ def recorded(records: Records, key: str) -> dict[int, CheckpointRef | str]:
     if None in ends:  # damaged; it is written when training has ended, with the last step that there is
         end = max((ref.steps or 0 for ref in found.values() if isinstance(ref, CheckpointRef)), default=0) or None
     if end is not None and end not in found:
-        path = record_path(STAGE, key, checkpoint_name(end))
+        path = record_path(STAGE, key, step_name(end))
         found[end] = f"{records.storage.uri(path)} is missing, and training ended with this checkpoint"
     return dict(sorted(found.items()))
 
@@ -269,7 +264,7 @@ def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> Non
 
 
 def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:
-    commits.records.remove(Record(STAGE, checkpoint_name(step), commits.key, parts))
+    commits.records.remove(Record(STAGE, step_name(step), commits.key, parts))
 
 
 def prune_checkpoints(commits: Commits, keep: int) -> list[int]:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.batches.schedule import step_name
 from pipeline.errors import ArtifactError
 from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import from_parquet
@@ -40,11 +41,6 @@ class PointNumbers:
     """Training steps done when they were written; the points are of the steps since the record before."""
 
 
-def points_name(step: int) -> str:
-    """Of a record of points."""
-    return f"step={step:012d}"
-
-
 def forget_points_after(commits: Commits, step: int) -> None:
     """Remove what a lost process noted about steps that are trained again."""
     for record in commits.beside(STAGE).all():
@@ -63,7 +59,7 @@ def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
         if damaged:
             say(f"the loss curve lacks the points of steps {before + 1:,} to {step:,}: they are damaged")
             records.storage.delete(path)
-            lost.add(points_name(step))
+            lost.add(step_name(step))
         elif record:
             whole |= {artifact.path for artifact in record.artifacts}
         before = step

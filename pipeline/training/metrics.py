@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends.backend import StepLoss
-from pipeline.batches.schedule import Schedule
-from pipeline.model.loss_curve import SCHEMA, STAGE, PointNumbers, points_name
+from pipeline.batches.schedule import Schedule, step_name
+from pipeline.model.loss_curve import SCHEMA, STAGE, PointNumbers
 from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import to_parquet
 
@@ -86,7 +86,7 @@ class MetricsLog:
             "holdout_loss": [p.holdout_loss for p in points],
         }
         columns = {name: columns[name] for name in self._schema.names}
-        commits, name = commits.beside(STAGE), points_name(step)
+        commits, name = commits.beside(STAGE), step_name(step)
         data = to_parquet(pa.table(columns, schema=self._schema))
         before = commits.load(name)
         # Seconds differ from run to run: a name of their own keeps points and record together at any kill.

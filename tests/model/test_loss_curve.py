@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline import Run
+from pipeline.batches.schedule import step_name
 from pipeline.errors import ArtifactError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
-from pipeline.model.loss_curve import STAGE, PointNumbers, final_loss, forget_points_after, points_name, up_to
+from pipeline.model.loss_curve import STAGE, PointNumbers, final_loss, forget_points_after, up_to
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
@@ -21,10 +22,10 @@ from tests.helpers.commands import TINY, Outcome, run, train, write_corpus
 def test_points_after_a_checkpoint_are_forgotten_and_those_up_to_it_stay():
     ours, other = (Commits(Records(open_storage("memory://loss-curve")), CHECKPOINTS, key * 32) for key in "ab")
     for commits, step in ((ours, 10), (ours, 20), (ours, 30), (other, 40)):
-        commits.beside(STAGE).commit(points_name(step), (), PointNumbers(step))
+        commits.beside(STAGE).commit(step_name(step), (), PointNumbers(step))
     forget_points_after(ours, 20)
-    assert ours.records.names(STAGE, ours.key) == [points_name(10), points_name(20)]
-    assert other.records.names(STAGE, other.key) == [points_name(40)]
+    assert ours.records.names(STAGE, ours.key) == [step_name(10), step_name(20)]
+    assert other.records.names(STAGE, other.key) == [step_name(40)]
 
 
 def test_the_loss_at_a_step_is_not_that_of_steps_before():

@@ -11,8 +11,9 @@ import shutil
 
 import pytest
 
+from pipeline.batches.schedule import step_name
 from pipeline.errors import InputError
-from pipeline.model.checkpoints import CheckpointNumbers, checkpoint_name, read_blocks
+from pipeline.model.checkpoints import CheckpointNumbers, read_blocks
 from pipeline.runs import verify
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.runs.verify import verify_run
@@ -74,7 +75,7 @@ def remove(run: RunDirectory, *patterns: str) -> None:
 
 
 def checkpoint(run: RunDirectory, step: int) -> Record:
-    record = run.records.load("checkpoints", checkpoint_name(step), run.keys["checkpoints"])
+    record = run.records.load("checkpoints", step_name(step), run.keys["checkpoints"])
     assert record
     return record
 
@@ -202,7 +203,7 @@ def test_a_run_json_of_a_run_with_the_same_corpus_is_told(run):
 
 def test_records_that_a_command_without_its_lock_has_left_are_told(run):
     left = Commits(run.records, "checkpoints", "9" * 32)
-    left.commit(checkpoint_name(99), [left.put("step=000000000099/part-000000-of-000001.parquet", b"late")])
+    left.commit(step_name(99), [left.put("step=000000000099/part-000000-of-000001.parquet", b"late")])
     outcome = verified(run)
     assert outcome.status == 1
     about_records, about_files = outcome.stderr.splitlines()

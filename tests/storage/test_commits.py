@@ -13,14 +13,14 @@ from typing import BinaryIO
 import pytest
 
 from pipeline.batches.sampling import Sampling
+from pipeline.batches.schedule import step_name
 from pipeline.batches.shard_lists import shard_list
 from pipeline.batches.shards import BatchShard
 from pipeline.batches.stored import stored_name, stored_path, stored_place
 from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
-from pipeline.model.checkpoints import checkpoint_name, write_part
-from pipeline.model.loss_curve import points_name
+from pipeline.model.checkpoints import write_part
 from pipeline.model.model import BLOCK_ROWS
 from pipeline.options import MAX_EPOCHS, MAX_STEPS, MOST_ROUNDS, Options
 from pipeline.storage import object_store
@@ -326,8 +326,8 @@ def part_path(index: int) -> str:
 
 MOST_PARTS, MOST_REPLICAS = -(-MAX_WORDS // BLOCK_ROWS), 1024
 NUMBERED: dict[str, tuple[Callable[[int], str], int]] = {
-    "checkpoint": (checkpoint_name, MAX_STEPS),
-    "points of the loss curve": (points_name, MAX_STEPS),
+    "checkpoint": (step_name, MAX_STEPS),
+    "points of the loss curve": (step_name, MAX_STEPS),
     "unit": (lambda index: WorkUnit(index, ()).name, 10**9 - 1),
     "compressed file": (unpacked_name, 10**9 - 1),
     "list": (list_path, 10**9 - 2),

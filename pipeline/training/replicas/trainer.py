@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends.backend import Backend, StepLoss
+from pipeline.batches.schedule import step_name
 from pipeline.batches.shard_lists import STAGE as LISTS
 from pipeline.batches.shard_lists import ShardList, sliced_lists
 from pipeline.batches.shards import BatchShard
@@ -28,7 +29,6 @@ from pipeline.model.checkpoints import (
     VERSION,
     CheckpointNumbers,
     CheckpointRef,
-    checkpoint_name,
     commit_checkpoint,
     prune_checkpoints,
     read_blocks,
@@ -253,7 +253,7 @@ class Replicas:
         digest = join_digests(base.words, base.dims, [bytes.fromhex(part.digest) for part in parts])
         artifacts = tuple(part.artifact for part in parts)
         numbers = CheckpointNumbers(VERSION, step, rounds.schedule.steps, digest, base.words, base.dims)
-        record, seconds = self.commits.record(checkpoint_name(step), artifacts, numbers), standing.seconds
+        record, seconds = self.commits.record(step_name(step), artifacts, numbers), standing.seconds
         made = CheckpointRef.of_record(record)
         if self.commits.load(record.name) != record:  # else a worker died after this
             holdout = self._holdout_loss(made, base.step, rounds, kept_back)
