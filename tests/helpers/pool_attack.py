@@ -30,10 +30,12 @@ def attacked(process: subprocess.Popen, timeout: float = 280) -> dict[str, set[s
     while process.poll() is None:
         assert time.monotonic() < until, "the command does not end"
         for socket_name in listened_on(process.pid, alone=True) - seen:
-            seen.add(socket_name)
             port = int(socket_name.rpartition(":")[2], 16)
-            for way, host in ways.items():
-                statuses[way].add(_started(f"{host}:{port}"))
+            found = {way: _started(f"{host}:{port}") for way, host in ways.items()}
+            for way, status in found.items():
+                statuses[way].add(status)
+            if found["here"] != "UNAVAILABLE":  # else it is bound, and answers a moment later
+                seen.add(socket_name)
         time.sleep(0.05)
     return statuses
 

@@ -146,7 +146,10 @@ def test_workers_of_their_own_have_the_same_digest_and_a_killed_one_ends_the_job
     assert outcome.status == 1, outcome.stderr
     assert outcome.error.startswith("a Python worker was lost")
     assert not (output / "lock.json").exists()
-    assert verify_run(open_storage(str(output)), True).problems == []
+    report = verify_run(open_storage(str(output)), True)
+    assert report.state == "unfinished"
+    # A worker that is killed may leave points or parts behind that it had not recorded.
+    assert [problem for problem in report.problems if "that no record names" not in problem] == []
 
 
 WITHOUT_THE_PACKAGE = """
