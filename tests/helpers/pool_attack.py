@@ -13,8 +13,8 @@ from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, e
 
 from tests.helpers.listening import listened_on
 
-_SECONDS = 5.0
-"""For an answer; a worker that was started looks for its runner meanwhile."""
+_SECONDS = 1.0
+"""For an answer: a worker that was started looks for its runner for longer, and the job may end meanwhile."""
 _NO_RUNNER = endpoints_pb2.ApiServiceDescriptor(url="127.0.0.1:1")
 
 

@@ -82,6 +82,7 @@ def test_a_folder_that_may_not_be_written_is_told(place):
     script = (
         "import os, sys\n"
         "from jobs.cli.reading_options import check_target\n"
+        "check_target('--json', 'file')\n"  # imports the rest, which another user may not read
         "os.getuid() or os.setuid(65534)\n"
         "for to in sys.argv[1:]:\n"
         "    try:\n"
