@@ -17,12 +17,13 @@ import numpy as np
 from pipeline.backends.backend import LOSS_TILES, TILE
 from pipeline.backends.cuda.buffers import HEADER, allocate
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
-from pipeline.backends.cuda.token_ranges import Stretch
+from pipeline.backends.cuda.token_ranges import Stretch, steps_at_once
 from pipeline.batches.rows import Batch
 from pipeline.batches.sampling import POLICIES, Sampling, Tables, kept_back
 from pipeline.batches.steps import StepBlock
 from pipeline.errors import InputError
 from pipeline.kernels import philox
+from pipeline.options import ALL
 
 SHARE = 256
 """Tokens whose rows a warp puts in order (generate.cu)."""
@@ -185,6 +186,16 @@ class MadeRows:
         numbers = int(self.bounds[step + 1] - begin) * count + int(self.context_bounds[step + 1]) - contexts
         blocks = max(1, min(numbers // THREADS, _COPY_BLOCKS))
         self.launch("copy_step", blocks, THREADS, packed, begin, contexts, *self.arrays.values(), count)
+
+
+def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int = 20) -> int:
+    """Memory for making rows, where all sentences have so many tokens; besides 20 bytes a word for the tables."""
+    steps = steps_at_once(batch_size, window, sentence)
+    positions = steps * batch_size
+    contexts = positions * (min(2 * window, sentence - 1) if window != ALL else sentence - 1)
+    tiles = -(-batch_size // (TILE * LOSS_TILES))
+    room = _Room(positions, positions // sentence, positions, contexts, steps, tiles).with_headroom(_Room())
+    return room.bytes(negatives)
 
 
 class Generator:
