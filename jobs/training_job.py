@@ -24,7 +24,7 @@ from jobs.sources import Request, Source, find_source, read_input
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
 from pipeline.corpus.files import match_inputs
-from pipeline.errors import InputError, OutputInUseError
+from pipeline.errors import InputError, OutputInUseError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
 from pipeline.runs.directory import RunDirectory, open_or_create
@@ -34,6 +34,7 @@ from pipeline.runs.stage_keys import option_names
 from pipeline.runs.timings import add_timings
 from pipeline.runtime import interruption, memory, progress
 from pipeline.runtime.shown_text import shown_line
+from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import add_storage, open_storage
 from transforms.beam_storage import open_beam_storage
@@ -153,7 +154,12 @@ def holding(output: str, around: Around) -> Iterator[Lock]:
     lock = Lock(open_storage(output))
     with around(lock.release), lock, lock.kept_alive():
         lock.storage.sweep(OUR_FOLDERS, lock.writer)
-        yield lock
+        failures.remove_all(lock.storage)
+        try:
+            yield lock
+        finally:
+            with contextlib.suppress(PipelineError):  # it may be the storage that has failed
+                failures.remove(lock.storage, lock.token)
         lock.storage.sweep(OUR_FOLDERS, lock.writer if lock.is_handed_over else "")
 
 

@@ -1,9 +1,8 @@
 """Errors a user can act on: one line that names the input, the place and the remedy.
 
-Each class fixes the exit status of a command. A message has to survive the
-wrapping of any Beam runner (which turns exceptions of workers into text), so it
-stays on one line and `find_in_text` recovers it. Whatever it quotes has become text
-that may be shown (`pipeline/runtime/shown_text.py`).
+Each class fixes the exit status of a command. A message stays on one line, so that
+`find_in_text` recovers it where a runner gives a worker's exception as text alone.
+Whatever it quotes has become text that may be shown (`pipeline/runtime/shown_text.py`).
 """
 
 from __future__ import annotations
@@ -60,6 +59,14 @@ _CLASSES = {
     cls.__name__: cls
     for cls in (PipelineError, InputError, OutputInUseError, ArtifactError, NonFiniteError, InterruptedRunError)
 }
+
+
+def of_class(name: str, message: str) -> PipelineError | None:
+    """The error of a class of this module; None where there is no such class."""
+    cls = _CLASSES.get(name)
+    return cls(message) if cls else None
+
+
 _STEP = re.compile(r" \[while running '.*'\]$")
 # A message ends with its line. Where a runner quotes the text with its line ends escaped, the line
 # before ended in an escaped line end too: only then does one end the message.

@@ -14,7 +14,7 @@ from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
 from pipeline.words.unigram import UnigramRef
-from transforms.job_context import JobContext
+from transforms.job_context import JobContext, StageDoFn
 
 
 @dataclasses.dataclass
@@ -49,11 +49,11 @@ def _size(shard: TokenShard) -> tuple[int, int]:
     return shard.index, shard.tokens
 
 
-class Refer(beam.DoFn):
+class Refer(StageDoFn):
     """Gives a shard its first position: the sum of the sizes of the shards before it."""
 
     def __init__(self, context: JobContext):
-        self.context = context
+        super().__init__(context)
         self.positions: dict[int, int] | None = None
 
     def setup(self) -> None:
@@ -87,10 +87,11 @@ def _each_epoch(shard: BatchShard, epochs: int) -> Iterator[tuple[int, BatchShar
         yield epoch, shard
 
 
-class StoreBatches(beam.DoFn):
+class StoreBatches(StageDoFn):
     """Writes the batches of a shard in an epoch, unless an earlier attempt has."""
 
     def __init__(self, context: JobContext):
+        super().__init__(context)
         self.commits = context.commits(STAGE)
 
     def process(self, element: tuple[int, BatchShard]) -> Iterator[tuple[int, tuple[int, Artifact, BatchShard]]]:

@@ -27,7 +27,7 @@ from pipeline.words.merging import (
 from pipeline.words.phrases import PhrasesRef
 from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.word_list import WordListRef, listed_counts
-from transforms.job_context import JobContext, counter
+from transforms.job_context import JobContext, StageDoFn, counter
 from transforms.phrase_reader import OpenPhrases
 
 BUNDLE_WORDS = 2_000_000
@@ -93,15 +93,16 @@ class CountWords(beam.PTransform):
         merged = (
             counted["counts"]
             | "GatherBucket" >> beam.GroupByKey()
-            | "MergeBucket" >> beam.Map(_merge, counting, self.buckets)
+            | "MergeBucket" >> beam.Map(_merge, self.context, counting, self.buckets)
         )
         return merged, counted[SUMMARIES]
 
 
-class CountUnit(beam.DoFn):
+class CountUnit(StageDoFn):
     """Counts a unit, or reads the counts of an earlier attempt; commits them and the dead letters."""
 
     def __init__(self, context: JobContext, counting: Counting, buckets: int):
+        super().__init__(context)
         self.counting, self.buckets = counting, buckets
         self.phrases = OpenPhrases(context)
         self.counters = {name: counter(name) for name in ("bytes", "lines", "bad_lines", "tokens")}
@@ -136,9 +137,10 @@ class CountUnit(beam.DoFn):
         self.merged = MergedCounts()
 
 
-def _merge(element: tuple[int, Iterable[bytes]], counting: Counting, buckets: int) -> BucketCounts:
+def _merge(element: tuple[int, Iterable[bytes]], context: JobContext, counting: Counting, buckets: int) -> BucketCounts:
     """A bucket's counts over all units, without the words that nobody asks for."""
     bucket, parts = element
     merged = merge_counts(parts)
     tokens = int(merged["count"].to_numpy().sum())
-    return BucketCounts.of(counting.commits, bucket, counting.kept(merged), tokens, buckets)
+    with context.errors_recorded():
+        return BucketCounts.of(counting.commits, bucket, counting.kept(merged), tokens, buckets)

@@ -27,7 +27,7 @@ from pipeline.words.phrases import (
 )
 from pipeline.words.vocabulary import Vocabulary
 from transforms.counts import Counting, CountWords
-from transforms.job_context import JobContext
+from transforms.job_context import JobContext, StageDoFn
 from transforms.phrase_reader import OpenPhrases
 
 
@@ -66,11 +66,12 @@ class FindPhrases(beam.PTransform):
         return once | "OrderPhrases" >> order
 
 
-class Pass(beam.DoFn):
+class Pass(StageDoFn):
     """What the steps of a pass share; the words of the pass are opened once a process."""
 
     def __init__(self, context: JobContext, number: int):
-        self.context, self.number = context, number
+        super().__init__(context)
+        self.number = number
         self.commits = context.commits(phrases_stage(number), phrases_folder(number))
         self.counts = _counting(context, number).commits
         self.shared = Shared()

@@ -47,15 +47,16 @@ class ReadTokens(beam.PTransform):
             | "ReadRecords" >> beam.FlatMap(_shards, self.context)
         )
         tokens = shards | "Sizes" >> beam.Map(_tokens) | "Sum" >> beam.CombineGlobally(sum)
-        whole = vocabulary | "CheckSum" >> beam.Map(_checked, AsSingleton(tokens))
+        whole = vocabulary | "CheckSum" >> beam.Map(_checked, AsSingleton(tokens), self.context)
         return shards | "AfterCheck" >> beam.Map(_after, AsSingleton(whole))
 
 
 def _vocabulary(name: str, context: JobContext) -> VocabularyRef:
-    record = context.commits(name).find(name)
-    if record is None:
-        raise InputError(f"the corpus of {context.records.storage.root} is gone: its {name} cannot be found")
-    return VocabularyRef.of(record)
+    with context.errors_recorded():
+        record = context.commits(name).find(name)
+        if record is None:
+            raise InputError(f"the corpus of {context.records.storage.root} is gone: its {name} cannot be found")
+        return VocabularyRef.of(record)
 
 
 def _names(vocabulary: VocabularyRef, context: JobContext) -> Iterator[list[str]]:
@@ -71,20 +72,22 @@ def _shards(names: list[str], context: JobContext) -> Iterator[TokenShard]:
         record = commits.find(name)
         return shard_of(record) if record else None
 
-    yield from filter(None, each(read, names, is_remote(context.records.storage.root)))
+    with context.errors_recorded():
+        yield from filter(None, each(read, names, is_remote(context.records.storage.root)))
 
 
 def _tokens(shard: TokenShard) -> int:
     return shard.tokens
 
 
-def _checked(vocabulary: VocabularyRef, tokens: int) -> bool:
-    if tokens != vocabulary.tokens:
-        root = vocabulary.artifact.root
-        raise InputError(
-            f"--corpus={root} is unfinished or damaged, it has {tokens:,} of {vocabulary.tokens:,} tokens: run the"
-            " command that filled it again, it goes on where it was"
-        )
+def _checked(vocabulary: VocabularyRef, tokens: int, context: JobContext) -> bool:
+    with context.errors_recorded():
+        if tokens != vocabulary.tokens:
+            root = vocabulary.artifact.root
+            raise InputError(
+                f"--corpus={root} is unfinished or damaged, it has {tokens:,} of {vocabulary.tokens:,} tokens: run the"
+                " command that filled it again, it goes on where it was"
+            )
     return True
 
 

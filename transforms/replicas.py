@@ -16,7 +16,7 @@ from pipeline.runtime import progress
 from pipeline.training.holdout_loss import SHARDS
 from pipeline.training.replicas.trainer import MergedPart, Replicas, SlicePart, Standing
 from pipeline.words.vocabulary import VocabularyRef
-from transforms.job_context import JobContext
+from transforms.job_context import JobContext, StageDoFn
 from transforms.train import Report, by_list, on_device
 
 
@@ -76,10 +76,11 @@ class Work:
         )
 
 
-class ToSlices(beam.DoFn):
+class ToSlices(StageDoFn):
     """A list of shards, keyed by each slice of an epoch that has a part of it."""
 
     def __init__(self, work: Work):
+        super().__init__(work.context)
         self.work = work
 
     def process(
@@ -94,10 +95,11 @@ def _is_chosen(shard: BatchShard, count: int) -> bool:
     return shard.index in np.linspace(0, count - 1, SHARDS).astype(int)
 
 
-class Start(beam.DoFn):
+class Start(StageDoFn):
     """Finds the last checkpoint, or writes the one before the first step."""
 
     def __init__(self, work: Work):
+        super().__init__(work.context)
         self.work = work
 
     def process(self, vocabulary: VocabularyRef) -> Iterator[Standing]:
@@ -128,10 +130,11 @@ class Round(beam.PTransform):
         return standing | "Commit" >> beam.ParDo(Commit(self.work, self.number), AsIter(merged), *self.kept_back)
 
 
-class ToReplicas(beam.DoFn):
+class ToReplicas(StageDoFn):
     """An element for each replica; none where the round is over."""
 
     def __init__(self, work: Work, number: int):
+        super().__init__(work.context)
         self.work, self.number = work, number
 
     def process(self, standing: Standing) -> Iterator[tuple[int, Standing]]:
@@ -140,10 +143,11 @@ class ToReplicas(beam.DoFn):
                 yield replica, standing
 
 
-class TrainSlice(beam.DoFn):
+class TrainSlice(StageDoFn):
     """Trains a replica on its slice; what it made, keyed by partition."""
 
     def __init__(self, work: Work, number: int):
+        super().__init__(work.context)
         self.work, self.number = work, number
 
     def process(
@@ -156,10 +160,11 @@ class TrainSlice(beam.DoFn):
         yield from enumerate(replicas.train_slice(standing, self.number, replica, shards))
 
 
-class MergePart(beam.DoFn):
+class MergePart(StageDoFn):
     """Merges what the replicas made of a partition of the vocabulary."""
 
     def __init__(self, work: Work, number: int):
+        super().__init__(work.context)
         self.work, self.number = work, number
 
     def process(self, element: tuple[int, Iterable[SlicePart]], standing: Standing) -> Iterator[MergedPart]:
@@ -167,10 +172,11 @@ class MergePart(beam.DoFn):
         yield self.work.replicas().merge(standing, self.number, index, parts)
 
 
-class Commit(beam.DoFn):
+class Commit(StageDoFn):
     """Makes the merged parts a checkpoint; passes on what stands where the round is over."""
 
     def __init__(self, work: Work, number: int):
+        super().__init__(work.context)
         self.work, self.number = work, number
 
     def process(

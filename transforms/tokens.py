@@ -14,7 +14,7 @@ from pipeline.runtime import progress
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.phrases import PhrasesRef
 from pipeline.words.vocabulary import VocabularyRef
-from transforms.job_context import JobContext
+from transforms.job_context import JobContext, StageDoFn
 from transforms.phrase_reader import OpenPhrases
 
 
@@ -39,10 +39,11 @@ class EncodeTokens(beam.PTransform):
         )
 
 
-class EncodeUnit(beam.DoFn):
+class EncodeUnit(StageDoFn):
     """Encodes a unit, unless an earlier attempt has."""
 
     def __init__(self, context: JobContext):
+        super().__init__(context)
         self.commits, self.counts = context.commits(STAGE), context.commits(COUNTS)
         self.shared = Shared()
         self.phrases = OpenPhrases(context)

@@ -17,7 +17,7 @@ from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.training.trainer import Progress, Trainer
 from pipeline.words.vocabulary import VocabularyRef
-from transforms.job_context import NAMESPACE, JobContext, counter
+from transforms.job_context import NAMESPACE, JobContext, StageDoFn, counter
 
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 """What runners that have workers with a GPU (Dataflow) are asked for with --device=gpu; others pass over it."""
@@ -66,10 +66,11 @@ def by_list(shard: BatchShard) -> tuple[int, BatchShard]:
     return list_of(shard), shard
 
 
-class PackList(beam.DoFn):
+class PackList(StageDoFn):
     """The shards of a list as one small element, for the one trainer."""
 
     def __init__(self, context: JobContext):
+        super().__init__(context)
         self.commits = context.commits(CHECKPOINTS).beside(LISTS)
 
     def process(self, element: tuple[int, Iterable[BatchShard]]) -> Iterator[tuple[int, ShardList]]:
@@ -99,11 +100,11 @@ class Report:
         self.seen = now
 
 
-class TrainModel(beam.DoFn):
+class TrainModel(StageDoFn):
     """Runs the trainer."""
 
     def __init__(self, context: JobContext, provenance: dict):
-        self.context = context
+        super().__init__(context)
         self.provenance = provenance
 
     def process(self, element: tuple[int, Iterable[ShardList]], vocabulary: VocabularyRef) -> Iterator[CheckpointRef]:

@@ -5,7 +5,6 @@ import dataclasses
 import apache_beam as beam
 from apache_beam import PCollection
 
-from pipeline.storage.commits import Commits
 from pipeline.words.unigram import STAGE, UnigramRef, stored_unigram
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext
@@ -18,10 +17,11 @@ class UnigramDistribution(beam.PTransform):
     context: JobContext
 
     def expand(self, vocabulary: PCollection[VocabularyRef]) -> PCollection[UnigramRef]:
-        options = self.context.options
-        power = beam.Map(_build, self.context.commits(STAGE), options.power, options.subsample)
+        power = beam.Map(_build, self.context)
         return vocabulary | "RaiseToPower" >> power
 
 
-def _build(vocabulary: VocabularyRef, commits: Commits, power: float, subsample: float) -> UnigramRef:
-    return stored_unigram(commits, vocabulary, power, subsample)
+def _build(vocabulary: VocabularyRef, context: JobContext) -> UnigramRef:
+    options = context.options
+    with context.errors_recorded():
+        return stored_unigram(context.commits(STAGE), vocabulary, options.power, options.subsample)

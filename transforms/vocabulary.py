@@ -13,7 +13,7 @@ from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.merging import BucketCounts, UnitSummary, total
 from pipeline.words.stored_vocabulary import check_bad_lines, stored_vocabulary
 from pipeline.words.vocabulary import STAGE, VocabularyRef
-from transforms.job_context import JobContext
+from transforms.job_context import JobContext, StageDoFn
 
 
 @dataclasses.dataclass
@@ -45,11 +45,11 @@ class BuildVocabulary(beam.PTransform):
         return counts.pipeline | "Once" >> beam.Create([0]) | "Order" >> order
 
 
-class Order(beam.DoFn):
+class Order(StageDoFn):
     """Checks the bad lines, then orders and cuts the words."""
 
     def __init__(self, context: JobContext, first_files: Sequence[InputFile]):
-        self.context = context
+        super().__init__(context)
         self.first_files = first_files
         self.commits = {stage: context.commits(stage) for stage in (TEXT, COUNTS, STAGE)}
 

@@ -16,7 +16,7 @@ from pipeline.errors import ArtifactError
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote
 from pipeline.words.merging import UnitSummary
-from transforms.job_context import JobContext, counter
+from transforms.job_context import JobContext, StageDoFn, counter
 
 IndexedFiles = tuple[int, tuple[InputFile, ...]]
 """(index of the first file, consecutive files)"""
@@ -55,11 +55,11 @@ class PlanWorkUnits(beam.PTransform):
         return units, unpacked[SUMMARIES]
 
 
-class UnpackFile(beam.DoFn):
+class UnpackFile(StageDoFn):
     """Plain files as they are; a compressed one as the pieces of work text made from it."""
 
     def __init__(self, context: JobContext):
-        self.context = context
+        super().__init__(context)
         self.commits = context.commits(TEXT)
         self.unpacked = counter("unpacked_bytes")
 

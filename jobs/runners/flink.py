@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.runners.worker_failures import lasting_worker_trouble
-from pipeline.errors import InputError, PipelineError, find_in_text
+from pipeline.errors import InputError, PipelineError
 from pipeline.runtime import progress
+from pipeline.storage import failures
+from pipeline.storage.lock import Lock
 
 SECONDS_TO_ANSWER = 5.0
 """For whatever is asked whether it is there."""
@@ -54,7 +56,7 @@ def cancel(master: str, name: str) -> None:
 
 
 @contextlib.contextmanager
-def ended_by_what_no_restart_mends(master: str, name: str) -> Iterator[list[PipelineError]]:
+def ended_by_what_no_restart_mends(master: str, name: str, lock: Lock) -> Iterator[list[PipelineError]]:
     """While open, a job that fails for want of something that the user has to change is cancelled.
 
     Flink would start it again as often as it is told to, minutes on end. Gives a list, which then holds the error.
@@ -66,7 +68,12 @@ def ended_by_what_no_restart_mends(master: str, name: str) -> Iterator[list[Pipe
         while not found and not done.wait(_SECONDS_BETWEEN_LOOKS):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 jobs = _running(master, name)
-                if len(jobs) == 1 and (error := _lasting_error(_ask(master, f"jobs/{jobs[0]}/exceptions"))):
+                if len(jobs) != 1:
+                    continue
+                error = failures.read(lock.storage, lock.token)
+                if not isinstance(error, InputError):
+                    error = _lasting_trouble(_ask(master, f"jobs/{jobs[0]}/exceptions"))
+                if error:
                     found.append(error)
                     cancel(master, name)
 
@@ -79,14 +86,11 @@ def ended_by_what_no_restart_mends(master: str, name: str) -> Iterator[list[Pipe
         thread.join()
 
 
-def _lasting_error(exceptions: dict[str, Any]) -> PipelineError | None:
-    """What the user has to change, among the exceptions of a job."""
+def _lasting_trouble(exceptions: dict[str, Any]) -> PipelineError | None:
+    """What keeps workers from starting, among the exceptions of a job."""
     history = exceptions.get("exceptionHistory", {}).get("entries", [])
-    for text in (str(exceptions.get("root-exception")), *(str(entry.get("stacktrace")) for entry in history)):
-        ours = find_in_text(text) or lasting_worker_trouble(text)
-        if isinstance(ours, InputError):
-            return ours
-    return None
+    texts = (str(exceptions.get("root-exception")), *(str(entry.get("stacktrace")) for entry in history))
+    return next(filter(None, map(lasting_worker_trouble, texts)), None)
 
 
 def _running(master: str, name: str) -> list[str]:

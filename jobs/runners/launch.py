@@ -28,9 +28,10 @@ from jobs.runners import log_filter as worker_messages
 from jobs.runners.private_workers import PrivateProcessRunner, servers_on_loopback
 from jobs.runners.signals import unwinding_on_signals
 from jobs.runners.worker_failures import worker_trouble
-from pipeline.errors import InputError, PipelineError, find
+from pipeline.errors import InputError, PipelineError, find_in_text
 from pipeline.kernels.compile import are_compiled, are_kept
 from pipeline.runtime import interruption, progress
+from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -94,11 +95,19 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
             _run_beside(graph)
             return True
         return _run_elsewhere(graph, lock)
-    except Exception as error:
-        told = worker_trouble(str(error)) or worker_messages.cause_of(error) or _server_trouble(error)
-        if find(error) is None and told:
-            raise told from error
+    except PipelineError:  # as it was raised
         raise
+    except Exception as error:
+        if cause := _cause(error, lock):
+            raise cause from error
+        raise
+
+
+def _cause(error: Exception, lock: Lock) -> PipelineError | None:
+    """Why the job failed: as a worker has written it, else as the runner's message or what was logged tell it."""
+    text = str(error)
+    told = failures.read(lock.storage, lock.token) or find_in_text(text) or worker_trouble(text)
+    return told or worker_messages.cause_of(error) or _server_trouble(error)
 
 
 def _run_beside(graph: beam.Pipeline) -> None:
@@ -140,7 +149,7 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
         found: list[PipelineError] = []
         watched: contextlib.AbstractContextManager = contextlib.nullcontext(found)
         if on_flink:
-            watched = flink.ended_by_what_no_restart_mends(master, cloud.job_name)
+            watched = flink.ended_by_what_no_restart_mends(master, cloud.job_name, lock)
         try:
             with watched as found:
                 result.wait_until_finish()

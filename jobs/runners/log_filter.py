@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -79,40 +78,30 @@ def is_news(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def left_out(for_good: bool) -> Iterator[None]:
-    """While open, tracebacks that are told otherwise do not reach stderr.
+    """While open, threads of workers that fail are not shown where that is told otherwise.
 
     Args:
       for_good: afterwards too. Threads of workers outlive the job; in a process that is the command's own they
         have nothing more to say.
     """
-    stderr, hook = sys.stderr, threading.excepthook
+    hook = threading.excepthook
 
     def excepthook(failed: Any) -> None:
         if not _is_told_otherwise("".join(traceback.format_exception(failed.exc_value))):
             hook(failed)
 
-    sys.stderr, threading.excepthook = WithoutTracebacks(stderr), excepthook
+    threading.excepthook = excepthook
     try:
         yield
     finally:
         if not for_good:
-            sys.stderr, threading.excepthook = stderr, hook
+            threading.excepthook = hook
 
 
-class WithoutTracebacks:
-    """A stream that leaves out tracebacks that are told otherwise, where they are printed in one piece."""
-
-    def __init__(self, stream: TextIO):
-        self._stream = stream
-        self._left_out = False
-
-    def write(self, text: str) -> int:
-        ends_it = self._left_out and text == "\n"  # print writes it separately
-        self._left_out = text.startswith("Traceback ") and _is_told_otherwise(text)
-        return len(text) if self._left_out or ends_it else self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+def print_news(text: str, file: TextIO) -> None:
+    """What Beam's worker prints, which is each error with its traceback: unless it is told otherwise."""
+    if not _is_told_otherwise(text):
+        print(text, file=file)
 
 
 def _is_told_otherwise(text: str) -> bool:

@@ -28,7 +28,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2, endpoints_pb2
 from apache_beam.runners.portability import abstract_job_service
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
-from apache_beam.runners.worker import sdk_worker_main, worker_pool_main
+from apache_beam.runners.worker import sdk_worker, sdk_worker_main, worker_pool_main
 from apache_beam.transforms.environments import Environment
 
 from jobs.runners import log_filter as worker_messages
@@ -117,6 +117,7 @@ def _server(state: Any, provision_info: Any, manager: Any) -> worker_handlers.Gr
 
 _BeamServer = worker_handlers.GrpcServer
 worker_handlers.GrpcServer = _server
+vars(sdk_worker)["print"] = worker_messages.print_news
 
 
 @worker_handlers.WorkerHandler.register_environment(_URN, None)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
 from pipeline.runs.stage_keys import UPSTREAM
 from pipeline.runtime.process import each
+from pipeline.storage.failures import FOLDER as ERRORS
 from pipeline.storage.open_storage import is_remote
 from pipeline.storage.records import FOLDER as RECORDS
 from pipeline.storage.records import KEY_DIGITS
@@ -19,7 +20,7 @@ from pipeline.storage.storage import Storage
 
 STAGE_FOLDERS = (*UPSTREAM, "phrases", "metrics", "slices", "shards", DEAD_LETTERS)
 """Folders of an output that hold artefacts."""
-OUR_FOLDERS = (RECORDS, *STAGE_FOLDERS)
+OUR_FOLDERS = (RECORDS, ERRORS, *STAGE_FOLDERS)
 REPORT = "report.html"
 """Where a run keeps its report, unless told otherwise."""
 _KEY = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")

@@ -1,29 +1,57 @@
-"""What every stage is handed: it commits under its own key, and only with the lock held."""
+"""What every stage is handed, and that the command hears of every stage's errors."""
 
 from __future__ import annotations
 
-import pickle
+import dataclasses
+import importlib
+import pkgutil
 
+import apache_beam as beam
 import pytest
 
-from pipeline.errors import OutputInUseError
-from pipeline.options import Options
-from pipeline.storage.lock import Lock
-from pipeline.storage.open_storage import open_storage
-from pipeline.storage.records import Records
-from tests.helpers.keys import KEY
-from transforms.job_context import JobContext
+import transforms
+from pipeline.errors import InputError
+from pipeline.storage import failures
+from tests.helpers.world import make_context
+from transforms.job_context import StageDoFn
 
 
-def test_a_context_that_has_travelled_commits_under_the_key_of_the_stage_and_the_lock(tmp_path):
-    storage = open_storage(str(tmp_path))
-    lock = Lock(storage).acquire()
-    context = pickle.loads(pickle.dumps(JobContext(Records(storage), {"unigram": KEY}, Options(), None, lock.token)))
-    commits = context.commits("unigram")
-    made = commits.commit("one", [commits.put("one.parquet", b"bytes")])
-    assert commits.find("one") == made
-    storage.delete("lock.json")
-    with Lock(storage), pytest.raises(OutputInUseError, match="took it over"):
-        commits.commit("two")
-    paths = [f"records/unigram/{KEY[:8]}/one.json", f"unigram/{KEY[:8]}/one.parquet"]
-    assert sorted(info.path for info in storage.walk()) == paths
+def dofns() -> set[type[beam.DoFn]]:
+    modules = [importlib.import_module(f"transforms.{info.name}") for info in pkgutil.iter_modules(transforms.__path__)]
+    classes = {cls for module in modules for cls in vars(module).values() if isinstance(cls, type)}
+    return {cls for cls in classes if issubclass(cls, beam.DoFn) and cls.__module__.startswith("transforms")}
+
+
+def test_every_stage_writes_its_errors_down():
+    assert len(dofns()) > 10
+    assert [cls for cls in dofns() if not issubclass(cls, StageDoFn)] == []
+
+
+class Generates(StageDoFn):
+    def process(self, element: int):
+        yield element
+        raise InputError("after the first")
+
+
+class Returns(StageDoFn):
+    def process(self, element: int):
+        raise InputError("at once")
+
+
+class Sets(StageDoFn):
+    def start_bundle(self):
+        raise InputError("before the first")
+
+    process = beam.DoFn.process
+
+
+@pytest.mark.parametrize(
+    ("cls", "told"), [(Generates, "after the first"), (Returns, "at once"), (Sets, "before the first")]
+)
+def test_an_error_is_written_down_wherever_it_is_raised(tmp_path, cls, told):
+    context = dataclasses.replace(make_context([], tmp_path), lock_token="12ab" * 8)
+    dofn = cls(context)
+    with pytest.raises(InputError):
+        dofn.start_bundle()
+        list(dofn.process(3))
+    assert str(failures.read(context.records.storage, context.lock_token)) == told

@@ -15,6 +15,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from jobs.runners import flink
 from jobs.runners import launch as runners
+from pipeline.errors import ArtifactError, InputError, PipelineError
+from pipeline.storage import failures
+from pipeline.storage.lock import Lock
+from pipeline.storage.open_storage import open_storage
 from tests.helpers.refusals import FLINK, refusal
 
 
@@ -69,19 +73,32 @@ LOST = "java.lang.IllegalStateException: Process died with exit code 137"
     [
         ({"root-exception": MISSING}, "a worker has no module 'pipeline'"),
         ({"exceptionHistory": {"entries": [{"stacktrace": LOST}, {"stacktrace": MISSING}]}}, "no module 'pipeline'"),
-        ({"root-exception": "x\npipeline.errors.InputError: no words [while running 'y']\n"}, "no words"),
         ({"root-exception": LOST}, None),
-        ({"root-exception": "x\npipeline.errors.ArtifactError: the store is away [while running 'y']\n"}, None),
         ({"root-exception": None, "exceptionHistory": {"entries": []}}, None),
     ],
 )
-def test_a_job_on_flink_that_no_restart_mends_is_cancelled(monkeypatch, exceptions, told):
+def test_a_job_on_flink_whose_workers_cannot_start_is_cancelled(monkeypatch, tmp_path, exceptions, told):
+    check_cancelled(monkeypatch, Lock(open_storage(str(tmp_path))), exceptions, told)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(InputError("no words"), "no words"), (ArtifactError("the store is away"), None)]
+)
+def test_a_job_on_flink_whose_input_is_bad_is_cancelled(monkeypatch, tmp_path, error, told):
+    lock = Lock(open_storage(str(tmp_path)))
+    with contextlib.suppress(PipelineError), failures.recorded(lock.storage, lock.token):
+        raise error
+    check_cancelled(monkeypatch, lock, {"root-exception": "the job has failed"}, told)
+
+
+def check_cancelled(monkeypatch, lock, exceptions, told):
+    """Looks at a job on Flink until it is cancelled, which `told` is said of, or has been looked at thrice."""
     monkeypatch.setattr(flink, "_SECONDS_BETWEEN_LOOKS", 0.01)
     jobs = {"jobs": [{"jid": "a", "name": "ours", "end-time": -1}]}
     asked: list[str] = []
     with (
         answering(200, json.dumps({**jobs, **exceptions}).encode(), asked) as address,
-        flink.ended_by_what_no_restart_mends(address, "ours") as found,
+        flink.ended_by_what_no_restart_mends(address, "ours", lock) as found,
     ):
         wanted = "PATCH /jobs/a?mode=cancel" if told else "GET /jobs/a/exceptions"
         until = time.monotonic() + 60

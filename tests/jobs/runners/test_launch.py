@@ -151,6 +151,37 @@ def test_an_error_is_told_even_where_the_runner_ends_the_job_by_another(
     assert told in outcome.error
 
 
+class EndsByNothing(FnApiRunner):
+    """As a runner that does not say what a worker raised."""
+
+    def run_pipeline(self, pipeline, options):
+        try:
+            return super().run_pipeline(pipeline, options)
+        except Exception:
+            raise RuntimeError("Pipeline job-1 failed in state FAILED") from None
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--min_count=500"], "--min_count=500"),
+        (["--learning_rate=9", "--damping=1e6", "--epochs=30"], "finite"),
+        (["--phrases=1"], ""),
+    ],
+)
+def test_an_error_is_told_even_where_the_runner_does_not_know_it(corpus, tmp_path, options, told):
+    """Raised while counting, and while training."""
+    runner = "--runner=tests.jobs.runners.test_launch.EndsByNothing"
+    output = tmp_path / "run"
+    outcome = train(f"--input={corpus}", f"--output={output}", *TINY, runner, *options)
+    beside = train(f"--input={corpus}", f"--output={tmp_path / 'beside'}", *TINY, *options)
+    assert outcome.status == beside.status
+    if told:
+        assert told in outcome.error
+        assert outcome.error == beside.error.replace(str(tmp_path / "beside"), str(output))
+    assert not (output / "errors").exists()
+
+
 def test_what_a_worker_has_logged_takes_no_other_errors_place(corpus, tmp_path, monkeypatch):
     missing = f"{TRACEBACK}ModuleNotFoundError: No module named 'fast_tagger'"
     monkeypatch.setattr(EndsByALostConnection, "error", missing)
