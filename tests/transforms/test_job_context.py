@@ -45,13 +45,16 @@ class Sets(StageDoFn):
     process = beam.DoFn.process
 
 
+def worked_on(dofn: StageDoFn) -> list[int]:
+    dofn.start_bundle()
+    return list(dofn.process(3))
+
+
 @pytest.mark.parametrize(
     ("cls", "told"), [(Generates, "after the first"), (Returns, "at once"), (Sets, "before the first")]
 )
 def test_an_error_is_written_down_wherever_it_is_raised(tmp_path, cls, told):
     context = dataclasses.replace(make_context([], tmp_path), lock_token="12ab" * 8)
-    dofn = cls(context)
     with pytest.raises(InputError):
-        dofn.start_bundle()
-        list(dofn.process(3))
+        worked_on(cls(context))
     assert str(failures.read(context.records.storage, context.lock_token)) == told
