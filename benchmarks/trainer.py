@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _gensim(text: str, options: Options):
+def _gensim(text: str, options: Options) -> Callable[[], None]:
     """A function that trains one epoch; its fastest way: the file read by compiled code."""
     from gensim.models.word2vec import Word2Vec
 

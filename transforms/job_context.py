@@ -88,6 +88,6 @@ def _with_errors_recorded(method: Callable[..., Any]) -> Callable[..., Any]:
     return iterated if inspect.isgeneratorfunction(method) else called
 
 
-def counter(name: str):
+def counter(name: str) -> Any:
     """A Beam counter of this project."""
     return Metrics.counter(NAMESPACE, name)

@@ -138,7 +138,9 @@ def made_batches(
     yield from evaluate(parts, pool)
 
 
-def _part(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.RecordBatch]:
+def _part(
+    tokens: np.ndarray, sentences: np.ndarray, first: int, tables: Tables, sampling: Sampling, epoch: int
+) -> Callable[[], pa.RecordBatch]:
     position = first + int(sentences[0])
 
     def make() -> pa.RecordBatch:

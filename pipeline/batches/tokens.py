@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.spans import Spans
-from pipeline.corpus.word_table import fingerprint_text, new_state
+from pipeline.corpus.word_table import WordTable, fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError
 from pipeline.storage.commits import Commits, Made
@@ -132,7 +132,7 @@ class _Sink:
         self._ids = np.empty(1 << 16, dtype=np.int32)
         self._lengths = np.empty(1 << 12, dtype=np.int32)
 
-    def add(self, spans: Spans, table, state: np.ndarray) -> None:
+    def add(self, spans: Spans, table: WordTable, state: np.ndarray) -> None:
         self._ids = _with_room(self._ids, self.tokens, len(spans.start))
         self._lengths = _with_room(self._lengths, self.sentences, len(spans.sentence) - 1)
         tokens, sentences = table.encode(spans, state, self._ids[self.tokens :], self._lengths[self.sentences :])

@@ -31,7 +31,7 @@ def initial_vectors(words: Iterable[str], dims: int, seed: int) -> np.ndarray:
 
 
 @kernel
-def _draw(vectors, hashes, k0, k1):
+def _draw(vectors: np.ndarray, hashes: np.ndarray, k0: int, k1: int) -> None:
     """Numbers 4b..4b+3 of a word are the words of counter (hash, purpose, b), their top 24 bits."""
     dims = vectors.shape[1]
     divisor = np.float32(dims)

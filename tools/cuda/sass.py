@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tools.cuda.emulator.ptx import Program
+from tools.cuda.emulator.ptx import Block, Program
 
 _LINE = re.compile(r'//## File ".*", line (\d+)')
 _INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)(.*)")
@@ -121,7 +121,7 @@ def executed(code: Mapping[str, Sequence[Instruction]], program: Program, passes
     return found
 
 
-def _copies(block, instructions: Sequence[Instruction]) -> float:
+def _copies(block: Block, instructions: Sequence[Instruction]) -> float:
     wanted = {line: _ONE_EACH.get(".".join(opcode.split(".")[:2])) for line, opcode in zip(block.lines, block.opcodes)}
     counts = collections.Counter(
         each.line for each in instructions if wanted.get(each.line) == each.opcode.partition(".")[0]

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def merge(chosen: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _parts(path: Path):
+def _parts(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while size := file.read(8):
             yield file.read(int.from_bytes(size, "little"))

@@ -34,7 +34,7 @@ from pipeline.storage.commits import Commits
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
-from pipeline.storage.storage import Data, Storage
+from pipeline.storage.storage import Data, ObjectInfo, Storage
 from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
 from pipeline.words.counts import STAGE as COUNTS
@@ -57,11 +57,11 @@ class Watched(Storage):
         self.calls: collections.Counter[str] = collections.Counter()
         self.bytes = 0
 
-    def walk(self, prefix: str = ""):
+    def walk(self, prefix: str = "") -> Iterator[ObjectInfo]:
         self.calls["list"] += 1
         return self.storage.walk(prefix)
 
-    def info(self, path: str):
+    def info(self, path: str) -> ObjectInfo | None:
         self.calls["get"] += 1
         return self.storage.info(path)
 
