@@ -24,7 +24,7 @@ from jobs.sources import Request, Source, find_source, read_input
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
 from pipeline.corpus.files import match_inputs
-from pipeline.errors import InputError, OutputInUseError, PipelineError
+from pipeline.errors import ArtifactError, InputError, OutputInUseError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
 from pipeline.runs.directory import RunDirectory, open_or_create
@@ -157,10 +157,22 @@ def holding(output: str, around: Around) -> Iterator[Lock]:
         failures.remove_all(lock.storage)
         try:
             yield lock
+        except Exception as error:
+            _raise_if_lost(lock, error)
+            raise
         finally:
             with contextlib.suppress(PipelineError):  # it may be the storage that has failed
                 failures.remove(lock.storage, lock.token)
         lock.storage.sweep(OUR_FOLDERS, lock.writer if lock.is_handed_over else "")
+
+
+def _raise_if_lost(lock: Lock, error: Exception) -> None:
+    """Where the lock is lost, any other error follows from what its new holder does, and is not told."""
+    with contextlib.suppress(ArtifactError, InputError):  # of the storage, which may be what has failed
+        try:
+            lock.renew()
+        except OutputInUseError as lost:
+            raise lost from error
 
 
 def _report(made: Run, trained: Collection[int], lock: Lock) -> str:
