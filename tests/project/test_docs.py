@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import beam2vec
 from jobs.cli import options_reference
 from jobs.cli.parser import parser, read
+from pipeline import errors
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
@@ -73,6 +75,26 @@ def test_options_named_are_those_of_training(document):
     ours = {field.name for field in dataclasses.fields(Options)}
     named = set(re.findall(r"(?<![\w-])--(?:no-)?([a-z_]+)\b", (ROOT / document).read_text(encoding="utf-8")))
     assert named - OTHERS - OF_BEAM <= ours
+
+
+def test_every_public_name_is_on_the_page_of_the_api():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: beam2vec\.(\w+)$", page, re.MULTILINE)) == sorted(
+        set(beam2vec.__all__) - {"__version__"}
+    )
+
+
+def test_exit_statuses_of_errors_are_those_of_the_page():
+    page = (ROOT / "docs" / "statuses.md").read_text(encoding="utf-8")
+    written = {
+        name: int(status)
+        for status, row in re.findall(r"^\| (\d+) \| (.*Error.*) \|$", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    raised = {name: error for name, error in vars(errors).items() if name in beam2vec.__all__}
+    del raised["InterruptedRunError"]  # which a call from Python raises as the KeyboardInterrupt that it was
+    assert written == {name: error.exit_status for name, error in raised.items()}
+    assert f"| {errors.InterruptedRunError.exit_status} | `KeyboardInterrupt`" in page
 
 
 def test_training_commands_of_readme_guide_and_makefile_parse():
