@@ -1,6 +1,8 @@
 # make train   install into .venv, train on Python's own help topics, show nearest words
 # make train INPUT=corpus.txt OUTPUT=runs/mine OPTIONS="--dims=200 --epochs=3"
-# make test    the default tests;  make lint  ruff and mypy;  make docs  docs/options.md and the template's parameters
+# make test    the default tests
+# make lint    ruff, mypy, import-linter
+# make docs    docs/options.md, the template's parameters, and the site of all pages: site/index.html
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -34,9 +36,10 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/installed
+docs: $(VENV)/installed-docs
 	$(BIN)/python -m jobs.cli.options_reference > docs/options.md
 	$(BIN)/python -m deploy.dataflow.metadata > deploy/dataflow/metadata.json
+	$(BIN)/mkdocs build --strict
 
 $(TOPICS): | $(VENV)/installed
 	$(BIN)/python -m examples.python_topics $@
@@ -47,6 +50,10 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@ $(VENV)/installed
 
 $(BIN)/python:

@@ -36,32 +36,38 @@ def train(
     beam_options: Iterable[str] = (),
     **options: Any,
 ) -> Run:
-    """Trains word embeddings, or goes on with a run that was interrupted; returns the run.
+    """Trains word embeddings, or goes on with a run that was interrupted.
 
     Nothing is printed, and the process is left as it was. A second call in another thread waits for the first.
 
     Args:
-      input: files, folders or patterns of text.
-      output: where the run goes: a folder, or s3://bucket/prefix.
+      input: a file, folder or pattern of text, or several of them.
+      output: where the run goes: a folder, or `s3://bucket/prefix`.
       corpus: in place of `input`, a run whose tokens are trained on.
       overwrite: replace a run in `output` that differs.
-      report: write report.html into the output.
-      progress: True shows a bar a stage (a widget in a notebook); or a function that is called with `Progress`.
-      beam_options: Beam's, as on the command line: ["--runner=FlinkRunner", ...].
-      **options: those of the command, by name: dims=100, epochs=5. docs/options.md lists them.
+      report: write `report.html` into the output.
+      progress: True shows a bar for each stage (in a notebook, a widget); a function is called with a `Progress`.
+      beam_options: options of Beam's, as on the command line: `["--runner=FlinkRunner", ...]`.
+      **options: those of the command, by name: `dims=100, epochs=5`. docs/options.md lists them.
+
+    Returns:
+      the run, to read from.
 
     Raises:
       InputError: an option or the input cannot be used.
       OutputInUseError: another process is at work in `output`.
-      KeyboardInterrupt: as it came; what was being trained is in a checkpoint, and the same call goes on.
+      ArtifactError: what is stored in `output` is damaged, and cannot be made again.
+      NonFiniteError: training diverged.
+      KeyboardInterrupt: as it came. What was being trained is in a checkpoint, and the same call goes on.
 
-    >>> import tempfile, beam2vec
-    >>> folder = tempfile.mkdtemp()
-    >>> with open(folder + "/text.txt", "w") as file:
-    ...     _ = file.write("a rose is a rose is a rose\\n" * 20)
-    >>> run = beam2vec.train(input=folder + "/text.txt", output=folder + "/run", dims=8, batch_size=32)
-    >>> run.words()
-    ['a', 'rose', 'is']
+    Examples:
+      >>> import tempfile, beam2vec
+      >>> folder = tempfile.mkdtemp()
+      >>> with open(folder + "/text.txt", "w") as file:
+      ...     _ = file.write("a rose is a rose is a rose\\n" * 20)
+      >>> run = beam2vec.train(folder + "/text.txt", folder + "/run", dims=8, batch_size=32)
+      >>> run.words()
+      ['a', 'rose', 'is']
     """
     return _run(True, input, output, corpus, overwrite, report, progress, beam_options, options)
 
@@ -75,7 +81,10 @@ def preprocess(
     beam_options: Iterable[str] = (),
     **options: Any,
 ) -> Run:
-    """Makes vocabulary and tokens (and batches, with batches="stored") for `train(corpus=output)`; see `train`."""
+    """Counts words, makes the vocabulary and encodes the text, for `train(corpus=output)`.
+
+    Arguments, result and errors are those of `train`. With `batches="stored"` the training rows are written too.
+    """
     return _run(False, input, output, "", overwrite, False, progress, beam_options, options)
 
 

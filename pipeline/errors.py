@@ -13,7 +13,7 @@ from pipeline.runtime.shown_text import shown_line
 
 
 class PipelineError(Exception):
-    """Base of the errors that are shown without a traceback."""
+    """Base of the errors that a command shows as one line, without a traceback."""
 
     exit_status = 1
 
@@ -22,13 +22,13 @@ class PipelineError(Exception):
 
 
 class InputError(PipelineError):
-    """Bad usage or bad input: the user has to change something."""
+    """An option or the input cannot be used: the user has to change something."""
 
     exit_status = 2
 
 
 class OutputInUseError(PipelineError):
-    """Another run holds the lock of the output."""
+    """Another command is at work in the output, or has taken its lock over."""
 
     exit_status = 3
 
@@ -46,7 +46,7 @@ class ArtifactError(PipelineError):
 
 
 class NonFiniteError(PipelineError):
-    """Training left the finite numbers."""
+    """Training diverged: a loss or a weight is not a finite number."""
 
 
 class InterruptedRunError(PipelineError):

@@ -29,7 +29,9 @@ class Embedding:
     """Looks up rows of a table."""
 
     def __init__(self, W: Array):
-        """Args: W, [V, dims], the table; kept, not copied."""
+        """Args:
+        W: [V, dims], the table; kept, not copied.
+        """
         xp = array_module(W)
         self.params = [W]
         self.grads = [xp.zeros(W.shape, xp.result_type(W.dtype, xp.float32))]
@@ -52,7 +54,9 @@ class EmbeddingDot:
     """Scores vectors against rows of a table by their inner products."""
 
     def __init__(self, W: Array):
-        """Args: W, [V, dims], the table; kept, not copied."""
+        """Args:
+        W: [V, dims], the table; kept, not copied.
+        """
         self.embedding = Embedding(W)
         self.params = self.embedding.params
         self.grads = self.embedding.grads
@@ -126,9 +130,9 @@ class SigmoidWithLoss:
 class UnigramSampler:
     """Draws negatives from the powered unigram distribution of a corpus, by one of two laws.
 
-    distinct: K words for each target, never the target and none twice: successive draws,
-      as `numpy.random.choice(V, K, replace=False, p=p)` with the target's p set to 0.
-    any: K independent draws, which may repeat and may hit the target.
+    - `distinct`: K words for each target, never the target and none twice. They are successive draws, as by
+      `numpy.random.choice(V, K, replace=False, p=p)` with the target's p set to 0.
+    - `any`: K independent draws, which may repeat and may hit the target.
 
     The laws are those of `pipeline.batches.rows`, the random numbers are not.
     """

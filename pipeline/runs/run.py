@@ -33,10 +33,11 @@ from pipeline.words.vocabulary import VocabularyRef
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Run:
-    """What a run has made, as Arrow and NumPy. Nothing is held: each call reads its artefacts, checked.
+    """What a run has made, as Arrow and NumPy.
 
-    Where the newest checkpoint is damaged or gone, what asks for it fails by an ArtifactError: an older one is
-    taken only if its step is asked for.
+    Nothing is kept in memory: each call reads its artefacts, and checks them against their digests. Methods that take
+    a `step` read the checkpoint after so many training steps, by default the newest. Where that is damaged or gone,
+    they raise an ArtifactError; an older one is taken only if its step is asked for.
     """
 
     uri: str
@@ -62,12 +63,12 @@ class Run:
 
     @property
     def options(self) -> Options:
-        """The options that decide the model, and the layout; execution options have their defaults."""
+        """The model and layout options of the run; execution options, which are not kept, have their defaults."""
         return self.directory.pinned(Options())
 
     @property
     def identity(self) -> dict[str, Any]:
-        """run.json: options, inputs, tokenizer, versions."""
+        """What is in run.json: options, inputs, tokenizer, versions."""
         return self.directory.identity
 
     def key(self, stage: str) -> str:
@@ -107,7 +108,13 @@ class Run:
         return ", or ".join(ways)
 
     def vectors(self, side: str = "input", step: int | None = None, top: int | None = None) -> np.ndarray:
-        """float32 [V, dims], a row a word, in the vocabulary's order; the first `top` rows if given."""
+        """One of the two matrices, float32 [V, dims]: a row for each word, by id; with `top`, the first rows alone.
+
+        Args:
+          side: "input", "output", or "mean" of both.
+          step: of the checkpoint.
+          top: how many rows.
+        """
         return self.read_vectors(side, step, top).vectors
 
     def read_vectors(
@@ -117,13 +124,13 @@ class Run:
         top: int | None = None,
         report: Report = lambda done, total: None,
     ) -> Vectors:
-        """Words and one side of their vectors, the first `top` words if given; `report` is told (done, of how many)."""
+        """Words and one side of their vectors, as `vectors`; `report` is called with (words read, of how many)."""
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)
         return Vectors.of_blocks(self._blocks(ref, rows), rows, ref.dims, side, report)
 
     def words(self, step: int | None = None, top: int | None = None) -> list[str]:
-        """The vocabulary's words by id, from the checkpoint."""
+        """The words of the vocabulary: a word's id is its place; with `top`, the first alone."""
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)
         return [word for block in self._blocks(ref, rows) for word in block.words.to_pylist()]
@@ -131,7 +138,9 @@ class Run:
     def nearest(
         self, word: str, count: int = 10, side: str = "input", step: int | None = None
     ) -> list[tuple[str, float]]:
-        """The words most similar to one, with their cosines; reads all vectors, so ask `read_vectors` for many words.
+        """The words most similar to one, with their cosines, the most similar first.
+
+        Each call reads all vectors. For many words, read them once: `read_vectors().neighbors(...)`.
 
         Raises:
           InputError: the word is not in the vocabulary; names similar ones that are.
@@ -140,7 +149,7 @@ class Run:
         return known.neighbors(known.rows_of([word], "nearest"), count)[0]
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
-        """The model in parts of 65,536 words, so that a large one need not be held; the first `top` words."""
+        """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""
         ref = self.checkpoint(step)
         return self._blocks(ref, ref.words if top is None else min(top, ref.words))
 
@@ -156,7 +165,7 @@ class Run:
             raise ArtifactError(error.problem, self._other_checkpoints(ref.step)) from error
 
     def vocabulary(self) -> pa.Table:
-        """word: string, count: int64; most frequent first, a word's id is its row."""
+        """A table of `word` (string) and `count` (int64), the most frequent first: a word's id is its row."""
         return self._vocabulary().open(self.records).to_table()
 
     def _vocabulary(self) -> VocabularyRef:
@@ -172,7 +181,7 @@ class Run:
         return UnigramDistribution.from_table(pq.read_table(pa.BufferReader(data)))
 
     def metrics(self) -> pa.Table:
-        """The loss curve: step, epoch, position, loss, learning_rate, seconds."""
+        """The loss curve: a table of step, epoch, position, loss, learning_rate, seconds."""
         return loss_curve.read_metrics(self.records, self.key("checkpoints"))
 
     def shards(self) -> list[BatchShard]:

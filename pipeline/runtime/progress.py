@@ -28,14 +28,16 @@ _stages: dict[str, Stage] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a stage is, for whoever listens."""
+    """How far a stage is."""
 
     stage: str
+    """Its name: `Count words`, `Train` and so on."""
     done: int
+    """How much of it is done, in `unit`."""
     total: int | None
-    """None where it is not known."""
+    """How much there is to do; None where that is not known."""
     unit: str
-    """"B": bytes of text; "tok": tokens."""
+    """`B` for bytes of text, `tok` for tokens."""
     note: str = ""
     """The loss, while it trains."""
 

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import beam2vec
 from jobs.cli import options_reference
 from jobs.cli.parser import parser, read
+from pipeline import errors
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.options import Options
@@ -25,10 +27,12 @@ from pipeline.storage.records import Records
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+START = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", START, re.MULTILINE | re.DOTALL)
 KEY = "0123456789abcdef" * 2
-"""Of the checkpoints that the README's snippets read."""
+"""Of the checkpoints that the snippets of docs/start.md read."""
 OTHERS = {"input", "corpus", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
+OTHERS |= {"neighbors", "format", "to", "against"}
 OF_BEAM = {"dry_run", "runner", "direct_num_workers", "direct_running_mode", "setup_file"}
 
 
@@ -55,16 +59,47 @@ def test_commands_that_are_named_exist(document):
     assert not [name for name in named if importlib.util.find_spec(name) is None]
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/mental-model.md", "docs/reliability.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/start.md",
+        "docs/definition.md",
+        "docs/mental-model.md",
+        "docs/reliability.md",
+        "docs/reproducibility.md",
+    ],
+)
 def test_options_named_are_those_of_training(document):
     ours = {field.name for field in dataclasses.fields(Options)}
     named = set(re.findall(r"(?<![\w-])--(?:no-)?([a-z_]+)\b", (ROOT / document).read_text(encoding="utf-8")))
     assert named - OTHERS - OF_BEAM <= ours
 
 
-def test_training_commands_of_readme_and_makefile_parse():
-    commands = re.findall(r"^ {4}python -m jobs\.train (.*)", README, re.MULTILINE)
-    assert commands
+def test_every_public_name_is_on_the_page_of_the_api():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: beam2vec\.(\w+)$", page, re.MULTILINE)) == sorted(
+        set(beam2vec.__all__) - {"__version__"}
+    )
+
+
+def test_exit_statuses_of_errors_are_those_of_the_page():
+    page = (ROOT / "docs" / "statuses.md").read_text(encoding="utf-8")
+    written = {
+        name: int(status)
+        for status, row in re.findall(r"^\| (\d+) \| (.*Error.*) \|$", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    raised = {name: error for name, error in vars(errors).items() if name in beam2vec.__all__}
+    del raised["InterruptedRunError"]  # which a call from Python raises as the KeyboardInterrupt that it was
+    assert written == {name: error.exit_status for name, error in raised.items()}
+    assert f"| {errors.InterruptedRunError.exit_status} | `KeyboardInterrupt`" in page
+
+
+def test_training_commands_of_readme_guide_and_makefile_parse():
+    commands = re.findall(r"^ {4}python -m jobs\.train (.*)", README + START, re.MULTILINE)
+    assert len(commands) > 3
     options = re.search(r"^TOPICS_OPTIONS := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for command in [*commands, f"--input=a --output=b {options[1]}"]:
         read(command.replace("'", "").split(), parser("jobs.train", ""))
@@ -72,7 +107,7 @@ def test_training_commands_of_readme_and_makefile_parse():
 
 @pytest.fixture
 def topics(tmp_path, monkeypatch):
-    """A run with two checkpoints as the README's snippets expect it: in runs/topics."""
+    """A run with two checkpoints as the snippets of docs/start.md expect it: in runs/topics."""
     words = ["the", "class", "instance", "string", "far"]
     vectors = np.float32([[0, 0, 1], [1, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0], [-1, 0, 0]])
     commits = Commits(Records(open_storage(str(tmp_path / "runs" / "topics"))), "checkpoints", KEY)
@@ -84,13 +119,13 @@ def topics(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("snippet", [text for text in SNIPPETS if "newest" in text], ids=["duckdb", "pandas"])
-def test_neighbor_snippets_of_the_readme_run(topics, snippet, capsys):
-    exec(compile(snippet, "README.md", "exec"), {})
+def test_neighbor_snippets_of_the_guide_run(topics, snippet, capsys):
+    exec(compile(snippet, "start.md", "exec"), {})
     shown = re.findall(r"\b(the|instance|string|far)\b", capsys.readouterr().out)
     assert shown == ["instance", "string", "the", "far"]
 
 
-def test_tokenizer_of_the_readme_runs():
+def test_tokenizer_of_the_guide_runs():
     names: dict = {}
     (snippet,) = (text for text in SNIPPETS if "def split" in text)
     exec(snippet, names)
