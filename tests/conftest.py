@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import hypothesis
 import pytest
 
@@ -18,3 +20,10 @@ def pytest_configure(config: pytest.Config) -> None:
     begins_others = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
     if begins_others and not config.option.collectonly and not are_compiled():
         compile_kernels()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: who looks for garbage among it each time spends a tenth of the tests on that."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

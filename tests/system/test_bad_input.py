@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
-from tests.helpers.commands import ROOT, TINY, Outcome, digest_of, finish, run, start, train, write_corpus
+from tests.helpers.commands import ROOT, TINY, Outcome, digest_of, finish, run, start_cold, train, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_damage_in_a_run_is_found_and_repaired(corpus, tmp_path):
 
 
 def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
-    outcome = finish(start("jobs.train", f"--input={tmp_path}/none", f"--output={tmp_path}/run"))
+    outcome = finish(start_cold("jobs.train", f"--input={tmp_path}/none", f"--output={tmp_path}/run"))
     assert outcome.status == 2
     assert outcome.stdout == ""
     assert outcome.stderr == f"jobs.train: {outcome.error}\n"
@@ -286,7 +286,7 @@ def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
 
 
 def test_a_compiler_switched_off_is_one_line():
-    outcome = finish(start("jobs.train", "--input=x", "--output=y", environment={"NUMBA_DISABLE_JIT": "1"}))
+    outcome = finish(start_cold("jobs.train", "--input=x", "--output=y", environment={"NUMBA_DISABLE_JIT": "1"}))
     fails(outcome, "NUMBA_DISABLE_JIT is set", "unset it")
 
 
