@@ -87,9 +87,9 @@ def digest_of(text: pathlib.Path | str, output: pathlib.Path, *arguments: str) -
     return outcome.digest
 
 
-def start(job: str, *arguments: str, environment: Mapping[str, str] | None = None) -> WarmProcess:
+def start(job: str, *arguments: str) -> WarmProcess:
     """Start a command in a process of its own, without the seconds that imports take: see warm.py."""
-    return WarmProcess(_command, job, arguments, environment=environment)
+    return WarmProcess(_command, job, arguments)
 
 
 def start_cold(job: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen:

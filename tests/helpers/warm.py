@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import functools
 import gc
+import logging
 import os
 import pathlib
 import pickle
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,10 +33,10 @@ _MOST = 1 << 20
 
 
 class WarmProcess:
-    """What a test needs of subprocess.Popen; `act` is called with `arguments`, and its answer is the exit status."""
+    """What a test needs of subprocess.Popen; `act` is called with the arguments, and its answer is the exit status."""
 
-    def __init__(self, act: Callable[..., int], *arguments: Any, environment: Mapping[str, str] | None = None):
-        request = pickle.dumps((act, arguments, {**os.environ, **(environment or {})}))
+    def __init__(self, act: Callable[..., int], *arguments: Any, **named: Any):
+        request = pickle.dumps((functools.partial(act, *arguments, **named), {**os.environ}))
         assert len(request) < _MOST
         (out, ours), (error, theirs), (told, tell) = os.pipe(), os.pipe(), os.pipe()
         with open(os.devnull) as nothing:
@@ -148,13 +149,14 @@ def _become(request: bytes, streams: list[int]) -> NoReturn:
         os.dup2(stream, number)
         os.close(stream)
         errors = "backslashreplace" if name == "stderr" else "strict"
-        setattr(sys, name, open(number, mode, 1 if name == "stderr" else -1, closefd=False, errors=errors))
+        opened = open(number, mode, 1 if name == "stderr" else -1, closefd=False, errors=errors)  # noqa: SIM115
+        setattr(sys, name, opened)
         setattr(sys, f"__{name}__", getattr(sys, name))
-    act, arguments, environment = pickle.loads(request)
+    act, environment = pickle.loads(request)
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None  # it is asked for again
-    sys.exit(act(*arguments))
+    sys.exit(act())
 
 
 def _warm_up() -> None:
@@ -162,6 +164,7 @@ def _warm_up() -> None:
     from tests.helpers import commands, crashing  # noqa: F401  first, as a command does: it sets Arrow's allocator
 
     # isort: split
+    import pytest  # noqa: F401  which modules of tests import
     from apache_beam.utils import thread_pool_executor
 
     with tempfile.TemporaryDirectory() as folder:
@@ -171,6 +174,8 @@ def _warm_up() -> None:
     shared = thread_pool_executor.shared_unbounded_instance()
     thread_pool_executor.UnboundedThreadPoolExecutor.shutdown(shared)
     thread_pool_executor._SHARED_UNBOUNDED_THREAD_POOL_EXECUTOR = type(shared)()
+    for handler in [*logging.getLogger().handlers]:  # of the command above, with its streams
+        logging.getLogger().removeHandler(handler)
     assert threading.enumerate() == [threading.main_thread()]
 
 
