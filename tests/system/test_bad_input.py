@@ -14,9 +14,11 @@ import tarfile
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.cli.entry import run_command
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
-from tests.helpers.commands import ROOT, TINY, Outcome, digest_of, finish, run, start_cold, train, write_corpus
+from tests.helpers.commands import JOBS, ROOT, TINY, Outcome, digest_of, finish, run, start_cold, train, write_corpus
+from tests.helpers.warm import WarmProcess
 
 
 @pytest.fixture(scope="module")
@@ -308,23 +310,36 @@ def test_a_lost_record_of_what_was_read_is_made_again(corpus, tmp_path, pack):
         assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 0
 
 
+def without(number: int, job: str, *arguments: str) -> int:
+    """A command without one of its streams, as Python starts where the caller has closed it."""
+    os.close(number)
+    setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+    return run_command(job, JOBS[job], arguments)
+
+
 def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, digest, tmp_path):
     arguments = " ".join([f"--input={corpus}", f"--output={tmp_path / 'run'}", "--no_report", *TINY])
-    verify = f"-m jobs.verify --run={tmp_path / 'run'}"
-    for command in (f"-m jobs.train {arguments} <&- >&- 2>&-", f"{verify} 2>&-", f"{verify} >&-"):
-        command = f"{sys.executable} {command}"
-        assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0, command
+    command = f"{sys.executable} -m jobs.train {arguments} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0
     assert verify_run(open_storage(str(tmp_path / "run"))).digest == digest
+    for number in (1, 2):
+        outcome = finish(WarmProcess(without, number, "jobs.verify", f"--run={tmp_path / 'run'}"))
+        assert outcome.status == 0, outcome
+
+
+def in_latin_1(job: str, *arguments: str) -> int:
+    """A command that prints as with PYTHONIOENCODING=latin-1."""
+    sys.stdout.reconfigure(encoding="latin-1")
+    sys.stderr.reconfigure(encoding="latin-1")
+    return run_command(job, JOBS[job], arguments)
 
 
 def test_who_reads_the_result_may_leave_and_may_not_know_its_letters(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("один два три четыре\n" * 50)
-    arguments = " ".join([f"--input={path}", f"--output={tmp_path / 'run'}", *TINY])
-    command = f"PYTHONIOENCODING=latin-1 {sys.executable} -m jobs.train {arguments}"
-    made = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=100, check=False)
-    assert (made.returncode, made.stderr) == (0, made.stderr), made.stderr
-    assert b"digest: " in made.stdout
+    made = finish(WarmProcess(in_latin_1, "jobs.train", f"--input={path}", f"--output={tmp_path / 'run'}", *TINY))
+    assert made.status == 0, made.stderr
+    assert "digest: " in made.stdout
     gone = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m jobs.verify --run={tmp_path / 'run'} | true; exit ${{PIPESTATUS[0]}}"],
         cwd=ROOT,
