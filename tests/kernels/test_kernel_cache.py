@@ -28,34 +28,13 @@ print(int(_multiply_high(np.uint64(2**63), np.uint64(6))), sum(_multiply_high.st
 """
 
 
-WITH_NUMBA = """
-import json, os, sys
-import numba, numpy, tqdm
-for line in sys.stdin:
-    folder, cache, script = json.loads(line)
-    pipes = [os.pipe(), os.pipe()]
-    if not (child := os.fork()):
-        for number, (_, end) in enumerate(pipes, 1):
-            os.dup2(end, number)
-        os.environ["NUMBA_CACHE_DIR"] = cache
-        numba.config.reload_config()
-        os.chdir(folder)
-        sys.path.insert(0, folder)
-        exec(script)
-        sys.stdout.flush()
-        os._exit(0)
-    for _, end in pipes:
-        os.close(end)
-    said = [open(end).read() for end, _ in pipes]
-    print(json.dumps([os.waitpid(child, 0)[1], *said]), flush=True)
-"""
-"""Runs each script in a process that has imported Numba, and nothing of ours."""
 said: list[str] = []
 
 
 @pytest.fixture(scope="module")
 def with_numba():
-    command = [sys.executable, "-B", "-c", WITH_NUMBA]  # -B: two edits in one second look the same to Python
+    script = ROOT.parent / "tests" / "helpers" / "with_numba.py"
+    command = [sys.executable, "-P", "-B", script]  # -B: two edits in one second look the same to Python
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.stdin.close()
