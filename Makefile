@@ -27,8 +27,9 @@ train: $(VENV)/installed
 	$(BIN)/python -m jobs.train --input='$(INPUT)' --output='$(OUTPUT)' $(OPTIONS)
 endif
 
+# With that variable, each process that is started would compile all of tests and product again.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,7 +11,8 @@ import threading
 import pytest
 
 import beam2vec
-from tests.helpers.commands import ROOT
+from tests.helpers.commands import ROOT, finish
+from tests.helpers.warm import WarmProcess
 
 TEXT = "a rose is a rose is a rose\n" * 200
 OPTIONS = {"dims": 8, "batch_size": 32, "epochs": 2}
@@ -105,25 +108,26 @@ def test_nothing_is_printed_and_the_process_is_left_as_it_was(text, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-INTERRUPTED = """
-import os, signal, sys
-import beam2vec
-signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests may have it ignored
-sent = []
-def bang(now):
-    if now.stage == "Train" and now.done > 10_000 and not sent:
-        sent.append(now)
-        os.kill(os.getpid(), signal.SIGINT)
-try:
-    beam2vec.train(input=sys.argv[1], output=sys.argv[2], dims=8, batch_size=32, epochs=10_000, progress=bang)
-except KeyboardInterrupt:
-    print(beam2vec.Run.open(sys.argv[2]).checkpoint().step > 0)
-"""
+def interrupted(text, output):
+    """A program that gets SIGINT while it trains."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests may have it ignored
+    sent = []
+
+    def bang(now):
+        if now.stage == "Train" and now.done > 10_000 and not sent:
+            sent.append(now)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        beam2vec.train(input=text, output=output, dims=8, batch_size=32, epochs=10_000, progress=bang)
+    except KeyboardInterrupt:
+        print(beam2vec.Run.open(str(output)).checkpoint().step > 0)
+    return 0
 
 
 def test_an_interrupted_training_has_a_checkpoint(text, tmp_path):
-    done = in_a_program(INTERRUPTED, str(text), str(tmp_path / "run"))
-    assert done.stdout == "True\n", done.stderr
+    outcome = finish(WarmProcess(interrupted, text, tmp_path / "run"))
+    assert outcome.stdout == "True\n", outcome.stderr
     assert not (tmp_path / "run" / "lock.json").exists()
 
 

@@ -2,33 +2,49 @@
 
 A graph asks some five hundred times for a view of its options, each time by a new parser of all options of
 that kind, and forty thousand times for the signature of a method. The answers depend on nothing but a class and its
-arguments, a function, or a DoFn. A command in a process of its own, as users start it, has none of this.
+arguments, a function, or a DoFn. What was pickled is packed as lightly as bzip2 can. A command that starts as users
+start it, as `python -m`, has none of this.
 """
 
 from __future__ import annotations
 
 import argparse
+import bz2
 import functools
-import inspect
+import importlib.metadata
 import types
 import weakref
+from collections.abc import Callable
 from typing import Any
 
+from apache_beam.internal import cloudpickle_pickler
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms import DoFn, core, userstate
-from apache_beam.typehints import decorators
+from apache_beam.typehints import decorators, native_type_compatibility, typehints
 
 _parsed: dict[tuple[type, tuple[str, ...]], dict[str, Any]] = {}
-_signatures: weakref.WeakKeyDictionary[types.FunctionType, dict[bool, inspect.Signature]] = weakref.WeakKeyDictionary()
-_specs: weakref.WeakKeyDictionary[DoFn, Any] = weakref.WeakKeyDictionary()
+_specs: dict[tuple[type, Any], Any] = {}
 
 
 def install() -> None:
     """From now on, in this process."""
     PipelineOptions.view_as = _with_parsed_kept(PipelineOptions.view_as)
     for module in (decorators, core):
-        module.get_signature = _with_signatures_kept(module.get_signature)
+        module.get_signature = _kept_by_function(module.get_signature)
+    core.get_function_args_defaults = _lists_copied(_kept_by_function(core.get_function_args_defaults))
+    core._check_fn_use_yield_and_return = _kept_by_function(core._check_fn_use_yield_and_return)
+    hints = decorators.IOTypeHints
+    hints.from_callable = staticmethod(_kept_by_function(hints.from_callable))
+    # Where a hint comes from is said in errors about types alone, and known by a stack that is written out each time.
+    hints._make_origin = staticmethod(lambda bases, tb=True, msg=(): list(msg))
+    native_type_compatibility.convert_to_beam_type = _kept_by_types(native_type_compatibility.convert_to_beam_type)
+    decorators.convert_to_beam_type = native_type_compatibility.convert_to_beam_type
     userstate.get_dofn_specs = _with_specs_kept(userstate.get_dofn_specs)
+    typehints.is_consistent_with = _kept_by_types(typehints.is_consistent_with)
+    cloudpickle_pickler.bz2 = types.SimpleNamespace(
+        compress=functools.lru_cache(2000)(lambda data, compresslevel: bz2.compress(data, 1)), decompress=bz2.decompress
+    )
+    importlib.metadata.version = functools.cache(importlib.metadata.version)
 
 
 def _with_parsed_kept(view_as: Any) -> Any:
@@ -51,17 +67,44 @@ def _with_parsed_kept(view_as: Any) -> Any:
     return quick
 
 
-def _with_signatures_kept(get_signature: Any) -> Any:
-    @functools.wraps(get_signature)
-    def quick(function: Any) -> inspect.Signature:
+def _kept_by_function(asked: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The answer about a function, or about a method that is bound, asked for once."""
+    answers: weakref.WeakKeyDictionary[types.FunctionType, dict[bool, Any]] = weakref.WeakKeyDictionary()
+
+    @functools.wraps(asked)
+    def quick(function: Any) -> Any:
         bound = isinstance(function, types.MethodType)
         plain = function.__func__ if bound else function
         if not isinstance(plain, types.FunctionType):
-            return get_signature(function)
-        kept = _signatures.setdefault(plain, {})
+            return asked(function)
+        kept = answers.setdefault(plain, {})
         if bound not in kept:
-            kept[bound] = get_signature(function)
+            kept[bound] = asked(function)
         return kept[bound]
+
+    return quick
+
+
+def _kept_by_types(asked: Callable[..., Any]) -> Callable[..., Any]:
+    answers: dict[Any, Any] = {}
+
+    @functools.wraps(asked)
+    def quick(*hints: Any) -> Any:
+        try:
+            if hints not in answers:
+                answers[hints] = asked(*hints)
+            return answers[hints]
+        except TypeError:  # one has no hash
+            return asked(*hints)
+
+    return quick
+
+
+def _lists_copied(asked: Callable[[Any], tuple[list, list]]) -> Callable[[Any], tuple[list, list]]:
+    @functools.wraps(asked)
+    def quick(function: Any) -> tuple[list, list]:
+        names, defaults = asked(function)
+        return [*names], [*defaults]
 
     return quick
 
@@ -69,8 +112,10 @@ def _with_signatures_kept(get_signature: Any) -> Any:
 def _with_specs_kept(get_dofn_specs: Any) -> Any:
     @functools.wraps(get_dofn_specs)
     def quick(dofn: DoFn) -> Any:
-        if dofn not in _specs:
-            _specs[dofn] = get_dofn_specs(dofn)
-        return _specs[dofn]
+        if any(isinstance(value, types.MethodType) for value in vars(dofn).values()):  # a method of this one alone
+            return get_dofn_specs(dofn)
+        if type(dofn) not in _specs:
+            _specs[type(dofn)] = get_dofn_specs(dofn)
+        return _specs[type(dofn)]
 
     return quick

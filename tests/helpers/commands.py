@@ -22,6 +22,7 @@ from jobs import train as train_job
 from jobs import verify as verify_job
 from jobs.cli.entry import run_command
 from tests.helpers import beam_shortcuts
+from tests.helpers.warm import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOBS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -86,13 +87,15 @@ def digest_of(text: pathlib.Path | str, output: pathlib.Path, *arguments: str) -
     return outcome.digest
 
 
-def start(
-    job: str, *arguments: str, script: str | None = None, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen:
-    """Start a command in a process of its own; `script` is a driver in this folder that takes the job's place."""
-    command = [sys.executable, str(ROOT / "tests" / "helpers" / script)] if script else [sys.executable, "-m", job]
+def start(job: str, *arguments: str) -> WarmProcess:
+    """Start a command in a process of its own, without the seconds that imports take: see warm.py."""
+    return WarmProcess(_command, job, arguments)
+
+
+def start_cold(job: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen:
+    """Start a command as users do: where the start is the point, or variables that are read by it."""
     return subprocess.Popen(
-        [*command, *arguments],
+        [sys.executable, "-m", job, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,7 +104,12 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen, timeout: float = 120) -> Outcome:
+def _command(job: str, arguments: Sequence[str]) -> int:
+    sys.argv = [job, *arguments]
+    return run_command(job, JOBS[job])
+
+
+def finish(process: subprocess.Popen | WarmProcess, timeout: float = 120) -> Outcome:
     try:
         out, error = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -122,31 +130,20 @@ def free_ports(count: int) -> list[int]:
         return found
 
 
-_PEAK = """
-import re, sys
-from jobs.cli.entry import run_command
-from jobs.train import main
-status = run_command("jobs.train", main)
-print("peak", re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-sys.exit(status)
-"""
-
-
 def peak(*arguments: str) -> int:
     """Bytes that jobs.train, which has to succeed, needs at most in a process of its own.
 
     Asked of the process itself: what wait4 tells is at least what this one needed at most.
     """
-    process = subprocess.run(
-        [sys.executable, "-c", _PEAK, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert process.returncode == 0, f"{process.returncode}: {process.stdout[-1000:]}{process.stderr}"
-    return int(process.stdout.split()[-1]) << 10
+    outcome = finish(WarmProcess(_peak, arguments), timeout=280)
+    assert outcome.status == 0, f"{outcome.status}: {outcome.stdout[-1000:]}{outcome.stderr}"
+    return int(outcome.stdout.split()[-1]) << 10
+
+
+def _peak(arguments: Sequence[str]) -> int:
+    status = _command("jobs.train", arguments)
+    print("peak", re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+    return status
 
 
 def write_corpus(path: pathlib.Path, lines: int = 400, words: int = 400, seed: int = 0) -> pathlib.Path:

@@ -1,8 +1,4 @@
-"""Commands that die at a chosen moment: for test_resume.py and test_preprocess.py.
-
-They run in children of one server process that has imported everything already, so
-that each costs its work and not two seconds of imports.
-"""
+"""Commands that die at a chosen moment: for test_resume.py and test_preprocess.py."""
 
 from __future__ import annotations
 
@@ -10,21 +6,20 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
-import multiprocessing
 import os
 import pathlib
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.backends.cpu import CpuBackend
 from pipeline.runtime import interruption
 from pipeline.storage.local import LocalStorage
 from tests.helpers.commands import run
+from tests.helpers.warm import WarmProcess
 from transforms import work_units
 
 PIECE_BYTES = 20_000
@@ -51,13 +46,7 @@ def run_until(
     moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path, job: str = "jobs.train"
 ) -> int:
     """Run a command in a child that calls `act` at the moment; its exit status, or minus the signal's number."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    child = context.Process(target=_child, args=(moment, act, arguments, log, job))
-    child.start()
-    child.join(250)
-    assert child.exitcode is not None, f"the run still goes on: {log.read_text()}"
-    return child.exitcode
+    return WarmProcess(_child, moment, act, arguments, log, job).wait(250)
 
 
 def kill() -> None:
@@ -68,7 +57,7 @@ def terminate() -> None:
     _signal(signal.SIGTERM)
 
 
-def terminate_another_thread(process: subprocess.Popen) -> None:
+def terminate_another_thread(process: WarmProcess) -> None:
     """SIGTERM to a thread of the process that takes it, and is not its main one."""
     libc = ctypes.CDLL(None, use_errno=True)
     for thread in sorted(map(int, os.listdir(f"/proc/{process.pid}/task"))):
@@ -98,7 +87,7 @@ def interrupt_twice() -> None:
     time.sleep(240)
 
 
-def _child(moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path, job: str) -> None:
+def _child(moment: Moment, act: Callable[[], None], arguments: list[str], log: pathlib.Path, job: str) -> NoReturn:
     work_units.unpack = functools.partial(work_units.unpack, piece_bytes=PIECE_BYTES)
     _plant(moment, act)
     with open(log, "w") as file:

@@ -14,16 +14,27 @@ import threading
 import time
 
 import apache_beam as beam
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.portability.api import (
+    beam_artifact_api_pb2,
+    beam_artifact_api_pb2_grpc,
+    beam_fn_api_pb2,
+    beam_fn_api_pb2_grpc,
+    beam_runner_api_pb2,
+)
 
+from jobs import train as train_job
+from jobs.cli.entry import run_command
 from jobs.graph import beam_options, new_graph
 from jobs.runners import launch as runners
 from jobs.runners import private_workers
 from jobs.runners.worker_failures import WORKER_LOST
 from pipeline.errors import InputError, PipelineError
-from tests.helpers.commands import ROOT, TINY, finish, start, train, write_corpus
+from tests.helpers.commands import TINY, finish, start, train, write_corpus
 from tests.helpers.listening import descendants, listened_on, watched
+from tests.helpers.warm import WarmProcess
 
 NOBODY = 65534
 PROCESSES = ("--direct_running_mode=multi_processing",)
@@ -34,31 +45,24 @@ def corpus(tmp_path_factory) -> pathlib.Path:
     return write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt", lines=300)
 
 
-RUNS = """
-import sys
-from jobs.cli.entry import run_command
-from jobs.train import main
-corpus, folder, *options = sys.argv[1:]
-modes = ["", "--direct_running_mode=multi_threading", "--runner=DirectRunner", "--direct_running_mode=multi_processing"]
-for workers in (1, 2):
-    for mode in modes:
-        named = [f"--input={corpus}", f"--output={folder}/{workers}{mode}", f"--direct_num_workers={workers}"]
-        assert run_command("jobs.train", main, [*named, *options, *filter(None, [mode])]) == 0, mode
-"""
+MODES = ("", "--direct_running_mode=multi_threading", "--runner=DirectRunner", *PROCESSES)
 
 
-def test_no_mode_of_the_local_runner_opens_a_port(corpus, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUNS, str(corpus), str(tmp_path), *TINY, "--no_report"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": "/tmp"},
-    )
+def all_modes(corpus, folder) -> int:
+    for workers in (1, 2):
+        for mode in MODES:
+            named = [f"--input={corpus}", f"--output={folder}/{workers}{mode}", f"--direct_num_workers={workers}"]
+            assert run_command("jobs.train", train_job.main, [*named, *TINY, "--no_report", *filter(None, [mode])]) == 0
+    return 0
+
+
+def test_no_mode_of_the_local_runner_opens_a_port(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    process = WarmProcess(all_modes, corpus, tmp_path)
     seen, samples = watched(process, timeout=280)
-    said = process.communicate()[0]
-    assert process.returncode == 0, said
+    outcome = finish(process)
+    assert outcome.status == 0, outcome.stderr
+    said = outcome.stdout
     assert samples > 20
     assert len({line for line in said.splitlines() if line.startswith("digest: ")}) == 1
     sockets = {each.partition(" ")[2] for each in seen if each.startswith("unix /tmp/beam2vec-")}
@@ -77,37 +81,33 @@ def test_the_watch_sees_what_listens():
     assert [each[:13] for each in seen] == ["tcp 00000000:"]
 
 
-ATTACK = """
-import os, sys
-import grpc
-from apache_beam.portability.api import beam_artifact_api_pb2, beam_artifact_api_pb2_grpc
-from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, beam_runner_api_pb2
-
-def tried(call, request):
+def tried(call, request) -> str:
     try:
         next(call(request, timeout=10))
         return "reached"
     except grpc.RpcError as error:
         return error.code().name
 
-user, file, *addresses = sys.argv[1:]
-# gRPC imports on its first call, perhaps from files that only root may read.
-with grpc.insecure_channel("unix:/nowhere") as channel:
-    tried(beam_fn_api_pb2_grpc.BeamFnStateStub(channel).State, iter([]))
-os.setgroups([])
-os.setgid(int(user))
-os.setuid(int(user))
-key = beam_fn_api_pb2.StateKey(bag_user_state={"transform_id": "x", "user_state_id": "y"})
-append = beam_fn_api_pb2.StateRequest(id="1", instruction_id="2", state_key=key, append={"data": b"a pickle"})
-path = beam_runner_api_pb2.ArtifactFilePayload(path=file).SerializeToString()
-get = beam_artifact_api_pb2.GetArtifactRequest(
-    artifact={"type_urn": "beam:artifact:type:file:v1", "type_payload": path}
-)
-for address in addresses:
-    channel = grpc.insecure_channel("unix:" + address)
-    print("append", tried(beam_fn_api_pb2_grpc.BeamFnStateStub(channel).State, iter([append])))
-    print("file", tried(beam_artifact_api_pb2_grpc.ArtifactRetrievalServiceStub(channel).GetArtifact, get))
-"""
+
+def attack(user: int, file: pathlib.Path, addresses: list[str]) -> int:
+    """As another user, asks each server for what it must not give."""
+    # gRPC imports on its first call, perhaps from files that only root may read.
+    with grpc.insecure_channel("unix:/nowhere") as channel:
+        tried(beam_fn_api_pb2_grpc.BeamFnStateStub(channel).State, iter([]))
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    key = beam_fn_api_pb2.StateKey(bag_user_state={"transform_id": "x", "user_state_id": "y"})
+    append = beam_fn_api_pb2.StateRequest(id="1", instruction_id="2", state_key=key, append={"data": b"a pickle"})
+    path = beam_runner_api_pb2.ArtifactFilePayload(path=str(file)).SerializeToString()
+    get = beam_artifact_api_pb2.GetArtifactRequest(
+        artifact={"type_urn": "beam:artifact:type:file:v1", "type_payload": path}
+    )
+    for address in addresses:
+        channel = grpc.insecure_channel("unix:" + address)
+        print("append", tried(beam_fn_api_pb2_grpc.BeamFnStateStub(channel).State, iter([append])))
+        print("file", tried(beam_artifact_api_pb2_grpc.ArtifactRetrievalServiceStub(channel).GetArtifact, get))
+    return 0
 
 
 def test_no_other_user_reaches_the_workers_state_or_a_file_of_the_job(corpus, tmp_path):
@@ -124,14 +124,13 @@ def test_no_other_user_reaches_the_workers_state_or_a_file_of_the_job(corpus, tm
         folder = pathlib.Path(paths[0]).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
-        def attack(user: int) -> list[str]:
-            command = [sys.executable, "-c", ATTACK, str(user), str(secret), *paths]
-            attacked = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-            assert attacked.returncode == 0, attacked.stderr
-            return attacked.stdout.split("\n")[:-1]
+        def attacked(user: int) -> list[str]:
+            outcome = finish(WarmProcess(attack, user, secret, paths))
+            assert outcome.status == 0, outcome.stderr
+            return outcome.stdout.split("\n")[:-1]
 
-        assert attack(NOBODY) == ["append UNAVAILABLE", "file UNAVAILABLE"] * 4
-        ours = attack(os.getuid())
+        assert attacked(NOBODY) == ["append UNAVAILABLE", "file UNAVAILABLE"] * 4
+        ours = attacked(os.getuid())
         assert ours.count("append reached") == 1, "or the attack shows nothing"
         assert ours.count("file UNIMPLEMENTED") == 4
     finally:

@@ -1,6 +1,7 @@
 """Compiled kernels are kept on disk, are never stale, and are nobody else's."""
 
 import grp
+import json
 import os
 import pathlib
 import pickle
@@ -10,9 +11,13 @@ import subprocess
 import sys
 import tempfile
 
+import numba
 import pytest
 
 import pipeline
+from pipeline.kernels import compile
+from tests.helpers.commands import finish
+from tests.helpers.warm import WarmProcess
 
 ROOT = pathlib.Path(pipeline.__file__).parent
 SCRIPT = """
@@ -26,16 +31,30 @@ print(int(_multiply_high(np.uint64(2**63), np.uint64(6))), sum(_multiply_high.st
 said: list[str] = []
 
 
-def run(folder, cache):
-    environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(cache)}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, cwd=folder, capture_output=True, text=True, check=True
-    )
-    said.append(done.stderr)
-    return done.stdout.split()
+@pytest.fixture(scope="module")
+def with_numba():
+    script = ROOT.parent / "tests" / "helpers" / "with_numba.py"
+    command = [sys.executable, "-P", "-B", script]  # -B: two edits in one second look the same to Python
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
 
 
-def test_second_process_compiles_nothing_and_an_edited_helper_is_noticed(tmp_path):
+@pytest.fixture
+def run(with_numba):
+    """Runs a script in a new process with the package in a folder, and this cache; what it prints, in words."""
+
+    def run(folder, cache, script=SCRIPT):
+        print(json.dumps([str(folder), str(cache), script]), file=with_numba.stdin, flush=True)
+        status, out, error = json.loads(with_numba.stdout.readline())
+        assert status == 0, error
+        said.append(error)
+        return out.split()
+
+    return run
+
+
+def test_second_process_compiles_nothing_and_an_edited_helper_is_noticed(run, tmp_path):
     shutil.copytree(ROOT, tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     cache = tmp_path / "cache"
     assert run(tmp_path, cache) == ["3", "0"]
@@ -48,7 +67,7 @@ def test_second_process_compiles_nothing_and_an_edited_helper_is_noticed(tmp_pat
     assert run(tmp_path, cache) == ["103", "0"]
 
 
-def test_a_torn_file_and_a_full_disk_only_cost_time(tmp_path):
+def test_a_torn_file_and_a_full_disk_only_cost_time(run, tmp_path):
     assert run(ROOT.parent, tmp_path) == ["3", "0"]
     for ending, left in (("nbc", 0), ("nbc", 100), ("nbi", 10)):
         (torn,) = tmp_path.rglob(f"generate._multiply_high-*.{ending}")
@@ -59,16 +78,8 @@ def test_a_torn_file_and_a_full_disk_only_cost_time(tmp_path):
         assert not said[-1]
     shutil.rmtree(torn.parent)
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n{SCRIPT}"
-    done = subprocess.run(
-        [sys.executable, "-c", limited],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
-        cwd=ROOT.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["3", "0"]
-    assert "cannot be kept" in done.stderr
+    assert run(ROOT.parent, tmp_path, limited) == ["3", "0"]
+    assert "cannot be kept" in said[-1]
 
 
 PAIR = """
@@ -94,18 +105,14 @@ print(difference(Pairs(Pair(left=5, right=3))), sum(difference.stats.cache_hits.
 """
 
 
-def test_fields_of_a_named_tuple_that_change_places_are_not_taken_for_each_other(tmp_path):
+def test_fields_of_a_named_tuple_that_change_places_are_not_taken_for_each_other(run, tmp_path):
     """Its class may lie outside the folder of kernels, whose digest then stays."""
     cache = tmp_path / "cache"
     (tmp_path / "difference.py").write_text(DIFFERENCE)
 
     def subtract(fields: str) -> list[str]:
         (tmp_path / "pair.py").write_text(PAIR.format(fields=fields))
-        environment = {**os.environ, "PYTHONPATH": str(ROOT.parent), "NUMBA_CACHE_DIR": str(cache)}
-        command = [sys.executable, "-B", "-c", SUBTRACT]  # -B: two edits in one second look the same to Python
-        return subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
-        ).stdout.split()
+        return run(tmp_path, cache, f"import sys; sys.path.append({str(ROOT.parent)!r})\n{SUBTRACT}")
 
     assert subtract("left: int; right: int") == ["2", "0"]
     assert subtract("left: int; right: int") == ["2", "1"]
@@ -165,8 +172,25 @@ def as_user(place, before, script, uid=USER, gid=USER, **environment):
 
 def folder_of(place, **given):
     """(the folder that is chosen, the lines on stderr)"""
-    out, error = as_user(place, FOLDER, FOLDER_AS_USER, **given).communicate(timeout=120)
-    return out.strip(), error.splitlines()
+    outcome = finish(WarmProcess(choose_folder, place, **given))
+    assert outcome.status == 0, outcome.stderr
+    return outcome.stdout.strip(), outcome.stderr.splitlines()
+
+
+def choose_folder(place, uid=USER, gid=USER, **environment):
+    """As another user, in that user's folder `work`, who has just loaded the kernels."""
+    os.chdir(place / "work")
+    os.environ.clear()
+    os.environ.update({"TMPDIR": str(place / "tmp"), **environment})
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    numba.config.reload_config()
+    compile._choice.cache_clear()
+    print(compile._cache_folder())
+    compile.tell_of_cache.cache_clear()
+    compile.tell_of_cache()
+    return 0
 
 
 def of_another_user(place):

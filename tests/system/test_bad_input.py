@@ -14,14 +14,21 @@ import tarfile
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.cli.entry import run_command
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
-from tests.helpers.commands import ROOT, TINY, Outcome, digest_of, finish, run, start, train, write_corpus
+from tests.helpers.commands import JOBS, ROOT, TINY, Outcome, digest_of, finish, run, start_cold, train, write_corpus
+from tests.helpers.warm import WarmProcess
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> pathlib.Path:
     return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.txt", lines=60)
+
+
+@pytest.fixture(scope="module")
+def digest(corpus, tmp_path_factory) -> str:
+    return digest_of(corpus, tmp_path_factory.mktemp("plain") / "run")
 
 
 def fails(outcome: Outcome, *parts: str, status: int = 2) -> None:
@@ -89,7 +96,7 @@ def test_input_without_text_or_words(tmp_path, text, parts):
     fails(train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY), *parts)
 
 
-def test_truncated_and_damaged_gzip_are_named_with_the_place(corpus, tmp_path):
+def test_truncated_and_damaged_gzip_are_named_with_the_place(corpus, digest, tmp_path):
     packed = gzip.compress(corpus.read_bytes())
     path = tmp_path / "text.gz"
     path.write_bytes(packed[: len(packed) // 2])
@@ -102,12 +109,12 @@ def test_truncated_and_damaged_gzip_are_named_with_the_place(corpus, tmp_path):
     path.write_bytes(packed)  # the same command goes on once the file is whole: nothing of it was kept
     outcome = train(*arguments, f"--output={tmp_path / 'two'}")
     assert "input changed" in outcome.stderr
-    assert outcome.digest == digest_of(corpus, tmp_path / "plain")
+    assert outcome.digest == digest
     repaired = train(*arguments, f"--output={tmp_path / 'two'}", "--overwrite")
-    assert repaired.digest == digest_of(corpus, tmp_path / "plain")
+    assert repaired.digest == digest
 
 
-def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, tmp_path):
+def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, digest, tmp_path):
     lines = corpus.read_bytes().splitlines(keepends=True)
     bad = [lines[:20], [b"broken \xff line\n"], lines[20:40], [b"\xc3( another\n"], lines[40:]]
     path, output = tmp_path / "text.txt", tmp_path / "run"
@@ -118,7 +125,7 @@ def test_lines_that_are_not_utf8_are_counted_dead_lettered_and_left_out(corpus, 
     fails(train(*arguments, "--max_bad_lines=1%"), "2 of 62 lines", place, "iconv -f latin1 -t utf8")
     tolerated = train(*arguments, "--max_bad_lines=2")
     assert f"2 of 62 lines cannot be read and are left out {place}: see" in tolerated.stderr
-    assert tolerated.digest == digest_of(corpus, tmp_path / "plain")
+    assert tolerated.digest == digest
     letters = [row for file in sorted(output.glob("dead_letters/*/*")) for row in pq.read_table(file).to_pylist()]
     assert [row["uri"] for row in letters] == [str(path)] * 2
     first = sum(map(len, lines[:20]))
@@ -159,13 +166,13 @@ def test_a_vocabulary_too_small_for_the_policy(tmp_path):
     assert "holds for what has changed: --negatives is 2, the run has 3" in outcome.stderr
 
 
-def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_again(corpus, tmp_path):
+def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_again(corpus, digest, tmp_path):
     output = tmp_path / "run"
     arguments = [f"--input={corpus}", f"--output={output}", *TINY]
     fails(train(*arguments, "--min_count=5000"), "--min_count=5000 leaves no word")
     counts = next(output.glob("counts/*/*")).stat().st_mtime_ns
     fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "no model is lost by it")
-    assert train(*arguments).digest == digest_of(corpus, tmp_path / "fresh")
+    assert train(*arguments).digest == digest
     assert next(output.glob("counts/*/*")).stat().st_mtime_ns == counts
     assert run("jobs.verify", f"--run={output}", "--input").status == 0
 
@@ -236,7 +243,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_config_file_holds_the_same_names_and_the_command_line_wins(corpus, tmp_path):
+def test_a_config_file_holds_the_same_names_and_the_command_line_wins(corpus, digest, tmp_path):
     config = tmp_path / "config.yaml"
     given = dict(option.removeprefix("--").split("=") for option in TINY) | {
         "input": f"[{corpus}]",
@@ -247,7 +254,7 @@ def test_a_config_file_holds_the_same_names_and_the_command_line_wins(corpus, tm
     }
     config.write_text("".join(f"{name}: {value}\n" for name, value in given.items()))
     outcome = train(f"--config={config}", "--dims=12")
-    assert outcome.digest == digest_of(corpus, tmp_path / "plain")
+    assert outcome.digest == digest
     config.write_text("seed: 010\n")
     assert "--seed=10" in train(f"--config={config}", f"--input={corpus}", "--output=x", "--dry_run").stdout
     config.write_text("epochs: 1:30\n")
@@ -278,7 +285,7 @@ def test_damage_in_a_run_is_found_and_repaired(corpus, tmp_path):
 
 
 def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
-    outcome = finish(start("jobs.train", f"--input={tmp_path}/none", f"--output={tmp_path}/run"))
+    outcome = finish(start_cold("jobs.train", f"--input={tmp_path}/none", f"--output={tmp_path}/run"))
     assert outcome.status == 2
     assert outcome.stdout == ""
     assert outcome.stderr == f"jobs.train: {outcome.error}\n"
@@ -286,7 +293,7 @@ def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
 
 
 def test_a_compiler_switched_off_is_one_line():
-    outcome = finish(start("jobs.train", "--input=x", "--output=y", environment={"NUMBA_DISABLE_JIT": "1"}))
+    outcome = finish(start_cold("jobs.train", "--input=x", "--output=y", environment={"NUMBA_DISABLE_JIT": "1"}))
     fails(outcome, "NUMBA_DISABLE_JIT is set", "unset it")
 
 
@@ -303,23 +310,36 @@ def test_a_lost_record_of_what_was_read_is_made_again(corpus, tmp_path, pack):
         assert run("jobs.verify", f"--run={tmp_path / 'run'}", "--input").status == 0
 
 
-def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, tmp_path):
+def without(number: int, job: str, *arguments: str) -> int:
+    """A command without one of its streams, as Python starts where the caller has closed it."""
+    os.close(number)
+    setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+    return run_command(job, JOBS[job], arguments)
+
+
+def test_a_stream_that_the_caller_has_closed_is_no_obstacle(corpus, digest, tmp_path):
     arguments = " ".join([f"--input={corpus}", f"--output={tmp_path / 'run'}", "--no_report", *TINY])
-    verify = f"-m jobs.verify --run={tmp_path / 'run'}"
-    for command in (f"-m jobs.train {arguments} <&- >&- 2>&-", f"{verify} 2>&-", f"{verify} >&-"):
-        command = f"{sys.executable} {command}"
-        assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0, command
-    assert verify_run(open_storage(str(tmp_path / "run"))).digest == digest_of(corpus, tmp_path / "plain")
+    command = f"{sys.executable} -m jobs.train {arguments} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=100, check=False).returncode == 0
+    assert verify_run(open_storage(str(tmp_path / "run"))).digest == digest
+    for number in (1, 2):
+        outcome = finish(WarmProcess(without, number, "jobs.verify", f"--run={tmp_path / 'run'}"))
+        assert outcome.status == 0, outcome
+
+
+def in_latin_1(job: str, *arguments: str) -> int:
+    """A command that prints as with PYTHONIOENCODING=latin-1."""
+    sys.stdout.reconfigure(encoding="latin-1")
+    sys.stderr.reconfigure(encoding="latin-1")
+    return run_command(job, JOBS[job], arguments)
 
 
 def test_who_reads_the_result_may_leave_and_may_not_know_its_letters(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("один два три четыре\n" * 50)
-    arguments = " ".join([f"--input={path}", f"--output={tmp_path / 'run'}", *TINY])
-    command = f"PYTHONIOENCODING=latin-1 {sys.executable} -m jobs.train {arguments}"
-    made = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=100, check=False)
-    assert (made.returncode, made.stderr) == (0, made.stderr), made.stderr
-    assert b"digest: " in made.stdout
+    made = finish(WarmProcess(in_latin_1, "jobs.train", f"--input={path}", f"--output={tmp_path / 'run'}", *TINY))
+    assert made.status == 0, made.stderr
+    assert "digest: " in made.stdout
     gone = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m jobs.verify --run={tmp_path / 'run'} | true; exit ${{PIPESTATUS[0]}}"],
         cwd=ROOT,
@@ -339,9 +359,9 @@ def test_a_tar_archive_is_refused(corpus, tmp_path, pack):
     fails(outcome, "texts is a tar archive", "unpack it first")
 
 
-def test_a_run_may_lie_in_the_folder_of_its_input(corpus, tmp_path):
+def test_a_run_may_lie_in_the_folder_of_its_input(corpus, digest, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     shutil.copy(corpus, folder)
-    digest = digest_of(folder, folder / "run")
-    assert digest_of(folder, folder / "run") == digest == digest_of(corpus, tmp_path / "plain")
+    assert digest_of(folder, folder / "run") == digest
+    assert digest_of(folder, folder / "run") == digest

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
-from tests.helpers.commands import TINY, digest_of, finish, start, write_corpus
+from tests.helpers.commands import TINY, digest_of, finish, start_cold, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,9 @@ def test_older_cpus_change_no_bit(corpus, digest, tmp_path):
         "NPY_DISABLE_CPU_FEATURES": " ".join(wide),
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ",
     }
-    process = start("jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, environment=environment)
+    process = start_cold(
+        "jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, environment=environment
+    )
     outcome = finish(process)
     assert outcome.status == 0, outcome.stderr
     assert outcome.digest == digest

@@ -25,7 +25,17 @@ from pipeline.runs.verify import verify_run
 from pipeline.storage import object_store as object_storage
 from pipeline.storage.open_storage import open_storage
 from tests.helpers import programs, real_s3
-from tests.helpers.commands import ROOT, TINY, digest_of, finish, free_ports, preprocess, start, train, write_corpus
+from tests.helpers.commands import (
+    ROOT,
+    TINY,
+    digest_of,
+    finish,
+    free_ports,
+    preprocess,
+    start_cold,
+    train,
+    write_corpus,
+)
 from tests.helpers.pool_attack import attacked
 
 pytestmark = pytest.mark.timeout(900)  # a job takes a minute here, and several on a busy machine
@@ -60,7 +70,7 @@ def test_embedded_flink_has_the_same_digest(embedded, tmp_path):
 def test_no_other_machine_starts_a_worker_in_the_command(embedded, tmp_path):
     corpus = write_corpus(tmp_path / "text.txt", lines=200)
     options = [*embedded, "--flink_master=[local]", "--no_report", *TINY]
-    process = start("jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *options)
+    process = start_cold("jobs.train", f"--input={corpus}", f"--output={tmp_path / 'run'}", *options)
     statuses = attacked(process)
     assert finish(process).status == 0
     assert statuses["elsewhere"] == {"UNAVAILABLE"}
@@ -128,7 +138,7 @@ class Disturbed:
 
     def __init__(self, cluster: Cluster, output: pathlib.Path, arguments: list[str], variables: dict[str, str]):
         self.cluster, self.output, self.variables = cluster, output, variables
-        self.process = start("jobs.train", *cluster.options(), *arguments, environment=SLOW)
+        self.process = start_cold("jobs.train", *cluster.options(), *arguments, environment=SLOW)
 
     def at(self, stage: str, records: int, act: Callable[[], None]) -> None:
         """Acts once a stage has left so many records."""

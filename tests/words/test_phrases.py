@@ -113,7 +113,7 @@ corpora = st.lists(st.lists(words, min_size=1, max_size=12), min_size=1, max_siz
 @settings(deadline=None, max_examples=50)
 def test_phrases_are_those_of_plain_python_whatever_the_cuts(sentences, discount, threshold, block_bytes, passes, data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phrases_module, "_BUCKET_TOKENS", data.draw(st.sampled_from([5, 50, 1000])))
+        patch.setattr(phrases_module, "_BUCKET_TOKENS", data.draw(st.sampled_from([20, 100, 1000])))
         patch.setattr(phrases_module, "_PENDING", data.draw(st.sampled_from([1, 10, 1000])))
         text, joiners, expected = text_of(sentences), [], sentences
         for _ in range(passes):
@@ -239,7 +239,7 @@ def digest(joined, tmp_path_factory) -> str:
     [
         (),
         ("--block_bytes=3000", "--threads=1"),
-        ("--block_bytes=500", "--direct_num_workers=3", "--batches=stored"),
+        ("--block_bytes=1500", "--direct_num_workers=3", "--batches=stored"),
     ],
 )
 def test_a_model_with_phrases_is_that_of_text_joined_before(corpus, digest, tmp_path, arguments):

@@ -69,6 +69,12 @@ def two_checkpoints(folder):
     return Run.open(str(folder / "two"))
 
 
+@pytest.fixture(scope="module")
+def opened():
+    with browser() as opened:
+        yield opened
+
+
 def data_of(page):
     return json.loads(re.search(r'type="application/json">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)[1])
 
@@ -232,65 +238,65 @@ def test_reading_a_run_is_told(folder, monkeypatch):
     assert told == {"Read vectors of first": (words, words), "Read vectors of second": (words, words)}
 
 
-def test_all_is_drawn_when_the_script_ends(one):
-    with browser() as opened:
-        never = "window.ResizeObserver = class { observe() {} }; window.requestAnimationFrame = () => 0;"
-        opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": never})
+def test_all_is_drawn_when_the_script_ends(one, opened):
+    never = "window.ResizeObserver = class { observe() {} }; window.requestAnimationFrame = () => 0;"
+    added = opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": never})
+    try:
         open_page(opened, one, 1280, 900, False)
-        drawn = "return [...document.querySelectorAll('.chart')].map(e => e.querySelectorAll('path.series').length)"
-        assert all(opened.execute_script(drawn))
-        assert len(opened.execute_script(drawn)) >= 6
-        assert opened.execute_script("return document.querySelectorAll('.map text').length") > 10
-        assert opened.get_log("browser") == []
+    finally:
+        opened.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    drawn = "return [...document.querySelectorAll('.chart')].map(e => e.querySelectorAll('path.series').length)"
+    assert all(opened.execute_script(drawn))
+    assert len(opened.execute_script(drawn)) >= 6
+    assert opened.execute_script("return document.querySelectorAll('.map text').length") > 10
+    assert opened.get_log("browser") == []
 
 
-def test_opens_in_a_browser_and_finds_a_word(one, both, folder):
+def test_opens_in_a_browser_and_finds_a_word(one, both, folder, opened):
     words = Run.open(str(folder / "a")).words()
     folded = [word.lower() for word in words]
     alone = next(word for word in words[4:] if folded.count(word.lower()) == 1)  # without a variant of case
-    with browser() as opened:
-        for page, width, height, dark in [
-            (one, 1280, 900, False),
-            (one, 390, 844, True),
-            (both, 1280, 900, True),
-            (both, 390, 844, False),
-        ]:
-            open_page(opened, page, width, height, dark)
-            sections = [heading.text for heading in opened.find_elements("css selector", "h2")]
-            assert {"Training", "Map of the most frequent words", "Nearest words", "What was run"} <= set(sections)
-            assert ("Same or not" in sections) == (page is both)
-            if page is both:
-                differ = "Options that differ: dims (12, 8); window (3, 2); batches (stream, stored)."
-                assert differ in opened.find_element("css selector", "main").text
-            place = Run.open(str(folder / "a")).checkpoint().place
-            assert f"{place}\ncheckpoint" in opened.find_element("css selector", ".tiles").text
-            maps = 2 if page is both else 1
-            assert shown(opened) == (0, [])
-            for word in (alone, ODD_WORD):
-                search_for(opened, word)
-                wait_until(shown, opened, (maps, [word] * maps))
-            search_for(opened, "zzzz")
-            wait_until(shown, opened, (0, []))
-            assert opened.find_element("id", "matches").text == "not on the map"
-            sideways = opened.execute_script("return document.documentElement.scrollWidth > innerWidth")
-            assert not sideways
-            ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
-            assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == dark
-            assert opened.get_log("browser") == []
+    for page, width, height, dark in [
+        (one, 1280, 900, False),
+        (one, 390, 844, True),
+        (both, 1280, 900, True),
+        (both, 390, 844, False),
+    ]:
+        open_page(opened, page, width, height, dark)
+        sections = [heading.text for heading in opened.find_elements("css selector", "h2")]
+        assert {"Training", "Map of the most frequent words", "Nearest words", "What was run"} <= set(sections)
+        assert ("Same or not" in sections) == (page is both)
+        if page is both:
+            differ = "Options that differ: dims (12, 8); window (3, 2); batches (stream, stored)."
+            assert differ in opened.find_element("css selector", "main").text
+        place = Run.open(str(folder / "a")).checkpoint().place
+        assert f"{place}\ncheckpoint" in opened.find_element("css selector", ".tiles").text
+        maps = 2 if page is both else 1
+        assert shown(opened) == (0, [])
+        for word in (alone, ODD_WORD):
+            search_for(opened, word)
+            wait_until(shown, opened, (maps, [word] * maps))
+        search_for(opened, "zzzz")
+        wait_until(shown, opened, (0, []))
+        assert opened.find_element("id", "matches").text == "not on the map"
+        sideways = opened.execute_script("return document.documentElement.scrollWidth > innerWidth")
+        assert not sideways
+        ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == dark
+        assert opened.get_log("browser") == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
-def test_the_map_of_the_quick_start_is_spread_over_its_plot(quick_start, width, height):
-    with browser() as opened:
-        open_page(opened, quick_start / "report.html", width, height, False)
-        shape, *points = opened.execute_script(
-            """
-            const plot = document.querySelector(".map svg").getBoundingClientRect();
-            const middle = (box) => [box.left + box.width / 2 - plot.left, box.top + box.height / 2 - plot.top];
-            const dots = [...document.querySelectorAll(".map circle[data-i]")];
-            return [[plot.width, plot.height], ...dots.map((dot) => middle(dot.getBoundingClientRect()))];
-            """
-        )
+def test_the_map_of_the_quick_start_is_spread_over_its_plot(quick_start, opened, width, height):
+    open_page(opened, quick_start / "report.html", width, height, False)
+    shape, *points = opened.execute_script(
+        """
+        const plot = document.querySelector(".map svg").getBoundingClientRect();
+        const middle = (box) => [box.left + box.width / 2 - plot.left, box.top + box.height / 2 - plot.top];
+        const dots = [...document.querySelectorAll(".map circle[data-i]")];
+        return [[plot.width, plot.height], ...dots.map((dot) => middle(dot.getBoundingClientRect()))];
+        """
+    )
     places = np.array(points) / shape
     assert len(places) == len(Run.open(str(quick_start)).words()) > 500
     assert places.min() >= 0

@@ -36,7 +36,7 @@ def test_one_digest_in_all_formats(lines, tmp_path):
             (nested, "parquet", "doc.body.words"),
         )
     ):
-        arguments = [f"--input_format={format}", f"--field={field}", f"--block_bytes={1000 + number}"]
+        arguments = [f"--input_format={format}", f"--field={field}", f"--block_bytes={5000 + number}"]
         found = digest_of(file, tmp_path / f"{number}", *arguments)
         assert found == expected
 
