@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels import lanes, rows
+from pipeline.kernels import lanes, weight_rows
 from pipeline.kernels.arithmetic import ONE, ZERO, bounded, cross_entropy, minus_sigmoid_lanes, step_scale
 from pipeline.kernels.compile import kernel
 from pipeline.kernels.lanes import LANES
@@ -71,9 +71,9 @@ def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -
     """Working memory of one thread; `zeros(n)` gives aligned float32."""
     m = most_contexts + 2
     planes = -(-(m * outputs + LANES) // LANES) * LANES
-    one = np.zeros((rows.MOST_OUTPUTS + 1, LANES), f32)
+    one = np.zeros((weight_rows.MOST_OUTPUTS + 1, LANES), f32)
     one[:, 0] = 1
-    one[np.arange(rows.MOST_OUTPUTS + 1), np.arange(rows.MOST_OUTPUTS + 1)] = 1
+    one[np.arange(weight_rows.MOST_OUTPUTS + 1), np.arange(weight_rows.MOST_OUTPUTS + 1)] = 1
     return Scratch(
         most_contexts=most_contexts,
         x_at=np.zeros(tile * m, i64),
@@ -144,7 +144,7 @@ def weigh(t, start, slot, block, own, hits, loss_wanted):
     m = i64(offset[t + 1]) - i64(offset[t])
     terms = m
     if block.rules.cbow:
-        rows.mean(own.h, slot * weights.dims, weights.w_in, own.x_at, x_from, m, ONE / f32(m), weights.dims)
+        weight_rows.mean(own.h, slot * weights.dims, weights.w_in, own.x_at, x_from, m, ONE / f32(m), weights.dims)
         terms = i64(1)
         _weigh_terms(terms, outputs, own.h, own.h_at, slot, y_from, g_from, weights, own, loss_wanted)
     else:
@@ -176,14 +176,14 @@ def form(t, start, slot, block, own, lr):
         y = y_from + k
         soon = y + TARGETS_AHEAD * outputs
         if cbow:
-            rows.gradients_of_mean(width, h_from, y, k, g_from + 2 * k, soon, weights, own)
+            weight_rows.gradients_of_mean(width, h_from, y, k, g_from + 2 * k, soon, weights, own)
         else:
-            kind = rows.WHOLE if parts == 1 else rows.PART
-            flags = (rows.FIRST if part == 0 else 0) + (rows.LAST if part == parts - 1 else 0)
-            rows.gradients(kind, flags, width, x_from, m, y, g_from + k * (m + 1), soon, weights, own)
+            kind = weight_rows.WHOLE if parts == 1 else weight_rows.PART
+            flags = (weight_rows.FIRST if part == 0 else 0) + (weight_rows.LAST if part == parts - 1 else 0)
+            weight_rows.gradients(kind, flags, width, x_from, m, y, g_from + k * (m + 1), soon, weights, own)
         k += width
     if cbow:  # each context gets the whole gradient of the mean vector
-        rows.add_to_each(own.tile, own.tile_at, x_from, m, own.e, dims)
+        weight_rows.add_to_each(own.tile, own.tile_at, x_from, m, own.e, dims)
     if damped:
         _place_damped(t, outputs, y_from, block, own, step_scale(terms, lr, tau))
 
@@ -199,7 +199,7 @@ def _keep_apart(outputs, own, y_from, dims):
 
 @kernel(inline="always", allocates=False)
 def _parts(outputs):
-    return (outputs + rows.MOST_OUTPUTS - 1) // rows.MOST_OUTPUTS
+    return (outputs + weight_rows.MOST_OUTPUTS - 1) // weight_rows.MOST_OUTPUTS
 
 
 @kernel(inline="always", allocates=False)
@@ -218,13 +218,13 @@ def _weigh_terms(m, outputs, x, x_at, x_from, y_from, g_from, weights, own, raw_
         at = g_from + k * (m + 1)
         ones = lanes.load(own.one, width * LANES) if k == 0 else lanes.zero()
         for a in range(0, m - 1, 2):
-            scores = rows.dots_of_two(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
+            scores = weight_rows.dots_of_two(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
         if m % 2:
             a = m - 1
-            scores = rows.dots_of_one(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
+            scores = weight_rows.dots_of_one(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
@@ -270,7 +270,7 @@ def _place_damped(t, outputs, y_from, block, own, scale):
     for k in range(outputs):
         place = i64(block.plan.out_place[t * outputs + k])
         at = own.y_at[y_from + k] if place < 0 else (place >> 1) * dims
-        factor = lanes.splat(bounded(scale, rows.squares(own.s, k * dims, dims)) if place < 0 else ONE)
+        factor = lanes.splat(bounded(scale, weight_rows.squares(own.s, k * dims, dims)) if place < 0 else ONE)
         for q in range(0, dims, LANES):
             gradient = lanes.load(own.s, k * dims + q)
             if place < 0:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels import rows
+from pipeline.kernels import weight_rows
 from pipeline.kernels.compile import kernel
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
@@ -224,9 +224,9 @@ def _plan_outputs(begin, end, batch, rules, notes, plan):
                 continue
             touched = i64(1) if rules.cbow else i64(pairs)
             ahead = min(t + TARGETS_AHEAD, u64(end) - u64(1))
-            rows.ask(notes.number, i64(target[ahead]))
+            weight_rows.ask(notes.number, i64(target[ahead]))
             for j in range(ahead * count, (ahead + u64(1)) * count):
-                rows.ask(notes.number, i64(flat[j]))
+                weight_rows.ask(notes.number, i64(flat[j]))
             entry = t * (count + u64(1)) - first
             known = _meet_word(notes, target[t], entry, number, touched, known)
             for j in range(u64(1), count + u64(1)):

@@ -1,4 +1,4 @@
-"""The training step, fast: a team of threads over plans, chunks and rows.
+"""The training step, fast: a team of threads over plans, chunks and weight_rows.
 
 The arithmetic is that of `definition`, bit for bit; only who does what, and when,
 is decided here. Three phases: plan all steps of the block; then for each step sum
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.kernels import lanes, rows, team
+from pipeline.kernels import lanes, team, weight_rows
 from pipeline.kernels.arithmetic import bounded, step_scale
 from pipeline.kernels.compile import kernel
 from pipeline.kernels.gradients import TARGETS_AHEAD, form, prepare_tile, weigh
@@ -52,7 +52,7 @@ def _tile_sums_to_chunk(slots, base, slot_place, own, sums_in, dims):
             for q in range(0, dims, LANES):
                 lanes.store(sums_in, at + q, lanes.add(nothing, lanes.load(own.tile, slot * dims + q)))
         else:
-            rows.add(sums_in, at, own.tile, slot * dims, dims)
+            weight_rows.add(sums_in, at, own.tile, slot * dims, dims)
 
 
 @kernel(allocates=False)
@@ -78,7 +78,7 @@ def _sum_chunk(step, number, block, own):
         hits = prepare_tile(start, stop, step_end, block, own, lr) and rules.zero_hits
         # One turn more than there are targets: it weighs `following` and forms the target before. `gradients` says why.
         for following in range(start, stop + 1):
-            rows.prefetch(weights.w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
+            weight_rows.prefetch(weights.w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
             slot = (following - start) & 1
             if following < stop and offset[following + 1] > offset[following]:
                 weigh(following, start, slot, block, own, hits, loss_wanted)
@@ -101,7 +101,7 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
     """
     nothing = lanes.zero()
     for i in range(begin, end):
-        rows.prefetch(weights, i64(side.row[u64(min(i + UPDATES_AHEAD, last - 1))]) * dims, dims)
+        weight_rows.prefetch(weights, i64(side.row[u64(min(i + UPDATES_AHEAD, last - 1))]) * dims, dims)
         count = side.places[u64(i)]
         at, first, pairs = i64(side.row[u64(i)]) * dims, i64(side.first[u64(i)]) * dims, side.pairs[u64(i)]
         scale, damped = step_scale(pairs, lr, tau), f32(pairs) > tau
