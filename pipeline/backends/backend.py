@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.batches.rows import Batch, TokenPiece
+from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.steps import StepBlock
+from pipeline.batches.steps import StepRange
 from pipeline.kernels.block import StepRules
 
 TILE = 16
@@ -35,11 +35,11 @@ class StepLoss:
 class Backend(Protocol):
     """What trains: consecutive steps in, weights out."""
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+    def train(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         """Run S consecutive steps.
 
         Args:
-          batch: the rows of all of them, in corpus order.
+          rows: the rows of all of them, in corpus order.
           bounds: int64 [S+1]; step s is the rows bounds[s]:bounds[s+1], perhaps none.
           learning_rates: float32 [S].
         """
@@ -65,8 +65,8 @@ class GeneratingBackend(Backend, Protocol):
         batch_size: int,
         first: int,
         end: int,
-    ) -> Iterator[StepBlock]:
-        """What `steps.blocks_of_steps` gives for the rows of `batches.generate_rows`, its `batch` for `train` alone.
+    ) -> Iterator[StepRange]:
+        """What `steps.step_ranges` gives for the rows of `batches.generate_rows`, its `batch` for `train` alone.
 
         A block holds until the next is asked for; train it before.
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pipeline.backends.backend import LOSS_TILES, TILE, StepLoss, step_rules
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
 from pipeline.kernels.block import Block, Sums, TileLoss, Weights
@@ -88,15 +88,15 @@ class CpuBackend:
             raise InputError(f"--threads={self._threads}: the system starts no more threads, ask for fewer") from error
         return pool
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
-        steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
-        self._make_room(batch, bounds, outputs)
+    def train(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        steps, outputs = len(bounds) - 1, rows.negatives.shape[1] + 1
+        self._make_room(rows, bounds, outputs)
         counters = kernels.new_counters(self._threads, steps)
         most_rows = int(np.max(np.diff(bounds), initial=0))
         tiles = -(-most_rows // (TILE * LOSS_TILES))
         loss = TileLoss(np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64))
-        rows = Batch(*map(_read_only, batch))
-        block = Block(rows, bounds, learning_rates, self._rules, self._weights, self._plan, self._sums, loss)
+        read_only = Rows(*map(_read_only, rows))
+        block = Block(read_only, bounds, learning_rates, self._rules, self._weights, self._plan, self._sums, loss)
 
         def run(thread: int) -> None:
             kernels.train(Member(thread, self._threads, counters), block, self._notes[thread], self._scratch[thread])
@@ -107,11 +107,11 @@ class CpuBackend:
             other.result()
         return StepLoss(loss.total.sum(axis=1), loss.pairs.sum(axis=1))
 
-    def _make_room(self, batch: Batch, bounds: np.ndarray, outputs: int) -> None:
+    def _make_room(self, rows: Rows, bounds: np.ndarray, outputs: int) -> None:
         """Buffers for the largest block, step and row seen so far."""
-        contexts = int(np.max(np.diff(batch.offset[bounds]), initial=1))
-        rows = int(np.max(np.diff(bounds), initial=1))
-        entries = max(contexts, rows * outputs)
+        contexts = int(np.max(np.diff(rows.offset[bounds]), initial=1))
+        most_rows = int(np.max(np.diff(bounds), initial=1))
+        entries = max(contexts, most_rows * outputs)
         if entries >= _MOST_ENTRIES:
             raise InputError(
                 f"a training step has {entries:,} entries, {_MOST_ENTRIES:,} are too many:"
@@ -120,19 +120,19 @@ class CpuBackend:
         if outputs > self._outputs:  # all room is for rows of so many
             self._outputs, self._plan, self._room, self._most_contexts = outputs, new_plan(0, 0, 0, 0), (0, 0), 0
         outputs, room = self._outputs, self._plan
-        if batch.rows > len(room.slots) or len(batch.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
+        if rows.size > len(room.slots) or len(rows.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
             self._plan = new_plan(
-                max(batch.rows, len(room.slots)),
-                max(len(batch.context), len(room.in_slot)),
+                max(rows.size, len(room.slots)),
+                max(len(rows.context), len(room.in_slot)),
                 outputs,
                 max(len(bounds), len(room.sizes)),
             )
-        if contexts > self._room[0] or rows > self._room[1]:
-            self._room = max(contexts, self._room[0]), max(rows, self._room[1])
+        if contexts > self._room[0] or most_rows > self._room[1]:
+            self._room = max(contexts, self._room[0]), max(most_rows, self._room[1])
             entries = max(self._room[0], self._room[1] * outputs)
             self._notes = [new_notes(self._rows, entries) for _ in range(self._threads)]
             self._sums = Sums(*(aligned_zeros(n * self._width) for n in (self._room[0], self._room[1] * outputs)))
-        most = int(np.max(np.diff(batch.offset), initial=1))
+        most = int(np.max(np.diff(rows.offset), initial=1))
         if most > self._most_contexts:
             self._most_contexts = most
             self._scratch = [new_scratch(most, outputs, self._width, TILE, aligned_zeros) for _ in range(self._threads)]

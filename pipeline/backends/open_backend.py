@@ -11,9 +11,9 @@ from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
-from pipeline.batches.rows import Batch, TokenPiece, generate_rows
+from pipeline.batches.rows import Rows, TokenPiece, generate_rows
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.steps import blocks_of_steps
+from pipeline.batches.steps import step_ranges
 from pipeline.errors import InputError
 from pipeline.words import unigram
 
@@ -104,7 +104,7 @@ def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], g
     def draw(*shape: int) -> np.ndarray:
         return np.floor(rng.random(shape) ** 3 * vocabulary).astype(np.int32)
 
-    batch = Batch(draw(rows), offset, draw(int(offset[-1])), draw(rows, negatives))
+    step_rows = Rows(draw(rows), offset, draw(int(offset[-1])), draw(rows, negatives))
     weights = [rng.random((vocabulary, dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
     settings = settings | {"tau": 30.0}  # some rows are damped and some are not
     bounds, rates = np.array([0, 80, 100, 150, rows]), np.array([0.05, 0.04, 0.03, 0.02], np.float32)
@@ -114,10 +114,10 @@ def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], g
     results = []
     try:
         cpu, cuda = CpuBackend(*weights, **settings), CudaBackend(*weights, graphs=graphs, **settings)
-        made = blocks_of_steps([generate_rows(*piece, tables, sampling, 1)], 100, first, first + 5, negatives)
+        made = step_ranges([generate_rows(*piece, tables, sampling, 1)], 100, first, first + 5, negatives)
         for backend, blocks in ((cpu, made), (cuda, cuda.blocks([piece], tables, sampling, 1, 100, first, first + 5))):
-            loss = [backend.train(batch, bounds, rates)]
-            loss += [backend.train(block.batch, block.bounds, np.resize(rates, block.steps)) for block in blocks]
+            loss = [backend.train(step_rows, bounds, rates)]
+            loss += [backend.train(block.rows, block.bounds, np.resize(rates, block.steps)) for block in blocks]
             total = [value for part in loss for value in part.total.tolist()]
             results.append(([w.tobytes() for w in backend.weights()], total))
     except Exception as error:  # of the driver, or of the compiler

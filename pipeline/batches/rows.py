@@ -67,7 +67,7 @@ def generate_rows(
             f" {_MOST_CONTEXTS:,} are possible: lower --max_sentence or --window"
         )
     rules = kernels.DrawRules(sampling.window, POLICIES[sampling.policy], epoch, *philox.key_of(sampling.seed))
-    position, batch = np.empty(n + 1, np.int64), _room_for_batch(n, room, k)
+    position, batch = np.empty(n + 1, np.int64), _room_for_rows(n, room, k)
     rows = kernels.generate(tokens, sentences, first_position, tables, rules, position, batch)
     target, offset, context, negatives = batch
     fields = schema(k)
@@ -86,9 +86,9 @@ def generate_rows(
     )
 
 
-def _room_for_batch(rows: int, contexts: int, negatives: int) -> Batch:
+def _room_for_rows(rows: int, contexts: int, negatives: int) -> Rows:
     """One more than is needed: the kernel writes a row, or a context, before it knows whether it counts."""
-    return Batch(
+    return Rows(
         np.empty(rows + 1, np.int32),
         np.empty(rows + 1, np.int32),
         np.empty(contexts + 1, np.int32),
@@ -96,14 +96,14 @@ def _room_for_batch(rows: int, contexts: int, negatives: int) -> Batch:
     )
 
 
-def to_numpy(batch: pa.RecordBatch) -> tuple[np.ndarray, Batch]:
+def to_numpy(batch: pa.RecordBatch) -> tuple[np.ndarray, Rows]:
     """Positions int64 [n] and rows of a record batch; views where Arrow allows."""
     context, negatives = batch.column("context"), batch.column("negatives")
     width = negatives.type.list_size
     offset = context.offsets.to_numpy()
     values = context.values.to_numpy()[offset[0] : offset[-1]]
     flat = negatives.values.to_numpy()[negatives.offset * width : (negatives.offset + len(negatives)) * width]
-    return batch.column("position").to_numpy(), Batch(
+    return batch.column("position").to_numpy(), Rows(
         batch.column("target").to_numpy(), offset - offset[0], values, flat.reshape(-1, width)
     )
 
@@ -172,7 +172,7 @@ def evaluate(pieces: list[Callable[[], pa.RecordBatch]], pool: ThreadPoolExecuto
         yield from pool.map(lambda piece: piece(), pieces[start : start + width])
 
 
-class Batch(NamedTuple):
+class Rows(NamedTuple):
     """Training rows: each has a target, one or more contexts and K negatives. Kernels take it as it is."""
 
     target: np.ndarray
@@ -185,5 +185,5 @@ class Batch(NamedTuple):
     """int32 [n, K]"""
 
     @property
-    def rows(self) -> int:
+    def size(self) -> int:
         return len(self.target)

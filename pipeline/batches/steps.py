@@ -9,18 +9,18 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from pipeline.batches.rows import Batch, to_numpy
+from pipeline.batches.rows import Rows, to_numpy
 
 Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
-class StepBlock:
-    """Consecutive steps of one epoch: step first + s is the rows bounds[s]:bounds[s+1] of `batch`."""
+class StepRange:
+    """Consecutive steps of one epoch: step first + s is the rows bounds[s]:bounds[s+1] of `rows`."""
 
     first: int
-    batch: Any
-    """`Batch`, or what the backend that has made the rows takes for one"""
+    rows: Any
+    """`Rows`, or what the backend that has made the rows takes for one"""
     bounds: np.ndarray
 
     @property
@@ -28,16 +28,16 @@ class StepBlock:
         return len(self.bounds) - 1
 
 
-def blocks_of_steps(
+def step_ranges(
     batches: Iterable[pa.RecordBatch], batch_size: int, first: int, end: int, negatives: int
-) -> Iterator[StepBlock]:
+) -> Iterator[StepRange]:
     """Blocks that cover steps first..end-1 of an epoch exactly once, in order; a step may be without rows.
 
     Args:
       batches: record batches in corpus order; rows of steps before `first` are passed over.
       first, end: steps counted within the epoch. Batches behind them are not asked for.
     """
-    position, rows = np.empty(0, np.int64), empty_batch(negatives)
+    position, rows = np.empty(0, np.int64), empty_rows(negatives)
     step = first
     for more in batches:
         more_position, more_rows = to_numpy(more)
@@ -56,24 +56,24 @@ def blocks_of_steps(
         yield _cut(position, rows, step, end, batch_size)[0]
 
 
-def _cut(position: np.ndarray, rows: Batch, first: int, end: int, batch_size: int) -> tuple[StepBlock, int]:
+def _cut(position: np.ndarray, rows: Rows, first: int, end: int, batch_size: int) -> tuple[StepRange, int]:
     edges = np.arange(first, end + 1, dtype=np.int64) * batch_size
     bounds = np.searchsorted(position, edges).astype(np.int64)
-    block = StepBlock(first, part(rows, bounds[0], bounds[-1]), bounds - bounds[0])
+    block = StepRange(first, part(rows, bounds[0], bounds[-1]), bounds - bounds[0])
     return block, int(bounds[-1])
 
 
-def empty_batch(negatives: int) -> Batch:
-    return Batch(
+def empty_rows(negatives: int) -> Rows:
+    return Rows(
         np.empty(0, np.int32), np.zeros(1, np.int32), np.empty(0, np.int32), np.empty((0, negatives), np.int32)
     )
 
 
-def join(a: Batch, b: Batch) -> Batch:
+def join(a: Rows, b: Rows) -> Rows:
     """The rows of a, then those of b."""
-    if not a.rows:
+    if not a.size:
         return b
-    return Batch(
+    return Rows(
         np.concatenate([a.target, b.target]),
         np.concatenate([a.offset, b.offset[1:] + a.offset[-1]]),
         np.concatenate([a.context, b.context]),
@@ -81,9 +81,9 @@ def join(a: Batch, b: Batch) -> Batch:
     )
 
 
-def part(rows: Batch, begin: int, end: int) -> Batch:
+def part(rows: Rows, begin: int, end: int) -> Rows:
     """Rows begin..end-1, with offsets from 0."""
     offset = rows.offset[begin : end + 1]
-    return Batch(
+    return Rows(
         rows.target[begin:end], offset - offset[0], rows.context[offset[0] : offset[-1]], rows.negatives[begin:end]
     )

@@ -58,8 +58,8 @@ class TileLoss(NamedTuple):
 class Block(NamedTuple):
     """S consecutive steps, and all that the threads of a team share while they train them."""
 
-    batch: Any
-    """`Batch` (pipeline/batches/rows.py): the rows of all the steps; its arrays are read-only"""
+    rows: Any
+    """`Rows` (pipeline/batches/rows.py): the rows of all the steps; its arrays are read-only"""
     bounds: np.ndarray
     """int64 [S + 1]: step s is the rows bounds[s]:bounds[s + 1]"""
     learning_rates: np.ndarray

@@ -174,7 +174,7 @@ class _Cache(FunctionCache):
         """Numba's key, and the fields of each named tuple by name.
 
         Numba knows such a tuple by its class and the types of its fields. A class outside this folder (`Spans`,
-        `Batch`) may be edited while the digest of the kernels stays: two of its arrays that change places would
+        `Rows`) may be edited while the digest of the kernels stays: two of its arrays that change places would
         be read as each other.
         """
         return super()._index_key(sig, codegen), _field_names(sig)

@@ -39,17 +39,17 @@ def clear(rows, i, dims):
 
 
 @kernel
-def step(batch, weights, lr, rules):
+def step(rows, weights, lr, rules):
     """One step: reads the weights as they are, then updates them in place.
 
     Args:
-      batch: `Batch`, the step's rows; its offset may start above 0.
+      rows: `Rows`, the step's rows; its offset may start above 0.
       weights: `Weights`; lr: float32; rules: `StepRules`.
 
     Returns:
       (loss, pairs) of every `loss_tiles`-th tile.
     """
-    target, offset, context, negatives = batch
+    target, offset, context, negatives = rows
     w_in, w_out, dims = weights
     tau, cbow, zero_hits, tile, chunk, loss_tiles = rules
     n, count = negatives.shape
@@ -57,7 +57,7 @@ def step(batch, weights, lr, rules):
     v = len(w_in) // dims
     tile_sum, chunk_in, chunk_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32), np.zeros(v * dims, f32)
     sum_in, sum_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32)
-    pairs_in, pairs_out = count_pairs(batch, cbow, v)
+    pairs_in, pairs_out = count_pairs(rows, cbow, v)
     e, h = np.zeros(dims, f32), np.zeros(dims, f32)
     out = np.zeros(outputs, np.int64)
     loss, pairs = 0.0, 0
@@ -155,9 +155,9 @@ def update(weights, r, sums, pairs, lr, tau, dims):
 
 
 @kernel
-def count_pairs(batch, cbow, v):
+def count_pairs(rows, cbow, v):
     """(context, output) pairs that touch each input and output row in the step; int64 [v] each."""
-    target, offset, context, negatives = batch
+    target, offset, context, negatives = rows
     n, count = negatives.shape
     pairs_in, pairs_out = np.zeros(v, np.int64), np.zeros(v, np.int64)
     for t in range(n):

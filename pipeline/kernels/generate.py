@@ -144,7 +144,7 @@ def _draw_negatives(negatives, target, positions, first, rows, tables, rules, sc
 
 
 @kernel
-def generate(tokens, sentences, first_position, tables, rules, position, batch):
+def generate(tokens, sentences, first_position, tables, rules, position, room):
     """Rows of whole sentences; returns how many.
 
     Args:
@@ -152,10 +152,10 @@ def generate(tokens, sentences, first_position, tables, rules, position, batch):
       first_position: position of tokens[sentences[0]] in the corpus.
       tables: `Tables`; rules: `DrawRules`.
       position: int64 [n], written: where in the corpus each row's target is; n >= the positions of the sentences.
-      batch: a `Batch` with room for n rows, written. Its contexts have room for 2 window n, or with window 0 for the
+      room: a `Rows` with room for n rows, written. Its contexts have room for 2 window n, or with window 0 for the
         sum of length * (length - 1) over the sentences.
     """
-    target, offset, context, negatives = batch
+    target, offset, context, negatives = room
     keep, window = tables.keep, rules.window
     longest = i64(MICRO_BLOCK)
     for s in range(len(sentences) - 1):

@@ -106,7 +106,7 @@ def prepare_tile(start, stop, step_end, block, own, lr):
 
     Returns whether a negative is its own target.
     """
-    target, offset, context, negatives = block.batch
+    target, offset, context, negatives = block.rows
     plan, dims, outputs = block.plan, block.weights.dims, negatives.shape[1] + 1
     first = i64(offset[start])
     for i in range(i64(offset[stop]) - first):
@@ -138,7 +138,7 @@ def prepare_tile(start, stop, step_end, block, own, lr):
 @kernel(inline="always", allocates=False)
 def weigh(t, start, slot, block, own, hits, loss_wanted):
     """First half of a target's work: its gradient weights, into the slot's part of `own`."""
-    offset, weights, outputs = block.batch.offset, block.weights, block.batch.negatives.shape[1] + 1
+    offset, weights, outputs = block.rows.offset, block.weights, block.rows.negatives.shape[1] + 1
     g_from = slot * (len(own.g) // 2)
     x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
     m = i64(offset[t + 1]) - i64(offset[t])
@@ -158,8 +158,8 @@ def weigh(t, start, slot, block, own, hits, loss_wanted):
 @kernel(inline="always", allocates=False)
 def form(t, start, slot, block, own, lr):
     """Second half: gradient rows of the contexts onto the tile sums; those of the outputs to where the plan says."""
-    offset, cbow, tau = block.batch.offset, block.rules.cbow, block.rules.tau
-    weights, dims, outputs = block.weights, block.weights.dims, block.batch.negatives.shape[1] + 1
+    offset, cbow, tau = block.rows.offset, block.rules.cbow, block.rules.tau
+    weights, dims, outputs = block.weights, block.weights.dims, block.rows.negatives.shape[1] + 1
     g_from, h_from = slot * (len(own.g) // 2), slot * dims
     x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
     m = i64(offset[t + 1]) - i64(offset[t])
@@ -234,7 +234,7 @@ def _weigh_terms(m, outputs, x, x_at, x_from, y_from, g_from, weights, own, raw_
 @kernel(allocates=False)
 def _add_loss(t, m, block, own, g_from):
     """Add the target's cross-entropy: the scores in own.raw, brought into [context, output] order first."""
-    target, negatives = block.batch.target[t], block.batch.negatives[t]
+    target, negatives = block.rows.target[t], block.rows.negatives[t]
     outputs = len(negatives) + 1
     parts = _parts(outputs)
     k = 0

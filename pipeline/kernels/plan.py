@@ -108,8 +108,8 @@ def new_plan(rows: int, contexts: int, outputs: int, steps: int) -> Plan:
 def plan_step(step, block, notes):
     """Plan one step of a `Block`, into its plan."""
     begin, end = block.bounds[step], block.bounds[step + 1]
-    block.plan.sizes[step, 1] = _plan_outputs(begin, end, block.batch, block.rules, notes, block.plan)
-    block.plan.sizes[step, 0] = _plan_inputs(begin, end, block.batch, block.rules, notes, block.plan)
+    block.plan.sizes[step, 1] = _plan_outputs(begin, end, block.rows, block.rules, notes, block.plan)
+    block.plan.sizes[step, 0] = _plan_inputs(begin, end, block.rows, block.rules, notes, block.plan)
 
 
 @kernel(inline="always", allocates=False)
@@ -165,11 +165,11 @@ def _forget(notes, known):
 
 
 @kernel(allocates=False)
-def _plan_inputs(begin, end, batch, rules, notes, plan):
+def _plan_inputs(begin, end, rows, rules, notes, plan):
     offset, context, outputs, tile, chunk = (
-        batch.offset,
-        batch.context,
-        batch.negatives.shape[1] + 1,
+        rows.offset,
+        rows.context,
+        rows.negatives.shape[1] + 1,
         rules.tile,
         rules.chunk,
     )
@@ -210,10 +210,10 @@ def _plan_inputs(begin, end, batch, rules, notes, plan):
 
 
 @kernel(allocates=False)
-def _plan_outputs(begin, end, batch, rules, notes, plan):
-    target, offset, chunk = batch.target, batch.offset, rules.chunk
-    halves, count = notes.halves, u64(batch.negatives.shape[1])
-    flat = batch.negatives.reshape(-1)
+def _plan_outputs(begin, end, rows, rules, notes, plan):
+    target, offset, chunk = rows.target, rows.offset, rules.chunk
+    halves, count = notes.halves, u64(rows.negatives.shape[1])
+    flat = rows.negatives.reshape(-1)
     first = u64(begin) * (count + u64(1))
     known, number = i32(0), i32(0)
     for start in range(begin, end, chunk):

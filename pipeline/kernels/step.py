@@ -62,7 +62,7 @@ def _sum_chunk(step, number, block, own):
     Args:
       block: `Block`; own: `Scratch`.
     """
-    target, offset, _, _ = block.batch
+    target, offset, _, _ = block.rows
     rules, weights, lr = block.rules, block.weights, block.learning_rates[step]
     tile, dims, step_end = rules.tile, weights.dims, block.bounds[step + 1]
     begin = block.bounds[step] + number * rules.chunk
@@ -149,7 +149,7 @@ def train(member, block, notes, own):
     """
     # A float mode belongs to a thread, and any library may have switched this one's; it gets its own back at the end.
     mode = lanes.set_float_mode(np.uint32(lanes.DEFAULT_FLOAT_MODE))
-    offset, outputs = block.batch.offset, block.batch.negatives.shape[1] + 1
+    offset, outputs = block.rows.offset, block.rows.negatives.shape[1] + 1
     plan, weights, sums, dims, tau = block.plan, block.weights, block.sums, block.weights.dims, block.rules.tau
     threads, steps, meeting = member.threads, len(block.bounds) - 1, 0
     for step in range(steps):

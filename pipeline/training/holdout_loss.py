@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipeline.batches.rows import Batch, generate_rows, to_numpy
+from pipeline.batches.rows import Rows, generate_rows, to_numpy
 from pipeline.batches.sampling import kept_back, load_tables
 from pipeline.batches.shards import BatchShard
 from pipeline.batches.steps import join
@@ -23,10 +23,10 @@ POINTS = 40
 _BLOCK = 256
 
 
-def kept_back_rows(shards: Sequence[BatchShard], records: Records) -> Batch | None:
+def kept_back_rows(shards: Sequence[BatchShard], records: Records) -> Rows | None:
     """Up to ROWS rows of sentences kept back, with the draws of epoch 0; None where there is none."""
     chosen = [shards[i] for i in np.unique(np.linspace(0, len(shards) - 1, SHARDS).astype(int))]
-    found: Batch | None = None
+    found: Rows | None = None
     for n, shard in enumerate(chosen, 1):
         tokens, sentences = read_tokens(records.read(shard.tokens))
         tables = load_tables(records, shard.unigram)
@@ -41,7 +41,7 @@ def kept_back_rows(shards: Sequence[BatchShard], records: Records) -> Batch | No
     return found
 
 
-def mean_loss(rows: Batch, w_in: np.ndarray, w_out: np.ndarray, model: str) -> float:
+def mean_loss(rows: Rows, w_in: np.ndarray, w_out: np.ndarray, model: str) -> float:
     """Mean cross-entropy per pair of (hidden vector, target or negative), as training counts it.
 
     Args:
@@ -66,7 +66,7 @@ def mean_loss(rows: Batch, w_in: np.ndarray, w_out: np.ndarray, model: str) -> f
     return total / pairs
 
 
-def mean_loss_of(rows: Batch, blocks: Iterable[Model], model: str) -> float:
+def mean_loss_of(rows: Rows, blocks: Iterable[Model], model: str) -> float:
     """`mean_loss` of a model that comes in parts: only the vectors that the rows ask for are held."""
     asked_in = np.unique(rows.context)
     asked_out = np.unique(np.concatenate([rows.target, rows.negatives.reshape(-1)]))
@@ -78,7 +78,7 @@ def mean_loss_of(rows: Batch, blocks: Iterable[Model], model: str) -> float:
             begin, end = np.searchsorted(asked, (start, start + len(matrix)))
             found.append(matrix[asked[begin:end] - start])
         start += len(block.words)
-    places = Batch(
+    places = Rows(
         np.searchsorted(asked_out, rows.target),
         rows.offset,
         np.searchsorted(asked_in, rows.context),

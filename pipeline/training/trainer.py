@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from pipeline.backends.backend import Backend, GeneratingBackend
 from pipeline.backends.open_backend import open_backend
-from pipeline.batches.rows import Batch, made_batches
+from pipeline.batches.rows import Rows, made_batches
 from pipeline.batches.sampling import load_tables
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.shards import BatchShard
-from pipeline.batches.steps import StepBlock, blocks_of_steps
+from pipeline.batches.steps import StepRange, step_ranges
 from pipeline.errors import ArtifactError, InterruptedRunError
 from pipeline.model.checkpoints import (
     CheckpointRef,
@@ -151,7 +151,7 @@ class _Session:
         words: pa.Array,
         counts: np.ndarray,
         step: int,
-        kept_back: Batch | None = None,
+        kept_back: Rows | None = None,
     ):
         self.trainer, self.backend, self.schedule = trainer, backend, schedule
         self.words, self.counts = words, counts
@@ -168,12 +168,12 @@ class _Session:
         base = epoch * schedule.steps_per_epoch
         first = self.step - base
         records, end = self.trainer.commits.records, schedule.steps_per_epoch
-        for block in step_blocks(self.backend, shards, records, epoch, schedule.batch_size, first, end, pool):
+        for block in ranges_to_train(self.backend, shards, records, epoch, schedule.batch_size, first, end, pool):
             begin = 0
             while begin < block.steps:  # in one go, unless a checkpoint is due inside
                 count = min(block.steps - begin, self._steps_to_checkpoint())
                 rates = schedule.learning_rates(self.step, count)
-                loss = self.backend.train(block.batch, block.bounds[begin : begin + count + 1], rates)
+                loss = self.backend.train(block.rows, block.bounds[begin : begin + count + 1], rates)
                 self.rows += int(block.bounds[begin + count] - block.bounds[begin])
                 self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
                 check_loss(loss, rates, self.step, schedule)
@@ -270,7 +270,7 @@ def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = Non
     return ordered
 
 
-def step_blocks(
+def ranges_to_train(
     backend: Backend,
     shards: Sequence[BatchShard],
     records: Records,
@@ -279,7 +279,7 @@ def step_blocks(
     first: int,
     end: int,
     pool: ThreadPoolExecutor | None = None,
-) -> Iterator[StepBlock]:
+) -> Iterator[StepRange]:
     """The steps first..end-1 of an epoch, for a backend to train on: each block before the next is asked for.
 
     A backend that makes rows itself gets tokens, unless rows of the epoch are stored.
@@ -293,11 +293,11 @@ def step_blocks(
     wanted = [shard for shard in shards if shard.first_position < high and shard.end > low]
     if any(epoch < len(shard.stored) for shard in wanted):
         stored = (batch for shard in wanted for batch in shard.batches(records, epoch, pool, low, high))
-        blocks = blocks_of_steps(stored, batch_size, first, end, sampling.negatives)
+        blocks = step_ranges(stored, batch_size, first, end, sampling.negatives)
         return one_ahead(blocks) if pool else blocks
     read, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
     pieces = one_ahead(read) if pool else read
     if isinstance(backend, GeneratingBackend):
         return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
     made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
-    return blocks_of_steps(made, batch_size, first, end, sampling.negatives)
+    return step_ranges(made, batch_size, first, end, sampling.negatives)

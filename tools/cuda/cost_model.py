@@ -192,8 +192,8 @@ def trace_generation(shape: Shape, vocabulary: int, batch_size: int = 16_384, st
         for first in (0, steps):
             tracer.take()
             (block,) = generator.blocks(stretches([piece], batch_size, first, first + steps, shape.window), 0)
-            assert isinstance(block.batch, MadeRows)
-            made = _copy_steps(block.batch, cupy, cupyx)
+            assert isinstance(block.rows, MadeRows)
+            made = _copy_steps(block.rows, cupy, cupyx)
         work = tracer.take()
     return Step(shape, made, 0.0, work)
 

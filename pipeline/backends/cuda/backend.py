@@ -22,9 +22,9 @@ from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, a
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
 from pipeline.backends.cuda.token_ranges import stretches
-from pipeline.batches.rows import Batch, TokenPiece
+from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.steps import StepBlock
+from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.kernels.block import TileLoss
 from pipeline.kernels.loss import loss_of_tiles
@@ -57,7 +57,7 @@ class _Slot:
 class _Samples:
     """The tiles of consecutive steps whose loss is taken; tile i is the rows begin[i]:end[i]."""
 
-    rows: Batch
+    rows: Rows
     step: np.ndarray
     number: np.ndarray
     """which of the step's sampled tiles"""
@@ -180,7 +180,7 @@ class CudaBackend:
         batch_size: int,
         first: int,
         end: int,
-    ) -> Iterator[StepBlock]:
+    ) -> Iterator[StepRange]:
         """See `GeneratingBackend`; tables stay on the device as long as they are the same object."""
         made_by = self._generator
         if made_by is None or made_by.tables is not tables or made_by.sampling != sampling:
@@ -189,32 +189,32 @@ class CudaBackend:
             self._generator = made_by
         return made_by.blocks(stretches(pieces, batch_size, first, end, sampling.window), epoch)
 
-    def train(self, batch: Batch | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
-        self._compile(batch.negatives.shape[1])
-        steps, rows = len(learning_rates), np.diff(bounds)
-        contexts = np.diff(batch.offset_at(bounds) if isinstance(batch, MadeRows) else batch.offset[bounds])
-        self._make_room(Room(int(np.max(rows, initial=0)), int(np.max(contexts, initial=0))))
-        loss = np.zeros((steps, -(-int(np.max(rows, initial=0)) // (TILE * LOSS_TILES))))
+    def train(self, rows: Rows | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        self._compile(rows.negatives.shape[1])
+        steps, row_counts = len(learning_rates), np.diff(bounds)
+        contexts = np.diff(rows.offset_at(bounds) if isinstance(rows, MadeRows) else rows.offset[bounds])
+        self._make_room(Room(int(np.max(row_counts, initial=0)), int(np.max(contexts, initial=0))))
+        loss = np.zeros((steps, -(-int(np.max(row_counts, initial=0)) // (TILE * LOSS_TILES))))
         pairs = np.zeros(loss.shape, np.int64)
-        samples = self._samples(batch, bounds)
+        samples = self._samples(rows, bounds)
         for first, last in _groups(samples, steps):
-            self._run(batch, bounds, learning_rates, samples, first, last, loss, pairs)
+            self._run(rows, bounds, learning_rates, samples, first, last, loss, pairs)
         return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
 
-    def _samples(self, batch: Batch | MadeRows, bounds: np.ndarray) -> _Samples:
+    def _samples(self, rows: Rows | MadeRows, bounds: np.ndarray) -> _Samples:
         begins = [np.arange(begin, end, TILE * LOSS_TILES) for begin, end in zip(bounds[:-1], bounds[1:])]
         step = np.repeat(np.arange(len(begins)), [len(tiles) for tiles in begins])
         begin = np.concatenate([np.empty(0, np.int64), *begins])
         end = np.minimum(begin + TILE, bounds[step + 1])
         number = (begin - bounds[step]) // (TILE * LOSS_TILES)
-        if isinstance(batch, MadeRows):
-            batch, begin, end = batch.sampled(begin, end, number)
-        terms = end - begin if self._shape.cbow else batch.offset[end] - batch.offset[begin]
-        return _Samples(batch, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
+        if isinstance(rows, MadeRows):
+            rows, begin, end = rows.sampled(begin, end, number)
+        terms = end - begin if self._shape.cbow else rows.offset[end] - rows.offset[begin]
+        return _Samples(rows, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
 
     def _run(
         self,
-        batch: Batch | MadeRows,
+        rows: Rows | MadeRows,
         bounds: np.ndarray,
         learning_rates: np.ndarray,
         samples: _Samples,
@@ -232,7 +232,7 @@ class CudaBackend:
             begin, end = int(bounds[step]), int(bounds[step + 1])
             if begin < end:
                 mine = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
-                self._start_step(batch, begin, end, learning_rates[step], at[mine])
+                self._start_step(rows, begin, end, learning_rates[step], at[mine])
         if scores:
             self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
         self._train_stream.synchronize()
@@ -252,20 +252,20 @@ class CudaBackend:
             self._host_scores = self._pinned(scores, "float32")
 
     def _start_step(
-        self, batch: Batch | MadeRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+        self, rows: Rows | MadeRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
     ) -> None:
         """Hand the device a step, without waiting for it."""
         slot = self._slots[self._next_slot]
         self._next_slot = 1 - self._next_slot
         slot.copied.synchronize()
-        pack = batch.pack_header if isinstance(batch, MadeRows) else functools.partial(_pack, batch)
+        pack = rows.pack_header if isinstance(rows, MadeRows) else functools.partial(_pack, rows)
         size = pack(slot.host, begin, end, learning_rate, scores_at)
         with self._plan_stream as stream:
             stream.wait_event(slot.trained)
             slot["packed"][:size].set(slot.host[:size], stream=stream)
             slot.copied.record(stream)
-            if isinstance(batch, MadeRows):
-                batch.copy_step(slot["packed"], begin)
+            if isinstance(rows, MadeRows):
+                rows.copy_step(slot["packed"], begin)
             self._launch_all(stream, self._plan, slot)
             slot.planned.record(stream)
         with self._train_stream as stream:
@@ -420,12 +420,12 @@ def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
 
 
 def _pack(
-    batch: Batch, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+    rows: Rows, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
 ) -> int:
     """Rows begin..end-1 of the batch as one array of int32; see `unpack` in common.cu. Returns its length."""
-    offset = batch.offset[begin : end + 1]
-    context = batch.context[offset[0] : offset[-1]]
-    arrays = (batch.target[begin:end], offset, context, batch.negatives[begin:end].reshape(-1), scores_at)
+    offset = rows.offset[begin : end + 1]
+    context = rows.context[offset[0] : offset[-1]]
+    arrays = (rows.target[begin:end], offset, context, rows.negatives[begin:end].reshape(-1), scores_at)
     at = HEADER
     into[:3] = end - begin, len(context), np.float32(learning_rate).view(np.int32)
     for i, array in enumerate(arrays):

@@ -18,9 +18,9 @@ from pipeline.backends.backend import LOSS_TILES, TILE
 from pipeline.backends.cuda.buffers import HEADER, allocate
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
 from pipeline.backends.cuda.token_ranges import Stretch, steps_at_once
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.batches.sampling import POLICIES, Sampling, Tables, kept_back
-from pipeline.batches.steps import StepBlock
+from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.kernels import philox
 from pipeline.options import ALL
@@ -133,10 +133,10 @@ class _Slot:
 
 @dataclasses.dataclass(frozen=True)
 class MadeRows:
-    """The rows of a block of steps in the memory of the GPU: what `Batch` is to other backends."""
+    """The rows of a block of steps in the memory of the GPU: what `Rows` is to other backends."""
 
     arrays: dict[str, Any]
-    """of the device, int32: target, offset, context and negatives as in `Batch`"""
+    """of the device, int32: target, offset, context and negatives as in `Rows`"""
     launch: Launcher
     bounds: np.ndarray
     """int64 [S + 1]: rows before each step"""
@@ -144,7 +144,7 @@ class MadeRows:
     """int64 [S + 1]: contexts before each step"""
     tiles: int
     """of a step whose loss is taken, at most"""
-    sample: Batch
+    sample: Rows
     """rows of these tiles, `TILE` places each, [S, tiles, TILE] in all; without contexts where there is no row"""
 
     def step_of(self, row: np.ndarray | int) -> Any:
@@ -160,7 +160,7 @@ class MadeRows:
         """Contexts of the rows before those at which steps begin."""
         return self.context_bounds[np.searchsorted(self.bounds, bounds)]
 
-    def sampled(self, begin: np.ndarray, end: np.ndarray, number: np.ndarray) -> tuple[Batch, np.ndarray, np.ndarray]:
+    def sampled(self, begin: np.ndarray, end: np.ndarray, number: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:
         """Some tiles, the rows begin:end, as rows of the batch that is returned; `number`: counted in their step."""
         place = (self.step_of(begin) * self.tiles + number) * TILE
         return self.sample, place, place + end - begin
@@ -238,7 +238,7 @@ class Generator:
             stream.synchronize()
         return loaded
 
-    def blocks(self, parts: Iterable[Stretch], epoch: int) -> Iterator[StepBlock]:
+    def blocks(self, parts: Iterable[Stretch], epoch: int) -> Iterator[StepRange]:
         """The steps of the stretches; a block is to be trained, and waited for, before the next is asked for."""
         self._stream.synchronize()  # a generator that was given up may have left work
         waiting: tuple[Stretch, _Slot] | None = None
@@ -400,13 +400,13 @@ class Generator:
             slot.made.record(stream)
         return slot
 
-    def _finish(self, stretch: Stretch, slot: _Slot) -> StepBlock:
+    def _finish(self, stretch: Stretch, slot: _Slot) -> StepRange:
         slot.made.synchronize()
         room, negatives = _Room.of(stretch, self.sampling.window), self.sampling.negatives
         found = {name: part.copy() for name, part in _parts(slot.host_found, room.found(negatives)).items()}
         bounds, context_bounds = found["bounds"].astype(np.int64), found["context_bounds"].astype(np.int64)
         offset = np.append(0, np.cumsum(found["contexts"], dtype=np.int64))
-        sample = Batch(found["target"], offset, np.empty(0, np.int32), found["negatives"].reshape(-1, negatives))
+        sample = Rows(found["target"], offset, np.empty(0, np.int32), found["negatives"].reshape(-1, negatives))
         arrays = _parts(slot.rows, room.rows(negatives))
         rows = MadeRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
-        return StepBlock(stretch.first, rows, bounds)
+        return StepRange(stretch.first, rows, bounds)

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.backends.backend import LOSS_TILES, TILE, StepLoss
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.kernels.arithmetic import MOST_MOVE
 from pipeline.layers import Array, Embedding, NegativeSamplingLoss, add_rows, array_module, to_host
 
@@ -95,14 +95,14 @@ class ReferenceBackend:
         models: dict[str, type[SkipGram] | type[Cbow]] = {"skipgram": SkipGram, "cbow": Cbow}
         self._model: Model = models[model](xp.array(w_in), xp.array(w_out))
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+    def train(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         """Run consecutive steps."""
         steps = len(learning_rates)
         loss = StepLoss(np.zeros(steps), np.zeros(steps, np.int64))
         for step in range(steps):
             begin, end = int(bounds[step]), int(bounds[step + 1])
             if begin < end:
-                loss.total[step], loss.pairs[step] = self._step(batch, begin, end, learning_rates[step])
+                loss.total[step], loss.pairs[step] = self._step(rows, begin, end, learning_rates[step])
         return loss
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -110,13 +110,13 @@ class ReferenceBackend:
         (w_in,), (w_out,) = self._model.embedding.params, self._model.loss.params
         return to_host(w_in.copy()), to_host(w_out.copy())
 
-    def _step(self, batch: Batch, begin: int, end: int, learning_rate: float) -> tuple[float, int]:
+    def _step(self, rows: Rows, begin: int, end: int, learning_rate: float) -> tuple[float, int]:
         """One step on the rows begin:end; gradients are those of the weights before it."""
         xp, model = self._xp, self._model
-        offset = batch.offset[begin : end + 1]
+        offset = rows.offset[begin : end + 1]
         row = xp.asarray(np.repeat(np.arange(end - begin), np.diff(offset)))
-        context = xp.asarray(batch.context[offset[0] : offset[-1]])
-        target, negatives = xp.asarray(batch.target[begin:end]), xp.asarray(batch.negatives[begin:end])
+        context = xp.asarray(rows.context[offset[0] : offset[-1]])
+        target, negatives = xp.asarray(rows.target[begin:end]), xp.asarray(rows.negatives[begin:end])
 
         example_row = model.forward(context, row, target, negatives, self._zero_hits)
         model.backward()

@@ -49,7 +49,7 @@ from pipeline.training.metrics import POINTS as METRIC_POINTS
 from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import changes_to_parquet, merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, in_order, new_backend, resume_point, step_blocks
+from pipeline.training.trainer import Progress, in_order, new_backend, resume_point, ranges_to_train
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
@@ -347,10 +347,10 @@ class _Slice:
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             epoch, size = self.rounds.epoch(self.number), schedule.batch_size
             mine, ahead = self._shards(shards), pool if threads > 1 else None
-            for block in step_blocks(backend, mine, replicas.commits.records, epoch, size, first, end, ahead):
+            for block in ranges_to_train(backend, mine, replicas.commits.records, epoch, size, first, end, ahead):
                 step = before + block.first
                 rates = schedule.learning_rates(step, block.steps)
-                found = backend.train(block.batch, block.bounds, rates)
+                found = backend.train(block.rows, block.bounds, rates)
                 check_loss(found, rates, step, schedule)
                 point = (np.arange(block.steps) + block.first - first) * points // (end - first)
                 np.add.at(loss, point, np.column_stack([found.total, found.pairs]))

@@ -53,14 +53,14 @@ def on_the_cpu(pieces, tables, sampling, epoch, batch_size, first, end):
             rows = generate_rows(tokens, sentences, position, tables, sampling, epoch)
             yield without_kept_back(rows, sentences, position, sampling.holdout) if sampling.holdout else rows
 
-    return steps.blocks_of_steps(batches(), batch_size, first, end, sampling.negatives)
+    return steps.step_ranges(batches(), batch_size, first, end, sampling.negatives)
 
 
 def steps_of(blocks):
     """The rows of each step."""
     found = {}
     for block in blocks:
-        rows = block.batch
+        rows = block.rows
         for i, (begin, end) in enumerate(zip(block.bounds[:-1], block.bounds[1:])):
             offset = rows.offset[begin : end + 1]
             context = rows.context[offset[0] : offset[-1]].tolist()
@@ -73,7 +73,7 @@ def unpacked(block):
     """The rows of each step, read as the kernels of the training step read them; and those of the sampled tiles."""
     import cupy
 
-    made, found = block.batch, {}
+    made, found = block.rows, {}
     for i, (begin, end) in enumerate(zip(block.bounds[:-1], block.bounds[1:])):
         if begin == end:
             found[block.first + i] = ([], [0], [], [])

@@ -50,7 +50,7 @@ def train_on_made_rows(model, made_by=CudaBackend):
             for part in (slice(0, half), slice(half, block.steps)):
                 rates = np.linspace(0.5, 0.1, 7, dtype=np.float32)[block.first :][: block.steps][part]
                 if len(rates):
-                    given = trained.train(block.batch, block.bounds[part.start : part.stop + 1], rates)
+                    given = trained.train(block.rows, block.bounds[part.start : part.stop + 1], rates)
                     loss += list(zip(given.total.tolist(), given.pairs.tolist()))
         results.append((loss, [w.tobytes() for w in trained.weights()]))
     assert len(results[0][0]) == 5
@@ -148,7 +148,7 @@ def test_stored_rows_are_not_made_again(monkeypatch):
     monkeypatch.setattr(trainer, "load_tables", lambda records, unigram: None)
     shards = [Shard([1]), Shard([1, 2])]
     for epoch, made in ((0, False), (1, False), (2, True)):
-        blocks = trainer.step_blocks(Backend(), shards, None, epoch, 10, 0, 1)
+        blocks = trainer.ranges_to_train(Backend(), shards, None, epoch, 10, 0, 1)
         assert (blocks == "made") == made
 
 
