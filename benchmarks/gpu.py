@@ -110,7 +110,7 @@ def time_generation(
     sampling = Sampling(chosen.window, chosen.negatives, "exclude_target", 1)
 
     def blocks() -> Iterable[StepRange]:
-        return backend.blocks([piece], tables, sampling, 0, batch_size, 0, -(-chosen.tokens // batch_size))
+        return backend.step_ranges([piece], tables, sampling, 0, batch_size, 0, -(-chosen.tokens // batch_size))
 
     found = [_arrays(block.rows) for block in blocks()]  # compiles, and makes room
     began = time.perf_counter()

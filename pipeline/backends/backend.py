@@ -56,7 +56,7 @@ class Backend(Protocol):
 class GeneratingBackend(Backend, Protocol):
     """A backend that makes rows where it trains, so that only tokens have to come there."""
 
-    def blocks(
+    def step_ranges(
         self,
         pieces: Iterable[TokenPiece],
         tables: Tables,

@@ -114,11 +114,14 @@ def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], g
     results = []
     try:
         cpu, cuda = CpuBackend(*weights, **settings), CudaBackend(*weights, graphs=graphs, **settings)
-        made = step_ranges([generate_rows(*piece, tables, sampling, 1)], 100, first, first + 5, negatives)
-        for backend, blocks in ((cpu, made), (cuda, cuda.blocks([piece], tables, sampling, 1, 100, first, first + 5))):
+        cpu_ranges = step_ranges([generate_rows(*piece, tables, sampling, 1)], 100, first, first + 5, negatives)
+        for backend, ranges in (
+            (cpu, cpu_ranges),
+            (cuda, cuda.step_ranges([piece], tables, sampling, 1, 100, first, first + 5)),
+        ):
             loss = [backend.train(step_rows, bounds, rates)]
-            loss += [backend.train(block.rows, block.bounds, np.resize(rates, block.steps)) for block in blocks]
-            total = [value for part in loss for value in part.total.tolist()]
+            loss += [backend.train(steps.rows, steps.bounds, np.resize(rates, steps.steps)) for steps in ranges]
+            total = [value for step_loss in loss for value in step_loss.total.tolist()]
             results.append(([w.tobytes() for w in backend.weights()], total))
     except Exception as error:  # of the driver, or of the compiler
         raise InputError(f"{gpu} failed on a first training step ({type(error).__name__}: {error})") from error

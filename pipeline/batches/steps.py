@@ -64,9 +64,7 @@ def _cut(position: np.ndarray, rows: Rows, first: int, end: int, batch_size: int
 
 
 def empty_rows(negatives: int) -> Rows:
-    return Rows(
-        np.empty(0, np.int32), np.zeros(1, np.int32), np.empty(0, np.int32), np.empty((0, negatives), np.int32)
-    )
+    return Rows(np.empty(0, np.int32), np.zeros(1, np.int32), np.empty(0, np.int32), np.empty((0, negatives), np.int32))
 
 
 def join(a: Rows, b: Rows) -> Rows:

@@ -218,13 +218,17 @@ def _weigh_terms(m, outputs, x, x_at, x_from, y_from, g_from, weights, own, raw_
         at = g_from + k * (m + 1)
         ones = lanes.load(own.one, width * LANES) if k == 0 else lanes.zero()
         for a in range(0, m - 1, 2):
-            scores = weight_rows.dots_of_two(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
+            scores = weight_rows.dots_of_two(
+                width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims
+            )
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
         if m % 2:
             a = m - 1
-            scores = weight_rows.dots_of_one(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
+            scores = weight_rows.dots_of_one(
+                width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims
+            )
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
             lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))

@@ -298,6 +298,6 @@ def ranges_to_train(
     read, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
     pieces = one_ahead(read) if pool else read
     if isinstance(backend, GeneratingBackend):
-        return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
+        return backend.step_ranges(pieces, tables, sampling, epoch, batch_size, first, end)
     made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
     return step_ranges(made, batch_size, first, end, sampling.negatives)

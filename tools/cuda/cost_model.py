@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.backends.backend import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator, MadeRows
-from pipeline.backends.cuda.token_ranges import stretches
+from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.sampling import Sampling
 from tools.cuda import nvrtc, sass
 from tools.cuda.emulator.emulation import COMPILER
@@ -191,7 +191,7 @@ def trace_generation(shape: Shape, vocabulary: int, batch_size: int = 16_384, st
         generator = Generator(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: None)
         for first in (0, steps):
             tracer.take()
-            (block,) = generator.blocks(stretches([piece], batch_size, first, first + steps, shape.window), 0)
+            (block,) = generator.step_ranges(token_ranges([piece], batch_size, first, first + steps, shape.window), 0)
             assert isinstance(block.rows, MadeRows)
             made = _copy_steps(block.rows, cupy, cupyx)
         work = tracer.take()

@@ -21,7 +21,7 @@ from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded,
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
 from pipeline.backends.cuda.generation import Generator, MadeRows
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
-from pipeline.backends.cuda.token_ranges import stretches
+from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepRange
@@ -115,17 +115,17 @@ class CudaBackend:
         (loaded,) = allocate(self._cupy, {"": self._vocabulary * self._width}, "float32").values()
         loaded = loaded.reshape(self._vocabulary, self._width)
         for begin in range(0, self._vocabulary, _ROWS_AT_A_TIME):
-            part = weights[begin : begin + _ROWS_AT_A_TIME]
+            block = weights[begin : begin + _ROWS_AT_A_TIME]
             with self._plan_stream as stream:
-                loaded[begin : begin + len(part)].set(padded(part))
+                loaded[begin : begin + len(block)].set(padded(block))
                 stream.synchronize()
         return loaded
 
-    def _check_memory(self, needed: int, what: str) -> None:
+    def _check_memory(self, needed: int, purpose: str) -> None:
         free, total = self._free_memory()
         if needed > free:
             raise InputError(
-                f"the GPU has {shown(free)} of {shown(total)} free, {what} of {self._dims} dims need {shown(needed)}:"
+                f"the GPU has {shown(free)} of {shown(total)} free, {purpose} of {self._dims} dims need {shown(needed)}:"
                 f" {REMEDY}"
             )
 
@@ -171,7 +171,7 @@ class CudaBackend:
         }
         self._launch = Launcher(self._cupy, sources(self._model), constants)
 
-    def blocks(
+    def step_ranges(
         self,
         pieces: Iterable[TokenPiece],
         tables: Tables,
@@ -182,12 +182,12 @@ class CudaBackend:
         end: int,
     ) -> Iterator[StepRange]:
         """See `GeneratingBackend`; tables stay on the device as long as they are the same object."""
-        made_by = self._generator
-        if made_by is None or made_by.tables is not tables or made_by.sampling != sampling:
+        generator = self._generator
+        if generator is None or generator.tables is not tables or generator.sampling != sampling:
             self._generator = None
-            made_by = Generator(self._cupy, self._pinned, tables, sampling, self._check_memory, self._shape.block)
-            self._generator = made_by
-        return made_by.blocks(stretches(pieces, batch_size, first, end, sampling.window), epoch)
+            generator = Generator(self._cupy, self._pinned, tables, sampling, self._check_memory, self._shape.block)
+            self._generator = generator
+        return generator.step_ranges(token_ranges(pieces, batch_size, first, end, sampling.window), epoch)
 
     def train(self, rows: Rows | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         self._compile(rows.negatives.shape[1])
@@ -231,8 +231,8 @@ class CudaBackend:
         for step in range(first, last):
             begin, end = int(bounds[step]), int(bounds[step + 1])
             if begin < end:
-                mine = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
-                self._start_step(rows, begin, end, learning_rates[step], at[mine])
+                tiles_of_step = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
+                self._start_step(rows, begin, end, learning_rates[step], at[tiles_of_step])
         if scores:
             self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
         self._train_stream.synchronize()
@@ -419,9 +419,7 @@ def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
         yield first, steps
 
 
-def _pack(
-    rows: Rows, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
-) -> int:
+def _pack(rows: Rows, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> int:
     """Rows begin..end-1 of the batch as one array of int32; see `unpack` in common.cu. Returns its length."""
     offset = rows.offset[begin : end + 1]
     context = rows.context[offset[0] : offset[-1]]

@@ -115,8 +115,8 @@ class Shape:
 
     def bytes(self, room: Room) -> int:
         """All of the above."""
-        parts = (self.slot(room), self.slot(room), self.sorting(room), self.sums(room))
-        return 4 * sum(sum(map(_at_least_one, part.values())) for part in parts)
+        groups = (self.slot(room), self.slot(room), self.sorting(room), self.sums(room))
+        return 4 * sum(sum(map(_at_least_one, sizes.values())) for sizes in groups)
 
     def check(self, room: Room) -> None:
         if self.entries(room) > MOST_ENTRIES:

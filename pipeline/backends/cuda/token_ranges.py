@@ -1,6 +1,6 @@
-"""The corpus in stretches of whole steps: what is sent to the GPU at a time, for it to make rows of.
+"""The corpus in token ranges of whole steps: what is sent to the GPU at a time, for it to make rows of.
 
-Steps and sentences begin where they like. A stretch has whole sentences, so that all
+Steps and sentences begin where they like. A token range has whole sentences, so that all
 contexts of its tokens are there, and knows which of its tokens belong to its steps.
 """
 
@@ -21,7 +21,7 @@ CONTEXTS_AT_ONCE = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
-class Stretch:
+class TokenRange:
     """What the steps first..end-1 are made of: their tokens, and those of the sentences that they begin or end in."""
 
     tokens: np.ndarray
@@ -56,8 +56,10 @@ class Stretch:
         return int((own * contexts).sum())
 
 
-def stretches(pieces: Iterable[TokenPiece], batch_size: int, first: int, end: int, window: int) -> Iterator[Stretch]:
-    """Cut the corpus into stretches that cover the steps first..end-1 of an epoch, each once and in order.
+def token_ranges(
+    pieces: Iterable[TokenPiece], batch_size: int, first: int, end: int, window: int
+) -> Iterator[TokenRange]:
+    """Cut the corpus into token ranges that cover the steps first..end-1 of an epoch, each once and in order.
 
     Args:
       pieces: consecutive ones, from that with the first token of step `first` on.
@@ -70,9 +72,9 @@ def stretches(pieces: Iterable[TokenPiece], batch_size: int, first: int, end: in
         sentences = np.concatenate([sentences, piece.sentences[1:] - piece.sentences[0] + len(tokens)])
         tokens = np.concatenate([tokens, piece.tokens[piece.sentences[0] : piece.sentences[-1]]])
         complete = min(end, (position + len(tokens)) // batch_size)  # the last step may go on in the next piece
-        for stretch in _cut(tokens, sentences, position, step, complete, batch_size, window):
-            yield stretch
-            step = stretch.end
+        for token_range in _cut(tokens, sentences, position, step, complete, batch_size, window):
+            yield token_range
+            step = token_range.end
         if step == end:
             return
         begin = _sentence(sentences, step * batch_size - position)
@@ -83,7 +85,7 @@ def stretches(pieces: Iterable[TokenPiece], batch_size: int, first: int, end: in
 
 def _cut(
     tokens: np.ndarray, sentences: np.ndarray, position: int, first: int, end: int, batch_size: int, window: int
-) -> Iterator[Stretch]:
+) -> Iterator[TokenRange]:
     steps = steps_at_once(batch_size, window, int(np.max(np.diff(sentences), initial=1)))
     for step in range(first, end, steps):
         last = min(step + steps, end)
@@ -91,11 +93,11 @@ def _cut(
         behind = max(begin, int(np.searchsorted(sentences, last * batch_size - position)))
         behind = min(behind, len(sentences) - 1)
         low, high = int(sentences[begin]), int(sentences[behind])
-        yield Stretch(tokens[low:high], sentences[begin : behind + 1] - low, position + low, step, last, batch_size)
+        yield TokenRange(tokens[low:high], sentences[begin : behind + 1] - low, position + low, step, last, batch_size)
 
 
 def steps_at_once(batch_size: int, window: int, longest: int) -> int:
-    """Steps of a stretch where no sentence has more than `longest` tokens."""
+    """Steps of a token range where no sentence has more than `longest` tokens."""
     contexts = 2 * window if window != ALL else longest
     return max(1, min(POSITIONS_AT_ONCE, CONTEXTS_AT_ONCE // contexts) // batch_size)
 

@@ -49,7 +49,7 @@ from pipeline.training.metrics import POINTS as METRIC_POINTS
 from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import changes_to_parquet, merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, in_order, new_backend, resume_point, ranges_to_train
+from pipeline.training.trainer import Progress, in_order, new_backend, ranges_to_train, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")

@@ -14,13 +14,13 @@ from pipeline.batches.sampling import Sampling, Tables, without_kept_back
 from pipeline.kernels import philox
 from pipeline.words import unigram
 
-tested = {"generation.py": generation, "stretches.py": cutting}
+tested = {"generation.py": generation, "token_ranges.py": cutting}
 """The host code: itself, or a copy with a defect."""
 
 
 @contextlib.contextmanager
 def positions_at_once(number):
-    module = tested["stretches.py"]
+    module = tested["token_ranges.py"]
     before, module.POSITIONS_AT_ONCE = module.POSITIONS_AT_ONCE, number
     try:
         yield
@@ -117,11 +117,11 @@ def on_the_device(pieces, tables, sampling, epoch, batch_size, first, end, block
     import cupy
     import cupyx
 
-    cut = tested["stretches.py"].stretches
+    cut = tested["token_ranges.py"].token_ranges
     make = tested["generation.py"].Generator
     generator = make(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: None, block)
     found = {}
-    for made in generator.blocks(cut(pieces, batch_size, first, end, sampling.window), epoch):
+    for made in generator.step_ranges(cut(pieces, batch_size, first, end, sampling.window), epoch):
         found |= unpacked(made)
     return found
 
