@@ -24,7 +24,7 @@ import numpy as np
 from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
-from pipeline.backends.cuda.generation import MadeRows, bytes_of_blocks
+from pipeline.backends.cuda.generation import DeviceRows, bytes_of_blocks
 from pipeline.batches.rows import generate_rows, to_numpy
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.steps import StepRange
@@ -132,7 +132,7 @@ def time_generation(
     }
 
 
-def _arrays(rows: MadeRows) -> list[np.ndarray]:
+def _arrays(rows: DeviceRows) -> list[np.ndarray]:
     """Target, contexts of each row, context and negatives, as they stand in the memory of the GPU."""
     count, contexts = int(rows.bounds[-1]), int(rows.context_bounds[-1])
     sizes = {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from jobs.runners import log_filter as worker_messages
 from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
-from pipeline.kernels.compile import tell_of_cache
+from pipeline.kernels.compile import report_cache
 from pipeline.runtime import memory, progress
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
@@ -41,7 +41,7 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
         given = sys.argv[1:] if arguments is None else arguments
         _refuse_secrets(given)
         if not {"-h", "--help"} & set(given):
-            tell_of_cache()
+            report_cache()
         with worker_messages.left_out(for_good=arguments is None):
             return main(given) or 0
     except KeyboardInterrupt:

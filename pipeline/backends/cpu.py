@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
 from pipeline.kernels.block import Block, Sums, TileLoss, Weights
 from pipeline.kernels.gradients import Scratch, new_scratch
-from pipeline.kernels.plan import Notes, new_notes, new_plan
+from pipeline.kernels.plan import PlanScratch, new_plan, new_plan_scratch
 from pipeline.kernels.team import Member
 
 _HUGE_PAGE = 2 << 20
@@ -67,7 +67,7 @@ class CpuBackend:
         self._plan = new_plan(0, 0, 0, 0)
         self._most_contexts = self._outputs = 0
         self._scratch: list[Scratch] = []
-        self._notes: list[Notes] = []
+        self._plan_scratch: list[PlanScratch] = []
 
     def _load(self, weights: np.ndarray) -> np.ndarray:
         flat = aligned_zeros(self._rows * self._width)
@@ -99,7 +99,9 @@ class CpuBackend:
         block = Block(read_only, bounds, learning_rates, self._rules, self._weights, self._plan, self._sums, loss)
 
         def run(thread: int) -> None:
-            kernels.train(Member(thread, self._threads, counters), block, self._notes[thread], self._scratch[thread])
+            kernels.train(
+                Member(thread, self._threads, counters), block, self._plan_scratch[thread], self._scratch[thread]
+            )
 
         others = [self._pool.submit(run, thread) for thread in range(1, self._threads)]
         run(0)
@@ -130,7 +132,7 @@ class CpuBackend:
         if contexts > self._room[0] or most_rows > self._room[1]:
             self._room = max(contexts, self._room[0]), max(most_rows, self._room[1])
             entries = max(self._room[0], self._room[1] * outputs)
-            self._notes = [new_notes(self._rows, entries) for _ in range(self._threads)]
+            self._plan_scratch = [new_plan_scratch(self._rows, entries) for _ in range(self._threads)]
             self._sums = Sums(*(aligned_zeros(n * self._width) for n in (self._room[0], self._room[1] * outputs)))
         most = int(np.max(np.diff(rows.offset), initial=1))
         if most > self._most_contexts:

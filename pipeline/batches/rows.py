@@ -119,7 +119,7 @@ class TokenPiece(NamedTuple):
     """in the corpus, of tokens[sentences[0]]"""
 
 
-def made_batches(
+def generated_batches(
     piece: TokenPiece,
     tables: Tables,
     sampling: Sampling,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from pipeline.batches.rows import TokenPiece, made_batches
+from pipeline.batches.rows import TokenPiece, generated_batches
 from pipeline.batches.sampling import Sampling, load_tables
 from pipeline.batches.stored import BatchNumbers, read_batches, stored_name, stored_path, write_batches
 from pipeline.batches.tokens import read_tokens
@@ -56,7 +56,7 @@ class BatchShard:
             yield from read_batches(records.read(self.stored[epoch]), first, end)
             return
         tables = load_tables(records, self.unigram)
-        yield from made_batches(self.piece(records), tables, self.sampling, epoch, pool, first, end)
+        yield from generated_batches(self.piece(records), tables, self.sampling, epoch, pool, first, end)
 
 
 def stored_epoch(commits: Commits, shard: BatchShard, epoch: int) -> Artifact:

@@ -1,4 +1,4 @@
-"""The loss of sampled tiles from scores that another device wrote out: in float64, as the CPU's step takes it."""
+"""The loss of sampled tiles from scores that a GPU has computed: in float64, as the CPU's step does."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pipeline.kernels.compile import kernel
 
 @kernel(allocates=False)
 def loss_of_tiles(scores, at, begin, end, rows, rules, loss):
-    """Cross-entropy of each tile, and how many pairs it is of.
+    """Cross-entropy of each tile, and the number of its pairs.
 
     Args:
       scores: float32; those of tile i from at[i] on: [contexts, K + 1], or with CBOW [rows, K + 1].
       at, begin, end: int64 [tiles]; tile i is the rows begin[i]:end[i] of `rows`.
-      rows: `Rows`; its contexts are not looked at. rules: `StepRules`.
+      rows: `Rows`; its contexts are not read. rules: `StepRules`.
       loss: `TileLoss` of a list of tiles, written.
     """
     offset, outputs = rows.offset, rows.negatives.shape[1] + 1

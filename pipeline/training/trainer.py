@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.backends.backend import Backend, GeneratingBackend
 from pipeline.backends.open_backend import open_backend
-from pipeline.batches.rows import Rows, made_batches
+from pipeline.batches.rows import Rows, generated_batches
 from pipeline.batches.sampling import load_tables
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.shards import BatchShard
@@ -299,5 +299,5 @@ def ranges_to_train(
     pieces = one_ahead(read) if pool else read
     if isinstance(backend, GeneratingBackend):
         return backend.step_ranges(pieces, tables, sampling, epoch, batch_size, first, end)
-    made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
+    made = (batch for piece in pieces for batch in generated_batches(piece, tables, sampling, epoch, pool, low, high))
     return step_ranges(made, batch_size, first, end, sampling.negatives)

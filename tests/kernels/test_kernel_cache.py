@@ -117,7 +117,7 @@ USER, ATTACKER, TEAM = 54321, 54322, 54323
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 FOLDER = "from pipeline.kernels import compile"
 """Imported by root: the interpreter may lie where the other user cannot read."""
-FOLDER_AS_USER = "print(compile._cache_folder()); compile.tell_of_cache()"
+FOLDER_AS_USER = "print(compile._cache_folder()); compile.report_cache()"
 KERNEL = "import grp, pwd, numba, tqdm; numba.njit(lambda x: x + 1)(1)"
 KERNEL_AS_USER = """
 import numpy as np

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded, step_rules
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
-from pipeline.backends.cuda.generation import Generator, MadeRows
+from pipeline.backends.cuda.generation import DeviceRows, Generator
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
 from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.rows import Rows, TokenPiece
@@ -125,8 +125,8 @@ class CudaBackend:
         free, total = self._free_memory()
         if needed > free:
             raise InputError(
-                f"the GPU has {shown(free)} of {shown(total)} free, {purpose} of {self._dims} dims need {shown(needed)}:"
-                f" {REMEDY}"
+                f"the GPU has {shown(free)} of {shown(total)} free, {purpose} of {self._dims} dims need"
+                f" {shown(needed)}: {REMEDY}"
             )
 
     def _free_memory(self) -> tuple[int, int]:
@@ -189,10 +189,10 @@ class CudaBackend:
             self._generator = generator
         return generator.step_ranges(token_ranges(pieces, batch_size, first, end, sampling.window), epoch)
 
-    def train(self, rows: Rows | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+    def train(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         self._compile(rows.negatives.shape[1])
         steps, row_counts = len(learning_rates), np.diff(bounds)
-        contexts = np.diff(rows.offset_at(bounds) if isinstance(rows, MadeRows) else rows.offset[bounds])
+        contexts = np.diff(rows.offset_at(bounds) if isinstance(rows, DeviceRows) else rows.offset[bounds])
         self._make_room(Room(int(np.max(row_counts, initial=0)), int(np.max(contexts, initial=0))))
         loss = np.zeros((steps, -(-int(np.max(row_counts, initial=0)) // (TILE * LOSS_TILES))))
         pairs = np.zeros(loss.shape, np.int64)
@@ -201,20 +201,20 @@ class CudaBackend:
             self._run(rows, bounds, learning_rates, samples, first, last, loss, pairs)
         return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
 
-    def _samples(self, rows: Rows | MadeRows, bounds: np.ndarray) -> _Samples:
+    def _samples(self, rows: Rows | DeviceRows, bounds: np.ndarray) -> _Samples:
         begins = [np.arange(begin, end, TILE * LOSS_TILES) for begin, end in zip(bounds[:-1], bounds[1:])]
         step = np.repeat(np.arange(len(begins)), [len(tiles) for tiles in begins])
         begin = np.concatenate([np.empty(0, np.int64), *begins])
         end = np.minimum(begin + TILE, bounds[step + 1])
         number = (begin - bounds[step]) // (TILE * LOSS_TILES)
-        if isinstance(rows, MadeRows):
+        if isinstance(rows, DeviceRows):
             rows, begin, end = rows.sampled(begin, end, number)
         terms = end - begin if self._shape.cbow else rows.offset[end] - rows.offset[begin]
         return _Samples(rows, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
 
     def _run(
         self,
-        rows: Rows | MadeRows,
+        rows: Rows | DeviceRows,
         bounds: np.ndarray,
         learning_rates: np.ndarray,
         samples: _Samples,
@@ -252,19 +252,19 @@ class CudaBackend:
             self._host_scores = self._pinned(scores, "float32")
 
     def _start_step(
-        self, rows: Rows | MadeRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+        self, rows: Rows | DeviceRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
     ) -> None:
         """Hand the device a step, without waiting for it."""
         slot = self._slots[self._next_slot]
         self._next_slot = 1 - self._next_slot
         slot.copied.synchronize()
-        pack = rows.pack_header if isinstance(rows, MadeRows) else functools.partial(_pack, rows)
+        pack = rows.pack_header if isinstance(rows, DeviceRows) else functools.partial(_pack, rows)
         size = pack(slot.host, begin, end, learning_rate, scores_at)
         with self._plan_stream as stream:
             stream.wait_event(slot.trained)
             slot["packed"][:size].set(slot.host[:size], stream=stream)
             slot.copied.record(stream)
-            if isinstance(rows, MadeRows):
+            if isinstance(rows, DeviceRows):
                 rows.copy_step(slot["packed"], begin)
             self._launch_all(stream, self._plan, slot)
             slot.planned.record(stream)

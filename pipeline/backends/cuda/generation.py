@@ -132,7 +132,7 @@ class _Slot:
 
 
 @dataclasses.dataclass(frozen=True)
-class MadeRows:
+class DeviceRows:
     """The rows of a block of steps in the memory of the GPU: what `Rows` is to other backends."""
 
     arrays: dict[str, Any]
@@ -419,5 +419,5 @@ class Generator:
         offset = np.append(0, np.cumsum(downloads["contexts"], dtype=np.int64))
         sample = Rows(downloads["target"], offset, np.empty(0, np.int32), downloads["negatives"].reshape(-1, negatives))
         arrays = _views(slot.rows, room.rows(negatives))
-        rows = MadeRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
+        rows = DeviceRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
         return StepRange(token_range.first, rows, bounds)

@@ -70,8 +70,8 @@ DEFECTS = {
     "rows are ready before they are": (
         "generation.py",
         "            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)\n"
-        "            slot.made.record(stream)",
-        "            slot.made.record(stream)\n"
+        "            slot.ready.record(stream)",
+        "            slot.ready.record(stream)\n"
         "            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)",
     ),
     "sentences cut at the step": ("token_ranges.py", 'offset, side="right")) - 1', 'offset, side="right"))'),

@@ -100,9 +100,9 @@ def test_a_run_from_token_shards_has_the_digest_of_the_cpu(values, monkeypatch):
     cuts = [0, 12, 1200, 1212, 3600, POSITIONS]
     wanted = train_model(options_of(device="cpu", **values))
     records, device, asked, copied = new_records(), Device(schedule=1, policy="eager-3"), 0, []
-    copy_step = generation.MadeRows.copy_step
+    copy_step = generation.DeviceRows.copy_step
     monkeypatch.setattr(
-        generation.MadeRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given)
+        generation.DeviceRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given)
     )
     with installed(device), positions_at_once(1000):
         while True:
