@@ -192,7 +192,7 @@ def test_options_are_checked_together_with_those_of_the_corpus(text, tmp_path):
     corpus = str(tmp_path / "corpus")
     assert preprocess(f"--input={text}", f"--output={corpus}", *CORPUS_SIDE, "--phrases=1").status == 0
     refused = train(f"--corpus={corpus}", f"--output={tmp_path / 'run'}", "--window=all")
-    assert (refused.status, "--phrases joins words that follow each other" in refused.error) == (2, True)
+    assert (refused.status, "--phrases and --window=all do not go together" in refused.error) == (2, True)
 
 
 @pytest.mark.parametrize("number", range(3), ids=["pyarrow", "duckdb", "Run"])

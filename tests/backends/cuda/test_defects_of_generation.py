@@ -65,7 +65,7 @@ DEFECTS = {
     "tiles side by side": ("generate.cu", "(TILE * LOSS_TILES)", "(TILE * LOSS_TILES / 2)"),
     "offsets of the block": ("generate.cu", " - context_begin;", ";"),
     "the last offset left out": ("generate.cu", "i <= rows;", "i < rows;"),
-    "nobody waits for the rows": ("generation.py", "slot.made.synchronize()", "pass"),
+    "nobody waits for the rows": ("generation.py", "slot.ready.synchronize()", "pass"),
     "one slot for all blocks": ("generation.py", "number % 2", "0"),
     "rows are ready before they are": (
         "generation.py",
