@@ -82,7 +82,7 @@ def __dir__() -> list[str]:
 
 
 def _check_siblings() -> None:
-    """ImportError where `pipeline`, `transforms` or `jobs` is another package's: the names are common ones."""
+    """ImportError if `pipeline`, `transforms` or `jobs` is another package's: the names are common ones."""
     home = pathlib.Path(__file__).resolve().parent.parent
     for name in ("pipeline", "transforms", "jobs"):
         spec = importlib.util.find_spec(name)

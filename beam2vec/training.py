@@ -102,7 +102,7 @@ def _run(
         os.fspath(corpus),
         frozenset(options),
     )
-    with _one_at_a_time, without_warnings_of_beam(), stages.told_to(progress):
+    with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(progress):
         try:
             return run_job(Job.of(request, trains)).run
         except Exception as error:
@@ -113,7 +113,7 @@ def _run(
 
 
 def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[str, Any]) -> None:
-    """InputError where something is missing, or is no option."""
+    """InputError if something is missing, or is no option."""
     names = set(Options.__dataclass_fields__) if trains else set(PREPROCESSING)
     for name in options:
         if name not in names:

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _pass_to_beam(arguments: Sequence[str]) -> None:
-    """Options of Beam's file systems, such as --hdfs_host; InputError where Beam does not know them either."""
+    """Options of Beam's file systems, such as --hdfs_host; InputError if Beam does not know them either."""
     if arguments:
         from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
 

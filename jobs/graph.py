@@ -128,7 +128,7 @@ def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
 
 
 def new_graph(options: PipelineOptions) -> beam.Pipeline:
-    """An empty graph; InputError where there is no such runner, it refuses its options, or its cluster is not there."""
+    """An empty graph; InputError if there is no such runner, it refuses its options, or its cluster is not there."""
     check_runner(options)
     try:
         return beam.Pipeline(runner_of(options), options)

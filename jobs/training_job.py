@@ -98,7 +98,7 @@ class Result:
     report: str = ""
     """uri of the report; "" where there is none."""
     has_ended: bool = True
-    """False where the job goes on without this process."""
+    """False if the job goes on without this process."""
 
 
 def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext()) -> Result:

@@ -47,7 +47,7 @@ class ArtifactError(PipelineError):
 
 
 class NonFiniteError(PipelineError):
-    """Training left the finite numbers."""
+    """Training has produced a number that is not finite."""
 
 
 class InterruptedRunError(PipelineError):

@@ -28,7 +28,7 @@ _PIECE = 8 << 20
 
 
 def open_beam_storage(root: str) -> "BeamStorage | None":
-    """The storage of a root such as hdfs://folder; None where Beam knows no such scheme."""
+    """The storage of a root such as hdfs://folder; None if Beam knows no such scheme."""
     scheme = FileSystems.get_scheme(root)
     known = scheme is not None and any(one.scheme() == scheme for one in FileSystem.get_all_subclasses())
     return BeamStorage(root if root.endswith("://") else root.rstrip("/")) if known else None

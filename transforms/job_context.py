@@ -25,7 +25,7 @@ class JobContext:
     keys: Mapping[str, str]
     options: Options
     reads: Reader | None
-    """How the input becomes sentences; None where the corpus side is that of another run."""
+    """How the input becomes sentences; None if the corpus side is that of another run."""
     lock_token: str = ""
     listed: WordListRef | None = None
     """The words of --vocabulary."""

@@ -63,7 +63,7 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
-    """InputError where an argument holds a password, a key or a signature: Beam's options too, which runners keep
+    """InputError if an argument holds a password, a key or a signature: Beam's options too, which runners keep
     with the job."""
     option = ""
     for argument in arguments:

@@ -38,7 +38,7 @@ class BatchNumbers:
 
 
 def stored_place(name: str) -> tuple[int, int] | None:
-    """(epoch, shard) of a record's name; None where it is none of stored batches."""
+    """(epoch, shard) of a record's name; None if it is none of stored batches."""
     match = _STORED.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 

@@ -59,7 +59,7 @@ class RangeDigests:
                 self._hash = hashlib.sha256()
 
     def finish(self, uri: str, read: Callable[[int, int], bytes]) -> FileDigests | None:
-        """Gets what is missing by read(start, length); None where no range begins here."""
+        """Gets what is missing by read(start, length); None if no range begins here."""
         while self._position < self._stop:
             length = min(RANGE_BYTES, self._stop - self._position)
             self.update(self._position, read(self._position, length))

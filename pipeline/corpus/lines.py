@@ -91,7 +91,7 @@ def _storage(root: str) -> Storage:
 
 
 def read_exactly(uri: str, start: int, length: int) -> bytes:
-    """Bytes start:start + length of an input; InputError where it ends before."""
+    """Bytes start:start + length of an input; InputError if it ends before."""
     data = take(uri, start, length)
     if data is not None:
         return data

@@ -61,7 +61,7 @@ def fetched_ahead(
 
 
 def take(uri: str, start: int, length: int) -> bytes | None:
-    """What has been read ahead of a uri, once; None where nothing has."""
+    """What has been read ahead of a uri, once; None if nothing has."""
     if not _fetched:
         return None
     with _guard:

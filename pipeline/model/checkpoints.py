@@ -89,7 +89,7 @@ class CheckpointRef:
     dims: int
     parts: tuple[Artifact, ...]
     steps: int | None = None
-    """Training steps of the whole run; None where the record does not say."""
+    """Training steps of the whole run; None if the record does not say."""
 
     @classmethod
     def of_record(cls, record: Record) -> CheckpointRef:

@@ -108,7 +108,7 @@ def final_loss(curve: pa.Table) -> float | None:
 
 
 def training_rate(curve: pa.Table, batch_size: int) -> float | None:
-    """Token positions a second, of the process that trained last; None where there are too few points to tell."""
+    """Token positions a second, of the process that trained last; None if there are too few points to tell."""
     steps, seconds = curve["step"].to_numpy(), curve["seconds"].to_numpy()
     restarts = np.flatnonzero(np.diff(seconds) < 0)
     if len(restarts):

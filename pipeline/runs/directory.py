@@ -113,7 +113,7 @@ class RunDirectory:
 
 
 def open_run(output: str) -> RunDirectory:
-    """A run that is there already, to read from; InputError where there is none."""
+    """A run that is there already, to read from; InputError if there is none."""
     storage = open_storage(output)
     storage.check_holds_runs()
     data = storage.find(PATH)
@@ -196,7 +196,7 @@ def _swap_identity(run: RunDirectory, data: bytes) -> None:
 def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
     """Removes what a command that lost its lock has left.
 
-    InputError where run.json may be of another run: all that is made is not the run's, or a model is not.
+    InputError if run.json may be of another run: all that is made is not the run's, or a model is not.
     """
     recorded, made = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
     models = [folder for folder in recorded[1] if folder.startswith(f"{RECORDS}/{CHECKPOINTS}/")]
@@ -233,7 +233,7 @@ def _has_model(identity: Identity) -> bool:
 
 
 def _check_no_others(storage: Storage, overwrite: bool) -> bool:
-    """Whether a run without its run.json lies here; InputError where something else does, or nobody said overwrite."""
+    """Whether a run without its run.json lies here; InputError if something else does, or nobody said overwrite."""
     is_run = False
     for info in storage.walk():
         if info.path in (lock.PATH, REPORT):

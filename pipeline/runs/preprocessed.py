@@ -48,7 +48,7 @@ def _check_made(uri: str, run: RunDirectory) -> None:
 
 
 def corpus_tokens(run: RunDirectory) -> int | None:
-    """How many tokens of the corpus are in the vocabulary; None where there is no vocabulary yet."""
+    """How many tokens of the corpus are in the vocabulary; None if there is no vocabulary yet."""
     record = run.records.load("vocabulary", "vocabulary", run.keys["vocabulary"])
     return record.read(VocabularyNumbers).tokens if record else None
 

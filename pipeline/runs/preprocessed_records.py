@@ -30,7 +30,7 @@ class CorpusRecords(Records):
         return found
 
     def valid(self, stage: str, name: str, key: str, check: str = "size") -> Record | None:
-        """As in Records; ArtifactError where an artefact of the other run is missing or differs."""
+        """As in Records; ArtifactError if an artefact of the other run is missing or differs."""
         found = super().valid(stage, name, key, check)
         if found is None and (record := self.load(stage, name, key)):
             for artifact in record.artifacts:

@@ -29,7 +29,7 @@ UNDER_CHECKPOINTS = (loss_curve.STAGE, "slices", PARTS_STAGE, "shards", END_STAG
 
 
 def key_of_stage(stage: str, keys: Mapping[str, str]) -> str | None:
-    """The key that the records of a stage have in this run; None where it has no such stage."""
+    """The key that the records of a stage have in this run; None if it has no such stage."""
     return keys.get(CHECKPOINTS if stage in UNDER_CHECKPOINTS else stage)
 
 
@@ -42,9 +42,9 @@ class Inventory:
     read_files: set[str] = dataclasses.field(default_factory=set)
     """Input files that were counted or unpacked."""
     tokens: int | None = None
-    """Of the corpus in the vocabulary; None where there is no vocabulary."""
+    """Of the corpus in the vocabulary; None if there is no vocabulary."""
     units: int | None = None
-    """Units of work; None where there is no vocabulary."""
+    """Units of work; None if there is no vocabulary."""
 
     def add(self, record: Record) -> None:
         self.names[record.stage].add(record.name)

@@ -38,7 +38,7 @@ class VerifyReport:
     """What verify_run found.
 
     problems: a line each, naming the file; empty where all is well.
-    digest: model digest (hex) of the newest sound checkpoint; None where there is none.
+    digest: model digest (hex) of the newest sound checkpoint; None if there is none.
     checked: artefacts read.
     state: "at work", "unfinished" or "finished".
     place: how far the run is, in words: "step 240 of 284".

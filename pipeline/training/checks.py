@@ -19,7 +19,7 @@ FEW_STEPS = 400
 
 
 def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: Callable[[str], None]) -> None:
-    """InputError where there is nothing to train on, too much, or too few words for the negatives."""
+    """InputError if there is nothing to train on, too much, or too few words for the negatives."""
     Sampling.of(options).check(vocabulary)
     if not schedule.positions:
         raise InputError("no token is left to train on: the vocabulary's words are in no sentence")

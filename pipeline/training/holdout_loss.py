@@ -24,7 +24,7 @@ _BLOCK = 256
 
 
 def kept_back_rows(shards: Sequence[BatchShard], records: Records) -> Rows | None:
-    """Up to ROWS rows of sentences kept back, with the draws of epoch 0; None where there is none."""
+    """Up to ROWS rows of sentences kept back, with the draws of epoch 0; None if there is none."""
     chosen = [shards[i] for i in np.unique(np.linspace(0, len(shards) - 1, SHARDS).astype(int))]
     found: Rows | None = None
     for n, shard in enumerate(chosen, 1):

@@ -109,7 +109,7 @@ def _earlier_counts(commits: Commits, unit: WorkUnit) -> UnitCounts | None:
 
 
 def counted_fingerprint(commits: Commits, unit: WorkUnit) -> str | None:
-    """What a count of words found in the unit, from its record; None where there is none."""
+    """What a count of words found in the unit, from its record; None if there is none."""
     record = commits.load(unit.name)
     return record.read(CountNumbers).fingerprint if record else None
 

@@ -194,7 +194,7 @@ def forget_buckets(commits: Commits) -> None:
 
 
 def check_complete(summaries: Iterable[UnitSummary], counts: Iterable[BucketCounts]) -> None:
-    """Hold what has arrived of a count against what was sent: ArtifactError where the runner has lost some of it."""
+    """Hold what has arrived of a count against what was sent: ArtifactError if the runner has lost some of it."""
     found, tokens = total(summaries), sum(one.tokens for one in counts)
     if found.units != found.of or tokens != found.tokens:
         raise ArtifactError(

@@ -80,7 +80,7 @@ def _build(
 def check_bad_lines(
     commits: Mapping[str, Commits], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary], options: Options
 ) -> None:
-    """Tells the user of bad lines; InputError where there are more than --max_bad_lines.
+    """Tells the user of bad lines; InputError if there are more than --max_bad_lines.
 
     Args:
       commits: of the stages "counts" and "text".

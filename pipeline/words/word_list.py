@@ -49,7 +49,7 @@ class WordListRef:
     items: str
 
     def load(self) -> WordList:
-        """Read once a process; InputError where the file has changed since."""
+        """Read once a process; InputError if the file has changed since."""
         return _load(self.uri, self.digest, self.items)
 
 

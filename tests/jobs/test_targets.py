@@ -36,7 +36,7 @@ def place(tmp_path, monkeypatch) -> pathlib.Path:
         ("folder/", "is a folder: name a file"),
         ("file/x", "/file is no folder"),
         ("file/x/y", "/file is no folder"),
-        ("ftp://host/x", "ftp:// is not known here"),
+        ("ftp://host/x", "ftp:// is not supported"),
     ],
 )
 @pytest.mark.parametrize("arguments", [["evaluate", "json"], ["report", "to"], ["export", "to", "--format=npy"]])

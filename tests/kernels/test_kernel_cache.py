@@ -178,7 +178,7 @@ def without_a_home(place):
 
 
 def with_a_relative_cache(place):
-    return {"XDG_CACHE_HOME": "cache", "HOME": "/nowhere"}, "/nowhere is not there and cannot be made"
+    return {"XDG_CACHE_HOME": "cache", "HOME": "/nowhere"}, "/nowhere does not exist and cannot be created"
 
 
 def of_a_group(place):
@@ -256,7 +256,7 @@ def test_a_chosen_folder_that_is_refused_is_told(place):
     lines = folder_of(place, NUMBA_CACHE_DIR="~nobody-here/x", XDG_CACHE_HOME=str(everybodys))[1]
     assert len(lines) == 1
     assert lines[0].startswith(
-        "NUMBA_CACHE_DIR=~nobody-here/x is not used (~nobody-here is no home that is known here)"
+        "NUMBA_CACHE_DIR=~nobody-here/x is not used (~nobody-here is not the home of a user of this system)"
     )
     assert f", and XDG_CACHE_HOME={everybodys} is not used" in lines[0]
     assert list((place / "work").iterdir()) == []

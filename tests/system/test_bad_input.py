@@ -213,7 +213,7 @@ def test_an_output_that_is_no_run_is_never_touched(corpus, tmp_path):
     for more in ([], ["--overwrite"]):
         fails(train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *more), "not empty", "thesis.tex")
     assert files_of(tmp_path / "run") == ["thesis.tex"]
-    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file where a folder is wanted")
+    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file, but a folder is needed there")
     fails(run("jobs.verify", f"--run={tmp_path / 'run'}"), "is not the output of a run")
 
 

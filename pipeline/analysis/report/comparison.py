@@ -37,7 +37,7 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[li
 
 
 def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
-    """How alike two models see the words they share; None where those are too few.
+    """How alike two models see the words they share; None if those are too few.
 
     For each of the most frequent shared words: Spearman's correlation of its cosines
     to all the others, and the share of its nearest words that are nearest in both.

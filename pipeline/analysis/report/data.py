@@ -166,7 +166,7 @@ def zipf(run: Run, counts: np.ndarray) -> dict[str, Any]:
 
 
 def _all_counts(run: Run) -> np.ndarray | None:
-    """Counts of all words, falling, those below --min_count too; None where they are too many to add up again."""
+    """Counts of all words, falling, those below --min_count too; None if they are too many to add up again."""
     artifacts = [record.artifacts[0] for record in _records(run, "counts") if record.artifacts]
     if not artifacts or sum(artifact.size for artifact in artifacts) > _COUNTED_BYTES:
         return None
@@ -252,7 +252,7 @@ def dead_letters(run: Run) -> dict[str, Any]:
 
 
 def _records(run: Run, stage: str) -> list[Record]:
-    """Those of the run's own key; ArtifactError where one is damaged, since sums without it would be wrong."""
+    """Those of the run's own key; ArtifactError if one is damaged, since sums without it would be wrong."""
     return run.records.all(stage, run.key(stage), strict=True)
 
 
@@ -264,5 +264,5 @@ def log_spaced(size: int, points: int = CURVE_POINTS) -> np.ndarray:
 
 
 def rounded(values: Any, digits: int = 5) -> list[float | None]:
-    """Numbers of so many digits, as JSON knows them: None where one is not finite."""
+    """Numbers of so many digits, as JSON knows them: None if one is not finite."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in np.asarray(values).tolist()]

@@ -199,7 +199,7 @@ def _told(uri: str) -> Iterator[None]:
 
 
 def _path(schema: pa.Schema, field: str) -> list[str] | None:
-    """The column's name, or the names from struct to struct; None where there is none."""
+    """The column's name, or the names from struct to struct; None if there is none."""
     if field in schema.names:
         return [field]
     parts = field.split(".")

@@ -73,7 +73,7 @@ class Reader(abc.ABC):
         return self.tokenizer.identity() if self.items == TEXT else {"name": "items", "items": self.items}
 
     def source(self, file: InputFile) -> TextSource | None:
-        """The file as something to cut into ranges; None where it has to be unpacked first."""
+        """The file as something to cut into ranges; None if it has to be unpacked first."""
         return None if compression_of(file) else TextSource(file.uri, file.size, version=file.version)
 
 

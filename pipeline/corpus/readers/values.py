@@ -47,7 +47,7 @@ def items_of(value: Any) -> str | None:
 
 
 def wrong(value: Any, items: str) -> str | None:
-    """Why a JSON value cannot be a row of a corpus of `items`; None where it can."""
+    """Why a JSON value cannot be a row of a corpus of `items`; None if it can."""
     if items == TEXT:
         found = type(value) is str
     else:

@@ -45,7 +45,7 @@ class FunctionTokenizer(LineTokenizer):
 
 
 def load_function(name: str) -> Callable[[str], list[str]]:
-    """The function that "module:function" names; InputError where there is none."""
+    """The function that "module:function" names; InputError if there is none."""
     return _load(name)[0]
 
 

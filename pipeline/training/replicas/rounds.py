@@ -20,7 +20,7 @@ class Rounds:
 
     @classmethod
     def of(cls, options: Options, positions: int) -> Rounds:
-        """Those of a corpus of so many positions; InputError where it has too few steps for them."""
+        """Those of a corpus of so many positions; InputError if it has too few steps for them."""
         made = cls(Schedule.of(options, positions), options.replicas, options.rounds)
         slices, steps = made.replicas * made.rounds, made.schedule.steps_per_epoch
         if steps < slices:

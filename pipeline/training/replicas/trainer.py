@@ -316,7 +316,7 @@ class Replicas:
     def _holdout_loss(
         self, made: CheckpointRef, before: int, rounds: Rounds, kept_back: Sequence[BatchShard]
     ) -> float | None:
-        """On sentences kept back, some forty times a run; None where it is not its turn."""
+        """On sentences kept back, some forty times a run; None if it is not its turn."""
         steps = rounds.schedule.steps
         if not self.options.holdout or made.step * POINTS // steps == before * POINTS // steps:
             return None
