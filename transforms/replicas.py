@@ -14,7 +14,7 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import progress
 from pipeline.training.holdout_loss import SHARDS
-from pipeline.training.replicas.trainer import MergedPart, Replicas, SlicePart, Standing
+from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext
 from transforms.train import Report, by_list, on_device
@@ -148,7 +148,7 @@ class TrainSlice(beam.DoFn):
 
     def process(
         self, element: tuple[int, Iterable[Standing]], slices: Mapping[int, Iterable[ShardList]]
-    ) -> Iterator[tuple[int, SlicePart]]:
+    ) -> Iterator[tuple[int, SlicePartition]]:
         replica, (standing,) = element
         replicas = self.work.replicas(Report(standing.positions * self.work.context.options.epochs))
         lists = slices[replicas.slice_index(standing, self.number, replica)]
@@ -162,7 +162,7 @@ class MergePart(beam.DoFn):
     def __init__(self, work: Work, number: int):
         self.work, self.number = work, number
 
-    def process(self, element: tuple[int, Iterable[SlicePart]], standing: Standing) -> Iterator[MergedPart]:
+    def process(self, element: tuple[int, Iterable[SlicePartition]], standing: Standing) -> Iterator[MergedPartition]:
         index, parts = element
         yield self.work.replicas().merge(standing, self.number, index, parts)
 
@@ -174,7 +174,7 @@ class Commit(beam.DoFn):
         self.work, self.number = work, number
 
     def process(
-        self, standing: Standing, merged: Iterable[MergedPart], kept_back: Iterable[BatchShard] = ()
+        self, standing: Standing, merged: Iterable[MergedPartition], kept_back: Iterable[BatchShard] = ()
     ) -> Iterator[Standing]:
         replicas = self.work.replicas()
         if replicas.is_over(standing, self.number):

@@ -24,7 +24,7 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
-    with _for_people(for_good=arguments is None):
+    with _printable_output(for_good=arguments is None):
         return _run(name, main, arguments)
 
 
@@ -76,14 +76,14 @@ def _refuse_secrets(arguments: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _for_people(for_good: bool) -> Iterator[None]:
+def _printable_output(for_good: bool) -> Iterator[None]:
     """While open, all that is printed can be shown, whatever it quotes.
 
     Args:
       for_good: afterwards too, for the traceback that ends a process.
     """
     os.environ.setdefault("PYTHON_COLORS", "0")  # escapes of Python's own, for tracebacks, would be shown as such
-    _mend_standard_streams()
+    _make_streams_printable()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Screen, before)
     try:
@@ -93,7 +93,7 @@ def _for_people(for_good: bool) -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
-def _mend_standard_streams() -> None:
+def _make_streams_printable() -> None:
     """Nothing that is printed can fail for its letters, nor for a stream that the caller has closed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)

@@ -24,10 +24,9 @@ _MOST_ENTRIES = 1 << 30
 
 
 def aligned_zeros(numbers: int) -> np.ndarray:
-    """float32 zeros on a cache line, in huge pages where the system has them.
+    """float32 zeros that begin on a cache line, in huge pages if the system has them.
 
-    The rows of a step lie all over the weights: with small pages most of the time
-    goes into translating addresses.
+    A step touches weight rows all over the array: with small pages most of the time goes into translating addresses.
     """
     size = max(4 * numbers, 64)
     if size < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
@@ -36,7 +35,7 @@ def aligned_zeros(numbers: int) -> np.ndarray:
     else:
         private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory gets no huge pages
         pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE + _HUGE_PAGE, flags=private)
-        with contextlib.suppress(OSError):  # a kernel without them: only slower
+        with contextlib.suppress(OSError):  # without huge pages it is only slower
             pages.madvise(mmap.MADV_HUGEPAGE)
         raw = np.frombuffer(pages, np.uint8)
         start = -raw.ctypes.data % _HUGE_PAGE
@@ -44,7 +43,7 @@ def aligned_zeros(numbers: int) -> np.ndarray:
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written, as arrays of Arrow are: for others the step would be compiled once more."""
+    """A read-only view, because arrays of Arrow are read-only: for others the step would be compiled again."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -110,7 +109,7 @@ class CpuBackend:
         return StepLoss(loss.total.sum(axis=1), loss.pairs.sum(axis=1))
 
     def _make_room(self, rows: Rows, bounds: np.ndarray, outputs: int) -> None:
-        """Buffers for the largest block, step and row seen so far."""
+        """Makes room for the largest step range, step and row so far."""
         contexts = int(np.max(np.diff(rows.offset[bounds]), initial=1))
         most_rows = int(np.max(np.diff(bounds), initial=1))
         entries = max(contexts, most_rows * outputs)
@@ -119,7 +118,7 @@ class CpuBackend:
                 f"a training step has {entries:,} entries, {_MOST_ENTRIES:,} are too many:"
                 " lower --batch_size, --window or --negatives"
             )
-        if outputs > self._outputs:  # all room is for rows of so many
+        if outputs > self._outputs:  # all buffers depend on this number
             self._outputs, self._plan, self._room, self._most_contexts = outputs, new_plan(0, 0, 0, 0), (0, 0), 0
         outputs, room = self._outputs, self._plan
         if rows.size > len(room.slots) or len(rows.context) > len(room.in_slot) or len(bounds) > len(room.sizes):

@@ -1,4 +1,4 @@
-"""Which backend trains: the GPU's where there is one that gives the right bits, else the CPU's."""
+"""Chooses the backend: the GPU's if there is a GPU that gives the right bits, else the CPU's."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _NEEDED = (
 
 
 def gpu_for(device: str) -> Gpu | None:
-    """The GPU to train on, if --device wants one and there is one.
+    """The GPU to train on; None if --device does not allow one, or there is none.
 
     Raises:
-      InputError: --device=gpu, and there is none.
+      InputError: --device=gpu, but there is no usable GPU.
     """
     if device == "cpu":
         return None
@@ -54,12 +54,11 @@ def open_backend(
 ) -> Backend:
     """The backend of a run.
 
-    A GPU has to compute small steps as the CPU does before it is trusted: by CUDA graphs, or else
-    by plain launches. With --device=auto one that cannot, or has no room for the vectors, is left
-    alone, and the user is told.
+    Before a GPU is used, it has to compute small steps with the bits of the CPU: by CUDA graphs, or else by plain
+    launches. If it cannot, or has too little memory, --device=auto trains on the CPU and says so.
 
     Raises:
-      InputError: --device=gpu, and it cannot be.
+      InputError: --device=gpu, but the GPU cannot be used.
     """
     settings: dict[str, Any] = {"model": model, "tau": tau, "zero_hits": zero_hits}
 
@@ -82,7 +81,7 @@ def open_backend(
 
 
 def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) -> bool:
-    """Whether the GPU gives the CPU's bits by CUDA graphs; False: by plain launches alone.
+    """Whether the GPU gives the CPU's bits by CUDA graphs; False if only by plain launches.
 
     Raises:
       InputError: by neither.
@@ -96,7 +95,7 @@ def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) ->
 
 
 def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], graphs: bool) -> None:
-    """Train four small steps on both, then as many of rows that are made from tokens."""
+    """Trains four small steps on both, then some steps of rows that are made from tokens; InputError if bits differ."""
     rng = np.random.default_rng(0)
     vocabulary, rows = 50 + negatives, 200
     offset = np.append(0, np.cumsum(rng.integers(1, 8, rows))).astype(np.int32)
@@ -108,7 +107,9 @@ def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], g
     weights = [rng.random((vocabulary, dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
     settings = settings | {"tau": 30.0}  # some rows are damped and some are not
     bounds, rates = np.array([0, 80, 100, 150, rows]), np.array([0.05, 0.04, 0.03, 0.02], np.float32)
-    piece = TokenPiece(draw(400), np.arange(0, 401, 40), (1 << 32) - 200)  # positions of one half and of two
+    piece = TokenPiece(
+        draw(400), np.arange(0, 401, 40), (1 << 32) - 200
+    )  # across 2^32, so that both halves of positions are used
     first, sampling = piece.position // 100, Sampling(5, negatives, "distinct", 1)
     tables = Tables.of(unigram.build(np.arange(vocabulary, 0, -1), 0.75, 1e-2))
     results = []

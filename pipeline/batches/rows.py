@@ -141,15 +141,15 @@ def generated_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of an epoch that are made from a piece; arguments as for `BatchShard.batches`."""
     tokens, sentences, position = piece
-    parts = [
-        _part(tokens, sentences[a : b + 1], position, tables, sampling, epoch)
+    makers = [
+        _maker(tokens, sentences[a : b + 1], position, tables, sampling, epoch)
         for a, b in piece_bounds(sentences, sampling.window)
         if sentences[a] + position < end and sentences[b] + position > first
     ]
-    yield from evaluate(parts, pool)
+    yield from evaluate(makers, pool)
 
 
-def _part(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.RecordBatch]:
+def _maker(tokens, sentences, first, tables, sampling, epoch) -> Callable[[], pa.RecordBatch]:
     position = first + int(sentences[0])
 
     def make() -> pa.RecordBatch:
@@ -172,15 +172,15 @@ def piece_bounds(sentences: np.ndarray, window: int) -> list[tuple[int, int]]:
     return bounds
 
 
-def evaluate(pieces: list[Callable[[], pa.RecordBatch]], pool: ThreadPoolExecutor | None) -> Iterator[pa.RecordBatch]:
+def evaluate(makers: list[Callable[[], pa.RecordBatch]], pool: ThreadPoolExecutor | None) -> Iterator[pa.RecordBatch]:
     """The results of the pieces, in order; a pool makes as many at a time as it has threads."""
     if pool is None:
-        for piece in pieces:
-            yield piece()
+        for make in makers:
+            yield make()
         return
     width = pool._max_workers
-    for start in range(0, len(pieces), width):
-        yield from pool.map(lambda piece: piece(), pieces[start : start + width])
+    for start in range(0, len(makers), width):
+        yield from pool.map(lambda make: make(), makers[start : start + width])
 
 
 class Rows(NamedTuple):

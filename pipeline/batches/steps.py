@@ -1,4 +1,4 @@
-"""Blocks of whole training steps, from shards and record batches, which end anywhere."""
+"""Step ranges: whole training steps, cut from batches, which end anywhere."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True)
 class StepRange:
-    """Consecutive steps of one epoch: step first + s is the rows bounds[s]:bounds[s+1] of `rows`."""
+    """Consecutive steps of one epoch: step first + s is the rows bounds[s]:bounds[s + 1] of `rows`."""
 
     first: int
     rows: Any
-    """`Rows`, or what the backend that has made the rows takes for one"""
+    """`Rows`, or the rows in the form in which a `GeneratingBackend` makes them"""
     bounds: np.ndarray
 
     @property
@@ -31,24 +31,24 @@ class StepRange:
 def step_ranges(
     batches: Iterable[pa.RecordBatch], batch_size: int, first: int, end: int, negatives: int
 ) -> Iterator[StepRange]:
-    """Blocks that cover steps first..end-1 of an epoch exactly once, in order; a step may be without rows.
+    """Step ranges that cover the steps first..end-1 of an epoch once, in order; a step may have no rows.
 
     Args:
-      batches: record batches in corpus order; rows of steps before `first` are passed over.
-      first, end: steps counted within the epoch. Batches behind them are not asked for.
+      batches: in corpus order; rows of steps before `first` are skipped.
+      first, end: steps, counted within the epoch. Batches behind them are not read.
     """
     position, rows = np.empty(0, np.int64), empty_rows(negatives)
     step = first
-    for more in batches:
-        more_position, more_rows = to_numpy(more)
+    for batch in batches:
+        more_position, more_rows = to_numpy(batch)
         if not len(more_position):
             continue
         position, rows = np.concatenate([position, more_position]), join(rows, more_rows)
-        complete = min(end, int(position[-1]) // batch_size)  # the step of the last row may go on in the next batch
+        complete = min(end, int(position[-1]) // batch_size)  # the step of the last row may continue in the next batch
         if complete > step:
-            block, used = _cut(position, rows, step, complete, batch_size)
-            yield block
-            position, rows = position[used:], part(rows, used, len(position))
+            steps, used = _cut(position, rows, step, complete, batch_size)
+            yield steps
+            position, rows = position[used:], slice_rows(rows, used, len(position))
             step = complete
         if step == end:
             return
@@ -59,7 +59,7 @@ def step_ranges(
 def _cut(position: np.ndarray, rows: Rows, first: int, end: int, batch_size: int) -> tuple[StepRange, int]:
     edges = np.arange(first, end + 1, dtype=np.int64) * batch_size
     bounds = np.searchsorted(position, edges).astype(np.int64)
-    block = StepRange(first, part(rows, bounds[0], bounds[-1]), bounds - bounds[0])
+    block = StepRange(first, slice_rows(rows, bounds[0], bounds[-1]), bounds - bounds[0])
     return block, int(bounds[-1])
 
 
@@ -79,7 +79,7 @@ def join(a: Rows, b: Rows) -> Rows:
     )
 
 
-def part(rows: Rows, begin: int, end: int) -> Rows:
+def slice_rows(rows: Rows, begin: int, end: int) -> Rows:
     """Rows begin..end-1, with offsets from 0."""
     offset = rows.offset[begin : end + 1]
     return Rows(

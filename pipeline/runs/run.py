@@ -130,7 +130,7 @@ class Run:
         """Words and their vectors of one side, of the first `top` words if given.
 
         Args:
-          side: "input", "output" or "sum".
+          side: "input", "output" or "mean".
           report: is called with (rows read, rows in all).
         """
         ref = self.checkpoint(step)

@@ -131,7 +131,7 @@ def test_other_options_are_refused_where_something_would_be_lost(output, stages,
     made(output, identity(min_count=500), *stages)
     with pytest.raises(InputError) as raised:
         open_or_create(output, identity(min_count=5))
-    assert ("(no model is lost by it: none is there yet)" in str(raised.value)) == no_model
+    assert ("(there is no model yet that would be lost)" in str(raised.value)) == no_model
     assert open_run(output).pinned(Options()).min_count == 500
 
 
@@ -242,7 +242,7 @@ def test_overwrite_without_a_run_json_keeps_what_is_of_these_options_and_says_so
         open_or_create(output, identity(dims=10))
     again = open_or_create(output, identity(dims=10), overwrite=True)
     (note,) = again.notes
-    assert f"run.json was {damage}: what is made under these options stays, and 2 files of other options are re" in note
+    assert f"run.json was {damage}: files of these options are kept, and 2 files of other options are re" in note
     assert {record.stage: record.key for record in recorded(again)} == run.keys
     assert open_run(output).identity == run.identity
 

@@ -164,7 +164,7 @@ def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_a
     arguments = [f"--input={corpus}", f"--output={output}", *TINY]
     fails(train(*arguments, "--min_count=5000"), "--min_count=5000 leaves no word")
     counts = next(output.glob("counts/*/*")).stat().st_mtime_ns
-    fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "no model is lost by it")
+    fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "there is no model yet")
     assert train(*arguments).digest == digest_of(corpus, tmp_path / "fresh")
     assert next(output.glob("counts/*/*")).stat().st_mtime_ns == counts
     assert run("jobs.verify", f"--run={output}", "--input").status == 0

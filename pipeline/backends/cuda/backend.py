@@ -1,11 +1,14 @@
-"""The training step on a GPU: plans one step ahead, trains, and takes the loss on the CPU.
+"""The training step on a GPU: it plans one step ahead, trains, and computes the loss on the CPU.
 
-Two streams and two slots. While the train stream works on the step in one slot, the
-plan stream copies the next step into the other and plans it. Three events a slot
-keep the order: `copied`, the host may fill its buffer again; `planned`, training may
-begin; `trained`, the slot may be overwritten. The kernels of a plan, and those of
-training, are recorded once for each slot, as CUDA graphs: all that changes from step
-to step, sizes and learning rate too, is in the slot.
+There are two streams and two slots. While the train stream works on the step in one slot, the plan stream copies the
+next step into the other and plans it. Three events for each slot keep the order:
+
+    copied   the host may fill its buffer again
+    planned  training of the slot may begin
+    trained  the slot may be overwritten
+
+The kernels of a plan, and those of training, are recorded once for each slot as CUDA graphs. Everything that changes
+from step to step, also sizes and learning rate, is in the arrays of the slot.
 """
 
 from __future__ import annotations
@@ -30,16 +33,16 @@ from pipeline.kernels.block import TileLoss
 from pipeline.kernels.loss import loss_of_tiles
 
 _ROWS_AT_A_TIME = 1 << 16
-"""Of the weights, when they go up: the padded copy stays small."""
+"""Rows of the weights that are uploaded at a time, so that the padded copy stays small."""
 _MOST_SCORES = 1 << 24
-"""Scores that wait for their loss: so many steps are trained in one go."""
+"""Most scores that wait for their loss; it limits how many steps are trained without waiting."""
 _ENTRIES_OF_A_WARP = 8
-"""Sorted entries a warp looks after when updating weights (update.cu)."""
+"""Sorted entries that a warp handles when it updates weights (update.cu)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Slot:
-    """A step on its way: the buffer of the host, the arrays of the device, the events that guard both."""
+    """A step in progress: the buffer of the host, the arrays of the device, and the events that guard both."""
 
     host: np.ndarray
     arrays: dict[str, Any]
@@ -68,7 +71,7 @@ class _Samples:
 
 
 class CudaBackend:
-    """See `Backend`; the bits of the CPU's, on the current device of CuPy."""
+    """See `Backend`; trains on the current device of CuPy, with the bits of `CpuBackend`."""
 
     def __init__(
         self,
@@ -134,7 +137,7 @@ class CudaBackend:
         return self._cupy.cuda.runtime.memGetInfo()
 
     def _make_room(self, needed: Room) -> None:
-        """Buffers for steps of this size. Nothing is on its way when this is called."""
+        """Makes buffers for steps of this size. No step is in progress when this is called."""
         if self._room.covers(needed):
             return
         self._shape.check(needed)
@@ -157,7 +160,7 @@ class CudaBackend:
     # ---- training
 
     def _compile(self, negatives: int) -> None:
-        """Kernels for batches of so many negatives; they come with the first."""
+        """Compiles the kernels for this number of negatives, which the first rows show."""
         if self._shape.negatives == negatives:
             return
         self._shape, self._room = dataclasses.replace(self._shape, negatives=negatives), Room()
@@ -254,7 +257,7 @@ class CudaBackend:
     def _start_step(
         self, rows: Rows | DeviceRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
     ) -> None:
-        """Hand the device a step, without waiting for it."""
+        """Starts a step on the device, without waiting for it."""
         slot = self._slots[self._next_slot]
         self._next_slot = 1 - self._next_slot
         slot.copied.synchronize()
@@ -274,11 +277,11 @@ class CudaBackend:
             slot.trained.record(stream)
 
     def _launch_all(self, stream: Any, kernels: Callable[[_Slot], None], slot: _Slot) -> None:
-        """Launch the kernels of a plan or of training. What differs from step to step is in the slot's arrays alone."""
+        """Launches the kernels of a plan or of training, by a graph if there is one for the slot."""
         name = kernels.__name__
         if not self._use_graphs or name not in self._warm:
             kernels(slot)
-            self._warm.add(name)  # what a driver loads with a first launch is no part of a graph
+            self._warm.add(name)  # the first launch loads the kernel, which cannot be recorded
             return
         if name not in slot.graphs:
             stream.begin_capture()
@@ -287,7 +290,7 @@ class CudaBackend:
         slot.graphs[name].launch(stream)
 
     def _plan(self, slot: _Slot) -> None:
-        """Sort the step's entries by the weight row that they touch (plan.cu)."""
+        """Sorts the entries of the step by the weight row that they touch (plan.cu), by radix sort of 8 bits a pass."""
         launch, block, buffers, vocabulary = self._launch, self._shape.block, self._sorting, self._vocabulary
         entries = self._shape.entries(self._room)
         launch(
@@ -342,7 +345,7 @@ class CudaBackend:
         )
 
     def _train(self, slot: _Slot) -> None:
-        """Gradient rows of all tiles, then their sums, then the weights (skipgram.cu or cbow.cu, update.cu)."""
+        """Computes gradient rows of all tiles, their sums, then the weights (skipgram.cu or cbow.cu, update.cu)."""
         launch, block, sums = self._launch, self._shape.block, self._sums
         means = (sums["mean"], sums["mean_gradient"]) if self._shape.cbow else ()
         launch(
@@ -391,7 +394,7 @@ class CudaBackend:
         )
 
     def _grid(self, items: int, items_of_a_block: int) -> int:
-        """Blocks for kernels that go round until all is done."""
+        """Number of blocks for kernels that loop until all items are done."""
         return max(1, min(-(-items // items_of_a_block), 32 * self._multiprocessors))
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -407,7 +410,7 @@ class CudaBackend:
 
 
 def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
-    """Cut the steps where too many scores would wait: (first, last + 1) each."""
+    """Groups of steps whose scores may wait together: (first, last + 1) each."""
     waiting = np.bincount(samples.step, samples.sizes, steps)
     first, total = 0, 0.0
     for step in range(steps):
@@ -420,7 +423,7 @@ def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
 
 
 def _pack(rows: Rows, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> int:
-    """Rows begin..end-1 of the batch as one array of int32; see `unpack` in common.cu. Returns its length."""
+    """Writes the rows begin..end-1 as one array of int32 (`unpack` in common.cu reads it); returns its length."""
     offset = rows.offset[begin : end + 1]
     context = rows.context[offset[0] : offset[-1]]
     arrays = (rows.target[begin:end], offset, context, rows.negatives[begin:end].reshape(-1), scores_at)

@@ -1,8 +1,8 @@
-"""Rows made where they are trained on: tokens go up to the GPU, and training reads what its kernels make of them.
+"""Makes rows on the GPU: tokens are uploaded, and training reads the rows that kernels make of them.
 
-The rows are those of `pipeline.batches.rows.generate_rows`, in the same order (generate.cu).
-They never come to the host, but for what it has to know: where the steps begin, and the
-rows of the tiles whose loss is taken. While one block of steps is trained, the next is
+The rows are those of `pipeline.batches.rows.generate_rows`, in the same order (generate.cu). The host gets only what it
+needs: where the steps begin, and the rows of the tiles whose loss is taken. While one step range is trained, the next
+  is
 made on a stream of its own.
 """
 
@@ -28,17 +28,17 @@ from pipeline.options import ALL
 SHARE = 256
 """Tokens whose rows a warp puts in order (generate.cu)."""
 _COPY_BLOCKS = 64
-"""Of a kernel that copies a step: some hundred KB seldom pay for more."""
+"""Most blocks of the kernel that copies a step: a step is some hundred KB, which seldom needs more."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Room:
-    """What a block may have at most."""
+    """The most that a token range may have."""
 
     tokens: int = 0
     sentences: int = 0
     own: int = 0
-    """tokens that rows are made of"""
+    """tokens that belong to its steps"""
     contexts: int = 0
     steps: int = 0
     tiles: int = 0
@@ -63,7 +63,7 @@ class _Room:
         return {"tokens": self.tokens, "sentences": self.sentences + 1, "kept_back": self.sentences}
 
     def rows(self, negatives: int) -> dict[str, int]:
-        """The rows of a block."""
+        """Sizes of the arrays of rows."""
         return {
             "target": self.own,
             "offset": self.own + 1,
@@ -94,7 +94,7 @@ class _Room:
         }
 
     def bytes(self, negatives: int) -> int:
-        """Of all arrays for blocks: two slots, and what kernels keep in between."""
+        """Bytes of all arrays: two slots, and scratch memory of the kernels."""
         slot = _length(self.uploads()) + _length(self.rows(negatives)) + _length(self.downloads(negatives))
         return 4 * (2 * slot + _length(self.scratch())) + 8 * _totals(self.tokens)
 
@@ -104,12 +104,12 @@ def _length(sizes: dict[str, int]) -> int:
 
 
 def _totals(tokens: int) -> int:
-    """Sums of the warps' shares, and that of all."""
+    """Number of sums: one for the share of each warp, and the total."""
     return -(-tokens // SHARE) + 1
 
 
 def _views(array: Any, sizes: dict[str, int]) -> dict[str, Any]:
-    """Views of an array, one behind the other."""
+    """Views of an array that follow each other."""
     views, at = {}, 0
     for name, size in sizes.items():
         views[name] = array[at : at + max(size, 1)]
@@ -119,13 +119,13 @@ def _views(array: Any, sizes: dict[str, int]) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class _Slot:
-    """Arrays of one block, on the host (pinned) and on the device."""
+    """The arrays of one step range, on the host (pinned) and on the device."""
 
     room: _Room
     host_uploads: np.ndarray
     host_downloads: np.ndarray
     ready: Any
-    """event: the block is ready, and its numbers are on the host"""
+    """event: the rows are made, and the downloads are on the host"""
     uploads: Any
     rows: Any
     downloads: Any
@@ -133,7 +133,7 @@ class _Slot:
 
 @dataclasses.dataclass(frozen=True)
 class DeviceRows:
-    """The rows of a block of steps in the memory of the GPU: what `Rows` is to other backends."""
+    """The rows of a step range in the memory of the GPU, in place of `Rows`."""
 
     arrays: dict[str, Any]
     """of the device, int32: target, offset, context and negatives as in `Rows`"""
@@ -148,7 +148,7 @@ class DeviceRows:
     """rows of these tiles, `TILE` places each, [S, tiles, TILE] in all; without contexts where there is no row"""
 
     def step_of(self, row: np.ndarray | int) -> Any:
-        """The step of a row; by the first row of a step, that step."""
+        """The step that a row is in."""
         return np.searchsorted(self.bounds, row, side="right") - 1
 
     @property
@@ -157,18 +157,18 @@ class DeviceRows:
         return self.sample.negatives
 
     def offset_at(self, bounds: np.ndarray) -> np.ndarray:
-        """Contexts of the rows before those at which steps begin."""
+        """Number of contexts before the rows at which steps begin."""
         return self.context_bounds[np.searchsorted(self.bounds, bounds)]
 
     def sampled(self, begin: np.ndarray, end: np.ndarray, number: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:
-        """Some tiles, the rows begin:end, as rows of the batch that is returned; `number`: counted in their step."""
+        """(rows, begin, end): the tiles begin:end as places in `sample`; `number` counts the tiles of a step."""
         place = (self.step_of(begin) * self.tiles + number) * TILE
         return self.sample, place, place + end - begin
 
     def pack_header(
         self, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
     ) -> int:
-        """What a packed step (common.cu) of the rows begin..end-1 begins with; returns its length."""
+        """Writes the header of a packed step (common.cu) of the rows begin..end-1; returns its length."""
         step, rows = int(self.step_of(begin)), end - begin
         contexts = int(self.context_bounds[step + 1] - self.context_bounds[step])
         target = HEADER + len(scores_at)
@@ -180,7 +180,7 @@ class DeviceRows:
         return target
 
     def copy_step(self, packed: Any, begin: int) -> None:
-        """The rest of the packed step that begins with row `begin`: a copy on the device, on the current stream."""
+        """Copies the rest of the packed step that begins with row `begin`, on the device, on the current stream."""
         step = int(self.step_of(begin))
         contexts, count = int(self.context_bounds[step]), self.negatives.shape[1]
         numbers = int(self.bounds[step + 1] - begin) * count + int(self.context_bounds[step + 1]) - contexts
@@ -189,7 +189,7 @@ class DeviceRows:
 
 
 def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int = 20) -> int:
-    """Memory for making rows, where all sentences have so many tokens; besides 20 bytes a word for the tables."""
+    """Memory for making rows if all sentences have so many tokens, without the tables (20 bytes a word)."""
     steps = steps_at_once(batch_size, window, sentence)
     positions = steps * batch_size
     contexts = positions * (min(2 * window, sentence - 1) if window != ALL else sentence - 1)
@@ -199,7 +199,7 @@ def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int 
 
 
 class Generator:
-    """Makes blocks of steps from tokens."""
+    """Makes step ranges from token ranges."""
 
     def __init__(
         self,
@@ -239,8 +239,8 @@ class Generator:
         return loaded
 
     def step_ranges(self, token_ranges: Iterable[TokenRange], epoch: int) -> Iterator[StepRange]:
-        """The steps of the token ranges; a block is to be trained, and waited for, before the next is asked for."""
-        self._stream.synchronize()  # a generator that was given up may have left work
+        """The step ranges of the token ranges. Train each, and wait for that, before you take the next."""
+        self._stream.synchronize()  # an abandoned generator may have left work
         waiting: tuple[TokenRange, _Slot] | None = None
         for number, token_range in enumerate(token_ranges):
             started = self._start(token_range, epoch, number % 2)
@@ -251,7 +251,7 @@ class Generator:
             yield self._finish(*waiting)
 
     def _slot(self, token_range: TokenRange, which: int) -> _Slot:
-        """A slot with room for a token range. What was in it has been trained."""
+        """A slot with room for a token range; its content before has been trained."""
         needed, negatives = _Room.of(token_range, self.sampling.window), self.sampling.negatives
         if not self._room.covers(needed):
             self._stream.synchronize()
@@ -285,11 +285,11 @@ class Generator:
         return slot
 
     def _grid(self, items: int, items_of_a_block: int) -> int:
-        """Blocks for kernels that go round until all is done."""
+        """Number of blocks for kernels that loop until all items are done."""
         return max(1, min(-(-items // items_of_a_block), self._most_blocks))
 
     def _start(self, token_range: TokenRange, epoch: int, which: int) -> _Slot:
-        """Have a token range's rows made, without waiting for them."""
+        """Starts making the rows of a token range, without waiting for them."""
         slot, sampling, policy = self._slot(token_range, which), self.sampling, POLICIES[self.sampling.policy]
         room = _Room.of(token_range, sampling.window)
         negatives, vocabulary, steps = sampling.negatives, len(self.tables.keep), token_range.steps
