@@ -15,14 +15,14 @@ from pipeline.runs.run import Run
 from pipeline.runtime import progress as stages
 from pipeline.runtime.progress import Progress
 
-with without_warnings_of_beam():  # it warns on import of what nobody asked for
+with without_warnings_of_beam():  # it warns on import about clients that are not used
     from jobs.sources import Request
     from jobs.training_job import PREPROCESSING, Job, run_job
 
 Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-Told = bool | Callable[[Progress], None]
+ProgressArgument = bool | Callable[[Progress], None]
 _one_at_a_time = threading.Lock()
-"""Stages and requests to stop belong to a process."""
+"""Progress and requests to stop are global in a process, so one job runs at a time."""
 
 
 def train(
@@ -32,28 +32,28 @@ def train(
     corpus: str | os.PathLike[str] = "",
     overwrite: bool = False,
     report: bool = False,
-    progress: Told = False,
+    progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
     **options: Any,
 ) -> Run:
-    """Trains word embeddings, or goes on with a run that was interrupted; returns the run.
+    """Trains word embeddings, or resumes a run that was interrupted; returns the run.
 
-    Nothing is printed, and the process is left as it was. A second call in another thread waits for the first.
+    Nothing is printed, and the state of the process does not change. A call in another thread waits for the first.
 
     Args:
       input: files, folders or patterns of text.
       output: where the run goes: a folder, or s3://bucket/prefix.
       corpus: in place of `input`, a run whose tokens are trained on.
-      overwrite: replace a run in `output` that differs.
+      overwrite: replace a run in `output` that has other options or input.
       report: write report.html into the output.
-      progress: True shows a bar a stage (a widget in a notebook); or a function that is called with `Progress`.
+      progress: True shows a bar for each stage (a widget in a notebook); or a function that gets `Progress`.
       beam_options: Beam's, as on the command line: ["--runner=FlinkRunner", ...].
       **options: those of the command, by name: dims=100, epochs=5. docs/options.md lists them.
 
     Raises:
       InputError: an option or the input cannot be used.
-      OutputInUseError: another process is at work in `output`.
-      KeyboardInterrupt: as it came; what was being trained is in a checkpoint, and the same call goes on.
+      OutputInUseError: another process is using `output`.
+      KeyboardInterrupt: as it came; a checkpoint is written before, and the same call resumes.
 
     >>> import tempfile, beam2vec
     >>> folder = tempfile.mkdtemp()
@@ -71,7 +71,7 @@ def preprocess(
     output: str | os.PathLike[str] = "",
     *,
     overwrite: bool = False,
-    progress: Told = False,
+    progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
     **options: Any,
 ) -> Run:
@@ -86,14 +86,14 @@ def _run(
     corpus: str | os.PathLike[str],
     overwrite: bool,
     report: bool,
-    progress: Told,
+    progress: ProgressArgument,
     beam_options: Iterable[str],
     options: dict[str, Any],
 ) -> Run:
     inputs = (input,) if isinstance(input, (str, os.PathLike)) else tuple(input)
     _check(trains, inputs, output, corpus, options)
     request = Request(
-        tuple(os.fspath(one) for one in inputs),
+        tuple(os.fspath(path) for path in inputs),
         os.fspath(output),
         overwrite,
         report,
@@ -106,14 +106,14 @@ def _run(
         try:
             return run_job(Job.of(request, trains)).run
         except Exception as error:
-            ours = find(error)
-            if ours is None or ours is error:
+            known_error = find(error)
+            if known_error is None or known_error is error:
                 raise
-            raise ours from error
+            raise known_error from error
 
 
 def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[str, Any]) -> None:
-    """InputError if something is missing, or is no option."""
+    """InputError if an argument is missing, or is not an option."""
     names = set(Options.__dataclass_fields__) if trains else set(PREPROCESSING)
     for name in options:
         if name not in names:

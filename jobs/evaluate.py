@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def lines_of(result: dict[str, Any]) -> list[str]:
-    """The result as a person reads it."""
+    """The result as lines for people."""
     lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}"]
     for one in result["pairs"]:
         spearman = "undefined" if one["spearman"] is None else f"{one['spearman']:.4f}"

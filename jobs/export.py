@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _pass_to_beam(arguments: Sequence[str]) -> None:
-    """Options of Beam's file systems, such as --hdfs_host; InputError if Beam does not know them either."""
+    """Passes options of Beam's file systems, such as --hdfs_host, to Beam; InputError if it does not know them."""
     if arguments:
         from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
 
@@ -65,7 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("what is written")
     output.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help="one of those below")
     output.add_argument(
-        "--to", required=True, metavar="PATH", help="file, or folder where the format is one; replaced if it is there"
+        "--to",
+        required=True,
+        metavar="PATH",
+        help="file, or folder for formats of several files; replaced if it exists",
     )
     output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
     width = max(map(len, FORMATS))

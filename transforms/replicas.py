@@ -57,7 +57,7 @@ class TrainReplicas(beam.PTransform):
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """How the DoFns come by what does their work on floor 1. Picklable."""
+    """Gives the DoFns the `Replicas` that does their work. Picklable."""
 
     context: JobContext
     provenance: dict
@@ -77,7 +77,7 @@ class Work:
 
 
 class ToSlices(beam.DoFn):
-    """A list of shards, keyed by each slice of an epoch that has a part of it."""
+    """Sends a list of shards to each slice of an epoch that has shards of it."""
 
     def __init__(self, work: Work):
         self.work = work
@@ -90,7 +90,7 @@ class ToSlices(beam.DoFn):
 
 
 def _is_chosen(shard: BatchShard, count: int) -> bool:
-    """Whether it is one of the few, evenly apart, that the loss on sentences kept back is taken from."""
+    """Whether the loss on sentences kept back is taken from this shard: a few, evenly spaced."""
     return shard.index in np.linspace(0, count - 1, SHARDS).astype(int)
 
 
@@ -107,13 +107,13 @@ class Start(beam.DoFn):
 
 @dataclasses.dataclass
 class Round(beam.PTransform):
-    """Standing before a round -> Standing after it; the same, where it is over already."""
+    """Standing before a round -> Standing after it; the same if the round has been committed already."""
 
     work: Work
     number: int
     slices: PCollection[tuple[int, ShardList]]
     kept_back: list[AsIter]
-    """of the shards that the loss on sentences kept back is taken from; [] without --holdout"""
+    """lists of the shards for the loss on sentences kept back; [] without --holdout"""
 
     def expand(self, standing: PCollection[Standing]) -> PCollection[Standing]:
         train = beam.ParDo(TrainSlice(self.work, self.number), AsMultiMap(self.slices))
@@ -129,7 +129,7 @@ class Round(beam.PTransform):
 
 
 class ToReplicas(beam.DoFn):
-    """An element for each replica; none where the round is over."""
+    """An element for each replica; none if the round has been committed already."""
 
     def __init__(self, work: Work, number: int):
         self.work, self.number = work, number
@@ -141,7 +141,7 @@ class ToReplicas(beam.DoFn):
 
 
 class TrainSlice(beam.DoFn):
-    """Trains a replica on its slice; what it made, keyed by partition."""
+    """Trains a replica on its slice; gives its changes, keyed by partition."""
 
     def __init__(self, work: Work, number: int):
         self.work, self.number = work, number
@@ -152,12 +152,12 @@ class TrainSlice(beam.DoFn):
         replica, (standing,) = element
         replicas = self.work.replicas(Report(standing.positions * self.work.context.options.epochs))
         lists = slices[replicas.slice_index(standing, self.number, replica)]
-        shards = [shard for one in lists for shard in one.open(self.work.context.records)]
+        shards = [shard for shard_list in lists for shard in shard_list.open(self.work.context.records)]
         yield from enumerate(replicas.train_slice(standing, self.number, replica, shards))
 
 
 class MergePart(beam.DoFn):
-    """Merges what the replicas made of a partition of the vocabulary."""
+    """Merges the changes of the replicas to a partition of the vocabulary."""
 
     def __init__(self, work: Work, number: int):
         self.work, self.number = work, number
@@ -168,7 +168,7 @@ class MergePart(beam.DoFn):
 
 
 class Commit(beam.DoFn):
-    """Makes the merged parts a checkpoint; passes on what stands where the round is over."""
+    """Makes the merged partitions a checkpoint; passes the Standing on if the round was committed before."""
 
     def __init__(self, work: Work, number: int):
         self.work, self.number = work, number

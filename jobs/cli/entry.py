@@ -23,7 +23,7 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
-    """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
+    """Runs a command; returns 0: done, 2: usage or input, 3: output in use, 130 or 143: interrupted, 1: anything else."""
     with _printable_output(for_good=arguments is None):
         return _run(name, main, arguments)
 
@@ -38,33 +38,32 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     add_storage(_beam_storage)
     received.clear()
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        _refuse_secrets(given)
-        if not {"-h", "--help"} & set(given):
+        command_line = sys.argv[1:] if arguments is None else arguments
+        _refuse_secrets(command_line)
+        if not {"-h", "--help"} & set(command_line):
             report_cache()
         with worker_messages.left_out(for_good=arguments is None):
-            return main(given) or 0
+            return main(command_line) or 0
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python prints an error when it flushes at the end
         return 128 + signal.SIGPIPE
     except Exception as error:
         progress.close_all()
-        ours = find(error)
-        if ours is None:
+        known_error = find(error)
+        if known_error is None:
             raise
-        print(f"{name}: {ours}", file=sys.stderr)
-        if isinstance(ours, InterruptedRunError) and received:
+        print(f"{name}: {known_error}", file=sys.stderr)
+        if isinstance(known_error, InterruptedRunError) and received:
             return 128 + received[0]
-        return ours.exit_status
+        return known_error.exit_status
     finally:
         progress.close_all()
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
-    """InputError if an argument holds a password, a key or a signature: Beam's options too, which runners keep
-    with the job."""
+    """InputError if an argument holds a password, a key or a signature, also in Beam's options: runners store these."""
     option = ""
     for argument in arguments:
         name, _, value = argument.partition("=")
@@ -77,12 +76,12 @@ def _refuse_secrets(arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _printable_output(for_good: bool) -> Iterator[None]:
-    """While open, all that is printed can be shown, whatever it quotes.
+    """While open, stdout and stderr escape unprintable characters, whatever is printed.
 
     Args:
-      for_good: afterwards too, for the traceback that ends a process.
+      for_good: keep it so afterwards, for a traceback that ends the process.
     """
-    os.environ.setdefault("PYTHON_COLORS", "0")  # escapes of Python's own, for tracebacks, would be shown as such
+    os.environ.setdefault("PYTHON_COLORS", "0")  # else Python's colour codes in tracebacks would be escaped and shown
     _make_streams_printable()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Screen, before)
@@ -94,7 +93,7 @@ def _printable_output(for_good: bool) -> Iterator[None]:
 
 
 def _make_streams_printable() -> None:
-    """Nothing that is printed can fail for its letters, nor for a stream that the caller has closed."""
+    """Makes printing never fail: neither for a character, nor because the caller has closed a stream."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:

@@ -76,7 +76,7 @@ def _section(kind: str, text: str) -> str:
     for field in dataclasses.fields(Options):
         if field.metadata["kind"] == kind:
             stage = [field.metadata["stage"]] if staged else []
-            lines.append(_row([f"`--{field.name}`", _default(field), _allowed(field), _what(field), *stage]))
+            lines.append(_row([f"`--{field.name}`", _default(field), _allowed(field), _help(field), *stage]))
     return "\n".join(lines) + "\n"
 
 
@@ -84,8 +84,8 @@ def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _what(field: dataclasses.Field[Any]) -> str:
-    """The help, without the default it ends with where that has no fixed value: it has its own column."""
+def _help(field: dataclasses.Field[Any]) -> str:
+    """The help, without a default at its end: defaults have a column of their own."""
     return field.metadata["help"].partition(" (default: ")[0]
 
 
@@ -119,7 +119,7 @@ def _allowed(field: dataclasses.Field[Any]) -> str:
 
 
 def _number(value: float) -> str:
-    """A bound as people write it: powers of two from 2^20 on as such."""
+    """A bound as people write it: powers of two from 2^20 on as powers."""
     if value != int(value):
         return f"{value:g}"
     whole = int(value)

@@ -1,4 +1,4 @@
-"""How good word vectors are: correlation with human judgements of similarity, and analogies.
+"""Evaluates word vectors: correlation with human judgements of similarity, and analogies.
 
 The numbers are those of gensim's `KeyedVectors.evaluate_word_pairs` and
 `evaluate_word_analogies`, whose defaults are the defaults here.
@@ -20,7 +20,7 @@ from pipeline.runtime.shown_text import quoted
 from pipeline.storage.open_storage import open_storage, split_uri
 
 MOST_FREQUENT = 300_000
-"""Words that take part, unless told otherwise."""
+"""Default number of words that take part."""
 VECTOR_BLOCK = 8192
 """Vectors compared at a time ..."""
 QUESTION_BLOCK = 1024
@@ -33,14 +33,14 @@ Question: TypeAlias = tuple[str, str, str, str]
 
 @dataclasses.dataclass(frozen=True)
 class WordPairs:
-    """Pairs of words and how similar people find them."""
+    """Pairs of words, and how similar people find them."""
 
     uri: str
     pairs: list[tuple[str, str]]
     similarity: np.ndarray
     """float64 [n]"""
     invalid: int
-    """Lines that are neither a pair nor blank nor a comment: a header, for one."""
+    """lines that are neither a pair, nor blank, nor a comment, for example a header"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +48,12 @@ class PairsResult:
     """Agreement of cosines with the judgements."""
 
     spearman: float
-    """NaN where one side does not vary."""
+    """NaN if one side does not vary"""
     pearson: float
     pairs: int
-    """Pairs with both words known: those that were compared."""
+    """pairs with both words in the vocabulary, which were compared"""
     unknown: int
-    """Pairs with a word out of the vocabulary, left out."""
+    """pairs with a word that is not in the vocabulary, which were left out"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +73,13 @@ class SectionResult:
     name: str
     correct: int
     questions: int
-    """Questions with all four words known: those that were asked."""
+    """questions with all four words in the vocabulary, which were answered"""
     unknown: int
-    """Questions with a word out of the vocabulary, left out."""
+    """questions with a word that is not in the vocabulary, which were left out"""
 
     @property
     def accuracy(self) -> float:
-        """0 where no question was asked."""
+        """Share of correct answers; 0 if there were no questions."""
         return self.correct / self.questions if self.questions else 0.0
 
 
@@ -199,7 +199,7 @@ def evaluate_analogies(
     if not known:
         raise InputError(_nothing_known(analogies.uri, len(asked), "questions", rows.size, ignore_case))
     answer = _answers(rows, vectors, known, report)
-    # gensim compares the words, so a rarer variant of case of the expected word is right too.
+    # As in gensim, words are compared: so the expected word in another case is right too.
     right = np.array([row in rows.variants(expected) for row, (*_, expected) in zip(answer.tolist(), known)])
     sections, begin = [], 0
     for name, questions in analogies.sections:
@@ -215,7 +215,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Linear correlation; NaN where one side does not vary."""
+    """Linear correlation; NaN if one side does not vary."""
     x, y = x - np.mean(x), y - np.mean(y)
     length = math.sqrt(float(x @ x)) * math.sqrt(float(y @ y))
     return min(1.0, max(-1.0, float(x @ y) / length)) if length else math.nan
@@ -229,7 +229,7 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 
 
 class _Rows:
-    """Where the words that are asked for stand in the vocabulary; all others are passed over."""
+    """The rows of the words that occur in questions or pairs; other words are not looked up."""
 
     def __init__(self, words: Words, wanted: Iterable[str], most_frequent: int | None, ignore_case: bool):
         self._form: Callable[[str], str] = str.upper if ignore_case else str
@@ -296,7 +296,7 @@ def _lines(uri: str) -> Iterator[str]:
 
 
 def _columns(line: str) -> list[str]:
-    """Cut at tabs where there are some, else at commas, else at blanks."""
+    """Splits at tabs if there are any, else at commas, else at blanks."""
     separator = "\t" if "\t" in line else "," if "," in line else None
     return [column.strip() for column in line.split(separator)]
 

@@ -1,4 +1,4 @@
-"""A run's vectors in the forms that other tools read.
+"""Exports the vectors of a run in the formats of other tools.
 
 Files are built in a temporary file of the system and published in one piece, so a
 large vocabulary is never held as text, and nothing half-written is ever seen.
@@ -31,17 +31,17 @@ from pipeline.storage.records import canonical_json
 from pipeline.storage.storage import Storage
 
 ROWS = 8192
-"""Words written at a time."""
+"""Words that are written at a time."""
 UNKNOWN = "[UNK]"
 _BREAKING = r"[\x00-\x20\x7f-\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
-"""White space and control characters: what one reader or another takes for the end of a word or line."""
+"""White space and control characters, which some reader takes for the end of a word or line."""
 _PROJECTOR_CONFIG = """embeddings {
   tensor_name: "words"
   tensor_path: "vectors.tsv"
   metadata_path: "metadata.tsv"
 }
 """
-"""With it beside the tables, `tensorboard --logdir=FOLDER` opens them by itself."""
+"""With this file beside the tables, `tensorboard --logdir=FOLDER` opens them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Export:
                 self.report(done, self.words)
 
     def provenance(self) -> dict[str, Any]:
-        """Where the vectors come from, for formats that have a place for it."""
+        """Where the vectors come from, for formats that can hold it."""
         options = _without_secrets(self.run.identity["options"]["model"])
         return {
             "digest": self.ref.digest,
@@ -140,7 +140,7 @@ def _npy(what: Export, to: str) -> Written:
 def _projector(what: Export, to: str) -> Written:
     storage, plain = open_storage(to), PlainWords()
     with _temporary() as vectors_file, _temporary() as metadata_file:
-        metadata_file.write(b"word\tcount\n")  # with two columns TensorBoard wants a header, with one it wants none
+        metadata_file.write(b"word\tcount\n")  # TensorBoard needs a header for two columns, and no header for one
         for words, counts, vectors in what.blocks():
             _write_lines(vectors_file, _rows_as_text(vectors, "\t"))
             count = pa.array(counts).cast(pa.string())
@@ -252,7 +252,7 @@ class _Listed:
 
 
 def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
-    """Runs of versions that took any uri may have kept some; an export may be published."""
+    """Drops secrets in uris: an old run may have some, and an export may be published."""
     return {name: masked(value) if isinstance(value, str) else value for name, value in options.items()}
 
 
@@ -308,7 +308,7 @@ def _json(value: Any) -> bytes:
 
 @contextlib.contextmanager
 def _published(to: str) -> Iterator[IO[bytes]]:
-    """A file to write, which becomes `to` when all went well."""
+    """A temporary file to write, which becomes `to` if there was no error."""
     root, path = split_uri(to)
     with _temporary() as file:
         yield file
@@ -320,6 +320,6 @@ def _temporary() -> IO[bytes]:
 
 
 def _publish(file: IO[bytes], storage: Storage, path: str) -> None:
-    """Puts the file's bytes, mapped: no copy is held. The mapping goes when whoever was given it lets go."""
+    """Stores the file's bytes through a memory map, without a copy; the map is closed when the storage releases it."""
     file.flush()
     storage.put(path, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))

@@ -161,7 +161,7 @@ def test_an_output_in_use_is_refused_and_a_corpus_in_use_is_read(text, stream, w
 
 def test_options_of_training_are_refused_unless_a_file_serves_both(text, tmp_path):
     refused = preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", "--dims=5")
-    assert (refused.status, refused.error) == (2, "--dims has no part in jobs.preprocess: give it to jobs.train")
+    assert (refused.status, refused.error) == (2, "--dims is not an option of jobs.preprocess: give it to jobs.train")
     config = tmp_path / "both.yaml"
     config.write_text("dims: 12\nmin_count: 2\nwindow: 3\nno_report: true\nbatch_size: 256\n")
     outcome = preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", f"--config={config}")
@@ -185,7 +185,7 @@ def test_kinds_of_runs_are_not_mixed_up(text, stream, whole, tmp_path):
 def test_a_corpus_whose_path_is_no_utf8_is_refused(stream, tmp_path):
     corpus = copied(stream, tmp_path / "x\udcff")
     refused = train(f"--corpus={corpus}", f"--output={tmp_path / 'run'}")
-    assert (refused.status, "its path are no UTF-8" in refused.error) == (2, True)
+    assert (refused.status, "its path is not valid UTF-8" in refused.error) == (2, True)
 
 
 def test_options_are_checked_together_with_those_of_the_corpus(text, tmp_path):

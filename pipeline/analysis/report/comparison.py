@@ -1,4 +1,4 @@
-"""Two runs set against each other: what was asked of them, and whether they learned the same."""
+"""Compares two runs: their options and inputs, and whether they have learned the same."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[li
 
 
 def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
-    """How alike two models see the words they share; None if those are too few.
+    """How similar the neighbourhoods of common words are in two models; None if there are too few common words.
 
     For each of the most frequent shared words: Spearman's correlation of its cosines
     to all the others, and the share of its nearest words that are nearest in both.

@@ -54,7 +54,7 @@ def render(data: dict[str, Any]) -> bytes:
 
 
 def _shown(value: Any) -> Any:
-    """A JSON value with each text in it, names of members too, as people are shown it."""
+    """A JSON value in which each text, also names of members, has passed through `shown`."""
     if isinstance(value, dict):
         return {shown(name): _shown(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
