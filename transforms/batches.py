@@ -75,7 +75,7 @@ class Refer(beam.DoFn):
         )
 
     def _stored(self, shard: int) -> tuple[Artifact, ...]:
-        """Batches that the run of --corpus has stored. A run with its own corpus side finds its batches when it stores them."""
+        """Batches that the run of --corpus has stored; a run without --corpus finds its own when it stores them."""
         context = self.context
         if context.reads is not None:
             return ()

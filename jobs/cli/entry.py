@@ -23,7 +23,7 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns 0: done, 2: usage or input, 3: output in use, 130 or 143: interrupted, 1: anything else."""
+    """Runs a command; returns 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
     with _printable_output(for_good=arguments is None):
         return _run(name, main, arguments)
 
