@@ -112,16 +112,16 @@ def time_generation(
     def blocks() -> Iterable[StepRange]:
         return backend.step_ranges([piece], tables, sampling, 0, batch_size, 0, -(-chosen.tokens // batch_size))
 
-    found = [_arrays(block.rows) for block in blocks()]  # compiles, and makes room
+    gpu_arrays = [_arrays(block.rows) for block in blocks()]  # compiles, and makes room
     began = time.perf_counter()
     rows = sum(int(block.bounds[-1]) for block in blocks())
     on_gpu = rows / (time.perf_counter() - began)
     generate_rows(piece.tokens[:20], piece.sentences[:2], 0, tables, sampling, 0)
     began = time.perf_counter()
-    _, wanted = to_numpy(generate_rows(*piece, tables, sampling, 0))
-    on_cpu = wanted.size / (time.perf_counter() - began)
-    arrays = wanted.target, np.diff(wanted.offset), wanted.context, wanted.negatives.reshape(-1)
-    same = all(np.array_equal(np.concatenate(parts), array) for parts, array in zip(zip(*found), arrays))
+    _, cpu_rows = to_numpy(generate_rows(*piece, tables, sampling, 0))
+    on_cpu = cpu_rows.size / (time.perf_counter() - began)
+    arrays = cpu_rows.target, np.diff(cpu_rows.offset), cpu_rows.context, cpu_rows.negatives.reshape(-1)
+    same = all(np.array_equal(np.concatenate(parts), array) for parts, array in zip(zip(*gpu_arrays), arrays))
     return {
         "rows made": f"{rows:,}",
         "GPU rows/s": f"{on_gpu:,.0f}",

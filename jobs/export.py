@@ -29,12 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     check_target("--to", options.to, folder=options.format in _FOLDERS)
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
-    what = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
-    written = export(what, options.format, options.to)
+    exported = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
+    written = export(exported, options.format, options.to)
     progress.close_all()
     for uri in written.uris:
         print(uri)
-    print(f"{what.words:,} words, {ref.dims} dims, {ref.place}")
+    print(f"{exported.words:,} words, {ref.dims} dims, {ref.place}")
     if written.changed:
         print(f"{written.changed:,} words hold white space or control characters, which are written as _")
     if options.format == "safetensors" and run.options.tokenizer != "whitespace":
@@ -73,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
     width = max(map(len, FORMATS))
     parser.epilog = "Beam's options are passed on to its file systems: --to=hdfs://... wants --hdfs_host and so on.\n\n"
-    parser.epilog += "formats:\n" + "\n".join(f"  {name:{width}}  {one.help}" for name, one in FORMATS.items())
+    parser.epilog += "formats:\n" + "\n".join(
+        f"  {name:{width}}  {export_format.help}" for name, export_format in FORMATS.items()
+    )
     return parser
 
 

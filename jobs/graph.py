@@ -112,7 +112,7 @@ def build(
 def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     """Beam's options, with FnApiRunner in threads of this process unless a runner is named.
 
-    From here on its file systems know theirs, for input that lies there.
+    It also sets the options of Beam's file systems in this process, for input that is there.
     """
     options = PipelineOptions(list(arguments))
     standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
@@ -121,9 +121,8 @@ def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     named = any(argument.startswith("--direct_num_workers") for argument in arguments)
     if standard.runner == LOCAL_RUNNER and not named:
         direct.direct_num_workers = threads
-    if (
-        direct.direct_running_mode == "multi_threading"
-    ):  # it also uses threads, but through servers on all network interfaces
+    # multi_threading also uses threads, but through servers on all network interfaces.
+    if direct.direct_running_mode == "multi_threading":
         direct.direct_running_mode = "in_memory"
     set_beam_options(options)
     return options

@@ -117,19 +117,19 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
             progress.say(note)
         context = source.context(run, lock.token, request.beam)
         trained = _build(graph, job, context, run)
-        made = Run(request.output, run)
+        finished_run = Run(request.output, run)
         if not runners.run(graph, lock):
-            return Result(made, time.monotonic() - began, {}, has_ended=False)
+            return Result(finished_run, time.monotonic() - began, {}, has_ended=False)
         seconds, timings = time.monotonic() - began, progress.timeline(began)
         page = ""
         if job.trains:
             if timings:
                 add_timings(context.commits(CHECKPOINTS), timings)
             progress.close_all()
-            page = _report(made, trained, lock) if request.report else ""
+            page = _report(finished_run, trained, lock) if request.report else ""
         progress.close_all()
         lock.renew()  # a command that has lost the lock has no result to report
-        return Result(made, seconds, timings, page)
+        return Result(finished_run, seconds, timings, page)
 
 
 def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirectory) -> set[int]:

@@ -1,6 +1,6 @@
 """Sets up the process of a command before NumPy, Arrow and Beam are loaded.
 
-Commands import it first. Who uses the package from a program does without it: that process is not ours.
+Commands import it first. Programs that use the package do not import it: their process is not changed.
 """
 
 import logging

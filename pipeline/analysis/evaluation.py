@@ -94,10 +94,10 @@ class AnalogiesResult:
 
 
 def read_pairs(uri: str) -> WordPairs:
-    """Word pairs of a file: two words and a number a line, separated by tabs, commas or blanks.
+    """Word pairs of a file: two words and a number on each line, separated by tabs, commas or blanks.
 
-    A header, a byte-order mark and lines that begin with # are no obstacle. Where there
-    are more columns, the first number after the words counts (SimLex-999, Rare Words).
+    A header, a byte-order mark and lines that begin with # are ignored. If there are more columns, the first number
+    after the words counts (SimLex-999, Rare Words).
 
     Raises:
       InputError: the file is missing, is not UTF-8, or has no such line.
@@ -113,8 +113,8 @@ def read_pairs(uri: str) -> WordPairs:
         pairs.append((columns[0], columns[1]))
         similarity.append(number)
     if not pairs:
-        what = "word pairs: a line is two words and a number, tab-, comma- or blank-separated"
-        raise InputError(_nothing_found(uri, lines, what))
+        expected = "word pairs: a line is two words and a number, tab-, comma- or blank-separated"
+        raise InputError(_nothing_found(uri, lines, expected))
     return WordPairs(uri, pairs, np.array(similarity), invalid)
 
 
@@ -155,8 +155,8 @@ def evaluate_pairs(
     Args:
       words: [V], most frequent first.
       vectors: float [V, dims]; rows are read one by one, so a memory map does.
-      most_frequent: only so many words are known; None for all.
-      ignore_case: compare words in upper case; of several the most frequent one is taken.
+      most_frequent: only this many words take part; None for all.
+      ignore_case: compare words in upper case; of several variants the most frequent one is taken.
 
     Raises:
       InputError: no pair has both words in the vocabulary.
@@ -183,21 +183,21 @@ def evaluate_analogies(
 ) -> AnalogiesResult:
     """The share of questions whose answer b - a + c, by cosine, is the expected word (3CosAdd).
 
-    The question's own words, and with `ignore_case` their variants, are no answers.
+    The words of the question, and with `ignore_case` their variants, do not count as answers (Levy and Goldberg 2014).
     Memory: some blocks, and the vectors of the questions.
 
     Args:
       words, vectors, most_frequent, ignore_case: as in `evaluate_pairs`.
-      report: told (vectors compared, vectors to compare).
+      report: called with (vectors compared, vectors in all).
 
     Raises:
       InputError: no question has all words in the vocabulary.
     """
-    asked = [(name, question) for name, questions in analogies.sections for question in questions]
-    rows = _Rows(words, (word for _, question in asked for word in question), most_frequent, ignore_case)
-    known = [question for _, question in asked if rows.has(*question)]
+    questions_by_section = [(name, question) for name, questions in analogies.sections for question in questions]
+    rows = _Rows(words, (word for _, question in questions_by_section for word in question), most_frequent, ignore_case)
+    known = [question for _, question in questions_by_section if rows.has(*question)]
     if not known:
-        raise InputError(_nothing_known(analogies.uri, len(asked), "questions", rows.size, ignore_case))
+        raise InputError(_nothing_known(analogies.uri, len(questions_by_section), "questions", rows.size, ignore_case))
     answer = _answers(rows, vectors, known, report)
     # As in gensim, words are compared: so the expected word in another case is right too.
     right = np.array([row in rows.variants(expected) for row, (*_, expected) in zip(answer.tolist(), known)])
@@ -222,7 +222,7 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:
-    """float64 [n], ranks from 1; equal values share the mean of theirs."""
+    """float64 [n], ranks from 1; equal values share the mean of their ranks."""
     _, which, times = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(times)
     return (last - (times - 1) / 2.0)[which]
@@ -231,17 +231,17 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 class _Rows:
     """The rows of the words that occur in questions or pairs; other words are not looked up."""
 
-    def __init__(self, words: Words, wanted: Iterable[str], most_frequent: int | None, ignore_case: bool):
+    def __init__(self, words: Words, needed: Iterable[str], most_frequent: int | None, ignore_case: bool):
         self._form: Callable[[str], str] = str.upper if ignore_case else str
         self.size = len(words) if most_frequent is None else min(len(words), most_frequent)
-        self._rows: dict[str, list[int]] = {self._form(word): [] for word in wanted}
+        self._rows: dict[str, list[int]] = {self._form(word): [] for word in needed}
         for start in range(0, self.size, _WORD_BLOCK):
             block = words[start : min(start + _WORD_BLOCK, self.size)]
             texts = block if isinstance(block, Sequence) else block.to_pylist()
             for row, text in enumerate(texts, start):
-                found = self._rows.get(self._form(text))
-                if found is not None:
-                    found.append(row)
+                rows = self._rows.get(self._form(text))
+                if rows is not None:
+                    rows.append(row)
 
     def has(self, *words: str) -> bool:
         return all(self._rows[self._form(word)] for word in words)
@@ -258,26 +258,31 @@ def _answers(
     rows: _Rows, vectors: np.ndarray, questions: list[Question], report: Callable[[int, int], None]
 ) -> np.ndarray:
     """Row of the best answer to each question, int64 [n]."""
-    a, b, c = (np.array([rows.first(question[part]) for question in questions]) for part in range(3))
-    wanted = unit_length(unit_length(vectors[b]) + unit_length(vectors[c]) - unit_length(vectors[a]))
+    a, b, c = (np.array([rows.first(question[place]) for question in questions]) for place in range(3))
+    ideal = unit_length(unit_length(vectors[b]) + unit_length(vectors[c]) - unit_length(vectors[a]))
     excluded = np.array(
-        [(i, row) for i, asked in enumerate(questions) for word in asked[:3] for row in rows.variants(word)]
+        [
+            (i, row)
+            for i, words_of_question in enumerate(questions)
+            for word in words_of_question[:3]
+            for row in rows.variants(word)
+        ]
     )
-    best = np.full(len(questions), -np.inf, wanted.dtype)
+    best = np.full(len(questions), -np.inf, ideal.dtype)
     answer = np.full(len(questions), -1, np.int64)
     for start in range(0, rows.size, VECTOR_BLOCK):
         end = min(start + VECTOR_BLOCK, rows.size)
         block = np.ascontiguousarray(unit_length(vectors[start:end]).T)
         inside = excluded[(excluded[:, 1] >= start) & (excluded[:, 1] < end)]
         for first in range(0, len(questions), QUESTION_BLOCK):
-            part = slice(first, first + QUESTION_BLOCK)
-            cosine = wanted[part] @ block
+            place = slice(first, first + QUESTION_BLOCK)
+            cosine = ideal[place] @ block
             begin, stop = np.searchsorted(inside[:, 0], [first, first + QUESTION_BLOCK])
             cosine[inside[begin:stop, 0] - first, inside[begin:stop, 1] - start] = -np.inf
             column = cosine.argmax(axis=1)
             highest = cosine[np.arange(len(column)), column]
-            better = highest > best[part]
-            best[part][better], answer[part][better] = highest[better], column[better] + start
+            better = highest > best[place]
+            best[place][better], answer[place][better] = highest[better], column[better] + start
         report(end, rows.size)
     return answer
 
@@ -308,14 +313,14 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _nothing_found(uri: str, lines: list[str], what: str) -> str:
-    found = f"the first line is {quoted(lines[0], 60)}" if lines else "the file is empty"
-    return f"{uri} holds no {what}; {found}"
+def _nothing_found(uri: str, lines: list[str], expected: str) -> str:
+    first_line = f"the first line is {quoted(lines[0], 60)}" if lines else "the file is empty"
+    return f"{uri} holds no {expected}; {first_line}"
 
 
-def _nothing_known(uri: str, asked: int, what: str, words: int, ignore_case: bool) -> str:
+def _nothing_known(uri: str, count: int, kind: str, words: int, ignore_case: bool) -> str:
     case = "" if ignore_case else ", or does the case differ"
     return (
-        f"{uri}: none of its {asked:,} {what} has all words among the {words:,} most frequent of the"
+        f"{uri}: none of its {count:,} {kind} has all words among the {words:,} most frequent of the"
         f" vocabulary: is it for another language{case}?"
     )

@@ -180,11 +180,11 @@ def _match_remote(pattern: str) -> list[InputFile]:
         return [InputFile(storage.uri(path), info.size, info.version)]
     magic = _MAGIC.search(path)
     folder = path[: magic.start()].rpartition("/")[0] if magic else path.rstrip("/")
-    parts = [part for part in path.split("/") if part]
+    parts = [name for name in path.split("/") if name]
     files = []
     for info in storage.list(folder):
         below = info.path[len(folder) :].strip("/")
-        hidden = any(part[0] in "._" for part in below.split("/") if part)
+        hidden = any(name[0] in "._" for name in below.split("/") if name)
         if _matches(info.path.split("/"), parts) if magic else not hidden:
             files.append(InputFile(storage.uri(info.path), info.size, info.version))
     return files

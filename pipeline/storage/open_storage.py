@@ -44,7 +44,7 @@ def open_storage(root: str) -> Storage:
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise InputError(f"{root} names no bucket: write {scheme}://BUCKET/FOLDER")
-    prefix = "/".join(part for part in prefix.split("/") if part)
+    prefix = "/".join(name for name in prefix.split("/") if name)
     return ObjectStorage(f"{scheme}://{bucket}" + (f"/{prefix}" if prefix else ""))
 
 

@@ -61,7 +61,7 @@ def collect(
 
     Args:
       known: the vectors of this checkpoint.
-      report: told how far analogies are.
+      report: gets the progress of analogies.
     """
     counts = run.vocabulary()["count"].to_numpy()
     judged = judged or Judged()
@@ -207,7 +207,7 @@ def neighbors(known: Vectors, counts: np.ndarray) -> dict[str, list[Any]]:
 
 
 def frequent_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
-    """Frequent words that are not grammar: letters only, some length, after the most frequent, some way apart."""
+    """Frequent words that are not grammar: of letters, not short, not among the most frequent, and spaced."""
     first = min(100, len(words) // 4)
     texts = words[first : first + 50 * count].to_pylist()
     good = [first + i for i, word in enumerate(texts) if len(word) > 3 and word.isalpha()]
@@ -215,7 +215,7 @@ def frequent_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
 
 
 def rare_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
-    """Words from the last tenth of the vocabulary, letters only where there are such, evenly apart."""
+    """Words from the last tenth of the vocabulary, evenly spaced; of letters only, if there are such."""
     first = len(words) - max(min(len(words), count), len(words) // 10)
     last = words[first : first + 5000].to_pylist()
     good = [first + i for i, word in enumerate(last) if len(word) > 3 and word.isalpha()]
@@ -234,7 +234,7 @@ def word_map(known: Vectors, counts: np.ndarray) -> dict[str, Any]:
         "counts": counts[:size].tolist(),
         "x": rounded(points[:, 0], 4),
         "y": rounded(points[:, 1], 4),
-        "near": [[w for w, _ in one] for one in near],
+        "near": [[w for w, _ in neighbors_of_word] for neighbors_of_word in near],
     }
 
 
@@ -242,8 +242,8 @@ def dead_letters(run: Run) -> dict[str, Any]:
     """How many lines could not be read, and the first of them."""
     counts = [(record, record.read(CountNumbers)) for record in _records(run, COUNTS)]
     text = [(record, record.read(TextNumbers)) for record in _records(run, TEXT)]
-    made = [artifact for record, _ in [*text, *counts] for artifact in record.artifacts]
-    tables = [artifact for artifact in made if artifact.path.startswith(f"{DEAD_LETTERS}/")]
+    artifacts = [artifact for record, _ in [*text, *counts] for artifact in record.artifacts]
+    tables = [artifact for artifact in artifacts if artifact.path.startswith(f"{DEAD_LETTERS}/")]
     rows: list[dict[str, Any]] = []
     for artifact in tables:
         if len(rows) < _DEAD_LETTERS:

@@ -73,7 +73,7 @@ def _parameter(text: str) -> Parameter:
 
 
 def options(constants: Mapping[str, int]) -> tuple[str, ...]:
-    """What NVRTC is told, besides the architecture."""
+    """The options for NVRTC, without the architecture."""
     return (*OPTIONS, *(f"-D{name}={value}" for name, value in constants.items()))
 
 
