@@ -109,12 +109,7 @@ class Options:
     )
     negatives: int = _option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
     power: float = _option(
-        0.75,
-        "model",
-        "exponent of the unigram distribution that negatives are drawn from; 0: uniform",
-        stage="unigram",
-        low=0,
-        high=4,
+        0.75, "model", "exponent of the unigram distribution of negatives; 0: uniform", stage="unigram", low=0, high=4
     )
     negative_policy: str = _option(
         "exclude_target",
@@ -125,16 +120,9 @@ class Options:
         choices=NEGATIVE_POLICIES,
     )
     subsample: float = _option(
-        1e-3,
-        "model",
-        "subsampling: words above this relative frequency lose some of their occurrences; 0: none do",
-        stage="unigram",
-        low=0,
-        high=1,
+        1e-3, "model", "words above this frequency lose some occurrences; 0: none do", stage="unigram", low=0, high=1
     )
-    min_count: int = _option(
-        5, "model", "words that occur fewer times than this are left out", stage="vocabulary", low=1
-    )
+    min_count: int = _option(5, "model", "words that occur less often are left out", stage="vocabulary", low=1)
     max_vocabulary: int | None = _option(
         None, "model", "keep only this many of the most frequent words", stage="vocabulary", low=1, optional=True
     )
@@ -235,20 +223,10 @@ class Options:
         5, "model", "pairs that occur no more often than this are never joined", stage="phrases", low=0, high=2**31 - 1
     )
     max_sentence: int = _option(
-        1000,
-        "model",
-        "most tokens in a sentence; longer lines are split into several",
-        stage="counts",
-        low=1,
-        high=2**30,
+        1000, "model", "most tokens in a sentence; longer lines are split", stage="counts", low=1, high=2**30
     )
     max_line_bytes: int = _option(
-        128 << 20,
-        "model",
-        "longest line; longer ones are left out and listed among the dead letters",
-        stage="text",
-        low=1,
-        high=2**30,
+        128 << 20, "model", "longer lines are left out, and listed as dead letters", stage="text", low=1, high=2**30
     )
     allow_truncated: bool = _option(
         False, "model", "use a truncated or damaged compressed file as far as it can be read", stage="text"
@@ -257,28 +235,17 @@ class Options:
         8 << 20, "layout", "about how many bytes of text a unit of work has", stage="counts", low=1, high=2**30
     )
     batches: str = _option(
-        "stream",
-        "layout",
-        "stream: make batches while training; stored: make them first, and keep them in Parquet",
-        choices=BATCHES,
+        "stream", "layout", "stream: batches are made while training; stored: first, into Parquet", choices=BATCHES
     )
     checkpoint_every: int | None = _option(
         None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True
     )
     keep_checkpoints: int = _option(3, "execution", "number of newest checkpoints to keep", low=1)
     device: str = _option(
-        "auto",
-        "execution",
-        "where to train; auto: on a GPU if there is one. The model has the same bytes",
-        choices=DEVICES,
+        "auto", "execution", "where to train; auto: on a GPU if there is one. The bytes are the same", choices=DEVICES
     )
     threads: int | None = _option(
-        None,
-        "execution",
-        "threads that train (default: the CPUs this process may use)",
-        low=1,
-        high=1024,
-        optional=True,
+        None, "execution", "threads that train (default: the CPUs it may use)", low=1, high=1024, optional=True
     )
     max_bad_lines: str = _option(
         "1%", "execution", "bad lines that are tolerated: a number of lines, or a percentage like 1%"
