@@ -228,4 +228,4 @@ def test_there_is_room_for_a_step_of_more_contexts_though_it_has_fewer_rows():
         backend._make_room(batch, np.array([0, rows]), outputs=4)
         assert len(backend._sums.inputs) >= len(batch.context) * 16
         assert len(backend._sums.outputs) >= rows * 4 * 16
-        assert len(backend._notes[0].entry) >= max(len(batch.context), rows * 4)
+        assert len(backend._plan_scratch[0].entry) >= max(len(batch.context), rows * 4)
