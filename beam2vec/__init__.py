@@ -5,8 +5,8 @@
     run = beam2vec.train(input="texts/*", output="runs/mine", dims=100)
     run.nearest("river")
 
-The names here are the public ones. They are imported when they are asked for: `import beam2vec` itself loads
-neither Beam nor Numba.
+These names are the public ones. They are imported when they are used first: `import beam2vec` itself loads neither Beam
+nor Numba.
 """
 
 from __future__ import annotations
@@ -82,15 +82,15 @@ def __dir__() -> list[str]:
 
 
 def _check_siblings() -> None:
-    """ImportError where `pipeline`, `transforms` or `jobs` is another package's: the names are common ones."""
+    """ImportError if `pipeline`, `transforms` or `jobs` belongs to another package, since the names are common."""
     home = pathlib.Path(__file__).resolve().parent.parent
     for name in ("pipeline", "transforms", "jobs"):
         spec = importlib.util.find_spec(name)
         place = pathlib.Path(spec.origin).resolve() if spec and spec.origin else None
         if place != home / name / "__init__.py":
-            found = f"{place} is another one" if place else "it is not there"
+            problem = f"{place} is another one" if place else "it is missing"
             raise ImportError(
-                f"beam2vec needs its own package {name!r}, and {found}: install beam2vec into an environment of its"
+                f"beam2vec needs its own package {name!r}, but {problem}: install beam2vec into an environment of its"
                 " own, and start Python in a folder without a module of that name",
                 name=name,
             )

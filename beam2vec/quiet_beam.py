@@ -1,4 +1,4 @@
-"""What Beam says on its own, kept from a program's screen: of clients nobody asked for, and of its own errors."""
+"""Keeps Beam's own log lines off a program's screen."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_warnings_of_beam() -> Iterator[None]:
-    """While open, what Beam logs goes where the program's own logging sends it, and nowhere else.
+    """While open, Beam's log lines go where the program's own logging sends them, and nowhere else.
 
-    Beam logs by the root logger, which then prints by itself. Whatever matters is raised as an error.
+    Beam logs by the root logger, which prints by itself if the program has not set it up. Problems are raised as
+    errors.
     """
     root, beam = logging.getLogger(), logging.getLogger("apache_beam")
     silent = logging.NullHandler()

@@ -15,14 +15,14 @@ from pipeline.runs.run import Run
 from pipeline.runtime import progress as stages
 from pipeline.runtime.progress import Progress
 
-with without_warnings_of_beam():  # it warns on import of what nobody asked for
+with without_warnings_of_beam():  # it warns on import about clients that are not used
     from jobs.sources import Request
     from jobs.training_job import PREPROCESSING, Job, run_job
 
 Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-Told = bool | Callable[[Progress], None]
+ProgressArgument = bool | Callable[[Progress], None]
 _one_at_a_time = threading.Lock()
-"""Stages and requests to stop belong to a process."""
+"""Progress and requests to stop are global in a process, so one job runs at a time."""
 
 
 def train(
@@ -32,13 +32,13 @@ def train(
     corpus: str | os.PathLike[str] = "",
     overwrite: bool = False,
     report: bool = False,
-    progress: Told = False,
+    progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
     **options: Any,
 ) -> Run:
     """Trains word embeddings, or goes on with a run that was interrupted.
 
-    Nothing is printed, and the process is left as it was. A second call in another thread waits for the first.
+    Nothing is printed, and the state of the process does not change. A call in another thread waits for the first.
 
     Args:
       input: a file, folder or pattern of text, or several of them.
@@ -77,7 +77,7 @@ def preprocess(
     output: str | os.PathLike[str] = "",
     *,
     overwrite: bool = False,
-    progress: Told = False,
+    progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
     **options: Any,
 ) -> Run:
@@ -95,14 +95,14 @@ def _run(
     corpus: str | os.PathLike[str],
     overwrite: bool,
     report: bool,
-    progress: Told,
+    progress: ProgressArgument,
     beam_options: Iterable[str],
     options: dict[str, Any],
 ) -> Run:
     inputs = (input,) if isinstance(input, (str, os.PathLike)) else tuple(input)
     _check(trains, inputs, output, corpus, options)
     request = Request(
-        tuple(os.fspath(one) for one in inputs),
+        tuple(os.fspath(path) for path in inputs),
         os.fspath(output),
         overwrite,
         report,
@@ -111,18 +111,18 @@ def _run(
         os.fspath(corpus),
         frozenset(options),
     )
-    with _one_at_a_time, without_warnings_of_beam(), stages.told_to(progress):
+    with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(progress):
         try:
             return run_job(Job.of(request, trains)).run
         except Exception as error:
-            ours = find(error)
-            if ours is None or ours is error:
+            known_error = find(error)
+            if known_error is None or known_error is error:
                 raise
-            raise ours from error
+            raise known_error from error
 
 
 def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[str, Any]) -> None:
-    """InputError where something is missing, or is no option."""
+    """InputError if an argument is missing, or is not an option."""
     names = set(Options.__dataclass_fields__) if trains else set(PREPROCESSING)
     for name in options:
         if name not in names:

@@ -24,10 +24,10 @@ import numpy as np
 from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
-from pipeline.backends.cuda.generation import MadeRows, bytes_of_blocks
+from pipeline.backends.cuda.generation import DeviceRows, bytes_of_blocks
 from pipeline.batches.rows import generate_rows, to_numpy
 from pipeline.batches.sampling import Sampling
-from pipeline.batches.steps import StepBlock
+from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.options import MODELS, available_cpus
 from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             backend.train(batch, bounds, rates)  # compiles, and makes room
             began = time.perf_counter()
             backend.train(batch, bounds, rates)
-            speed[name] = batch.rows / (time.perf_counter() - began)
+            speed[name] = batch.size / (time.perf_counter() - began)
             bits.append([w.tobytes() for w in backend.weights()])
         table.append(
             {
@@ -109,19 +109,19 @@ def time_generation(
     piece, tables = zipf_tokens(rng, chosen.vocabulary, chosen.tokens)
     sampling = Sampling(chosen.window, chosen.negatives, "exclude_target", 1)
 
-    def blocks() -> Iterable[StepBlock]:
-        return backend.blocks([piece], tables, sampling, 0, batch_size, 0, -(-chosen.tokens // batch_size))
+    def blocks() -> Iterable[StepRange]:
+        return backend.step_ranges([piece], tables, sampling, 0, batch_size, 0, -(-chosen.tokens // batch_size))
 
-    found = [_arrays(block.batch) for block in blocks()]  # compiles, and makes room
+    gpu_arrays = [_arrays(block.rows) for block in blocks()]  # compiles, and makes room
     began = time.perf_counter()
     rows = sum(int(block.bounds[-1]) for block in blocks())
     on_gpu = rows / (time.perf_counter() - began)
     generate_rows(piece.tokens[:20], piece.sentences[:2], 0, tables, sampling, 0)
     began = time.perf_counter()
-    _, wanted = to_numpy(generate_rows(*piece, tables, sampling, 0))
-    on_cpu = wanted.rows / (time.perf_counter() - began)
-    arrays = wanted.target, np.diff(wanted.offset), wanted.context, wanted.negatives.reshape(-1)
-    same = all(np.array_equal(np.concatenate(parts), array) for parts, array in zip(zip(*found), arrays))
+    _, cpu_rows = to_numpy(generate_rows(*piece, tables, sampling, 0))
+    on_cpu = cpu_rows.size / (time.perf_counter() - began)
+    arrays = cpu_rows.target, np.diff(cpu_rows.offset), cpu_rows.context, cpu_rows.negatives.reshape(-1)
+    same = all(np.array_equal(np.concatenate(parts), array) for parts, array in zip(zip(*gpu_arrays), arrays))
     return {
         "rows made": f"{rows:,}",
         "GPU rows/s": f"{on_gpu:,.0f}",
@@ -132,7 +132,7 @@ def time_generation(
     }
 
 
-def _arrays(rows: MadeRows) -> list[np.ndarray]:
+def _arrays(rows: DeviceRows) -> list[np.ndarray]:
     """Target, contexts of each row, context and negatives, as they stand in the memory of the GPU."""
     count, contexts = int(rows.bounds[-1]), int(rows.context_bounds[-1])
     sizes = {

@@ -157,8 +157,8 @@ def _scores(
 ) -> Result:
     pairs = {name: evaluate_pairs(words, vectors, pairs).spearman for name, pairs in judged.items()}
     answers = {
-        name: evaluate_analogies(words, vectors, asked, most_frequent).total.accuracy
-        for name, asked in analogies.items()
+        name: evaluate_analogies(words, vectors, questions, most_frequent).total.accuracy
+        for name, questions in analogies.items()
     }
     return {"scores": {name: round(score, 4) for name, score in (pairs | answers).items()}}
 

@@ -109,8 +109,8 @@ def _maven(piece: Piece, folder: Path) -> None:
 
 def _wrapped(line: str) -> str:
     """A line of a manifest: at most 72 bytes, what follows on lines that begin with a space."""
-    parts = [line[:70]] + [" " + line[start : start + 69] for start in range(70, len(line), 69)]
-    return "".join(f"{part}\r\n" for part in parts)
+    text_lines = [line[:70]] + [" " + line[start : start + 69] for start in range(70, len(line), 69)]
+    return "".join(f"{text_line}\r\n" for text_line in text_lines)
 
 
 def _call(command: Sequence[str], **environment: str) -> None:

@@ -29,7 +29,7 @@ ITEMS = 15
 def baskets(count: int = 6000, seed: int = 1) -> list[list[int]]:
     """Each basket holds items of one kind, or of two, and now and then anything."""
     draw = random.Random(seed)
-    made = []
+    sold = []
     for _ in range(count):
         kinds = draw.sample(range(len(KINDS)), 1 if draw.random() < 0.7 else 2)
         basket = {1000 * draw.choice(kinds) + draw.randrange(ITEMS) for _ in range(draw.randrange(2, 9))}
@@ -37,8 +37,8 @@ def baskets(count: int = 6000, seed: int = 1) -> list[list[int]]:
             basket.add(1000 * draw.randrange(len(KINDS)) + draw.randrange(ITEMS))
         items = sorted(basket)
         draw.shuffle(items)
-        made.append(items)
-    return made
+        sold.append(items)
+    return sold
 
 
 def kind_of(item: int) -> str:
@@ -53,10 +53,10 @@ def write(path: str) -> None:
 
 def show(run: str) -> None:
     """Nearest items of the first of each kind."""
-    found = Run.open(run)
-    items = [int(word) for word in found.words()]
+    finished_run = Run.open(run)
+    items = [int(word) for word in finished_run.words()]
     queries = [items.index(1000 * kind) for kind in range(len(KINDS))]
-    ids, _ = nearest(found.vectors(), np.array(queries), 5)
+    ids, _ = nearest(finished_run.vectors(), np.array(queries), 5)
     for query, near in zip(queries, ids):
         print(f"{items[query]} {kind_of(items[query])}: " + ", ".join(f"{items[i]} {kind_of(items[i])}" for i in near))
 

@@ -27,13 +27,13 @@ SCENES = (
 
 def lines(count: int = 4000, seed: int = 1) -> list[str]:
     draw = random.Random(seed)
-    made = []
+    sentences = []
     for _ in range(count):
         things, deeds, places = draw.choice(SCENES)
         thing, other = draw.sample(things, 2)
         person, place, deed = draw.choice(PEOPLE), draw.choice(places), draw.choice(deeds)
-        made.append(f"{_with(person, '은', '는')} {place}에서 {thing}하고 {_with(other, '을', '를')} {deed}.")
-    return made
+        sentences.append(f"{_with(person, '은', '는')} {place}에서 {thing}하고 {_with(other, '을', '를')} {deed}.")
+    return sentences
 
 
 def _with(word: str, after_consonant: str, after_vowel: str) -> str:

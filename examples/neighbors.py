@@ -30,11 +30,14 @@ def main(folder: str, queries: list[str]) -> int:
         return 2
     table = pq.read_table(checkpoints[-1], columns=["word", "input"], partitioning=None).combine_chunks()
     words = table["word"].to_pylist()
-    made = json.loads(table.schema.metadata[b"beam2vec"])
-    if len(words) != made["words"]:
-        print(f"{checkpoints[-1]} holds {len(words):,} of {made['words']:,} words: a part is missing", file=sys.stderr)
+    provenance = json.loads(table.schema.metadata[b"beam2vec"])
+    if len(words) != provenance["words"]:
+        print(
+            f"{checkpoints[-1]} holds {len(words):,} of {provenance['words']:,} words: a part is missing",
+            file=sys.stderr,
+        )
         return 1
-    print(f"step {made['step']:,}" + (f" of {made['steps']:,}" if made.get("steps") else ""))
+    print(f"step {provenance['step']:,}" + (f" of {provenance['steps']:,}" if provenance.get("steps") else ""))
     vectors = table["input"].chunk(0).flatten().to_numpy().reshape(len(words), -1)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     row = {word: i for i, word in enumerate(words)}

@@ -46,14 +46,14 @@ def main(arguments: Sequence[str]) -> int:
         check_target("--json", options.json)
     pairs = [read_pairs(uri) for uri in listed(options.pairs)]
     analogies = [read_analogies(uri) for uri in listed(options.analogies)]
-    asked = listed(options.neighbors)
-    if not (pairs or analogies or asked):
+    words_to_show = listed(options.neighbors)
+    if not (pairs or analogies or words_to_show):
         raise InputError("nothing to evaluate: give --pairs, --analogies or --neighbors")
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
-    top = None if asked else options.most_frequent
+    top = None if words_to_show else options.most_frequent
     known = run.read_vectors(options.vectors, ref.step, top, shown_progress("Read vectors", "words"))
-    rows = known.rows_of(asked, "--neighbors")
+    rows = known.rows_of(words_to_show, "--neighbors")
     result: dict[str, Any] = {
         "run": options.run,
         "step": ref.step,
@@ -69,7 +69,9 @@ def main(arguments: Sequence[str]) -> int:
         known, pairs, analogies, options.most_frequent, not options.match_case, shown_progress("Analogies", "words")
     )
     near = known.neighbors(rows, options.count)
-    result["neighbors"] = {word: [list(one) for one in found] for word, found in zip(asked, near)}
+    result["neighbors"] = {
+        word: [list(neighbor) for neighbor in near_words] for word, near_words in zip(words_to_show, near)
+    }
     progress.close_all()
     written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     if options.json == ON_STDOUT:
@@ -83,20 +85,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def lines_of(result: dict[str, Any]) -> list[str]:
-    """The result as a person reads it."""
+    """The result as lines for people."""
     lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}"]
-    for one in result["pairs"]:
-        spearman = "undefined" if one["spearman"] is None else f"{one['spearman']:.4f}"
+    for entry in result["pairs"]:
+        spearman = "undefined" if entry["spearman"] is None else f"{entry['spearman']:.4f}"
         lines.append(
-            f"{_name(one)}: Spearman {spearman} on {one['pairs']:,} pairs, {one['unknown']:,} out of vocabulary"
+            f"{_name(entry)}: Spearman {spearman} on {entry['pairs']:,} pairs, {entry['unknown']:,} out of vocabulary"
         )
-    for one in result["analogies"]:
-        total = one["total"]
+    for entry in result["analogies"]:
+        total = entry["total"]
         lines.append(
-            f"{_name(one)}: {total['accuracy']:.1%} of {total['questions']:,} analogies right,"
+            f"{_name(entry)}: {total['accuracy']:.1%} of {total['questions']:,} analogies right,"
             f" {total['unknown']:,} out of vocabulary"
         )
-        sections = [section | {"name": shown(section["name"])} for section in one["sections"]]
+        sections = [section | {"name": shown(section["name"])} for section in entry["sections"]]
         width = max(len(section["name"]) for section in sections)
         for section in sections:
             if section["questions"]:
@@ -116,12 +118,14 @@ def _name(result: dict[str, Any]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser, group = reading_parser("jobs.evaluate", __doc__ or "")
     add_vectors(group)
-    asked = parser.add_argument_group("what is asked")
-    add_judged(asked, MOST_FREQUENT)
-    asked.add_argument(
+    questions = parser.add_argument_group("what is asked")
+    add_judged(questions, MOST_FREQUENT)
+    questions.add_argument(
         "--neighbors", action="append", default=[], metavar="WORD[,WORD...]", help="words to show the nearest words of"
     )
-    asked.add_argument("--count", type=whole(1), default=10, metavar="N", help="how many nearest words (default: 10)")
+    questions.add_argument(
+        "--count", type=whole(1), default=10, metavar="N", help="how many nearest words (default: 10)"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write all results as JSON too; - prints JSON and nothing else")
     return parser

@@ -29,12 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     check_target("--to", options.to, folder=options.format in _FOLDERS)
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
-    what = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
-    written = export(what, options.format, options.to)
+    exported = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
+    written = export(exported, options.format, options.to)
     progress.close_all()
     for uri in written.uris:
         print(uri)
-    print(f"{what.words:,} words, {ref.dims} dims, {ref.place}")
+    print(f"{exported.words:,} words, {ref.dims} dims, {ref.place}")
     if written.changed:
         print(f"{written.changed:,} words hold white space or control characters, which are written as _")
     if options.format == "safetensors" and run.options.tokenizer != "whitespace":
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _pass_to_beam(arguments: Sequence[str]) -> None:
-    """Options of Beam's file systems, such as --hdfs_host; InputError where Beam does not know them either."""
+    """Passes options of Beam's file systems, such as --hdfs_host, to Beam; InputError if it does not know them."""
     if arguments:
         from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
 
@@ -65,12 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("what is written")
     output.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help="one of those below")
     output.add_argument(
-        "--to", required=True, metavar="PATH", help="file, or folder where the format is one; replaced if it is there"
+        "--to",
+        required=True,
+        metavar="PATH",
+        help="file, or folder for formats of several files; replaced if it exists",
     )
     output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
     width = max(map(len, FORMATS))
     parser.epilog = "Beam's options are passed on to its file systems: --to=hdfs://... wants --hdfs_host and so on.\n\n"
-    parser.epilog += "formats:\n" + "\n".join(f"  {name:{width}}  {one.help}" for name, one in FORMATS.items())
+    parser.epilog += "formats:\n" + "\n".join(
+        f"  {name:{width}}  {export_format.help}" for name, export_format in FORMATS.items()
+    )
     return parser
 
 

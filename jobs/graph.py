@@ -44,7 +44,7 @@ _CALLS_A_ROUND = 20
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """What the corpus side of a graph gives: all by reference."""
+    """The results of the corpus side of a graph, by reference."""
 
     vocabulary: PCollection[VocabularyRef]
     batches: PCollection[BatchShard]
@@ -65,7 +65,7 @@ def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Jo
 
 
 def taken_corpus(pipeline: beam.Pipeline, context: JobContext) -> Corpus:
-    """Another run's tokens -> vocabulary and batches; what that run has not made under our options is made here."""
+    """Another run's tokens -> vocabulary and batches; what that run lacks under these options is made in this one."""
     vocabulary = pipeline | "ReadVocabulary" >> ReadVocabulary(context)
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
     shards = vocabulary | "ReadTokens" >> ReadTokens(context)
@@ -84,7 +84,7 @@ def training_side(corpus: Corpus, context: JobContext, provenance: Mapping[str, 
 
 
 def _make_room_for(rounds: int) -> None:
-    """Runners walk the graph by recursion, and each round makes it longer."""
+    """Raises Python's recursion limit: runners traverse the graph recursively, and each round makes it deeper."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + _CALLS_A_ROUND * rounds))
     if rounds > MANY_ROUNDS:
         progress.say(
@@ -94,7 +94,7 @@ def _make_room_for(rounds: int) -> None:
 
 
 def _threads_of_a_replica(beam: PipelineOptions, options: Options) -> int:
-    """Replicas that this machine trains at once share its threads; elsewhere each has a worker's."""
+    """Replicas on this machine share its threads; elsewhere each replica has those of its worker."""
     if beam.view_as(StandardOptions).runner != LOCAL_RUNNER:
         return options.thread_count
     at_once = min(options.replicas, max(1, beam.view_as(DirectOptions).direct_num_workers))
@@ -112,7 +112,7 @@ def build(
 def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     """Beam's options, with FnApiRunner in threads of this process unless a runner is named.
 
-    From here on its file systems know theirs, for input that lies there.
+    It also sets the options of Beam's file systems in this process, for input that is there.
     """
     options = PipelineOptions(list(arguments))
     standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
@@ -121,14 +121,15 @@ def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     named = any(argument.startswith("--direct_num_workers") for argument in arguments)
     if standard.runner == LOCAL_RUNNER and not named:
         direct.direct_num_workers = threads
-    if direct.direct_running_mode == "multi_threading":  # threads too, but by servers on all network interfaces
+    # multi_threading also uses threads, but through servers on all network interfaces.
+    if direct.direct_running_mode == "multi_threading":
         direct.direct_running_mode = "in_memory"
     set_beam_options(options)
     return options
 
 
 def new_graph(options: PipelineOptions) -> beam.Pipeline:
-    """An empty graph; InputError where there is no such runner, it refuses its options, or its cluster is not there."""
+    """An empty graph; InputError if there is no such runner, it refuses its options, or its cluster is not there."""
     check_runner(options)
     try:
         return beam.Pipeline(runner_of(options), options)

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         second = Run.open(options.against, "--against_step")
         runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
-        raise InputError("--against_step is the checkpoint of a second run: name that with --against")
+        raise InputError("--against_step needs --against, the second run that it is a checkpoint of")
     if not options.to:
         check_target("--run", options.run, folder=True)
     page = report(runs, judged, lambda name: shown_progress(name, "words"))
@@ -56,7 +56,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser, group = reading_parser("jobs.report", __doc__ or "")
-    group.add_argument("--against", metavar="DIR", help="a second run to set beside it (or the same, at another step)")
+    group.add_argument(
+        "--against", metavar="DIR", help="a second run to compare with (or the same run at another step)"
+    )
     group.add_argument(
         "--against_step", type=whole(0), metavar="N", help="checkpoint of the second run (default: its newest)"
     )

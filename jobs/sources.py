@@ -1,4 +1,4 @@
-"""What a run is asked to be, and where its corpus side comes from: input files, or another run (--corpus)."""
+"""The request for a run, and the source of its corpus side: input files, or another run (--corpus)."""
 
 from __future__ import annotations
 
@@ -21,59 +21,59 @@ from transforms.job_context import JobContext
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """What the user wants."""
 
     inputs: tuple[str, ...]
-    """Files, folders, patterns."""
+    """files, folders, patterns"""
     output: str
     overwrite: bool
     report: bool
-    """Whether to end with a report."""
+    """whether to write a report at the end"""
     options: Options
     beam: tuple[str, ...]
-    """Arguments for Beam."""
+    """arguments for Beam"""
     corpus: str = ""
-    """The run whose corpus side is taken in place of input."""
-    given: frozenset[str] = frozenset()
-    """Which of the options were given; the others have their defaults."""
+    """the run whose corpus side is taken, in place of input"""
+    set_by_user: frozenset[str] = frozenset()
+    """names of the options that the user has set; the others have their defaults"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a run is made from, looked at but not read yet."""
+    """What a run is made from; it is checked, but not read yet."""
 
     options: Options
     identity: dict[str, Any]
     files: Sequence[InputFile] = ()
-    """Of --input."""
+    """of --input"""
     reader: Reader | None = None
-    """How they become sentences."""
+    """turns them into sentences"""
     listed: WordListRef | None = None
-    """The words of --vocabulary."""
+    """the words of --vocabulary"""
     corpus: RunDirectory | None = None
-    """The run of --corpus, whose tokens are there already."""
+    """the run of --corpus, which has the tokens"""
 
     @property
     def items(self) -> str:
-        """What a token was: text or an item of a list; see `pipeline.corpus.readers.values`."""
+        """What the corpus holds: TEXT, STRINGS or INTEGERS (`pipeline.corpus.readers.values`)."""
         if self.corpus:
             return items_of(self.corpus)
         return self.reader.items if self.reader else TEXT
 
     def notes(self, run: RunDirectory) -> list[str]:
-        """What the user should know about how this fits the run."""
+        """Notes for the user about differences between this source and the run."""
         corpus = self.corpus
         if corpus and stored_epochs(corpus) and corpus.keys["batches"] != run.keys["batches"]:
             return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]
         return []
 
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:
-        """What the stages are handed."""
+        """The context for the stages."""
         return JobContext(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed, beam)
 
 
 def read_input(request: Request, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:
-    """Input files as the source; `names` are those of the options that the run knows, None stands for all."""
+    """Input files as the source; `names` are the options that the run has, None stands for all."""
     options = request.options
     reader = open_reader(options, files)
     listed = word_list(options.vocabulary, reader.items) if options.vocabulary else None
@@ -91,15 +91,15 @@ def take_corpus(request: Request) -> Source:
     uri = request.corpus
     corpus = open_corpus(uri)
     try:
-        corpus.storage.root.encode()  # as shards name it
+        corpus.storage.root.encode()  # records of shards contain it as text
     except UnicodeEncodeError as error:
-        raise InputError(f"--corpus={uri}: the bytes of its path are no UTF-8: rename the folder") from error
+        raise InputError(f"--corpus={uri}: its path is not valid UTF-8: rename the folder") from error
     if open_storage(request.output).root == corpus.storage.root:
         raise InputError(f"--output={request.output} is the --corpus itself, which is only read: choose another")
-    options = with_options_of(uri, corpus, request.options, request.given)
+    options = with_options_of(uri, corpus, request.options, request.set_by_user)
     return Source(options, taking_identity(corpus, options), corpus=corpus)
 
 
 def find_source(request: Request) -> Source:
-    """The source that is asked for."""
+    """The source of a request: its input files, or its --corpus."""
     return take_corpus(request) if request.corpus else read_input(request, match_inputs(request.inputs, request.output))

@@ -1,4 +1,4 @@
-"""A whole job as a call: what is asked for in, a run out. It parses nothing, prints nothing and handles no signal.
+"""A whole job as a call: takes a request, returns a run. It parses nothing, prints nothing and handles no signals.
 
 The commands call it with what a terminal needs around it (`around`); `beam2vec.train` calls it as it is.
 """
@@ -43,13 +43,13 @@ from transforms.job_context import JobContext
 PREPROCESSING = (*option_names(), "batches", "epochs", "threads", "max_bad_lines")
 """Options that a run without training takes."""
 Around = Callable[[Callable[[], None]], contextlib.AbstractContextManager]
-"""Given what gives the lock back: a context in which signals do so."""
+"""Gets the function that releases the lock; returns a context in which signals call it."""
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is asked for, looked at: the input is found, and the options go together."""
+    """A checked request: the input exists, and the options go together."""
 
     request: Request
     source: Source
@@ -66,7 +66,7 @@ class Job:
           InputError: something that is asked for cannot be; nothing was written.
         """
         if numba.config.DISABLE_JIT:
-            raise InputError("NUMBA_DISABLE_JIT is set, and the kernels do not run uncompiled: unset it")
+            raise InputError("NUMBA_DISABLE_JIT is set, but the kernels only run compiled: unset it")
         add_storage(open_beam_storage)
         interruption.clear()
         log_filter.begin()
@@ -80,7 +80,7 @@ class Job:
 
     @property
     def is_dry(self) -> bool:
-        """Whether the plan alone is asked for (--dry_run)."""
+        """Whether only the plan is wanted (--dry_run)."""
         return bool(self.beam.view_as(TestOptions).dry_run)
 
     @property
@@ -90,16 +90,16 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a job has come to."""
+    """The result of a job."""
 
     run: Run
     seconds: float
     timings: dict[str, float]
-    """Stage -> wall time in this process; {} where the work was done elsewhere."""
+    """stage -> wall time in this process; {} if the work was done elsewhere"""
     report: str = ""
-    """uri of the report; "" where there is none."""
+    """uri of the report; "" if there is none"""
     has_ended: bool = True
-    """False where the job goes on without this process."""
+    """False if the job continues without this process"""
 
 
 def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext()) -> Result:
@@ -118,36 +118,36 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
             progress.say(note)
         context = source.context(run, lock.token, request.beam)
         trained = _build(graph, job, context, run)
-        made = Run(request.output, run)
+        finished_run = Run(request.output, run)
         if not runners.run(graph, lock):
-            return Result(made, time.monotonic() - began, {}, has_ended=False)
+            return Result(finished_run, time.monotonic() - began, {}, has_ended=False)
         seconds, timings = time.monotonic() - began, progress.timeline(began)
         page = ""
         if job.trains:
             if timings:
                 add_timings(context.commits(CHECKPOINTS), timings)
             progress.close_all()
-            page = _report(made, trained, lock) if request.report else ""
+            page = _report(finished_run, trained, lock) if request.report else ""
         progress.close_all()
-        lock.renew()  # who has lost it has no result to tell
-        return Result(made, seconds, timings, page)
+        lock.renew()  # a command that has lost the lock has no result to report
+        return Result(finished_run, seconds, timings, page)
 
 
 def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirectory) -> set[int]:
-    """Adds the stages to the graph; returns the steps of the checkpoints that are there already."""
+    """Adds the stages to the graph; returns the steps of the checkpoints that exist already."""
     if not job.trains:
         corpus_side(graph, job.source.files, context)
         return set()
     build(graph, job.source.files, context, _provenance(run, job.source.items))
     trained = {ref.step for ref in checkpoints(run.records, run.keys[CHECKPOINTS])}
     if not trained:
-        run.storage.delete(REPORT)  # on a model that has been replaced
+        run.storage.delete(REPORT)  # it describes a model that is being replaced
     return trained
 
 
 @contextlib.contextmanager
 def holding(output: str, around: Around) -> Iterator[Lock]:
-    """The lock of an output, kept alive while open, and released whichever way the run ends.
+    """The lock of an output: kept alive while open, and released however the run ends.
 
     What others have left half written is removed before and after.
     """
@@ -175,28 +175,28 @@ def _raise_if_lost(lock: Lock, error: Exception) -> None:
             raise lost from error
 
 
-def _report(made: Run, trained: Collection[int], lock: Lock) -> str:
-    """Writes the report and returns its uri; "" and a note where that fails: the model is there, whatever happens.
+def _report(run: Run, trained: Collection[int], lock: Lock) -> str:
+    """Writes the report and returns its uri. If that fails, it prints a note and returns "", since the model is stored.
 
     A report on a model that had been `trained` already (to this step) stays: it may hold evaluations.
     """
     memory.give_back()
     try:
-        ref, storage = made.checkpoint(), made.directory.storage
+        ref, storage = run.checkpoint(), run.directory.storage
         if ref.step not in trained or storage.info(REPORT) is None:
-            page = report([(made, ref)])
+            page = report([(run, ref)])
             lock.renew()
             storage.put(REPORT, page)
         return storage.uri(REPORT)
     except OutputInUseError:
         raise
     except Exception as error:
-        _log.warning("the report is left out (%s): beam2vec report --run=%s", shown_line(error), made.uri)
+        _log.warning("the report is left out (%s): beam2vec report --run=%s", shown_line(error), run.uri)
         return ""
 
 
 def _provenance(run: RunDirectory, items: str) -> dict[str, Any]:
-    """For the checkpoints' metadata: how the model was made."""
+    """How the model was made, for the metadata of checkpoints."""
     identity = run.identity
     return {
         "format_version": identity["format_version"],

@@ -1,10 +1,11 @@
-"""Negative sampling as five classic layers, forward and backward, to be read.
+"""Negative sampling as five classic layers, forward and backward, written to be read.
 
-A layer has `params` (its arrays), `grads` (arrays of the same shapes, overwritten by
-each `backward`), `forward` and `backward`. Arrays may be NumPy or CuPy, of any float
-type; n is the number of examples, K of negatives, V of words.
+Source: Mikolov et al. 2013, Distributed representations of words and phrases and their compositionality, section 2.2.
 
-These layers make `backends.reference`; training for real happens in `backends.cpu`.
+A layer has `params` (its arrays), `grads` (arrays of the same shapes, overwritten by each `backward`), `forward` and
+`backward`. Arrays are NumPy's or CuPy's, of any float type. n is the number of examples, K of negatives, V of words.
+
+`pipeline.backends.oracles.reference` is made of these layers; `pipeline.backends.cpu` does real training.
 """
 
 from __future__ import annotations
@@ -26,7 +27,19 @@ _SAMPLER_BLOCK = 1 << 22
 
 
 class Embedding:
-    """Looks up rows of a table."""
+    """Looks up rows of a table.
+
+    >>> layer = Embedding(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    >>> layer.forward([0, 2, 2])
+    array([[1., 2.],
+           [5., 6.],
+           [5., 6.]])
+    >>> layer.backward([[1, 2], [10, 20], [3, 4]])
+    >>> layer.grads[0]  # row 2 was looked up twice
+    array([[ 1.,  2.],
+           [ 0.,  0.],
+           [13., 24.]])
+    """
 
     def __init__(self, W: Array):
         """Args:
@@ -44,14 +57,22 @@ class Embedding:
         return W[self.index]
 
     def backward(self, dout: Array) -> None:
-        """The gradient of the table from that of the rows; a word looked up twice gets both."""
+        """Computes the gradient of the table from `dout` [..., dims], that of the rows; repeated rows add up."""
         (dW,) = self.grads
         dW[...] = 0
         add_rows(dW, self.index, array_module(dW).asarray(dout, dW.dtype))
 
 
 class EmbeddingDot:
-    """Scores vectors against rows of a table by their inner products."""
+    """Scores vectors against rows of a table by their inner products.
+
+    >>> layer = EmbeddingDot(np.repeat(np.arange(7.0), 3).reshape(7, 3))  # row i is [i, i, i]
+    >>> layer.forward(np.array([[3, 4, 5], [6, 7, 8]]), np.array([1, 2]))
+    array([12., 42.])
+    >>> layer.backward(np.array([3.0, 4.0]))
+    array([[3., 3., 3.],
+           [8., 8., 8.]])
+    """
 
     def __init__(self, W: Array):
         """Args:
@@ -64,7 +85,7 @@ class EmbeddingDot:
         self.rows: Array = None
 
     def forward(self, h: Array, index: Array) -> Array:
-        """Scores of h [n, dims] against the words `index`, [n] or several for each, [n, K]."""
+        """Scores of h [n, dims] against the words `index`, [n] or [n, K], in the shape of `index`."""
         self.rows = self.embedding.forward(index)
         self.h = array_module(self.rows).asarray(h)
         self.h = self.h.reshape(len(self.h), *[1] * (self.rows.ndim - 2), -1)
@@ -79,9 +100,17 @@ class EmbeddingDot:
 
 
 class SigmoidWithLoss:
-    """Sigmoid and mean cross-entropy in one, so that large scores neither overflow nor lose the loss.
+    """Sigmoid and mean cross-entropy in one layer, which stays exact for large scores.
 
-    After `forward`, `losses` holds the float64 loss of each score, 0 where it is left out.
+    loss(s, 1) = -log sigmoid(s),  loss(s, 0) = -log sigmoid(-s)
+
+    After `forward`, `losses` holds the float64 loss of each score, 0 where it does not count.
+
+    >>> layer = SigmoidWithLoss()
+    >>> round(layer.forward(np.array([0.0, 2.0]), np.array([1, 0])), 6)  # (log 2 + log(1 + e^2)) / 2
+    1.410038
+    >>> layer.backward().round(4)
+    array([-0.25  ,  0.4404])
     """
 
     def __init__(self) -> None:
@@ -95,12 +124,12 @@ class SigmoidWithLoss:
         """Mean cross-entropy of scores and labels of any one shape.
 
         Args:
-          scores: floats; of any size.
+          scores: floats, however large.
           labels: 1 where the answer is yes, 0 where it is no.
-          counted: bool, False where a score has no part in mean and gradient; default: all count.
+          counted: bool, False for scores that are left out of the mean and get no gradient; None counts all.
 
         Returns:
-          the mean over the scores that count; 0 when none does.
+          The mean over the scores that count; 0 if none does.
         """
         xp = array_module(scores)
         scores = xp.asarray(scores)
@@ -134,12 +163,18 @@ class UnigramSampler:
       `numpy.random.choice(V, K, replace=False, p=p)` with the target's p set to 0.
     - `any`: K independent draws, which may repeat and may hit the target.
 
-    The laws are those of `pipeline.batches.rows`, the random numbers are not.
+    The laws are those of `pipeline.batches.rows`; the random numbers are others.
+
+    >>> sampler = UnigramSampler(np.array([0, 1, 2, 3, 4, 1, 2, 3, 1, 1, 2]), power=0.75, sample_size=2, seed=0)
+    >>> sampler.word_p.round(8)
+    array([0.11376918, 0.32178782, 0.25933764, 0.19133618, 0.11376918])
+    >>> sampler.get_negative_sample(np.array([1, 3, 0])).shape
+    (3, 2)
     """
 
     def __init__(self, corpus: Array, power: float, sample_size: int, law: str = "distinct", seed: int | None = None):
         """Args:
-          corpus: ids of words [n]; V is the largest plus 1, a word that does not occur is never drawn.
+          corpus: ids of words [n]. V is the largest plus 1; ids that do not occur are never drawn.
           power: exponent of the distribution.
           sample_size: K.
           law: "distinct" or "any".
@@ -161,7 +196,7 @@ class UnigramSampler:
         self.sample_size = sample_size
         self.law = law
         self._random = xp.random.default_rng(seed)
-        self._running = xp.asarray(running / running[-1])  # ends in exactly 1, which no random number reaches
+        self._running = xp.asarray(running / running[-1])  # the last is exactly 1, and random numbers are below 1
         self._mean_wait = xp.asarray(mean_wait)
         words = int(occurs.sum())
         if law == "distinct" and words <= sample_size:
@@ -183,11 +218,11 @@ class UnigramSampler:
         return self._xp.searchsorted(self._running, point, side="right")
 
     def _successive(self, target: Array) -> Array:
-        """A race: word i arrives after an exponential time of mean 1/p_i, the first K are the draw.
+        """Successive draws without replacement, as a race (Efraimidis and Spirakis 2006).
 
-        Exponential times have no memory, so who comes next is independent of the wait
-        so far and has probability p_i among those still out: successive sampling
-        (Efraimidis and Spirakis 2006), without a loop.
+        Word i arrives after an exponential time of mean 1 / p_i; the first K to arrive are drawn. Exponential times
+        have no memory: whatever happened before, the next to arrive is word i with probability p_i / (the sum of p
+        over the words still on their way). So no loop over draws is needed.
         """
         xp, n, k = self._xp, len(target), self.sample_size
         arrival = self._random.standard_exponential((n, self.word_p.size)) * self._mean_wait
@@ -198,10 +233,15 @@ class UnigramSampler:
 
 
 class NegativeSamplingLoss:
-    """Loss of telling each target from K negatives: 1 + K sigmoid heads over one output table.
+    """The loss of telling each target from K negatives: 1 + K sigmoid heads over one output table.
 
-    Head 0 scores the target (label 1), the others the negatives (label 0). A negative
-    equal to its target is thus trained under both labels, unless `zero_hits` is set.
+    Head 0 scores the target (label 1), the others score the negatives (label 0). So a negative that equals its target
+    is trained under both labels, unless `zero_hits` is set.
+
+    >>> layer = NegativeSamplingLoss(np.zeros((3, 2)))
+    >>> loss = layer.forward(np.ones((1, 2)), target=np.array([0]), negatives=np.array([[1, 2]]))
+    >>> bool(np.isclose(loss, 3 * np.log(2)))  # all scores are 0, so each of the three heads has loss log 2
+    True
     """
 
     def __init__(
@@ -215,7 +255,7 @@ class NegativeSamplingLoss:
     ):
         """Args:
         W: [V, dims], the output table; kept, not copied.
-        corpus: ids of words the negatives are drawn by; None when each `forward` is given its negatives.
+        corpus: ids of words, whose distribution negatives are drawn from; None if `forward` always gets negatives.
         power, sample_size, law, seed: as for UnigramSampler.
         """
         self.sampler = None if corpus is None else UnigramSampler(corpus, power, sample_size, law, seed)
@@ -232,14 +272,17 @@ class NegativeSamplingLoss:
         Args:
           h: [n, dims], one vector for each example.
           target: int [n].
-          negatives: int [n, K]; drawn when not given.
-          zero_hits: leave out negatives equal to their target: no loss, no gradient.
+          negatives: int [n, K]; None draws them.
+          zero_hits: leave out negatives that equal their target: no loss, no gradient.
+
+        Raises:
+          ValueError: negatives are needed, since there is no corpus to draw them from.
         """
         xp = array_module(*self.params)
         target = xp.asarray(target)
         if negatives is None:
             if self.sampler is None:
-                raise ValueError("a loss without a corpus needs its negatives given")
+                raise ValueError("without a corpus to draw them from, negatives are needed")
             negatives = self.sampler.get_negative_sample(target)
         negatives = xp.asarray(negatives)
         self.index = xp.concatenate([target[:, None], negatives], axis=1)
@@ -258,7 +301,7 @@ class NegativeSamplingLoss:
 
 
 def array_module(*arrays: Any) -> ModuleType:
-    """CuPy when one of `arrays` lives on a GPU, else NumPy."""
+    """CuPy if one of `arrays` is on a GPU, else NumPy."""
     for array in arrays:
         if type(array).__module__.partition(".")[0] == "cupy":
             import cupy
@@ -268,12 +311,12 @@ def array_module(*arrays: Any) -> ModuleType:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """The array in the memory of the CPU; a NumPy array is returned as it is."""
+    """The array in the memory of the CPU; a NumPy array is returned itself."""
     return np.asarray(array) if array_module(array) is np else array.get()
 
 
 def add_rows(table: Any, index: Any, rows: Any) -> None:
-    """table[index[i]] += rows[i] for every i: rows named several times add up, as += would not."""
+    """table[index[i]] += rows[i] for every i. Rows with the same index add up, which `+=` on arrays would not do."""
     if array_module(table) is np:
         np.add.at(table, index, rows)
     else:

@@ -1,12 +1,11 @@
 """Every option of a run, declared once: default, allowed values, help, and what it decides.
 
-The command line, the configuration file, the checks, the stage keys and the
-reference in docs/options.md are all made from this table.
+The command line, the configuration file, the checks, the stage keys and docs/options.md are all made from this table.
 
 Kinds:
-  model      decides bytes of the model; a resumed run must repeat it.
-  layout     decides how artefacts are cut up, never the model; pinned when a run is resumed.
-  execution  decides speed and place alone; free to change at any time.
+  model      decides bytes of the model; must be the same when a run is resumed.
+  layout     decides how artefacts are divided, never the model; must be the same when a run is resumed.
+  execution  decides only speed and place; may change at any time.
 """
 
 from __future__ import annotations
@@ -35,12 +34,11 @@ MAX_POSITION = 2**48
 MAX_EPOCHS = 2**16 - 1
 """Positions and epochs share a 64-bit random counter: 48 bits and 16."""
 MOST_ROUNDS = 500
-"""Of all epochs together: each round is a part of the Beam graph."""
+"""Most rounds of all epochs together: each round adds stages to the Beam graph."""
 MAX_STEPS = 10**12 - 1
-"""Of all epochs together: names have twelve digits for them."""
-
+"""Most steps of all epochs together: names have twelve digits for them."""
 MAX_PASSES = 16
-"""Of --phrases."""
+"""Most passes of --phrases."""
 
 
 def _option(
@@ -57,9 +55,18 @@ def _option(
     named: Mapping[str, Any] | None = None,
     off: bool = False,
 ) -> Any:
-    """One option: `low` is exclusive when `over`; `stage` is the first stage whose content it decides; `named`
-    values may be given by name, whatever the bounds are. Where an option that is `off` has its default, stage keys
-    are those from before there was such an option."""
+    """Declares one option.
+
+    Args:
+      kind: model, layout or execution.
+      stage: the first stage whose content the option decides.
+      low, high: bounds, allowed themselves; with `over`, `low` itself is not allowed.
+      choices: the allowed values.
+      optional: whether None is allowed, which stands for "not set".
+      named: values that have a name, allowed whatever the bounds are.
+      off: an option that was added later. With its default it is left out of the stage keys, so that those of older
+        runs stay valid.
+    """
     return dataclasses.field(
         default=default,
         metadata={
@@ -79,10 +86,18 @@ def _option(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The options of `jobs.train`; `Options.checked()` refuses what is out of range."""
+    """The options of a run. `Options.checked()` converts values and refuses what is not allowed.
+
+    >>> options = Options.checked({"dims": "50", "window": "all"})
+    >>> options.dims, options.window == ALL, options.negatives
+    (50, True, 5)
+    >>> Options.checked({"dims": 0})
+    Traceback (most recent call last):
+    pipeline.errors.InputError: --dims=0: allowed is a whole number of at least 1 and at most 4096
+    """
 
     model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS)
-    dims: int = _option(100, "model", "numbers in a vector", stage="checkpoints", low=1, high=4096)
+    dims: int = _option(100, "model", "length of a vector", stage="checkpoints", low=1, high=4096)
     window: int = _option(
         5,
         "model",
@@ -94,17 +109,18 @@ class Options:
     )
     negatives: int = _option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
     power: float = _option(
-        0.75, "model", "exponent of the unigram distribution negatives are drawn from", stage="unigram", low=0, high=4
+        0.75, "model", "exponent of the unigram distribution of negatives; 0: uniform", stage="unigram", low=0, high=4
     )
     negative_policy: str = _option(
         "exclude_target",
         "model",
-        "exclude_target: never the target; distinct: nor twice the same; any: no rule",
+        "which negatives a row may have. exclude_target: not the target; distinct: not the target, and none twice;"
+        " any: all words",
         stage="batches",
         choices=NEGATIVE_POLICIES,
     )
     subsample: float = _option(
-        1e-3, "model", "frequency above which words are thinned out; 0 keeps all", stage="unigram", low=0, high=1
+        1e-3, "model", "words above this frequency lose some occurrences; 0: none do", stage="unigram", low=0, high=1
     )
     min_count: int = _option(5, "model", "words that occur less often are left out", stage="vocabulary", low=1)
     max_vocabulary: int | None = _option(
@@ -113,7 +129,7 @@ class Options:
     vocabulary: str | None = _option(
         None,
         "model",
-        "a file of words, perhaps with counts: only these, in this order, however often they occur",
+        "a file of words, with or without counts, that is the vocabulary: in its order, however often they occur",
         stage="vocabulary",
         optional=True,
     )
@@ -121,7 +137,7 @@ class Options:
     learning_rate: float = _option(
         0.05,
         "model",
-        "first learning rate; falls in a line to 1e-4 of it",
+        "learning rate of the first step; it falls linearly to 1e-4 of this",
         stage="checkpoints",
         low=0,
         high=10,
@@ -130,19 +146,19 @@ class Options:
     damping: float = _option(
         6.4,
         "model",
-        "furthest a row may move in one step, in mean gradients",
+        "limit on how far a weight row moves in one step, in mean gradients",
         stage="checkpoints",
         low=0,
         high=1e6,
         over=True,
     )
     batch_size: int = _option(
-        2048, "model", "token positions in a training step", stage="checkpoints", low=1, high=2**22
+        2048, "model", "token positions that a training step covers", stage="checkpoints", low=1, high=2**22
     )
     replicas: int = _option(
         1,
         "model",
-        "trainers side by side, each on a slice of the corpus; 1: one trainer",
+        "number of trainers that work side by side, each on its slice of the corpus",
         stage="checkpoints",
         low=1,
         high=1024,
@@ -151,7 +167,7 @@ class Options:
     rounds: int = _option(
         1,
         "model",
-        "how often in an epoch the replicas' weights are merged",
+        "how many times in an epoch the replicas' weights are merged",
         stage="checkpoints",
         low=1,
         high=MOST_ROUNDS,
@@ -161,16 +177,16 @@ class Options:
     holdout: float = _option(
         0.0,
         "model",
-        "part of the sentences kept back from training, to take a loss on; 0.01 is plenty",
+        "share of the sentences that are kept back from training, to measure a loss on; 0.01 is plenty",
         stage="batches",
         low=0,
         high=0.5,
     )
-    input_format: str = _option("text", "model", "what the input files are", stage="text", choices=INPUT_FORMATS)
+    input_format: str = _option("text", "model", "format of the input files", stage="text", choices=INPUT_FORMATS)
     field: str | None = _option(
         None,
         "model",
-        "of JSON lines or Parquet: the field (a.b: b within a) that holds text, a list of strings or of integers",
+        "with jsonl or parquet: the field (a.b: field b within a) that holds text, a list of strings or of integers",
         stage="counts",
         optional=True,
     )
@@ -180,7 +196,7 @@ class Options:
         "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, or module:function",
         stage="counts",
     )
-    lowercase: bool = _option(False, "model", "lower-case the text first", stage="counts")
+    lowercase: bool = _option(False, "model", "turn the text into lower case first", stage="counts")
     normalize: str | None = _option(
         None,
         "model",
@@ -190,12 +206,12 @@ class Options:
         optional=True,
     )
     stopwords: str | None = _option(
-        None, "model", "a file of words, one a line, that are left out", stage="counts", optional=True
+        None, "model", "a file of words to leave out, one a line", stage="counts", optional=True
     )
     phrases: int = _option(
         0,
         "model",
-        "passes over the corpus that join words which belong together by _; 0: none",
+        "passes over the corpus that join words which belong together, as in new_york; 0: none",
         stage="phrases",
         low=0,
         high=MAX_PASSES,
@@ -207,39 +223,43 @@ class Options:
         5, "model", "pairs that occur no more often than this are never joined", stage="phrases", low=0, high=2**31 - 1
     )
     max_sentence: int = _option(
-        1000, "model", "longer lines are split into sentences of this many tokens", stage="counts", low=1, high=2**30
+        1000, "model", "most tokens in a sentence; longer lines are split", stage="counts", low=1, high=2**30
     )
     max_line_bytes: int = _option(
-        128 << 20, "model", "longer lines go to the dead letters", stage="text", low=1, high=2**30
+        128 << 20, "model", "longer lines are left out, and listed as dead letters", stage="text", low=1, high=2**30
     )
     allow_truncated: bool = _option(
-        False, "model", "use what can be read of a truncated or damaged compressed file", stage="text"
+        False, "model", "use a truncated or damaged compressed file as far as it can be read", stage="text"
     )
-    block_bytes: int = _option(8 << 20, "layout", "bytes of text in a unit of work", stage="counts", low=1, high=2**30)
+    block_bytes: int = _option(
+        8 << 20, "layout", "about how many bytes of text a unit of work has", stage="counts", low=1, high=2**30
+    )
     batches: str = _option(
-        "stream", "layout", "stream: make batches while training; stored: keep them in Parquet", choices=BATCHES
+        "stream", "layout", "stream: batches are made while training; stored: first, into Parquet", choices=BATCHES
     )
     checkpoint_every: int | None = _option(
         None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True
     )
-    keep_checkpoints: int = _option(3, "execution", "how many checkpoints to keep", low=1)
+    keep_checkpoints: int = _option(3, "execution", "number of newest checkpoints to keep", low=1)
     device: str = _option(
-        "auto", "execution", "where to train; auto takes a GPU that answers. The bytes are the same", choices=DEVICES
+        "auto", "execution", "where to train; auto: on a GPU if there is one. The bytes are the same", choices=DEVICES
     )
     threads: int | None = _option(
-        None, "execution", "threads (default: the CPUs this process may use)", low=1, high=1024, optional=True
+        None, "execution", "threads that train (default: the CPUs it may use)", low=1, high=1024, optional=True
     )
-    max_bad_lines: str = _option("1%", "execution", "bad lines that stop the run: a number, or a part like 1%")
+    max_bad_lines: str = _option(
+        "1%", "execution", "bad lines that are tolerated: a number of lines, or a percentage like 1%"
+    )
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Options:
-        """Options from values of the command line or a file; what is not given has its default.
+        """Options from values of the command line or a file; the others have their defaults.
 
-        A number may come as text, as YAML reads 1e-3, and a whole number as 5.0; both
-        become the option's own type, so that equal options have equal stage keys.
+        A number may be text (YAML reads 1e-3 as text), and a whole number may be 5.0. Values are converted to the
+        option's own type, so that equal options have equal stage keys.
 
         Raises:
-          InputError: names option, value and what is allowed.
+          InputError: an option does not exist, a value is not allowed, or two do not go together.
         """
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
@@ -250,24 +270,27 @@ class Options:
         return options
 
     def check(self) -> None:
-        """InputError where options, each allowed, do not go together."""
+        """InputError if options that are allowed by themselves do not go together."""
         bad_line_limit(self.max_bad_lines, 0)
         if self.window == ALL and self.max_sentence > MAX_ALL:
             raise InputError(
-                f"--window=all pairs all words of a sentence with each other: with it, --max_sentence is at most"
-                f" {MAX_ALL:,}, not {self.max_sentence:,}"
+                f"--window=all pairs all words of a sentence with each other, so it allows --max_sentence of at most"
+                f" {MAX_ALL:,}: set --max_sentence={MAX_ALL} in place of {self.max_sentence}"
             )
         if self.window == ALL and self.phrases:
-            raise InputError("--phrases joins words that follow each other, and --window=all is for sets without order")
+            raise InputError(
+                "--phrases and --window=all do not go together: --phrases joins words that follow each other, and"
+                " --window=all is for sets without order. Leave one out"
+            )
         if self.rounds > 1 and self.replicas == 1:
             raise InputError(
-                f"--rounds={self.rounds} without --replicas: one trainer has nothing to merge; leave it out,"
-                " or ask for two replicas or more"
+                f"--rounds={self.rounds} needs --replicas: one trainer has nothing to merge. Leave --rounds out, or set"
+                " --replicas to 2 or more"
             )
         if self.replicas > 1 and self.epochs * self.rounds > MOST_ROUNDS:
             raise InputError(
-                f"--epochs={self.epochs} of --rounds={self.rounds} are {self.epochs * self.rounds:,} rounds, and"
-                f" {MOST_ROUNDS:,} are the most that a run takes: lower --rounds"
+                f"--epochs={self.epochs} with --rounds={self.rounds} makes {self.epochs * self.rounds:,} rounds, a run"
+                f" can have {MOST_ROUNDS:,}: lower --rounds"
             )
 
     @property
@@ -280,19 +303,22 @@ class Options:
         return {field.name: getattr(self, field.name) for field in fields}
 
     def of_stage(self, stage: str) -> dict[str, Any]:
-        """Name -> value of the model and layout options whose first effect is on `stage`; none that is off."""
+        """Name -> value of the model and layout options whose first effect is on `stage`, for its key.
+
+        Options that are declared `off` are left out where they have their default.
+        """
         names = {
             f.name
             for f in dataclasses.fields(self)
             if f.metadata["stage"] == stage and not (f.metadata["off"] and getattr(self, f.name) == f.default)
         }
         known = self.of_kind("model") | self.of_kind("layout")
-        del known["phrases"]  # decides which stages there are, and none's content
+        del known["phrases"]  # decides which stages there are, not the content of any
         return {name: value for name, value in known.items() if name in names}
 
 
 def shown_value(name: str, value: Any) -> str:
-    """A value as the user writes it: by its name where it has one."""
+    """A value as the user would write it: by its name if it has one."""
     if value is None or value == "":
         return "not set"
     field = next((field for field in dataclasses.fields(Options) if field.name == name), None)
@@ -301,7 +327,7 @@ def shown_value(name: str, value: Any) -> str:
 
 
 def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """The value in the option's type; InputError when it is not allowed."""
+    """The value converted to the option's type; InputError if it is not allowed."""
     if value is None and field.metadata["optional"]:
         return None
     if isinstance(value, str) and value in field.metadata["named"]:
@@ -317,16 +343,16 @@ def _type_name(field: dataclasses.Field) -> str:
     return str(field.type).partition(" | ")[0]
 
 
-def _typed(wanted: str, value: Any) -> Any:
-    """The value as the type named, or None when it is not one."""
-    if wanted == "bool":
+def _typed(kind: str, value: Any) -> Any:
+    """The value converted to the type of this name, or None if it cannot be."""
+    if kind == "bool":
         return {"true": True, "false": False}.get(str(value).lower())
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
-    if wanted == "str":
+    if kind == "str":
         return str(value)
     try:
-        if wanted == "float":
+        if kind == "float":
             return float(value)
         return int(value) if isinstance(value, (str, int)) or value.is_integer() else None
     except (ValueError, OverflowError):
@@ -341,17 +367,17 @@ def _is_allowed(field: dataclasses.Field, value: Any) -> bool:
         return True
     if meta["high"] is not None and value > meta["high"]:
         return False
-    return value > meta["low"] if meta["over"] else value >= meta["low"]  # NaN is neither
+    return value > meta["low"] if meta["over"] else value >= meta["low"]  # NaN fails both
 
 
 def _allowed(field: dataclasses.Field) -> str:
     """What is allowed, in words: the end of a sentence that begins with "allowed"."""
-    meta, wanted = field.metadata, _type_name(field)
-    if meta["choices"] or wanted == "bool":
+    meta, kind = field.metadata, _type_name(field)
+    if meta["choices"] or kind == "bool":
         return "are " + ", ".join(meta["choices"] or ("true", "false"))
-    if wanted == "str":
+    if kind == "str":
         return "is any text"
-    text = "is a whole number" if wanted == "int" else "is a number"
+    text = "is a whole number" if kind == "int" else "is a number"
     if meta["named"]:
         text += f" (or {', '.join(meta['named'])})"
     if meta["low"] is not None:
@@ -362,25 +388,32 @@ def _allowed(field: dataclasses.Field) -> str:
 
 
 def _number(value: float) -> str:
-    """All digits of a bound, which a float format would round."""
+    """A bound with all its digits, which a float format would round."""
     return str(int(value)) if value == int(value) else repr(value)
 
 
 def bad_line_limit(text: str, lines: int) -> float:
-    """How many bad lines are tolerated among `lines`: "100" is a number, "1%" a part of the lines."""
+    """How many bad lines --max_bad_lines tolerates among `lines`.
+
+    >>> bad_line_limit("100", lines=5000), bad_line_limit("1%", lines=5000)
+    (100.0, 50.0)
+
+    Raises:
+      InputError: the text is neither a number nor a percentage from 0% to 100%.
+    """
     try:
         share = float(text[:-1]) / 100 if text.endswith("%") else None
         limit = float(int(text)) if share is None else share * lines
         if limit < 0 or (share is not None and not 0 <= share <= 1):
             raise ValueError
     except ValueError:
-        message = f"--max_bad_lines={text}: allowed is a number of lines or a part such as 1%"
+        message = f"--max_bad_lines={text}: allowed is a number of lines, or a percentage of them such as 1%"
         raise InputError(message) from None
     return limit
 
 
 def available_cpus() -> int:
-    """CPUs this process may use: its affinity, and the quota of its cgroup where there is one."""
+    """CPUs that this process may use, by its affinity and by the quota of its cgroup."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:

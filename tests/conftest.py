@@ -8,7 +8,7 @@ import pathlib
 import hypothesis
 import pytest
 
-from pipeline.kernels.compile import are_compiled
+from pipeline.kernels.compile import has_cached_kernels
 from tests.helpers.compiling import compile_kernels
 
 # No deadline: a first call may compile a kernel. Derandomised: a commit passes or fails the same everywhere.
@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("suite")
 def pytest_configure(config: pytest.Config) -> None:
     """Before several processes begin to test, kernels are compiled that all of them need."""
     begins_others = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
-    if begins_others and not config.option.collectonly and not are_compiled():
+    if begins_others and not config.option.collectonly and not has_cached_kernels():
         compile_kernels()
 
 

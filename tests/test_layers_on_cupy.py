@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.backends.oracles.reference import ReferenceBackend
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.layers import NegativeSamplingLoss, UnigramSampler, add_rows, array_module, to_host
 from pipeline.model import neighbors
 
@@ -132,11 +132,11 @@ def test_the_stand_in_is_strict(cupy):
             refused(array)
 
 
-def make_case(rows: int, words: int, dims: int) -> tuple[Batch, np.ndarray]:
+def make_case(rows: int, words: int, dims: int) -> tuple[Rows, np.ndarray]:
     """Rows of two contexts and three negatives; both matrices."""
     random = np.random.default_rng(1)
     target, context, negatives = (random.integers(0, words, shape) for shape in (rows, 2 * rows, (rows, 3)))
-    batch = Batch(target, np.arange(0, 2 * rows + 1, 2), context, negatives)
+    batch = Rows(target, np.arange(0, 2 * rows + 1, 2), context, negatives)
     return batch, random.normal(size=(2, words, dims)).astype(np.float32)
 
 

@@ -160,7 +160,7 @@ def test_bad_line_limit(text, limit):
 
 @pytest.mark.parametrize("text", ["", "%", "-1", "-1%", "101%", "1.5", "nan%", "inf%", "inf", "many", "1%%"])
 def test_bad_line_limit_that_is_none(text):
-    message = f"--max_bad_lines={text}: allowed is a number of lines or a part such as 1%"
+    message = f"--max_bad_lines={text}: allowed is a number of lines, or a percentage of them such as 1%"
     assert refusal("max_bad_lines", text) == message
     with pytest.raises(InputError):
         bad_line_limit(text, 10)

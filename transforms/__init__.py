@@ -1,4 +1,4 @@
-"""Beam transforms: one thin, typed, named stage a module.
+"""Beam transforms: each module is one thin, typed, named stage.
 
 Each is the stage of the same name in `pipeline`, spread over workers; what they
 pass on are references to artefacts, never text or tables.

@@ -50,7 +50,7 @@ def _size(shard: TokenShard) -> tuple[int, int]:
 
 
 class Refer(StageDoFn):
-    """Gives a shard its first position: the sum of the sizes of the shards before it."""
+    """Gives each shard its first position: the number of tokens in the shards before it."""
 
     def __init__(self, context: JobContext):
         super().__init__(context)
@@ -75,7 +75,7 @@ class Refer(StageDoFn):
         )
 
     def _stored(self, shard: int) -> tuple[Artifact, ...]:
-        """What the run of --corpus has stored; a run of its own finds its batches when it is about to store them."""
+        """Batches that the run of --corpus has stored; a run without --corpus finds its own when it stores them."""
         context = self.context
         if context.reads is not None:
             return ()
@@ -88,7 +88,7 @@ def _each_epoch(shard: BatchShard, epochs: int) -> Iterator[tuple[int, BatchShar
 
 
 class StoreBatches(StageDoFn):
-    """Writes the batches of a shard in an epoch, unless an earlier attempt has."""
+    """Stores the batches of a shard in an epoch, unless an earlier attempt has."""
 
     def __init__(self, context: JobContext):
         super().__init__(context)
@@ -103,5 +103,5 @@ class StoreBatches(StageDoFn):
 
 def _together(element: tuple[int, Iterable[tuple[int, Artifact, BatchShard]]]) -> BatchShard:
     """The shard with its stored epochs in order."""
-    ordered = sorted(element[1], key=lambda one: one[0])
+    ordered = sorted(element[1], key=lambda epoch_and_rest: epoch_and_rest[0])
     return dataclasses.replace(ordered[0][2], stored=tuple(artifact for _, artifact, _ in ordered))

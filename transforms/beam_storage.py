@@ -28,19 +28,21 @@ _PIECE = 8 << 20
 
 
 def open_beam_storage(root: str) -> "BeamStorage | None":
-    """The storage of a root such as hdfs://folder; None where Beam knows no such scheme."""
+    """The storage of a root such as hdfs://folder; None if Beam does not know the scheme."""
     scheme = FileSystems.get_scheme(root)
-    known = scheme is not None and any(one.scheme() == scheme for one in FileSystem.get_all_subclasses())
+    known = scheme is not None and any(
+        file_system.scheme() == scheme for file_system in FileSystem.get_all_subclasses()
+    )
     return BeamStorage(root if root.endswith("://") else root.rstrip("/")) if known else None
 
 
 def set_beam_options(options: PipelineOptions) -> None:
-    """Options such as --hdfs_host=..., for file systems that are opened later."""
+    """Sets options such as --hdfs_host=... for file systems that are opened later."""
     FileSystems.set_options(options)
 
 
 def read_through_beam(arguments: Sequence[str]) -> None:
-    """From now on `open_storage` knows Beam's file systems in this process, by the arguments of the command."""
+    """Makes `open_storage` in this process know Beam's file systems, with the arguments of the command."""
     add_storage(open_beam_storage)
     if arguments:
         set_beam_options(PipelineOptions(list(arguments)))
@@ -60,8 +62,8 @@ class BeamStorage(Storage):
         with self._errors(uri):
             if not FileSystems.exists(uri):
                 return None
-            found = FileSystems.get_filesystem(uri).metadata(uri)
-        return ObjectInfo(path, found.size_in_bytes, str(found.last_updated_in_seconds))
+            metadata = FileSystems.get_filesystem(uri).metadata(uri)
+        return ObjectInfo(path, metadata.size_in_bytes, str(metadata.last_updated_in_seconds))
 
     def find(self, path: str) -> bytes | None:
         if self.info(path) is None:
@@ -126,18 +128,18 @@ class BeamStorage(Storage):
 
     @contextlib.contextmanager
     def _errors(self, uri: str) -> Iterator[None]:
-        """What Beam and the clients below it raise -> one line that names the uri."""
+        """Turns errors of Beam and its clients into one line that names the uri."""
         try:
             yield
         except PipelineError:
             raise
         except Exception as error:
             shown = _reason(error)
-            users = isinstance(shown, (ValueError, ImportError))  # an option that is not given, a missing package
+            users = isinstance(shown, (ValueError, ImportError))  # a missing option or package
             raise (InputError if users else ArtifactError)(f"{uri}: {str(shown).partition(chr(10))[0]}") from error
 
 
 def _reason(error: BaseException) -> BaseException:
-    """The first cause that Beam tells of several, or the error itself."""
+    """The first cause that Beam lists, or the error itself."""
     causes = (getattr(error, "exception_details", None) or {}).values() if isinstance(error, BeamIOError) else ()
     return next((cause for cause in causes if isinstance(cause, Exception)), error)

@@ -31,7 +31,7 @@ from transforms.job_context import JobContext, StageDoFn, counter
 from transforms.phrase_reader import OpenPhrases
 
 BUNDLE_WORDS = 2_000_000
-"""Different words that a worker adds up before it sends them on: some 200 MB at most."""
+"""Most different words that a worker adds up before it sends them on: some 200 MB."""
 SUMMARIES = "summaries"
 KeyedCounts = tuple[int, bytes]
 """(bucket, Arrow IPC bytes of word counts)"""
@@ -39,17 +39,17 @@ KeyedCounts = tuple[int, bytes]
 
 @dataclasses.dataclass(frozen=True)
 class Counting:
-    """Which count of words: that of the vocabulary, or the one that a pass of --phrases begins with."""
+    """Which count of words: that for the vocabulary, or that for a pass of --phrases."""
 
     commits: Commits
     next: Commits
     piece: str
-    """What is made of the words: once this piece of the next stage is there, nobody asks for them."""
+    """the piece of the next stage that is made of the words: when it is committed, they are not needed"""
     min_count: int
     listed: WordListRef | None = None
     shown: str = "Count words"
     last: bool = True
-    """Bad lines, bytes and so on are noted then, and only then."""
+    """whether it is the first count of the run, which also records bad lines, bytes and so on"""
 
     @classmethod
     def of_vocabulary(cls, context: JobContext) -> "Counting":
@@ -57,11 +57,11 @@ class Counting:
         return cls(context.commits(STAGE), context.commits(VOCABULARY), VOCABULARY, options.min_count, context.listed)
 
     def is_wanted(self) -> bool:
-        """Whether anybody asks for the words."""
+        """Whether the words are needed: the next stage is not committed yet."""
         return self.next.earlier(self.piece) is None
 
     def kept(self, merged: pa.Table) -> pa.Table:
-        """Of the words of a bucket, those that the stage behind this one asks for."""
+        """The words of a bucket that the next stage needs."""
         if self.listed is not None:
             return listed_counts([merged], self.listed.load())
         return prune(merged, self.min_count)
@@ -78,11 +78,11 @@ class CountWords(beam.PTransform):
 
     context: JobContext
     phrases: PCollection[PhrasesRef] | None = None
-    """joined before words are counted"""
+    """phrases to join before words are counted"""
     counting: Counting | None = None
-    """by default that of the vocabulary"""
+    """by default the count for the vocabulary"""
     buckets: int = buckets_for(0)
-    """Parts that words are merged in, each by one worker."""
+    """number of parts in which words are merged, each by one worker"""
 
     def expand(self, units: PCollection[WorkUnit]) -> "tuple[PCollection[BucketCounts], PCollection[UnitSummary]]":
         counting = self.counting or Counting.of_vocabulary(self.context)
@@ -109,7 +109,7 @@ class CountUnit(StageDoFn):
 
     def start_bundle(self) -> None:
         self.merged = MergedCounts()
-        self.wanted = self.counting.is_wanted()
+        self.is_wanted = self.counting.is_wanted()
 
     def process(
         self, unit: WorkUnit, phrases: PhrasesRef | None = None
@@ -122,7 +122,7 @@ class CountUnit(StageDoFn):
                 metric.inc(getattr(summary, name))
         progress.stage(counting.shown, None, "B").advance(counts.bytes)
         yield TaggedOutput(SUMMARIES, summary)
-        if self.wanted:
+        if self.is_wanted:
             self.merged.add(counts.table)
             if len(self.merged) > BUNDLE_WORDS:
                 yield from self._send()
@@ -138,7 +138,7 @@ class CountUnit(StageDoFn):
 
 
 def _merge(element: tuple[int, Iterable[bytes]], context: JobContext, counting: Counting, buckets: int) -> BucketCounts:
-    """A bucket's counts over all units, without the words that nobody asks for."""
+    """The counts of a bucket over all units, without words that are not needed."""
     bucket, parts = element
     merged = merge_counts(parts)
     tokens = int(merged["count"].to_numpy().sum())

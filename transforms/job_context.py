@@ -1,4 +1,4 @@
-"""What every stage of a run is handed: where artefacts go, under which keys, by which options."""
+"""What every stage of a run gets: the output, the stage keys, and the options."""
 
 import contextlib
 import dataclasses
@@ -24,28 +24,28 @@ NAMESPACE = "beam2vec"
 
 @dataclasses.dataclass(frozen=True)
 class JobContext:
-    """Picklable; about a kilobyte, and stop words with it."""
+    """The context of a job. Picklable; about a kilobyte, plus stop words."""
 
     records: Records
     keys: Mapping[str, str]
     options: Options
     reads: Reader | None
-    """How the input becomes sentences; None where the corpus side is that of another run."""
+    """turns the input into sentences; None if the corpus side is taken from another run"""
     lock_token: str = ""
     listed: WordListRef | None = None
-    """The words of --vocabulary."""
+    """the words of --vocabulary"""
     beam: tuple[str, ...] = ()
-    """Arguments of Beam's, for its file systems: not every runner hands them to its workers."""
+    """Beam's arguments, for its file systems: some runners do not pass them to workers"""
 
     @property
     def reader(self) -> Reader:
-        """For the stages that read input."""
+        """The reader, for stages that read input."""
         if self.reads is None:
             raise ValueError("this run takes its corpus side from another one: no stage of it reads input")
         return self.reads
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A context that arrives in a process brings work: the process is set up for it."""
+        """Sets up the process too: a context arrives in a process when work does."""
         self.__dict__.update(state)
         worker.set_up()
         read_through_beam(self.beam)
@@ -89,5 +89,5 @@ def _with_errors_recorded(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def counter(name: str) -> Any:
-    """A Beam counter of this project."""
+    """A Beam counter in the namespace of this project."""
     return Metrics.counter(NAMESPACE, name)

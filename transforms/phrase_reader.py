@@ -1,4 +1,4 @@
-"""The corpus as later stages read it: with the phrases joined that earlier ones have found."""
+"""The reader for stages after --phrases: it joins the phrases that earlier passes have found."""
 
 from apache_beam.utils.shared import Shared
 
@@ -19,7 +19,7 @@ class OpenPhrases:
 
     def reader(self, phrases: PhrasesRef | None) -> Reader:
         passes = phrases.passes if phrases else ()
-        return joining(self.context.reader, [self._joiner(*one) for one in enumerate(passes)])
+        return joining(self.context.reader, [self._joiner(*numbered) for numbered in enumerate(passes)])
 
     def _joiner(self, number: int, artifact: Artifact) -> Joiner:
         def make() -> Joiner:

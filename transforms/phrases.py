@@ -1,4 +1,4 @@
-"""Units of work -> phrases: pairs of words to join, in passes that each see what the ones before joined."""
+"""Units of work -> phrases: pairs of words to join. Each pass sees the phrases of the passes before as words."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,20 +41,20 @@ class FindPhrases(beam.PTransform):
 
     context: JobContext
     number: int
-    """of the pass, from 1"""
+    """number of the pass, from 1"""
     before: PCollection[PhrasesRef] | None = None
     buckets: int = buckets_for(0)
-    """Parts that words are merged in."""
+    """number of parts in which words are merged"""
 
     def expand(self, units: PCollection[WorkUnit]) -> PCollection[PhrasesRef]:
         context, number = self.context, self.number
         joined = () if self.before is None else (AsSingleton(self.before),)
         count = CountWords(context, self.before, _counting(context, number), self.buckets)
         counts, summaries = units | "CountWords" >> count
-        found = summaries | "SumUnits" >> beam.CombineGlobally(total).without_defaults()
+        unit_totals = summaries | "SumUnits" >> beam.CombineGlobally(total).without_defaults()
         # Buckets come as side inputs: put together in one element they would be too large for some runners.
         once = units.pipeline | "Once" >> beam.Create([0])
-        words = once | "OrderWords" >> beam.ParDo(OrderWords(context, number), AsIter(counts), AsList(found))
+        words = once | "OrderWords" >> beam.ParDo(OrderWords(context, number), AsIter(counts), AsList(unit_totals))
         pairs = units | "CountPairs" >> beam.ParDo(CountPairs(context, number), AsSingleton(words), *joined)
         merged = (
             words
@@ -67,7 +67,7 @@ class FindPhrases(beam.PTransform):
 
 
 class Pass(StageDoFn):
-    """What the steps of a pass share; the words of the pass are opened once a process."""
+    """Base of the steps of a pass. The words of the pass are opened once in each process."""
 
     def __init__(self, context: JobContext, number: int):
         super().__init__(context)
@@ -118,12 +118,12 @@ class OrderPhrases(Pass):
         self, once: int, tables: Iterable[bytes], words: PhraseWordsRef, before: PhrasesRef | None = None
     ) -> Iterator[PhrasesRef]:
         scoring = _scoring(self.context, words)
-        found = stored_phrases(self.commits, tables, lambda: self.words(words), scoring)
-        yield PhrasesRef((*(before.passes if before else ()), found))
+        phrases = stored_phrases(self.commits, tables, lambda: self.words(words), scoring)
+        yield PhrasesRef((*(before.passes if before else ()), phrases))
 
 
 def _counting(context: JobContext, number: int) -> Counting:
-    """The count of words that a pass begins with."""
+    """The count of words for a pass."""
     commits = context.commits(phrases_stage(number), phrases_folder(number))
     return Counting(
         context.commits(words_stage(number), f"{phrases_folder(number)}/counts"),

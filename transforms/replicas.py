@@ -14,7 +14,7 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import progress
 from pipeline.training.holdout_loss import SHARDS
-from pipeline.training.replicas.trainer import MergedPart, Replicas, SlicePart, Standing
+from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext, StageDoFn
 from transforms.train import Report, by_list, on_device
@@ -57,7 +57,7 @@ class TrainReplicas(beam.PTransform):
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """How the DoFns come by what does their work on floor 1. Picklable."""
+    """Gives the DoFns the `Replicas` that does their work. Picklable."""
 
     context: JobContext
     provenance: dict
@@ -77,7 +77,7 @@ class Work:
 
 
 class ToSlices(StageDoFn):
-    """A list of shards, keyed by each slice of an epoch that has a part of it."""
+    """Sends a list of shards to each slice of an epoch that has shards of it."""
 
     def __init__(self, work: Work):
         super().__init__(work.context)
@@ -91,7 +91,7 @@ class ToSlices(StageDoFn):
 
 
 def _is_chosen(shard: BatchShard, count: int) -> bool:
-    """Whether it is one of the few, evenly apart, that the loss on sentences kept back is taken from."""
+    """Whether the loss on sentences kept back is taken from this shard: a few, evenly spaced."""
     return shard.index in np.linspace(0, count - 1, SHARDS).astype(int)
 
 
@@ -109,13 +109,13 @@ class Start(StageDoFn):
 
 @dataclasses.dataclass
 class Round(beam.PTransform):
-    """Standing before a round -> Standing after it; the same, where it is over already."""
+    """Standing before a round -> Standing after it; the same if the round has been committed already."""
 
     work: Work
     number: int
     slices: PCollection[tuple[int, ShardList]]
     kept_back: list[AsIter]
-    """of the shards that the loss on sentences kept back is taken from; [] without --holdout"""
+    """lists of the shards for the loss on sentences kept back; [] without --holdout"""
 
     def expand(self, standing: PCollection[Standing]) -> PCollection[Standing]:
         train = beam.ParDo(TrainSlice(self.work, self.number), AsMultiMap(self.slices))
@@ -131,7 +131,7 @@ class Round(beam.PTransform):
 
 
 class ToReplicas(StageDoFn):
-    """An element for each replica; none where the round is over."""
+    """An element for each replica; none if the round has been committed already."""
 
     def __init__(self, work: Work, number: int):
         super().__init__(work.context)
@@ -144,7 +144,7 @@ class ToReplicas(StageDoFn):
 
 
 class TrainSlice(StageDoFn):
-    """Trains a replica on its slice; what it made, keyed by partition."""
+    """Trains a replica on its slice; gives its changes, keyed by partition."""
 
     def __init__(self, work: Work, number: int):
         super().__init__(work.context)
@@ -152,35 +152,35 @@ class TrainSlice(StageDoFn):
 
     def process(
         self, element: tuple[int, Iterable[Standing]], slices: Mapping[int, Iterable[ShardList]]
-    ) -> Iterator[tuple[int, SlicePart]]:
+    ) -> Iterator[tuple[int, SlicePartition]]:
         replica, (standing,) = element
         replicas = self.work.replicas(Report(standing.positions * self.work.context.options.epochs))
         lists = slices[replicas.slice_index(standing, self.number, replica)]
-        shards = [shard for one in lists for shard in one.open(self.work.context.records)]
+        shards = [shard for shard_list in lists for shard in shard_list.open(self.work.context.records)]
         yield from enumerate(replicas.train_slice(standing, self.number, replica, shards))
 
 
 class MergePart(StageDoFn):
-    """Merges what the replicas made of a partition of the vocabulary."""
+    """Merges the changes of the replicas to a partition of the vocabulary."""
 
     def __init__(self, work: Work, number: int):
         super().__init__(work.context)
         self.work, self.number = work, number
 
-    def process(self, element: tuple[int, Iterable[SlicePart]], standing: Standing) -> Iterator[MergedPart]:
+    def process(self, element: tuple[int, Iterable[SlicePartition]], standing: Standing) -> Iterator[MergedPartition]:
         index, parts = element
         yield self.work.replicas().merge(standing, self.number, index, parts)
 
 
 class Commit(StageDoFn):
-    """Makes the merged parts a checkpoint; passes on what stands where the round is over."""
+    """Makes the merged partitions a checkpoint; passes the Standing on if the round was committed before."""
 
     def __init__(self, work: Work, number: int):
         super().__init__(work.context)
         self.work, self.number = work, number
 
     def process(
-        self, standing: Standing, merged: Iterable[MergedPart], kept_back: Iterable[BatchShard] = ()
+        self, standing: Standing, merged: Iterable[MergedPartition], kept_back: Iterable[BatchShard] = ()
     ) -> Iterator[Standing]:
         replicas = self.work.replicas()
         if replicas.is_over(standing, self.number):

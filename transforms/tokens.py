@@ -28,7 +28,7 @@ class EncodeTokens(beam.PTransform):
     context: JobContext
     vocabulary: PCollection[VocabularyRef]
     phrases: PCollection[PhrasesRef] | None = None
-    """joined before words are looked up"""
+    """phrases to join before words are looked up"""
 
     def expand(self, units: PCollection[WorkUnit]) -> PCollection[TokenShard]:
         joined = () if self.phrases is None else (AsSingleton(self.phrases),)

@@ -20,7 +20,7 @@ from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import NAMESPACE, JobContext, StageDoFn, counter
 
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
-"""What runners that have workers with a GPU (Dataflow) are asked for with --device=gpu; others pass over it."""
+"""The resource hint for --device=gpu, for runners that can add a GPU to workers (Dataflow); others ignore it."""
 
 
 @dataclasses.dataclass
@@ -57,7 +57,7 @@ def on_device(train: beam.ParDo, context: JobContext, options: PipelineOptions) 
 
 
 def _names_accelerator(options: PipelineOptions) -> bool:
-    """The user says by --resource_hints which accelerator workers have."""
+    """Whether the user names the accelerator of workers by --resource_hints."""
     return any(hint.startswith("accelerator=") for hint in options.view_as(StandardOptions).resource_hints or ())
 
 

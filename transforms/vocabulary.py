@@ -37,9 +37,9 @@ class BuildVocabulary(beam.PTransform):
         # The buckets come as a side input: put together in one element they would be too large for some runners.
         units = (("SumUnits", self.summaries), ("SumLeftOut", self.left_out))
         summaries = [
-            AsList(one | name >> beam.CombineGlobally(total).without_defaults())
-            for name, one in units
-            if one is not None
+            AsList(unit_summaries | name >> beam.CombineGlobally(total).without_defaults())
+            for name, unit_summaries in units
+            if unit_summaries is not None
         ]
         order = beam.ParDo(Order(self.context, self.first_files), AsIter(counts), *summaries)
         return counts.pipeline | "Once" >> beam.Create([0]) | "Order" >> order

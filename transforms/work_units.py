@@ -56,7 +56,7 @@ class PlanWorkUnits(beam.PTransform):
 
 
 class UnpackFile(StageDoFn):
-    """Plain files as they are; a compressed one as the pieces of work text made from it."""
+    """Passes plain files on; replaces a compressed file by the pieces of work text that it is unpacked into."""
 
     def __init__(self, context: JobContext):
         super().__init__(context)
@@ -67,14 +67,14 @@ class UnpackFile(StageDoFn):
         first, files = element
         sources: list[TextSource] = []
         looked = each(self._source_or_text, [*enumerate(files, first)], any(is_remote(file.uri) for file in files), 16)
-        for index, found in enumerate(looked, first):
-            if isinstance(found, TextSource):
-                sources.append(found)
+        for index, source in enumerate(looked, first):
+            if isinstance(source, TextSource):
+                sources.append(source)
             else:
-                if found.bad_lines:
-                    yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, found.bad_lines, found.bad_lines, 0))
-                self.unpacked.inc(found.bytes)
-                sources += found.sources
+                if source.bad_lines:
+                    yield TaggedOutput(SUMMARIES, UnitSummary(index, 0, source.bad_lines, source.bad_lines, 0))
+                self.unpacked.inc(source.bytes)
+                sources += source.sources
         yield first, len(files), tuple(sources)
 
     def _source_or_text(self, file: tuple[int, InputFile]) -> TextSource | UnpackedText:
@@ -87,7 +87,7 @@ class UnpackFile(StageDoFn):
 
 
 def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:
-    """Consecutive files as elements: a large one alone, tiny ones together, which runners then handle as one."""
+    """Consecutive files as elements: a large file alone, tiny ones together, since each element costs runners time."""
     first = size = 0
     for index, file in enumerate(files):
         if index > first and (size + file.size > _TOGETHER_BYTES or index - first == _TOGETHER):
@@ -103,14 +103,14 @@ def _to_one(sources: FileSources) -> tuple[int, FileSources]:
 
 
 def _plan(gathered: tuple[int, Iterable[FileSources]], block_bytes: int, files: int) -> Iterator[WorkUnit]:
-    """Beam promises no order: the files' indexes give it back.
+    """Plans units of work. Beam delivers files in any order, so they are sorted by their indexes.
 
     Raises:
       ArtifactError: the runner has lost files, or delivered some twice.
     """
     sources: list[TextSource] = []
     expected = 0
-    for first, count, some in sorted(gathered[1], key=lambda one: one[:2]):
+    for first, count, some in sorted(gathered[1], key=lambda group: group[:2]):
         if first != expected:
             break
         expected += count
@@ -118,6 +118,6 @@ def _plan(gathered: tuple[int, Iterable[FileSources]], block_bytes: int, files: 
     if expected != files:
         raise ArtifactError(
             f"the runner delivered the input files up to number {expected:,} of {files:,}, and then others: nothing"
-            " was made of them, run the same command again"
+            " was stored, run the same command again"
         )
     yield from plan_work_units(sources, block_bytes)

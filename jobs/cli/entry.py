@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from jobs.runners import log_filter as worker_messages
 from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
-from pipeline.kernels.compile import tell_of_cache
+from pipeline.kernels.compile import report_cache
 from pipeline.runtime import memory, progress
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
@@ -23,8 +23,8 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
-    """Run a command: 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
-    with _for_people(for_good=arguments is None):
+    """Runs a command; returns 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
+    with _printable_output(for_good=arguments is None):
         return _run(name, main, arguments)
 
 
@@ -38,33 +38,32 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     add_storage(_beam_storage)
     received.clear()
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        _refuse_secrets(given)
-        if not {"-h", "--help"} & set(given):
-            tell_of_cache()
+        command_line = sys.argv[1:] if arguments is None else arguments
+        _refuse_secrets(command_line)
+        if not {"-h", "--help"} & set(command_line):
+            report_cache()
         with worker_messages.left_out(for_good=arguments is None):
-            return main(given) or 0
+            return main(command_line) or 0
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python prints an error when it flushes at the end
         return 128 + signal.SIGPIPE
     except Exception as error:
         progress.close_all()
-        ours = find(error)
-        if ours is None:
+        known_error = find(error)
+        if known_error is None:
             raise
-        print(f"{name}: {ours}", file=sys.stderr)
-        if isinstance(ours, InterruptedRunError) and received:
+        print(f"{name}: {known_error}", file=sys.stderr)
+        if isinstance(known_error, InterruptedRunError) and received:
             return 128 + received[0]
-        return ours.exit_status
+        return known_error.exit_status
     finally:
         progress.close_all()
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
-    """InputError where an argument holds a password, a key or a signature: Beam's options too, which runners keep
-    with the job."""
+    """InputError if an argument holds a password, a key or a signature, also in Beam's options: runners store these."""
     option = ""
     for argument in arguments:
         name, _, value = argument.partition("=")
@@ -76,14 +75,14 @@ def _refuse_secrets(arguments: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _for_people(for_good: bool) -> Iterator[None]:
-    """While open, all that is printed can be shown, whatever it quotes.
+def _printable_output(for_good: bool) -> Iterator[None]:
+    """While open, stdout and stderr escape unprintable characters, whatever is printed.
 
     Args:
-      for_good: afterwards too, for the traceback that ends a process.
+      for_good: keep it so afterwards, for a traceback that ends the process.
     """
-    os.environ.setdefault("PYTHON_COLORS", "0")  # escapes of Python's own, for tracebacks, would be shown as such
-    _mend_standard_streams()
+    os.environ.setdefault("PYTHON_COLORS", "0")  # else Python's colour codes in tracebacks would be escaped and shown
+    _make_streams_printable()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Screen, before)
     try:
@@ -93,8 +92,8 @@ def _for_people(for_good: bool) -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
-def _mend_standard_streams() -> None:
-    """Nothing that is printed can fail for its letters, nor for a stream that the caller has closed."""
+def _make_streams_printable() -> None:
+    """Makes printing never fail: neither for a character, nor because the caller has closed a stream."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:

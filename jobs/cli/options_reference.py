@@ -21,7 +21,7 @@ Made from `pipeline/options.py` by `make docs`; edit there.
 
 - `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
   folder, `**` between slashes is any number of folders; `@FILE` stands for the
-  patterns in a file, one a line. Plain, gzip, bzip2, xz or zstd, told by content. Local paths, `s3://`, `gs://`, `az://`.
+  patterns in a file, one a line. Plain, gzip, bzip2, xz or zstd, recognised by content. Local paths, `s3://`, `gs://`, `az://`.
 - `--corpus`: in place of `--input`, a run whose vocabulary and tokens are trained on; see
   [preprocessing.md](preprocessing.md).
 - `--output`: where the run goes, a folder or a prefix in a bucket.
@@ -33,7 +33,7 @@ Made from `pipeline/options.py` by `make docs`; edit there.
 An option is written `--name=value`. All values are checked before anything runs. What is not listed
 here goes to Beam (`--runner`, `--direct_num_workers`, ...); Beam's `--dry_run` prints the plan, shows what
 the first lines are turned into, and stops. A name that Beam does not know either is refused; with another
-runner than the default, which may know more, only within two letters of one of ours. `--name=false` takes back a
+runner than the default, which may know more, only within two letters of an option below. `--name=false` takes back a
 switch that a configuration file has set.
 
 `jobs.preprocess` takes the same, but `--corpus`, `--no_report`, and the options below that are of training
@@ -76,7 +76,7 @@ def _section(kind: str, text: str) -> str:
     for field in dataclasses.fields(Options):
         if field.metadata["kind"] == kind:
             stage = [field.metadata["stage"]] if staged else []
-            lines.append(_row([f"`--{field.name}`", _default(field), _allowed(field), _what(field), *stage]))
+            lines.append(_row([f"`--{field.name}`", _default(field), _allowed(field), _help(field), *stage]))
     return "\n".join(lines) + "\n"
 
 
@@ -84,8 +84,8 @@ def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _what(field: dataclasses.Field[Any]) -> str:
-    """The help, without the default it ends with where that has no fixed value: it has its own column."""
+def _help(field: dataclasses.Field[Any]) -> str:
+    """The help, without a default at its end: defaults have a column of their own."""
     return field.metadata["help"].partition(" (default: ")[0]
 
 
@@ -119,7 +119,7 @@ def _allowed(field: dataclasses.Field[Any]) -> str:
 
 
 def _number(value: float) -> str:
-    """A bound as people write it: powers of two from 2^20 on as such."""
+    """A bound as people write it: powers of two from 2^20 on as powers."""
     if value != int(value):
         return f"{value:g}"
     whole = int(value)

@@ -1,4 +1,4 @@
-"""Options from the command line and a configuration file; what is not ours goes to Beam."""
+"""Options from the command line and a configuration file; options that are not beam2vec's go to Beam."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report"})
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _TRAINING_FILES = frozenset({"corpus", "no_report"})
 _OFF = {"overwrite": "--no-overwrite", "no_report": "--no-no_report"}
-"""What takes back a switch that a configuration file has set."""
+"""Arguments that switch off what a configuration file has switched on."""
 _ALIKE = 0.7
-"""Share of two names' letters that are common and in order, from which one may be meant for the other."""
+"""From this similarity of two names on (share of common letters, in order) one may be a typing error for the other."""
 
 _ELSEWHERE = {
     "vector_size": "--dims",
@@ -72,14 +72,14 @@ _NOT_HERE = {
     "minn": "words are not cut into parts",
     "maxn": "words are not cut into parts",
 }
-"""What those have and we do not, and why not."""
+"""Options of those that do not exist here, and why."""
 
 
 class _Parser(Parser):
-    """Of training and preprocessing, whose usage has all of Beam's options."""
+    """The parser of training and preprocessing, which also passes options on to Beam."""
 
-    ours: frozenset[str] = frozenset()
-    """Names of the options that the command takes, those of files with them."""
+    names: frozenset[str] = frozenset()
+    """names of the options that the command takes, including those of files"""
 
 
 def parser(prog: str, description: str, only: Collection[str] | None = None) -> _Parser:
@@ -90,7 +90,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         are those of a training run.
     """
     trains = only is None
-    made = _Parser(
+    command_parser = _Parser(
         prog,
         usage=f"{prog} --input=PATTERN[,PATTERN...] --output=DIR [options]",
         description=description,
@@ -98,7 +98,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    files = made.add_argument_group("files")
+    files = command_parser.add_argument_group("files")
     files.add_argument(
         "--input", metavar="PATTERN[,PATTERN...]", help="files, folders, patterns, or @FILE that lists them"
     )
@@ -115,7 +115,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     if trains:
         files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
         files.add_argument(_OFF["no_report"], dest="no_report", action="store_false", help=argparse.SUPPRESS)
-    groups = {kind: made.add_argument_group(title) for kind, title in KINDS.items()}
+    groups = {kind: command_parser.add_argument_group(title) for kind, title in KINDS.items()}
     fields = [field for field in dataclasses.fields(Options) if only is None or field.name in only]
     for field in fields:
         text = field.metadata["help"]
@@ -130,32 +130,36 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
             kind = str(field.type).partition(" | ")[0]
             metavar = "FILE" if field.name in _NAME_FILES else {"int": "N", "float": "X"}.get(kind, "TEXT")
             group.add_argument(name, metavar=metavar, help=text.replace("%", "%%"))
-    made.ours = frozenset(field.name for field in fields) | (_FILES if trains else _FILES - _TRAINING_FILES)
-    made.epilog = "Beam's own options are passed on: --runner=..., --dry_run (print the plan and stop), and so on."
-    return made
+    command_parser.names = frozenset(field.name for field in fields) | (_FILES if trains else _FILES - _TRAINING_FILES)
+    command_parser.epilog = (
+        "Beam's own options are passed on: --runner=..., --dry_run (print the plan and stop), and so on."
+    )
+    return command_parser
 
 
-def read(arguments: Sequence[str], made: _Parser) -> Request:
-    """Parse and check everything; InputError names the option, the value and what is allowed."""
-    known, others = made.parse_known_args([one for given in arguments for one in _as_argparse_takes_it(given)])
-    given = vars(known)
+def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
+    """Parses and checks everything; InputError names the option, the value and what is allowed."""
+    known, others = command_parser.parse_known_args(
+        [argument for values in arguments for argument in _for_argparse(values)]
+    )
+    values = vars(known)
     beam = list(others)
-    if "config" in given:
-        ours, theirs = _read_config(given.pop("config"), made.ours)
-        given = {**ours, **given}
-        beam = theirs + beam
-    beam = list(itertools.chain.from_iterable(map(_as_beam_takes_it, beam)))
-    _refuse_unknown(beam, made)
-    corpus = str(given.pop("corpus", ""))
-    if corpus and given.get("input"):
-        raise InputError(f"--corpus={corpus} brings the text as tokens: leave --input out")
+    if "config" in values:
+        own_values, beam_arguments = _read_config(values.pop("config"), command_parser.names)
+        values = {**own_values, **values}
+        beam = beam_arguments + beam
+    beam = list(itertools.chain.from_iterable(map(_for_beam, beam)))
+    _refuse_unknown(beam, command_parser)
+    corpus = str(values.pop("corpus", ""))
+    if corpus and values.get("input"):
+        raise InputError(f"--corpus={corpus} has the text as tokens already: leave --input out")
     for name in ("input", "output"):
-        if not given.get(name) and not (name == "input" and corpus):
+        if not values.get(name) and not (name == "input" and corpus):
             raise InputError(f"--{name} is missing: see --help")
-    inputs = given.pop("input", "")
+    inputs = values.pop("input", "")
     patterns = inputs if isinstance(inputs, list) else str(inputs).split(",")
-    output = str(given.pop("output"))
-    switches = {name: given.pop(name, False) for name in ("overwrite", "no_report")}
+    output = str(values.pop("output"))
+    switches = {name: values.pop(name, False) for name in ("overwrite", "no_report")}
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise InputError(f"--{name}={value}: allowed are true, false")
@@ -164,30 +168,30 @@ def read(arguments: Sequence[str], made: _Parser) -> Request:
         output,
         switches["overwrite"],
         not switches["no_report"],
-        Options.checked(given),
+        Options.checked(values),
         tuple(beam),
         corpus,
-        frozenset(given),
+        frozenset(values),
     )
 
 
-def _as_argparse_takes_it(argument: str) -> list[str]:
-    """--min-count=3 as --min_count=3 and --lowercase=true as --lowercase, where those are options of ours.
+def _for_argparse(argument: str) -> list[str]:
+    """An argument in the form for argparse: --min-count=3 as --min_count=3, --lowercase=true as --lowercase.
 
-    Launchers of templates can only write a switch with a value.
+    Launchers of templates can only write a switch with a value. Other arguments stay as they are.
     """
     name, equals, value = argument.partition("=")
-    ours = name[2:].replace("-", "_")
-    if not name.startswith("--") or ours not in _all_names():
+    option = name[2:].replace("-", "_")
+    if not name.startswith("--") or option not in _all_names():
         return [argument]
     switches = {field.name for field in dataclasses.fields(Options) if isinstance(field.default, bool)}
-    if value.lower() in ("true", "false") and ours in switches | {"overwrite", "no_report"}:
-        return [f"--{ours}" if value.lower() == "true" else _OFF.get(ours, f"--no-{ours}")]
-    return [f"--{ours}{equals}{value}"]
+    if value.lower() in ("true", "false") and option in switches | {"overwrite", "no_report"}:
+        return [f"--{option}" if value.lower() == "true" else _OFF.get(option, f"--no-{option}")]
+    return [f"--{option}{equals}{value}"]
 
 
-def _as_beam_takes_it(argument: str) -> list[str]:
-    """To Beam --dry_run is an option with a value, and any value means yes."""
+def _for_beam(argument: str) -> list[str]:
+    """An argument in the form for Beam, where --dry_run needs a value and any value means yes."""
     name, _, value = argument.partition("=")
     if name.replace("-", "_") != "__dry_run":
         return [argument]
@@ -195,7 +199,7 @@ def _as_beam_takes_it(argument: str) -> list[str]:
 
 
 class _AsWritten(yaml.SafeLoader):
-    """YAML whose whole numbers and dates stay text, as on the command line: to YAML 010 is 8, and 1:30 is 90."""
+    """YAML in which whole numbers and dates stay text, as on the command line: in YAML 010 is 8, and 1:30 is 90."""
 
 
 _AsWritten.yaml_implicit_resolvers = {
@@ -205,33 +209,33 @@ _AsWritten.yaml_implicit_resolvers = {
 
 
 def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """(our options, arguments for Beam) of a YAML file; those of training are passed over where they are not taken."""
+    """(options of the command, arguments for Beam) from a YAML file; options of other commands are ignored."""
     try:
         values = yaml.load(io.BytesIO(read_option_file("config", path)), _AsWritten) or {}
-    except yaml.YAMLError as error:  # which quotes nothing of what it read as a stream
+    except yaml.YAMLError as error:  # its message quotes nothing of the file
         raise InputError(f"--config={path} is not YAML: {shown(error)}") from error
     if not isinstance(values, Mapping):
         raise InputError(f"--config={path} must hold names and values, like `dims: 100`")
-    ours, beam = {}, []
-    for given, value in values.items():
-        refuse_secrets_of_option("", str(given), f"--config={path}: the name of an option")
+    own_values, beam = {}, []
+    for key, value in values.items():
+        refuse_secrets_of_option("", str(key), f"--config={path}: the name of an option")
         for text in _texts_in(value):
-            refuse_secrets_of_option(str(given), text, f"--config={path}: {shown(given)}")
-        name = str(given).replace("-", "_")
+            refuse_secrets_of_option(str(key), text, f"--config={path}: {shown(key)}")
+        name = str(key).replace("-", "_")
         if name == "config":
             raise InputError(f"--config={path} names another configuration file: put all options into one")
         if name in taken:
-            ours[name] = value
+            own_values[name] = value
         elif name not in _all_names():
-            beam += _as_arguments(str(given), value)
-    return ours, beam
+            beam += _as_arguments(str(key), value)
+    return own_values, beam
 
 
 def _texts_in(value: Any) -> Iterator[str]:
-    """What stands in YAML, as on a command line: a list item by item, names and their values as JSON."""
+    """The texts in a YAML value, as they would be on a command line: items of lists one by one, mappings as JSON."""
     if isinstance(value, (list, tuple, set)):
-        for one in value:
-            yield from _texts_in(one)
+        for item in value:
+            yield from _texts_in(item)
     else:
         yield json.dumps(value, default=str) if isinstance(value, Mapping) else str(value)
 
@@ -240,7 +244,7 @@ def _as_arguments(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}"] if value else []
     values = value if isinstance(value, list) else [value]
-    return [f"--{name}={one}" for one in values]
+    return [f"--{name}={item}" for item in values]
 
 
 def _all_names() -> frozenset[str]:
@@ -255,17 +259,17 @@ def beam_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str
     return beam.parse_known_args(list(arguments))
 
 
-def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
-    """An option that neither we nor Beam know is a mistake where nobody else could know it: in this process.
+def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
+    """InputError for an option that neither beam2vec nor Beam knows, if the runner is in this process.
 
-    Other runners have options that Beam's Python has not heard of; there, only what
-    is within two letters of one of ours is refused.
+    Other runners have options that Beam's Python code does not know. For them, only an option within two letters of one
+    of beam2vec's is refused.
     """
     known, unknown = beam_options(arguments)
     local = whole_name(known.runner) in IN_THIS_PROCESS
-    names = sorted(made.ours | {"config", "help"})
-    if told := [message for argument in unknown if (message := _named_elsewhere(argument))]:
-        raise InputError("; ".join(told))
+    names = sorted(command_parser.names | {"config", "help"})
+    if messages := [message for argument in unknown if (message := _named_elsewhere(argument))]:
+        raise InputError("; ".join(messages))
     for argument in unknown:
         if not argument.startswith("--"):
             raise InputError(
@@ -274,7 +278,7 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
             )
         name = argument[2:].partition("=")[0].replace("-", "_")
         if name in _all_names():
-            raise InputError(f"--{name} has no part in {made.prog}: give it to jobs.train")
+            raise InputError(f"--{name} is not an option of {command_parser.prog}: give it to jobs.train")
         near = difflib.get_close_matches(name, names, 1, _ALIKE) if local else suggestions(name, names, 1)
         if near:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")
@@ -283,7 +287,7 @@ def _refuse_unknown(arguments: Sequence[str], made: _Parser) -> None:
 
 
 def _named_elsewhere(argument: str) -> str:
-    """What to write for an option that other trainers have, "" for other arguments."""
+    """What to write in place of an option of gensim, word2vec.c or fastText; "" for other arguments."""
     name = argument.lstrip("-").partition("=")[0].replace("-", "_")  # word2vec.c has one dash
     if argument.startswith("-") and name in _ELSEWHERE:
         return f"--{name} is no option: it is called {_ELSEWHERE[name]} here"

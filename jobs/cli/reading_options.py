@@ -1,4 +1,4 @@
-"""What the commands that read a run have in common: their parser, and options that several of them take."""
+"""The parser of commands that read a run, and the options that several of them have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.storage.open_storage import open_storage
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is for those who ask."""
+    """A parser that reports errors in one line; --help prints the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}: see --help")
@@ -24,13 +24,13 @@ class Parser(argparse.ArgumentParser):
 
 def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:
     """A parser with --run and --step in its first group, and that group."""
-    made = Parser(
+    parser = Parser(
         prog, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    group = made.add_argument_group("what is read")
+    group = parser.add_argument_group("what is read")
     group.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train: a folder or a uri")
     group.add_argument("--step", type=whole(0), metavar="N", help="checkpoint to take (default: the newest)")
-    return made, group
+    return parser, group
 
 
 def add_vectors(group: argparse._ArgumentGroup) -> None:
@@ -39,14 +39,14 @@ def add_vectors(group: argparse._ArgumentGroup) -> None:
 
 
 def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
-    """Word pairs and analogies, and how they are compared."""
+    """Adds the options for word pairs and analogies."""
     group.add_argument(
         "--pairs",
         nargs="+",
         action="extend",
         default=[],
         metavar="FILE",
-        help="pairs of words and their similarity: tabs, commas or blanks between, a header is no obstacle",
+        help="word pairs with their similarity, separated by tabs, commas or blanks; a header is ignored",
     )
     group.add_argument(
         "--analogies",
@@ -54,7 +54,7 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         action="extend",
         default=[],
         metavar="FILE",
-        help="four words a line, ': name' begins a section, as in questions-words.txt",
+        help="analogies, four words on a line; ': name' begins a section, as in questions-words.txt",
     )
     group.add_argument(
         "--most_frequent",
@@ -63,17 +63,21 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         metavar="N",
         help=f"words that take part in pairs and analogies (default: {most_frequent})",
     )
-    group.add_argument("--match_case", action="store_true", help="Paris and paris are two words (default: one)")
+    group.add_argument(
+        "--match_case",
+        action="store_true",
+        help="compare words with case, so that Paris and paris differ (default: without)",
+    )
 
 
 def check_target(option: str, to: str, folder: bool = False) -> None:
-    """InputError, before anything is read, where `to` cannot be written: so that no work is lost for it.
+    """InputError if `to` cannot be written; called before anything is read, so that no work is lost.
 
-    What is missing on the way is made later. A bucket is not asked.
+    Missing folders are created later. Buckets are not checked.
 
     Args:
-      option: names what was given, such as --to.
-      folder: `to` becomes a folder, else a file.
+      option: the option that named `to`, such as --to.
+      folder: whether `to` becomes a folder; else a file.
     """
     storage = open_storage(to)
     if not isinstance(storage, LocalStorage):
@@ -83,17 +87,17 @@ def check_target(option: str, to: str, folder: bool = False) -> None:
         raise InputError(f"{option}={to} is a file: name a folder")
     if not folder and (to.endswith("/") or os.path.isdir(path)):
         raise InputError(f"{option}={to} is a folder: name a file")
-    there = path if folder else os.path.dirname(path)
-    while not os.path.lexists(there):
-        there = os.path.dirname(there)
-    if not os.path.isdir(there):
-        raise InputError(f"{option}={to} cannot be written: {there} is no folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{option}={to} cannot be written: you may not write to {there}")
+    existing = path if folder else os.path.dirname(path)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise InputError(f"{option}={to} cannot be written: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{option}={to} cannot be written: you may not write to {existing}")
 
 
 class whole:  # noqa: N801 - reads as a type in add_argument
-    """An option's type: a whole number of at least `low`."""
+    """A type for options: a whole number of at least `low`."""
 
     def __init__(self, low: int):
         self.low = low
@@ -104,17 +108,17 @@ class whole:  # noqa: N801 - reads as a type in add_argument
         except ValueError:
             value = self.low - 1
         if value < self.low:
-            raise argparse.ArgumentTypeError(f"{quoted(text)} is no whole number of at least {self.low}")
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number of at least {self.low}")
         return value
 
 
 def listed(values: Iterable[str]) -> list[str]:
-    """Values that came in several arguments or with commas between, one by one."""
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+    """The values of an option that may be repeated, or have commas between values."""
+    return [item.strip() for value in values for item in value.split(",") if item.strip()]
 
 
 def shown_progress(name: str, unit: str) -> Callable[[int, int], None]:
-    """A progress bar for what reports (done, of how many), and another one whenever that begins again."""
+    """A function for reports (done, total) that shows a progress bar, and a new one whenever the count starts again."""
     last, times = 0, 1
 
     def report(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""What a command tells the user: the plan before, the result after."""
+"""What a command prints: the plan before, the result afterwards."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from pipeline.words.vocabulary import VocabularyNumbers
 QUERIES = 4
 NEIGHBORS = 5
 _TOO_FREQUENT = 100
-"""The most frequent words are grammar: the words shown come after them."""
+"""The most frequent words are mostly grammar, so examples come after them."""
 
 
 def print_plan(request: Request, source: Source, runner: str, names: Collection[str] | None = None) -> None:
-    """What would be done, and what the first lines become: for --dry_run. `names` are the command's options, or all."""
+    """For --dry_run: what would be done, and what the first lines become; `names` are the command's options, or all."""
     if source.corpus:
         tokens, epochs = corpus_tokens(source.corpus), stored_epochs(source.corpus)
         print(f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {epochs} epochs stored")
@@ -37,8 +37,10 @@ def print_plan(request: Request, source: Source, runner: str, names: Collection[
         _print_input(request, source.files, source.reader)
     for kind in ("model", "layout", "execution"):
         values = source.options.of_kind(kind).items()
-        wanted = ((name, value) for name, value in values if value is not None and (names is None or name in names))
-        texts = (f"--{name}={shown_value(name, value) if value != '' else ''}" for name, value in wanted)
+        shown_options = (
+            (name, value) for name, value in values if value is not None and (names is None or name in names)
+        )
+        texts = (f"--{name}={shown_value(name, value) if value != '' else ''}" for name, value in shown_options)
         print(f"{kind}: " + " ".join(texts))
     print(f"output: {request.output}, runner: {runner}; nothing was written (--dry_run)")
 
@@ -59,7 +61,7 @@ def _print_input(request: Request, files: Sequence[InputFile], reader: Reader) -
 
 
 def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float) -> None:
-    """What preprocessing made, how large it is, and where it lies."""
+    """What preprocessing has made, how large it is, and where it is."""
     storage, options = run.storage, run.pinned(Options())
     vocabulary = run.records.load("vocabulary", "vocabulary", run.keys["vocabulary"])
     if vocabulary is None:
@@ -67,8 +69,8 @@ def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float
     numbers = vocabulary.read(VocabularyNumbers)
     shards = len(run.records.names("tokens", run.keys["tokens"]))
 
-    def line(name: str, what: str, folder: str) -> None:
-        print(f"{name:11} {what}, {scaled(sum(info.size for info in storage.walk(folder)))}B  {storage.uri(folder)}")
+    def line(name: str, content: str, folder: str) -> None:
+        print(f"{name:11} {content}, {scaled(sum(info.size for info in storage.walk(folder)))}B  {storage.uri(folder)}")
 
     line("vocabulary", f"{numbers.words:,} words", "vocabulary")
     line("unigram", f"power {options.power:g}, subsample {options.subsample:g}", "unigram")
@@ -83,7 +85,7 @@ def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float
 
 
 def print_result(run: Run, seconds: float, report: str = "") -> None:
-    """Where things are, how training went, what the vectors know, and the digest."""
+    """Where the files are, how training went, nearest words of some words, and the digest."""
     ref = run.checkpoint()
     known = run.read_vectors(step=ref.step)
     metrics = up_to(_metrics(run), ref.step)
@@ -107,15 +109,15 @@ def print_result(run: Run, seconds: float, report: str = "") -> None:
 
 
 def print_left(run: RunDirectory) -> None:
-    """Where to look for the result of a job that goes on without this process."""
-    made = "checkpoints" if run.has_model else "tokens"
-    print(f"the job goes on without this command; its {made} will be in {run.storage.uri(made)}")
+    """Where the result of a job will be that continues without this process."""
+    results = "checkpoints" if run.has_model else "tokens"
+    print(f"the job goes on without this command; its {results} will be in {run.storage.uri(results)}")
     once = "digest" if run.has_model else "check"
     print(f"{once}, once it has ended: python -m jobs.verify --run={run.storage.root}")
 
 
 def _metrics(run: Run) -> pa.Table:
-    """The loss curve; without points, and the user told, where it is damaged: the model is there, whatever happens."""
+    """The loss curve; if it is damaged, a note and no points, because the model is sound."""
     try:
         return run.metrics()
     except ArtifactError as error:
@@ -124,7 +126,7 @@ def _metrics(run: Run) -> pa.Table:
 
 
 def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:
-    """Nearest words of a few frequent ones."""
+    """Lines with the nearest words of a few frequent words."""
     rows = interesting_rows(words)
     if len(words) < 2 or not rows:
         return []
@@ -133,6 +135,6 @@ def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:
 
 
 def interesting_rows(words: Sequence[str]) -> list[int]:
-    """A few frequent words that are not grammar: letters only, some length, after the most frequent."""
+    """Rows of a few frequent words that are not grammar: of letters, not short, and not among the most frequent."""
     first = min(_TOO_FREQUENT, len(words) // 4)
     return [i for i in range(first, len(words)) if len(words[i]) > 3 and words[i].isalpha()][:QUERIES]

@@ -29,7 +29,7 @@ from jobs.runners.private_workers import PrivateProcessRunner, servers_on_loopba
 from jobs.runners.signals import unwinding_on_signals
 from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, PipelineError, find_in_text
-from pipeline.kernels.compile import are_compiled, are_kept
+from pipeline.kernels.compile import can_cache_kernels, has_cached_kernels
 from pipeline.runtime import interruption, progress
 from pipeline.storage import failures
 from pipeline.storage.lock import Lock
@@ -89,8 +89,8 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
     """
     try:
         if runner_name(graph.options) in IN_THIS_PROCESS:
-            if not are_compiled():
-                this_once = ", this once" if are_kept() else ""
+            if not has_cached_kernels():
+                this_once = ", this once" if can_cache_kernels() else ""
                 progress.say(f"the kernels are compiled on the way: some 20 seconds{this_once}")
             _run_beside(graph)
             return True

@@ -1,4 +1,4 @@
-"""How good word vectors are: correlation with human judgements of similarity, and analogies.
+"""Evaluates word vectors: correlation with human judgements of similarity, and analogies.
 
 The numbers are those of gensim's `KeyedVectors.evaluate_word_pairs` and
 `evaluate_word_analogies`, whose defaults are the defaults here.
@@ -20,7 +20,7 @@ from pipeline.runtime.shown_text import quoted
 from pipeline.storage.open_storage import open_storage, split_uri
 
 MOST_FREQUENT = 300_000
-"""Words that take part, unless told otherwise."""
+"""Default number of words that take part."""
 VECTOR_BLOCK = 8192
 """Vectors compared at a time ..."""
 QUESTION_BLOCK = 1024
@@ -33,14 +33,14 @@ Question: TypeAlias = tuple[str, str, str, str]
 
 @dataclasses.dataclass(frozen=True)
 class WordPairs:
-    """Pairs of words and how similar people find them."""
+    """Pairs of words, and how similar people find them."""
 
     uri: str
     pairs: list[tuple[str, str]]
     similarity: np.ndarray
     """float64 [n]"""
     invalid: int
-    """Lines that are neither a pair nor blank nor a comment: a header, for one."""
+    """lines that are neither a pair, nor blank, nor a comment, for example a header"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +48,12 @@ class PairsResult:
     """Agreement of cosines with the judgements."""
 
     spearman: float
-    """NaN where one side does not vary."""
+    """NaN if one side does not vary"""
     pearson: float
     pairs: int
-    """Pairs with both words known: those that were compared."""
+    """pairs with both words in the vocabulary, which were compared"""
     unknown: int
-    """Pairs with a word out of the vocabulary, left out."""
+    """pairs with a word that is not in the vocabulary, which were left out"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +73,13 @@ class SectionResult:
     name: str
     correct: int
     questions: int
-    """Questions with all four words known: those that were asked."""
+    """questions with all four words in the vocabulary, which were answered"""
     unknown: int
-    """Questions with a word out of the vocabulary, left out."""
+    """questions with a word that is not in the vocabulary, which were left out"""
 
     @property
     def accuracy(self) -> float:
-        """0 where no question was asked."""
+        """Share of correct answers; 0 if there were no questions."""
         return self.correct / self.questions if self.questions else 0.0
 
 
@@ -94,10 +94,10 @@ class AnalogiesResult:
 
 
 def read_pairs(uri: str) -> WordPairs:
-    """Word pairs of a file: two words and a number a line, separated by tabs, commas or blanks.
+    """Word pairs of a file: two words and a number on each line, separated by tabs, commas or blanks.
 
-    A header, a byte-order mark and lines that begin with # are no obstacle. Where there
-    are more columns, the first number after the words counts (SimLex-999, Rare Words).
+    A header, a byte-order mark and lines that begin with # are ignored. If there are more columns, the first number
+    after the words counts (SimLex-999, Rare Words).
 
     Raises:
       InputError: the file is missing, is not UTF-8, or has no such line.
@@ -113,8 +113,8 @@ def read_pairs(uri: str) -> WordPairs:
         pairs.append((columns[0], columns[1]))
         similarity.append(number)
     if not pairs:
-        what = "word pairs: a line is two words and a number, tab-, comma- or blank-separated"
-        raise InputError(_nothing_found(uri, lines, what))
+        expected = "word pairs: a line is two words and a number, tab-, comma- or blank-separated"
+        raise InputError(_nothing_found(uri, lines, expected))
     return WordPairs(uri, pairs, np.array(similarity), invalid)
 
 
@@ -155,8 +155,8 @@ def evaluate_pairs(
     Args:
       words: [V], most frequent first.
       vectors: float [V, dims]; rows are read one by one, so a memory map does.
-      most_frequent: only so many words are known; None for all.
-      ignore_case: compare words in upper case; of several the most frequent one is taken.
+      most_frequent: only this many words take part; None for all.
+      ignore_case: compare words in upper case; of several variants the most frequent one is taken.
 
     Raises:
       InputError: no pair has both words in the vocabulary.
@@ -183,23 +183,23 @@ def evaluate_analogies(
 ) -> AnalogiesResult:
     """The share of questions whose answer b - a + c, by cosine, is the expected word (3CosAdd).
 
-    The question's own words, and with `ignore_case` their variants, are no answers.
+    The words of the question, and with `ignore_case` their variants, do not count as answers (Levy and Goldberg 2014).
     Memory: some blocks, and the vectors of the questions.
 
     Args:
       words, vectors, most_frequent, ignore_case: as in `evaluate_pairs`.
-      report: told (vectors compared, vectors to compare).
+      report: called with (vectors compared, vectors in all).
 
     Raises:
       InputError: no question has all words in the vocabulary.
     """
-    asked = [(name, question) for name, questions in analogies.sections for question in questions]
-    rows = _Rows(words, (word for _, question in asked for word in question), most_frequent, ignore_case)
-    known = [question for _, question in asked if rows.has(*question)]
+    questions_by_section = [(name, question) for name, questions in analogies.sections for question in questions]
+    rows = _Rows(words, (word for _, question in questions_by_section for word in question), most_frequent, ignore_case)
+    known = [question for _, question in questions_by_section if rows.has(*question)]
     if not known:
-        raise InputError(_nothing_known(analogies.uri, len(asked), "questions", rows.size, ignore_case))
+        raise InputError(_nothing_known(analogies.uri, len(questions_by_section), "questions", rows.size, ignore_case))
     answer = _answers(rows, vectors, known, report)
-    # gensim compares the words, so a rarer variant of case of the expected word is right too.
+    # As in gensim, words are compared: so the expected word in another case is right too.
     right = np.array([row in rows.variants(expected) for row, (*_, expected) in zip(answer.tolist(), known)])
     sections, begin = [], 0
     for name, questions in analogies.sections:
@@ -215,33 +215,33 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Linear correlation; NaN where one side does not vary."""
+    """Linear correlation; NaN if one side does not vary."""
     x, y = x - np.mean(x), y - np.mean(y)
     length = math.sqrt(float(x @ x)) * math.sqrt(float(y @ y))
     return min(1.0, max(-1.0, float(x @ y) / length)) if length else math.nan
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:
-    """float64 [n], ranks from 1; equal values share the mean of theirs."""
+    """float64 [n], ranks from 1; equal values share the mean of their ranks."""
     _, which, times = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(times)
     return (last - (times - 1) / 2.0)[which]
 
 
 class _Rows:
-    """Where the words that are asked for stand in the vocabulary; all others are passed over."""
+    """The rows of the words that occur in questions or pairs; other words are not looked up."""
 
-    def __init__(self, words: Words, wanted: Iterable[str], most_frequent: int | None, ignore_case: bool):
+    def __init__(self, words: Words, needed: Iterable[str], most_frequent: int | None, ignore_case: bool):
         self._form: Callable[[str], str] = str.upper if ignore_case else str
         self.size = len(words) if most_frequent is None else min(len(words), most_frequent)
-        self._rows: dict[str, list[int]] = {self._form(word): [] for word in wanted}
+        self._rows: dict[str, list[int]] = {self._form(word): [] for word in needed}
         for start in range(0, self.size, _WORD_BLOCK):
             block = words[start : min(start + _WORD_BLOCK, self.size)]
             texts = block if isinstance(block, Sequence) else block.to_pylist()
             for row, text in enumerate(texts, start):
-                found = self._rows.get(self._form(text))
-                if found is not None:
-                    found.append(row)
+                rows = self._rows.get(self._form(text))
+                if rows is not None:
+                    rows.append(row)
 
     def has(self, *words: str) -> bool:
         return all(self._rows[self._form(word)] for word in words)
@@ -258,26 +258,31 @@ def _answers(
     rows: _Rows, vectors: np.ndarray, questions: list[Question], report: Callable[[int, int], None]
 ) -> np.ndarray:
     """Row of the best answer to each question, int64 [n]."""
-    a, b, c = (np.array([rows.first(question[part]) for question in questions]) for part in range(3))
-    wanted = unit_length(unit_length(vectors[b]) + unit_length(vectors[c]) - unit_length(vectors[a]))
+    a, b, c = (np.array([rows.first(question[place]) for question in questions]) for place in range(3))
+    ideal = unit_length(unit_length(vectors[b]) + unit_length(vectors[c]) - unit_length(vectors[a]))
     excluded = np.array(
-        [(i, row) for i, asked in enumerate(questions) for word in asked[:3] for row in rows.variants(word)]
+        [
+            (i, row)
+            for i, words_of_question in enumerate(questions)
+            for word in words_of_question[:3]
+            for row in rows.variants(word)
+        ]
     )
-    best = np.full(len(questions), -np.inf, wanted.dtype)
+    best = np.full(len(questions), -np.inf, ideal.dtype)
     answer = np.full(len(questions), -1, np.int64)
     for start in range(0, rows.size, VECTOR_BLOCK):
         end = min(start + VECTOR_BLOCK, rows.size)
         block = np.ascontiguousarray(unit_length(vectors[start:end]).T)
         inside = excluded[(excluded[:, 1] >= start) & (excluded[:, 1] < end)]
         for first in range(0, len(questions), QUESTION_BLOCK):
-            part = slice(first, first + QUESTION_BLOCK)
-            cosine = wanted[part] @ block
+            place = slice(first, first + QUESTION_BLOCK)
+            cosine = ideal[place] @ block
             begin, stop = np.searchsorted(inside[:, 0], [first, first + QUESTION_BLOCK])
             cosine[inside[begin:stop, 0] - first, inside[begin:stop, 1] - start] = -np.inf
             column = cosine.argmax(axis=1)
             highest = cosine[np.arange(len(column)), column]
-            better = highest > best[part]
-            best[part][better], answer[part][better] = highest[better], column[better] + start
+            better = highest > best[place]
+            best[place][better], answer[place][better] = highest[better], column[better] + start
         report(end, rows.size)
     return answer
 
@@ -296,7 +301,7 @@ def _lines(uri: str) -> Iterator[str]:
 
 
 def _columns(line: str) -> list[str]:
-    """Cut at tabs where there are some, else at commas, else at blanks."""
+    """Splits at tabs if there are any, else at commas, else at blanks."""
     separator = "\t" if "\t" in line else "," if "," in line else None
     return [column.strip() for column in line.split(separator)]
 
@@ -308,14 +313,14 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _nothing_found(uri: str, lines: list[str], what: str) -> str:
-    found = f"the first line is {quoted(lines[0], 60)}" if lines else "the file is empty"
-    return f"{uri} holds no {what}; {found}"
+def _nothing_found(uri: str, lines: list[str], expected: str) -> str:
+    first_line = f"the first line is {quoted(lines[0], 60)}" if lines else "the file is empty"
+    return f"{uri} holds no {expected}; {first_line}"
 
 
-def _nothing_known(uri: str, asked: int, what: str, words: int, ignore_case: bool) -> str:
+def _nothing_known(uri: str, count: int, kind: str, words: int, ignore_case: bool) -> str:
     case = "" if ignore_case else ", or does the case differ"
     return (
-        f"{uri}: none of its {asked:,} {what} has all words among the {words:,} most frequent of the"
+        f"{uri}: none of its {count:,} {kind} has all words among the {words:,} most frequent of the"
         f" vocabulary: is it for another language{case}?"
     )

@@ -1,4 +1,4 @@
-"""A run's vectors in the forms that other tools read.
+"""Exports the vectors of a run in the formats of other tools.
 
 Files are built in a temporary file of the system and published in one piece, so a
 large vocabulary is never held as text, and nothing half-written is ever seen.
@@ -31,17 +31,17 @@ from pipeline.storage.records import canonical_json
 from pipeline.storage.storage import Storage
 
 ROWS = 8192
-"""Words written at a time."""
+"""Words that are written at a time."""
 UNKNOWN = "[UNK]"
 _BREAKING = r"[\x00-\x20\x7f-\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
-"""White space and control characters: what one reader or another takes for the end of a word or line."""
+"""White space and control characters, which some reader takes for the end of a word or line."""
 _PROJECTOR_CONFIG = """embeddings {
   tensor_name: "words"
   tensor_path: "vectors.tsv"
   metadata_path: "metadata.tsv"
 }
 """
-"""With it beside the tables, `tensorboard --logdir=FOLDER` opens them by itself."""
+"""With this file beside the tables, `tensorboard --logdir=FOLDER` opens them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Export:
       side: "input", "output" or "mean".
       normalize: scale each vector to length 1 (zeros stay).
       top: only so many of the most frequent words.
-      report: told (words written, words in all).
+      report: called with (words written, words in all).
     """
 
     run: Run
@@ -72,14 +72,14 @@ class Export:
         for block in self.run.blocks(self.ref.step, self.top):
             for start in range(0, len(block.words), ROWS):
                 rows = slice(start, start + ROWS)
-                part = Model(block.words[rows], block.counts[rows], block.input[rows], block.output[rows])
-                vectors = side_of(part, self.side)
-                yield part.words, part.counts, _normalized(vectors) if self.normalize else vectors
-                done += len(part.words)
+                model = Model(block.words[rows], block.counts[rows], block.input[rows], block.output[rows])
+                vectors = side_of(model, self.side)
+                yield model.words, model.counts, _normalized(vectors) if self.normalize else vectors
+                done += len(model.words)
                 self.report(done, self.words)
 
     def provenance(self) -> dict[str, Any]:
-        """Where the vectors come from, for formats that have a place for it."""
+        """Where the vectors come from, for formats that can hold it."""
         options = _without_secrets(self.run.identity["options"]["model"])
         return {
             "digest": self.ref.digest,
@@ -101,76 +101,76 @@ class Written:
     changed: int = 0
 
 
-def export(what: Export, format: str, to: str) -> Written:
+def export(exported: Export, format: str, to: str) -> Written:
     """Writes `to` (a file, or a folder: see FORMATS) in one of FORMATS; what was there is replaced."""
-    return FORMATS[format].write(what, to)
+    return FORMATS[format].write(exported, to)
 
 
-def _word2vec(what: Export, to: str) -> Written:
+def _word2vec(exported: Export, to: str) -> Written:
     plain = PlainWords()
     with _published(to) as file:
-        file.write(f"{what.words} {what.ref.dims}\n".encode())
-        for words, _, vectors in what.blocks():
+        file.write(f"{exported.words} {exported.ref.dims}\n".encode())
+        for words, _, vectors in exported.blocks():
             _write_lines(file, pc.binary_join_element_wise(plain.of(words), _rows_as_text(vectors, " "), " "))
     return Written((to,), plain.changed)
 
 
-def _word2vec_binary(what: Export, to: str) -> Written:
+def _word2vec_binary(exported: Export, to: str) -> Written:
     plain = PlainWords()
     with _published(to) as file:
-        file.write(f"{what.words} {what.ref.dims}\n".encode())
-        for words, _, vectors in what.blocks():
+        file.write(f"{exported.words} {exported.ref.dims}\n".encode())
+        for words, _, vectors in exported.blocks():
             rows = vectors.astype("<f4")
             for word, row in zip(plain.of(words).to_pylist(), rows):
                 file.write(word.encode() + b" " + row.tobytes() + b"\n")
     return Written((to,), plain.changed)
 
 
-def _npy(what: Export, to: str) -> Written:
+def _npy(exported: Export, to: str) -> Written:
     listed = _Listed()
     with _published(to) as file:
-        shape = (what.words, what.ref.dims)
+        shape = (exported.words, exported.ref.dims)
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        for words, _, vectors in what.blocks():
+        for words, _, vectors in exported.blocks():
             listed.add(words)
             file.write(np.ascontiguousarray(vectors, "<f4").data)
     return Written((to, listed.write(beside(to))))
 
 
-def _projector(what: Export, to: str) -> Written:
+def _projector(exported: Export, to: str) -> Written:
     storage, plain = open_storage(to), PlainWords()
     with _temporary() as vectors_file, _temporary() as metadata_file:
-        metadata_file.write(b"word\tcount\n")  # with two columns TensorBoard wants a header, with one it wants none
-        for words, counts, vectors in what.blocks():
+        metadata_file.write(b"word\tcount\n")  # TensorBoard needs a header for two columns, and no header for one
+        for words, counts, vectors in exported.blocks():
             _write_lines(vectors_file, _rows_as_text(vectors, "\t"))
             count = pa.array(counts).cast(pa.string())
             _write_lines(metadata_file, pc.binary_join_element_wise(plain.of(words), count, "\t"))
         _publish(vectors_file, storage, "vectors.tsv")
         _publish(metadata_file, storage, "metadata.tsv")
-    origin = f"# {what.ref.place}, digest {what.ref.digest}\n"
+    origin = f"# {exported.ref.place}, digest {exported.ref.digest}\n"
     storage.put("projector_config.pbtxt", (origin + _PROJECTOR_CONFIG).encode())
     names = ("vectors.tsv", "metadata.tsv", "projector_config.pbtxt")
     return Written(tuple(map(storage.uri, names)), plain.changed)
 
 
-def _safetensors(what: Export, to: str) -> Written:
+def _safetensors(exported: Export, to: str) -> Written:
     """The format's 8-byte length, JSON header and plain bytes, in a folder that sentence-transformers loads."""
     storage, listed = open_storage(to), _Listed()
-    shape = [what.words + 1, what.ref.dims]
+    shape = [exported.words + 1, exported.ref.dims]
     size = shape[0] * shape[1] * 4
-    metadata = {"format": "pt", "beam2vec": canonical_json(what.provenance()).decode()}
+    metadata = {"format": "pt", "beam2vec": canonical_json(exported.provenance()).decode()}
     tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
     header = json.dumps({"__metadata__": metadata, "embedding.weight": tensor}).encode()
     header += b" " * (-len(header) % 8)
     with _temporary() as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for words, _, vectors in what.blocks():
+        for words, _, vectors in exported.blocks():
             listed.add(words)
             file.write(np.ascontiguousarray(vectors, "<f4").data)
         file.write(bytes(shape[1] * 4))
         listed.words.append(_unused(UNKNOWN, listed.words))
         _publish(file, storage, "model.safetensors")
-    storage.put("tokenizer.json", _json(_tokenizer(what.run, listed.words)))
+    storage.put("tokenizer.json", _json(_tokenizer(exported.run, listed.words)))
     modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
     storage.put("modules.json", _json(modules))
     listed.write(storage.uri("words.json"))
@@ -178,12 +178,12 @@ def _safetensors(what: Export, to: str) -> Written:
     return Written(tuple(storage.uri(name) for name in names))
 
 
-def _parquet(what: Export, to: str) -> Written:
-    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), what.ref.dims)
+def _parquet(exported: Export, to: str) -> Written:
+    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), exported.ref.dims)
     fields = {"word": pa.string(), "count": pa.int64(), "vector": vector}
     schema = pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
-        metadata={METADATA_KEY: canonical_json(what.provenance())},
+        metadata={METADATA_KEY: canonical_json(exported.provenance())},
     )
     with (
         _published(to) as file,
@@ -191,7 +191,7 @@ def _parquet(what: Export, to: str) -> Written:
             file, schema, compression="none", use_dictionary=False, write_statistics=["word", "count"]
         ) as writer,
     ):
-        for words, counts, vectors in what.blocks():
+        for words, counts, vectors in exported.blocks():
             flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
             lists = pa.FixedSizeListArray.from_arrays(flat, type=vector)
             writer.write_table(pa.table([words, pa.array(counts), lists], schema=schema))
@@ -227,13 +227,13 @@ class PlainWords:
 
     def of(self, words: pa.Array) -> pa.Array:
         replaced = pc.replace_substring_regex(words, _BREAKING, "_")
-        made = []
+        unique = []
         for old, new in zip(words.to_pylist(), replaced.to_pylist()):
             new = _unused(new or "_", self._seen)
             self._seen.add(new)
-            made.append(new)
+            unique.append(new)
             self.changed += new != old
-        return pa.array(made, pa.string())
+        return pa.array(unique, pa.string())
 
 
 class _Listed:
@@ -252,7 +252,7 @@ class _Listed:
 
 
 def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
-    """Runs of versions that took any uri may have kept some; an export may be published."""
+    """Drops secrets in uris: an old run may have some, and an export may be published."""
     return {name: masked(value) if isinstance(value, str) else value for name, value in options.items()}
 
 
@@ -308,7 +308,7 @@ def _json(value: Any) -> bytes:
 
 @contextlib.contextmanager
 def _published(to: str) -> Iterator[IO[bytes]]:
-    """A file to write, which becomes `to` when all went well."""
+    """A temporary file to write, which becomes `to` if there was no error."""
     root, path = split_uri(to)
     with _temporary() as file:
         yield file
@@ -320,6 +320,6 @@ def _temporary() -> IO[bytes]:
 
 
 def _publish(file: IO[bytes], storage: Storage, path: str) -> None:
-    """Puts the file's bytes, mapped: no copy is held. The mapping goes when whoever was given it lets go."""
+    """Stores the file's bytes through a memory map, without a copy; the map is closed when the storage releases it."""
     file.flush()
     storage.put(path, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))

@@ -1,4 +1,4 @@
-"""Points in the plane for vectors of many dimensions: their principal components."""
+"""Projects vectors of many dimensions to the plane, by their principal components."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.model.neighbors import unit_length
 
 
 def principal_plane(vectors: np.ndarray) -> np.ndarray:
-    """Where the directions of vectors lie in the plane in which they differ most.
+    """The directions of vectors, projected to the plane in which they differ most.
 
     The two directions of the largest variance, by an eigendecomposition of the covariance. An
     eigenvector may come with either sign; here its largest component is positive, so that a map is

@@ -1,4 +1,4 @@
-"""What vectors know: all evaluations of one checkpoint as JSON values, for commands and reports."""
+"""All evaluations of one checkpoint as JSON values, for commands and reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evaluation_of(
     ignore_case: bool = True,
     report: Report = lambda done, total: None,
 ) -> dict[str, Any]:
-    """{"pairs": [...], "analogies": [...]}, an entry a file, with the numbers of gensim.
+    """{"pairs": [...], "analogies": [...]}: an entry for each file, with the numbers of gensim.
 
     Raises:
       InputError: a file shares no word with the vocabulary.
@@ -36,14 +36,14 @@ def evaluation_of(
     words, vectors = known.words, known.vectors
     return {
         "pairs": [
-            {"file": one.uri, "invalid_lines": one.invalid}
-            | _pairs(evaluate_pairs(words, vectors, one, most_frequent, ignore_case))
-            for one in pairs
+            {"file": entry.uri, "invalid_lines": entry.invalid}
+            | _pairs(evaluate_pairs(words, vectors, entry, most_frequent, ignore_case))
+            for entry in pairs
         ],
         "analogies": [
-            {"file": one.uri, "invalid_lines": one.invalid}
-            | _analogies(evaluate_analogies(words, vectors, one, most_frequent, ignore_case, report))
-            for one in analogies
+            {"file": entry.uri, "invalid_lines": entry.invalid}
+            | _analogies(evaluate_analogies(words, vectors, entry, most_frequent, ignore_case, report))
+            for entry in analogies
         ],
     }
 
@@ -66,5 +66,5 @@ def _section(section: SectionResult) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no NaN."""
+    """The value, or None if it is not finite: JSON has no NaN."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What every backend has, and the sizes that the order of its sums rests on."""
+"""The interface of all backends, and the sizes that fix the order of their sums."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.batches.rows import Batch, TokenPiece
+from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.steps import StepBlock
+from pipeline.batches.steps import StepRange
 from pipeline.kernels.block import StepRules
 
 TILE = 16
-"""Rows whose context gradients are summed first (the tile a GPU block would hold)."""
+"""Consecutive rows of a step whose context gradients are summed first: as many as a block of a GPU holds."""
 CHUNK = 64
-"""Rows whose gradients are summed before they are added to the weights: what threads share out.
-Small enough that the last chunk of a step keeps no thread waiting for long."""
+"""Consecutive rows of a step whose gradients are summed by one thread. Chunks are small enough that at the end of a
+step no
+thread waits long for the last one."""
 LOSS_TILES = 64
 """The loss is taken from the pairs of every 64th tile of a step."""
 
@@ -33,30 +34,29 @@ class StepLoss:
 
 
 class Backend(Protocol):
-    """What trains: consecutive steps in, weights out."""
+    """Trains: takes consecutive steps, and changes its weights."""
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
-        """Run S consecutive steps.
+    def train(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        """Runs S consecutive steps.
 
         Args:
-          batch: the rows of all of them, in corpus order.
-          bounds: int64 [S+1]; step s is the rows bounds[s]:bounds[s+1], perhaps none.
+          rows: the rows of all of them, in corpus order.
+          bounds: int64 [S + 1]; step s is the rows bounds[s]:bounds[s + 1], perhaps none.
           learning_rates: float32 [S].
         """
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Input and output vectors as they stand, float32 [V, dims] each.
+        """The current input and output vectors, float32 [V, dims] each.
 
-        To be read before the next `train`, which may change them: at 10M words a copy
-        for each checkpoint would be gigabytes.
+        Read them before the next `train`, which may change them: copies of 10M words would be gigabytes.
         """
 
 
 @runtime_checkable
 class GeneratingBackend(Backend, Protocol):
-    """A backend that makes rows where it trains, so that only tokens have to come there."""
+    """A backend that makes rows where it trains, so that only tokens have to be sent there."""
 
-    def blocks(
+    def step_ranges(
         self,
         pieces: Iterable[TokenPiece],
         tables: Tables,
@@ -65,14 +65,14 @@ class GeneratingBackend(Backend, Protocol):
         batch_size: int,
         first: int,
         end: int,
-    ) -> Iterator[StepBlock]:
-        """What `steps.blocks_of_steps` gives for the rows of `batches.generate_rows`, its `batch` for `train` alone.
+    ) -> Iterator[StepRange]:
+        """Like `steps.step_ranges` for the rows of `generate_rows`; the `rows` of each range are for `train` alone.
 
-        A block holds until the next is asked for; train it before.
+        Train each step range before you take the next, which makes it invalid.
 
         Args:
-          pieces: consecutive ones, from that with the first token of step `first` on.
-          first, end: steps counted within the epoch. Pieces behind them are not asked for.
+          pieces: consecutive ones, from the one with the first token of step `first` on.
+          first, end: steps, counted within the epoch. Pieces behind them are not read.
         """
 
 

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pipeline.backends.backend import LOSS_TILES, TILE, StepLoss, step_rules
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
 from pipeline.kernels.block import Block, Sums, TileLoss, Weights
 from pipeline.kernels.gradients import Scratch, new_scratch
-from pipeline.kernels.plan import Notes, new_notes, new_plan
+from pipeline.kernels.plan import PlanScratch, new_plan, new_plan_scratch
 from pipeline.kernels.team import Member
 
 _HUGE_PAGE = 2 << 20
@@ -24,10 +24,9 @@ _MOST_ENTRIES = 1 << 30
 
 
 def aligned_zeros(numbers: int) -> np.ndarray:
-    """float32 zeros on a cache line, in huge pages where the system has them.
+    """float32 zeros that begin on a cache line, in huge pages if the system has them.
 
-    The rows of a step lie all over the weights: with small pages most of the time
-    goes into translating addresses.
+    A step touches weight rows all over the array: with small pages most of the time goes into translating addresses.
     """
     size = max(4 * numbers, 64)
     if size < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
@@ -36,7 +35,7 @@ def aligned_zeros(numbers: int) -> np.ndarray:
     else:
         private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory gets no huge pages
         pages = mmap.mmap(-1, -(-size // _HUGE_PAGE) * _HUGE_PAGE + _HUGE_PAGE, flags=private)
-        with contextlib.suppress(OSError):  # a kernel without them: only slower
+        with contextlib.suppress(OSError):  # without huge pages it is only slower
             pages.madvise(mmap.MADV_HUGEPAGE)
         raw = np.frombuffer(pages, np.uint8)
         start = -raw.ctypes.data % _HUGE_PAGE
@@ -44,7 +43,7 @@ def aligned_zeros(numbers: int) -> np.ndarray:
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written, as arrays of Arrow are: for others the step would be compiled once more."""
+    """A read-only view, because arrays of Arrow are read-only: for others the step would be compiled again."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -67,7 +66,7 @@ class CpuBackend:
         self._plan = new_plan(0, 0, 0, 0)
         self._most_contexts = self._outputs = 0
         self._scratch: list[Scratch] = []
-        self._notes: list[Notes] = []
+        self._plan_scratch: list[PlanScratch] = []
 
     def _load(self, weights: np.ndarray) -> np.ndarray:
         flat = aligned_zeros(self._rows * self._width)
@@ -88,18 +87,20 @@ class CpuBackend:
             raise InputError(f"--threads={self._threads}: the system starts no more threads, ask for fewer") from error
         return pool
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
-        steps, outputs = len(bounds) - 1, batch.negatives.shape[1] + 1
-        self._make_room(batch, bounds, outputs)
+    def train(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        steps, outputs = len(bounds) - 1, rows.negatives.shape[1] + 1
+        self._make_room(rows, bounds, outputs)
         counters = kernels.new_counters(self._threads, steps)
         most_rows = int(np.max(np.diff(bounds), initial=0))
         tiles = -(-most_rows // (TILE * LOSS_TILES))
         loss = TileLoss(np.zeros((steps, tiles)), np.zeros((steps, tiles), np.int64))
-        rows = Batch(*map(_read_only, batch))
-        block = Block(rows, bounds, learning_rates, self._rules, self._weights, self._plan, self._sums, loss)
+        read_only = Rows(*map(_read_only, rows))
+        block = Block(read_only, bounds, learning_rates, self._rules, self._weights, self._plan, self._sums, loss)
 
         def run(thread: int) -> None:
-            kernels.train(Member(thread, self._threads, counters), block, self._notes[thread], self._scratch[thread])
+            kernels.train(
+                Member(thread, self._threads, counters), block, self._plan_scratch[thread], self._scratch[thread]
+            )
 
         others = [self._pool.submit(run, thread) for thread in range(1, self._threads)]
         run(0)
@@ -107,32 +108,32 @@ class CpuBackend:
             other.result()
         return StepLoss(loss.total.sum(axis=1), loss.pairs.sum(axis=1))
 
-    def _make_room(self, batch: Batch, bounds: np.ndarray, outputs: int) -> None:
-        """Buffers for the largest block, step and row seen so far."""
-        contexts = int(np.max(np.diff(batch.offset[bounds]), initial=1))
-        rows = int(np.max(np.diff(bounds), initial=1))
-        entries = max(contexts, rows * outputs)
+    def _make_room(self, rows: Rows, bounds: np.ndarray, outputs: int) -> None:
+        """Makes room for the largest step range, step and row so far."""
+        contexts = int(np.max(np.diff(rows.offset[bounds]), initial=1))
+        most_rows = int(np.max(np.diff(bounds), initial=1))
+        entries = max(contexts, most_rows * outputs)
         if entries >= _MOST_ENTRIES:
             raise InputError(
                 f"a training step has {entries:,} entries, {_MOST_ENTRIES:,} are too many:"
                 " lower --batch_size, --window or --negatives"
             )
-        if outputs > self._outputs:  # all room is for rows of so many
+        if outputs > self._outputs:  # all buffers depend on this number
             self._outputs, self._plan, self._room, self._most_contexts = outputs, new_plan(0, 0, 0, 0), (0, 0), 0
         outputs, room = self._outputs, self._plan
-        if batch.rows > len(room.slots) or len(batch.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
+        if rows.size > len(room.slots) or len(rows.context) > len(room.in_slot) or len(bounds) > len(room.sizes):
             self._plan = new_plan(
-                max(batch.rows, len(room.slots)),
-                max(len(batch.context), len(room.in_slot)),
+                max(rows.size, len(room.slots)),
+                max(len(rows.context), len(room.in_slot)),
                 outputs,
                 max(len(bounds), len(room.sizes)),
             )
-        if contexts > self._room[0] or rows > self._room[1]:
-            self._room = max(contexts, self._room[0]), max(rows, self._room[1])
+        if contexts > self._room[0] or most_rows > self._room[1]:
+            self._room = max(contexts, self._room[0]), max(most_rows, self._room[1])
             entries = max(self._room[0], self._room[1] * outputs)
-            self._notes = [new_notes(self._rows, entries) for _ in range(self._threads)]
+            self._plan_scratch = [new_plan_scratch(self._rows, entries) for _ in range(self._threads)]
             self._sums = Sums(*(aligned_zeros(n * self._width) for n in (self._room[0], self._room[1] * outputs)))
-        most = int(np.max(np.diff(batch.offset), initial=1))
+        most = int(np.max(np.diff(rows.offset), initial=1))
         if most > self._most_contexts:
             self._most_contexts = most
             self._scratch = [new_scratch(most, outputs, self._width, TILE, aligned_zeros) for _ in range(self._threads)]

@@ -1,4 +1,4 @@
-"""Which backend trains: the GPU's where there is one that gives the right bits, else the CPU's."""
+"""Chooses the backend: the GPU's if there is a GPU that gives the right bits, else the CPU's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
-from pipeline.batches.rows import Batch, TokenPiece, generate_rows
+from pipeline.batches.rows import Rows, TokenPiece, generate_rows
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.steps import blocks_of_steps
+from pipeline.batches.steps import step_ranges
 from pipeline.errors import InputError
 from pipeline.words import unigram
 
@@ -25,10 +25,10 @@ _NEEDED = (
 
 
 def gpu_for(device: str) -> Gpu | None:
-    """The GPU to train on, if --device wants one and there is one.
+    """The GPU to train on; None if --device does not allow one, or there is none.
 
     Raises:
-      InputError: --device=gpu, and there is none.
+      InputError: --device=gpu, but there is no usable GPU.
     """
     if device == "cpu":
         return None
@@ -54,12 +54,11 @@ def open_backend(
 ) -> Backend:
     """The backend of a run.
 
-    A GPU has to compute small steps as the CPU does before it is trusted: by CUDA graphs, or else
-    by plain launches. With --device=auto one that cannot, or has no room for the vectors, is left
-    alone, and the user is told.
+    Before a GPU is used, it has to compute small steps with the bits of the CPU: by CUDA graphs, or else by plain
+    launches. If it cannot, or has too little memory, --device=auto trains on the CPU and says so.
 
     Raises:
-      InputError: --device=gpu, and it cannot be.
+      InputError: --device=gpu, but the GPU cannot be used.
     """
     settings: dict[str, Any] = {"model": model, "tau": tau, "zero_hits": zero_hits}
 
@@ -82,7 +81,7 @@ def open_backend(
 
 
 def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) -> bool:
-    """Whether the GPU gives the CPU's bits by CUDA graphs; False: by plain launches alone.
+    """Whether the GPU gives the CPU's bits by CUDA graphs; False if only by plain launches.
 
     Raises:
       InputError: by neither.
@@ -96,7 +95,7 @@ def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) ->
 
 
 def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], graphs: bool) -> None:
-    """Train four small steps on both, then as many of rows that are made from tokens."""
+    """Trains four small steps on both, then some steps of rows that are made from tokens; InputError if bits differ."""
     rng = np.random.default_rng(0)
     vocabulary, rows = 50 + negatives, 200
     offset = np.append(0, np.cumsum(rng.integers(1, 8, rows))).astype(np.int32)
@@ -104,21 +103,26 @@ def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], g
     def draw(*shape: int) -> np.ndarray:
         return np.floor(rng.random(shape) ** 3 * vocabulary).astype(np.int32)
 
-    batch = Batch(draw(rows), offset, draw(int(offset[-1])), draw(rows, negatives))
+    step_rows = Rows(draw(rows), offset, draw(int(offset[-1])), draw(rows, negatives))
     weights = [rng.random((vocabulary, dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
     settings = settings | {"tau": 30.0}  # some rows are damped and some are not
     bounds, rates = np.array([0, 80, 100, 150, rows]), np.array([0.05, 0.04, 0.03, 0.02], np.float32)
-    piece = TokenPiece(draw(400), np.arange(0, 401, 40), (1 << 32) - 200)  # positions of one half and of two
+    piece = TokenPiece(
+        draw(400), np.arange(0, 401, 40), (1 << 32) - 200
+    )  # across 2^32, so that both halves of positions are used
     first, sampling = piece.position // 100, Sampling(5, negatives, "distinct", 1)
     tables = Tables.of(unigram.build(np.arange(vocabulary, 0, -1), 0.75, 1e-2))
     results = []
     try:
         cpu, cuda = CpuBackend(*weights, **settings), CudaBackend(*weights, graphs=graphs, **settings)
-        made = blocks_of_steps([generate_rows(*piece, tables, sampling, 1)], 100, first, first + 5, negatives)
-        for backend, blocks in ((cpu, made), (cuda, cuda.blocks([piece], tables, sampling, 1, 100, first, first + 5))):
-            loss = [backend.train(batch, bounds, rates)]
-            loss += [backend.train(block.batch, block.bounds, np.resize(rates, block.steps)) for block in blocks]
-            total = [value for part in loss for value in part.total.tolist()]
+        cpu_ranges = step_ranges([generate_rows(*piece, tables, sampling, 1)], 100, first, first + 5, negatives)
+        for backend, ranges in (
+            (cpu, cpu_ranges),
+            (cuda, cuda.step_ranges([piece], tables, sampling, 1, 100, first, first + 5)),
+        ):
+            loss = [backend.train(step_rows, bounds, rates)]
+            loss += [backend.train(steps.rows, steps.bounds, np.resize(rates, steps.steps)) for steps in ranges]
+            total = [value for step_loss in loss for value in step_loss.total.tolist()]
             results.append(([w.tobytes() for w in backend.weights()], total))
     except Exception as error:  # of the driver, or of the compiler
         raise InputError(f"{gpu} failed on a first training step ({type(error).__name__}: {error})") from error

@@ -1,4 +1,4 @@
-"""How rows are drawn: by which window, negatives and seed, from which tables; and which sentences are kept back."""
+"""How rows are drawn: window, negatives, seed and tables; and which sentences are kept back from training."""
 
 from __future__ import annotations
 
@@ -21,20 +21,31 @@ _tables: dict[str, Tables] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """What rows depend on besides tokens and unigram distribution."""
+    """What rows depend on besides the tokens and the unigram distribution.
+
+    >>> sampling = Sampling(window=5, negatives=5, policy="distinct", seed=1)
+    >>> sampling.check(vocabulary=6)
+    >>> sampling.check(vocabulary=5)
+    Traceback (most recent call last):
+    pipeline.errors.InputError: --negative_policy=distinct with --negatives=5 needs a vocabulary of at least 6 words, \
+there are 5: lower --min_count or --negatives, or use --negative_policy=any
+    """
 
     window: int
+    """largest distance of a context from its target; 0: all other words of the sentence"""
     negatives: int
     policy: str
+    """one of POLICIES"""
     seed: int
     holdout: float = 0.0
+    """share of the sentences that are kept back"""
 
     @classmethod
     def of(cls, options: Options) -> Sampling:
         return cls(options.window, options.negatives, options.negative_policy, options.seed, options.holdout)
 
     def check(self, vocabulary: int) -> None:
-        """InputError when the vocabulary is too small for the negatives that the policy wants."""
+        """InputError if the vocabulary has too few words for the number and policy of negatives."""
         needed = {"any": 1, "exclude_target": 2, "distinct": self.negatives + 1}[self.policy]
         if vocabulary < needed:
             raise InputError(
@@ -52,7 +63,7 @@ class Tables(NamedTuple):
     packed: np.ndarray
     """uint64 [V]: columns of the alias table, alias << 32 | threshold"""
     weights: np.ndarray
-    """int64 [V]: what the alias table is made of"""
+    """int64 [V]: probabilities as integers, for exact draws by their running sums"""
 
     @classmethod
     def of(cls, unigram: UnigramDistribution) -> Tables:
@@ -70,9 +81,10 @@ def load_tables(records: Records, unigram: Artifact) -> Tables:
 
 
 def kept_back(positions: np.ndarray, share: float) -> np.ndarray:
-    """bool [n]: which sentences are kept back, by the positions of their first tokens.
+    """bool [n]: which sentences are kept back from training, by the positions of their first tokens.
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014) of the position, as a part of 2^64.
+    A sentence is kept back if a hash of its position, as a share of 2^64, is below `share`. The hash is the finaliser
+    of SplitMix64 (Steele, Lea and Flood 2014).
     """
     x = positions.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -84,11 +96,11 @@ def without_kept_back(rows: pa.RecordBatch, sentences: np.ndarray, first_positio
     """The rows of the sentences that are trained on.
 
     Args:
-      rows: of `batches.generate_rows`, for these sentences.
+      rows: of `generate_rows`, for these sentences.
       sentences: int64 [s+1], offsets of tokens.
       first_position: position in the corpus of the token at offset sentences[0].
     """
     begins = sentences[:-1] - sentences[0] + first_position
     sentence = np.searchsorted(begins, rows.column("position").to_numpy(), side="right") - 1
-    # Of empty sentences at one position the last is found: all of them are kept back, or none.
+    # Sentences at one position (empty ones, and the one after them) are all kept back, or none: any of them will do.
     return rows.filter(pa.array(~kept_back(begins, share)[sentence]))

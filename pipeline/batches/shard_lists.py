@@ -1,4 +1,4 @@
-"""Lists of batch shards, packed: a corpus of 10^12 tokens has 700,000, and one trainer gets them all."""
+"""Packed lists of batch shards: a corpus of 10^12 tokens has 700,000 shards, and a single trainer gets them all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.storage.records import Artifact, Records
 
 STAGE = "shards"
 LIST_SHARDS = 4096
-"""Shards in one list, at most."""
+"""Most shards in one list."""
 _COMMON = b"beam2vec shards"
 _ARTIFACTS = pa.list_(
     pa.struct([("path", pa.string()), ("digest", pa.string()), ("size", pa.int64()), ("root", pa.string())])
@@ -29,12 +29,12 @@ _SCHEMA = pa.schema(
         pa.field("artifacts", _ARTIFACTS),
     ]
 )
-"""`artifacts`: the tokens, then each stored epoch."""
+"""`artifacts`: the tokens, then the stored batches of each epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardList:
-    """Consecutive batch shards: packed where they are the first of a corpus, else stored; about 90 bytes a shard."""
+    """Consecutive batch shards, about 90 bytes each: `packed` for the first list of a corpus, else stored."""
 
     packed: bytes = b""
     artifact: Artifact | None = None
@@ -49,8 +49,7 @@ def list_of(shard: BatchShard) -> int:
 
 
 def shard_list(commits: Commits, number: int, shards: Iterable[BatchShard]) -> ShardList:
-    """List `number` of a corpus. The first travels as it is, so that small corpora write nothing; the others are
-    stored."""
+    """List `number` of a corpus. The first travels in the graph, so small corpora write nothing; others are stored."""
     data = pack(sorted(shards, key=lambda shard: shard.index))
     if number == 0:
         return ShardList(data)
@@ -63,12 +62,13 @@ def shard_list(commits: Commits, number: int, shards: Iterable[BatchShard]) -> S
 def sliced_lists(
     commits: Commits, number: int, shards: Iterable[BatchShard], slices_of: Callable[[int, int], range]
 ) -> Iterator[tuple[int, ShardList]]:
-    """List `number` of a corpus, for each slice that has a part of it: (index of the slice, list).
+    """List `number` of a corpus, for each slice that has shards of it: (index of the slice, list).
 
-    The first list travels as it is, so a slice gets its own part of it alone; of another, all get one reference.
+    Of the first list, which is not stored, a slice gets only its own shards. Other lists are stored once, and all
+    slices get the same reference.
 
     Args:
-      slices_of: the slices that the positions from a first to one before an end are in.
+      slices_of: (first, end) -> the slices that have a position first..end-1.
     """
     ordered = sorted(shards, key=lambda shard: shard.index)
     if number:
@@ -76,16 +76,16 @@ def sliced_lists(
         for index in slices_of(ordered[0].first_position, ordered[-1].end):
             yield index, stored
         return
-    parts: dict[int, list[BatchShard]] = {}
+    by_slice: dict[int, list[BatchShard]] = {}
     for shard in ordered:
         for index in slices_of(shard.first_position, shard.end):
-            parts.setdefault(index, []).append(shard)
-    for index, part in parts.items():
-        yield index, shard_list(commits, number, part)
+            by_slice.setdefault(index, []).append(shard)
+    for index, shards_of_slice in by_slice.items():
+        yield index, shard_list(commits, number, shards_of_slice)
 
 
 def pack(shards: Sequence[BatchShard]) -> bytes:
-    """As Parquet; sampling and unigram distribution, which all shards of a run share, are written once."""
+    """The shards as Parquet; sampling and unigram distribution, which all of them share, are written once."""
     common = {(shard.sampling, shard.unigram) for shard in shards}
     if len(common) != 1:
         raise ValueError(f"the shards of one list are of {len(common)} runs")
@@ -105,7 +105,7 @@ def pack(shards: Sequence[BatchShard]) -> bytes:
 
 
 def unpack(data: bytes) -> Iterator[BatchShard]:
-    """What `pack` was given."""
+    """The shards that `pack` was given."""
     table = from_parquet(data)
     common = json.loads(table.schema.metadata[_COMMON])
     sampling, unigram = Sampling(**common["sampling"]), Artifact(**common["unigram"])

@@ -1,4 +1,4 @@
-"""A shard of rows: a small reference, from which they are made or read."""
+"""Batch shards: small references, from which rows are made or read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from pipeline.batches.rows import TokenPiece, made_batches
+from pipeline.batches.rows import TokenPiece, generated_batches
 from pipeline.batches.sampling import Sampling, load_tables
 from pipeline.batches.stored import BatchNumbers, read_batches, stored_name, stored_path, write_batches
 from pipeline.batches.tokens import read_tokens
@@ -19,7 +19,7 @@ from pipeline.storage.records import Artifact, Records
 
 @dataclasses.dataclass(frozen=True)
 class BatchShard:
-    """The rows of one token shard: a reference of a few hundred bytes that knows how to make or read them."""
+    """The rows of one token shard: a reference of a few hundred bytes that can make or read them."""
 
     index: int
     first_position: int
@@ -28,15 +28,15 @@ class BatchShard:
     tokens: Artifact
     unigram: Artifact
     stored: tuple[Artifact, ...] = ()
-    """One Parquet for each of the first epochs; the rows of others are made when they are asked for."""
+    """stored batches of the first epochs; the rows of other epochs are made when they are needed"""
 
     @property
     def end(self) -> int:
-        """The position behind the last."""
+        """The position behind the last one."""
         return self.first_position + self.positions
 
     def piece(self, records: Records) -> TokenPiece:
-        """All its tokens."""
+        """All tokens of the shard."""
         return TokenPiece(*read_tokens(records.read(self.tokens)), self.first_position)
 
     def batches(
@@ -47,7 +47,7 @@ class BatchShard:
         first: int = 0,
         end: int = MAX_POSITION,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of an epoch in corpus order. With a pool, as many pieces at a time as it has threads.
+        """The rows of an epoch in corpus order. A pool makes as many batches at a time as it has threads.
 
         Args:
           first, end: batches without a position first..end-1 are left out; the others are whole.
@@ -56,11 +56,11 @@ class BatchShard:
             yield from read_batches(records.read(self.stored[epoch]), first, end)
             return
         tables = load_tables(records, self.unigram)
-        yield from made_batches(self.piece(records), tables, self.sampling, epoch, pool, first, end)
+        yield from generated_batches(self.piece(records), tables, self.sampling, epoch, pool, first, end)
 
 
 def stored_epoch(commits: Commits, shard: BatchShard, epoch: int) -> Artifact:
-    """The batches of a shard in an epoch as Parquet: of an earlier attempt, else made and committed."""
+    """The stored batches of a shard in an epoch: those of an earlier attempt, else new ones, which are committed."""
 
     def make() -> Made:
         data = write_batches(shard.batches(commits.records, epoch), shard.sampling.negatives)
@@ -71,7 +71,7 @@ def stored_epoch(commits: Commits, shard: BatchShard, epoch: int) -> Artifact:
 
 
 def first_positions(sizes: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Index of each shard -> its first position: the sum of the tokens of the shards before it.
+    """Index of each shard -> its first position: the number of tokens in the shards before it.
 
     Args:
       sizes: (index, tokens) of every shard, in any order.

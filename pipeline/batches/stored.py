@@ -1,4 +1,4 @@
-"""Rows in Parquet: their names, paths and row groups."""
+"""Stored batches: rows in Parquet, with their names, paths and row groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.storage.records import Artifact, Number, Records
 STAGE = "batches"
 _STORED = re.compile(r"epoch=(\d{5})-shard-(\d{9})")
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 16 << 20
-"""Of a row group of stored batches: what a reader gets at once, and what it can skip."""
+"""Size of a row group of stored batches, which is what a reader gets at once and can skip."""
 
 
 def stored_name(epoch: int, shard: int) -> str:
@@ -25,40 +25,40 @@ def stored_name(epoch: int, shard: int) -> str:
 
 
 def stored_path(epoch: int, shard: int) -> str:
-    """Where they lie in the folder of the stage."""
+    """Their path in the folder of the stage."""
     return f"epoch={epoch:05d}/shard-{shard:09d}.parquet"
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchNumbers:
-    """What is recorded of a shard's stored batches of one epoch."""
+    """What is recorded of the stored batches of a shard in one epoch."""
 
     epoch: Number
     positions: Number
 
 
 def stored_place(name: str) -> tuple[int, int] | None:
-    """(epoch, shard) of a record's name; None where it is none of stored batches."""
+    """(epoch, shard) from the name of a record; None if it is not one of stored batches."""
     match = _STORED.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 
 
 def stored_batches(records: Records, key: str, shard: int, epochs: int = MAX_EPOCHS) -> tuple[Artifact, ...]:
-    """The batches of a shard that are stored: of its first epochs, up to the first that is missing.
+    """The stored batches of a shard: one artefact for each of its first epochs, up to the first that is missing.
 
     Raises:
-      ArtifactError: they lie in the output of another run, and are missing there or of another size.
+      ArtifactError: they are in the output of another run, and missing there or of another size.
     """
-    found: list[Artifact] = []
-    while len(found) < epochs and (record := records.valid(STAGE, stored_name(len(found), shard), key)):
-        found.append(record.artifacts[0])
-    return tuple(found)
+    artifacts: list[Artifact] = []
+    while len(artifacts) < epochs and (record := records.valid(STAGE, stored_name(len(artifacts), shard), key)):
+        artifacts.append(record.artifacts[0])
+    return tuple(artifacts)
 
 
 def write_batches(batches: Iterable[pa.RecordBatch], negatives: int) -> pa.Buffer:
-    """Parquet of a shard's batches of one epoch, in row groups of `row_groups`.
+    """Parquet of a shard's batches of one epoch, in the groups of `row_groups`.
 
-    Statistics of `position` let readers pass over what they do not want.
+    Statistics of `position` let readers skip row groups.
     """
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -75,17 +75,17 @@ def write_batches(batches: Iterable[pa.RecordBatch], negatives: int) -> pa.Buffe
 
 
 def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """Consecutive batches that have rows, put together up to GROUP_ROWS rows or GROUP_BYTES bytes, at least one each.
+    """Groups of consecutive batches, each closed when it reaches GROUP_ROWS rows or GROUP_BYTES bytes.
 
-    Neither is passed by more than one batch, however few rows subsampling leaves, or however many
-    contexts a row has.
+    So groups have about that size, however few rows subsampling leaves, or however many contexts a row has. Batches
+    without rows are left out.
     """
     group: list[pa.RecordBatch] = []
     for batch in batches:
-        if not len(batch):  # Parquet knows no row group without rows
+        if not len(batch):  # Parquet has no row groups without rows
             continue
         group.append(batch)
-        if sum(map(len, group)) >= GROUP_ROWS or sum(one.nbytes for one in group) >= GROUP_BYTES:
+        if sum(map(len, group)) >= GROUP_ROWS or sum(batch_of_group.nbytes for batch_of_group in group) >= GROUP_BYTES:
             yield group
             group = []
     if group:
@@ -93,7 +93,7 @@ def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatc
 
 
 def read_batches(data: bytes | pa.Buffer, first: int = 0, end: int = MAX_POSITION) -> Iterator[pa.RecordBatch]:
-    """The rows that `write_batches` wrote, row group by row group; of those with a position first..end-1."""
+    """The rows of `write_batches`, row group by row group, without groups that have no position first..end-1."""
     file = pq.ParquetFile(pa.BufferReader(data))
     for group in range(file.num_row_groups):
         positions = file.metadata.row_group(group).column(0).statistics

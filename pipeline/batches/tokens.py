@@ -27,14 +27,14 @@ SCHEMA = pa.schema([pa.field("tokens", pa.list_(pa.field("element", pa.int32(), 
 
 @dataclass(frozen=True)
 class EncodedUnit:
-    """One unit's sentences; words out of the vocabulary are left out, and sentences that lose all."""
+    """The sentences of a unit as ids, without words that are not in the vocabulary, and without empty sentences."""
 
     table: pa.Table
-    """tokens: list<int32>."""
+    """tokens: list<int32>"""
     tokens: int
     sentences: int
     fingerprint: str
-    """As in `counts.UnitCounts`: over all tokens, those out of the vocabulary too."""
+    """as in `counts.UnitCounts`: over all tokens, also those that are not in the vocabulary"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def encode_unit(
     """Reads a unit again and turns its words into ids.
 
     Args:
-      fingerprint: what counting found; None does not compare.
+      fingerprint: that of counting, to compare with; or None.
 
     Raises:
       InputError: the tokens are not those that were counted.
@@ -75,19 +75,19 @@ def encode_unit(
     for portion in reader.portions(unit.ranges, DeadLetters()):
         for spans in portion.spans:
             sink.add(spans, table, state)
-    found = fingerprint_text(state)
-    if fingerprint is not None and found != fingerprint:
+    fingerprint_now = fingerprint_text(state)
+    if fingerprint is not None and fingerprint_now != fingerprint:
         raise InputError(fingerprint_mismatch_message(unit, reader))
-    return EncodedUnit(sink.table(), sink.tokens, sink.sentences, found)
+    return EncodedUnit(sink.table(), sink.tokens, sink.sentences, fingerprint_now)
 
 
 def stored_tokens(
     commits: Commits, counts: Commits, unit: WorkUnit, vocabulary: Vocabulary, reader: Reader
 ) -> TokenShard:
-    """The unit's token shard: of an earlier attempt, else encoded and committed.
+    """The unit's token shard: that of an earlier attempt, else a new one, which is committed.
 
     Args:
-      counts: of the count of words, which has seen the same tokens.
+      counts: of the count of words, which must have seen the same tokens.
     """
 
     def make() -> Made:
@@ -99,7 +99,7 @@ def stored_tokens(
 
 
 def shard_of(record: Record) -> TokenShard:
-    """The token shard that a record of this stage names."""
+    """The token shard of a record of this stage."""
     numbers, match = record.read(TokenNumbers), _UNIT.fullmatch(record.name)
     if match is None or len(record.artifacts) != 1:
         raise ArtifactError(f"{record.path} is not the record of a token shard: delete it")
@@ -107,12 +107,12 @@ def shard_of(record: Record) -> TokenShard:
 
 
 def tokens_to_parquet(table: pa.Table) -> pa.Buffer:
-    """The shard's bytes; zstd packs ids whose four bytes are split to 1.6 bytes a token of English."""
+    """The shard as Parquet. With the four bytes of ids in separate streams, zstd needs 1.6 bytes a token of English."""
     return to_parquet(table, {"tokens.list.element": "BYTE_STREAM_SPLIT"})
 
 
 def read_tokens(data: bytes | pa.Buffer) -> tuple[np.ndarray, np.ndarray]:
-    """(tokens int32 [n], sentence offsets int64 [s + 1]) of a token shard's bytes."""
+    """(tokens int32 [n], sentence offsets int64 [s + 1]) from the bytes of a token shard."""
     column = from_parquet(data).column("tokens")
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     tokens = [chunk.flatten().to_numpy() for chunk in chunks]
@@ -125,7 +125,7 @@ def read_tokens(data: bytes | pa.Buffer) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Sink:
-    """Arrays that grow as sentences come."""
+    """Collects encoded sentences in arrays that grow."""
 
     def __init__(self) -> None:
         self.tokens = self.sentences = 0

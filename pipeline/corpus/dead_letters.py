@@ -1,4 +1,4 @@
-"""Dead letters: input that could not be used, told by file, offset and reason instead of being swallowed."""
+"""Dead letters: input that could not be used, listed by file, offset and reason instead of vanishing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.storage.records import Artifact
 
 FOLDER = "dead_letters"
 MAX_ROWS = 10_000
-"""Rows kept of one unit of work; the count of all is always whole."""
+"""Most rows kept for one unit of work; the count includes those beyond."""
 
 SAMPLE_BYTES = 200
-"""Bytes kept of a line."""
+"""Bytes of a line that are kept."""
 
 NOT_UTF8 = "not UTF-8"
 TOO_LONG = "longer than --max_line_bytes"
@@ -40,18 +40,18 @@ class DeadLetters:
         self._rows: list[tuple[str, int, str, bytes]] = []
 
     def add(self, uri: str, offset: int, reason: str, sample: Any) -> None:
-        """Note a bad line; of `sample` (its bytes, or the first of them) a few are kept."""
+        """Adds a bad line; the first bytes of `sample` are kept."""
         self.count += 1
         if len(self._rows) < MAX_ROWS:
             self._rows.append((displayable(uri), offset, reason, bytes(sample[:SAMPLE_BYTES])))
 
     @property
     def full(self) -> bool:
-        """Whether further rows would be dropped, so that they need not be made."""
+        """Whether further rows would be dropped, so that callers need not prepare them."""
         return len(self._rows) >= MAX_ROWS
 
     def skip(self, count: int) -> None:
-        """Count bad lines without rows for them."""
+        """Counts bad lines without keeping rows for them."""
         self.count += count
 
     def table(self) -> pa.Table:
@@ -60,12 +60,12 @@ class DeadLetters:
 
 
 def displayable(uri: str) -> str:
-    """The uri as text that UTF-8 can hold: file names of POSIX may be any bytes."""
+    """The uri as valid UTF-8; names of files may be any bytes."""
     return uri.encode("utf-8", "backslashreplace").decode()
 
 
 def put_dead_letters(commits: Commits, name: str, letters: DeadLetters) -> list[Artifact]:
-    """Stores the dead letters of a piece of work; an artefact of its record, or none where there are no bad lines."""
+    """Stores the dead letters of a piece of work. Returns their artefact for its record, or [] if there are none."""
     if not letters.count:
         return []
     return [commits.beside(commits.stage, FOLDER).put(f"{name}.parquet", to_parquet(letters.table()))]

@@ -1,4 +1,4 @@
-"""Decompression: gzip, bzip2, xz and zstd as streams, told by their first bytes, in bounded memory."""
+"""Decompression of gzip, bzip2, xz and zstd as streams, in bounded memory; the first bytes tell the format."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from typing import Any
 import pyarrow as pa
 
 OUT_BYTES = 4 << 20
-"""Most text made at once: a few bytes may stand for gigabytes."""
+"""Most text that is decompressed at once: a few bytes may stand for gigabytes."""
 
 _SLICE_BYTES = 16 << 10
 _PIECE_BYTES = 128 << 10
-"""Taken from a decompressor at a time: of a call in which it finds damage it gives nothing."""
+"""Most bytes taken from a decompressor at a time: a call that meets damage returns nothing."""
 
 _XZ_MEMORY = 512 << 20
 """A window above this is refused; `xz -9` needs 65 MB."""
 
 
 class BrokenOffError(Exception):
-    """The data end too early or are damaged; the message says how and where."""
+    """The data end too early, or are damaged; the message says how and where."""
 
 
 def compression_name(head: bytes) -> str:
-    """Name of the compression or archive that the first 16 bytes of a file show, "" for none."""
+    """The compression or archive format of a file with these first 16 bytes; "" for none.
+
+    >>> compression_name(b"\\x1f\\x8b\\x08"), compression_name(b"a rose is")
+    ('gzip', '')
+    """
     return next((name for magic, name in _MAGIC if head.startswith(magic)), "")
 
 
@@ -38,41 +42,41 @@ def can_decompress(name: str) -> bool:
 def decompress(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The text of a compressed file, at most OUT_BYTES at a time.
 
-    Streams (gzip's members, zstd's frames) may follow one another, as the tools allow.
+    A file may hold several streams (members of gzip, frames of zstd), as the tools allow.
 
     Args:
       name: "gzip", "bzip2", "xz" or "zstd".
       chunks: the file, in order.
 
     Raises:
-      BrokenOffError: after as much text as could be read.
+      BrokenOffError: the data are damaged or end too early; comes after as much text as could be read.
     """
     return _joined(_unzstd(chunks) if name == "zstd" else _streams(name, chunks))
 
 
 def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Small pieces as large ones, which cost less to work on; those before an error come before it."""
-    held: list[bytes] = []
+    """Joins small pieces into large ones, which are cheaper to process; pieces before an error come before it."""
+    pieces_held: list[bytes] = []
     size = 0
     try:
         for piece in pieces:
             if size + len(piece) > OUT_BYTES:
-                yield b"".join(held)
-                held, size = [], 0
-            held.append(piece)
+                yield b"".join(pieces_held)
+                pieces_held, size = [], 0
+            pieces_held.append(piece)
             size += len(piece)
     except BrokenOffError:
-        if held:
-            yield b"".join(held)
+        if pieces_held:
+            yield b"".join(pieces_held)
         raise
-    if held:
-        yield b"".join(held)
+    if pieces_held:
+        yield b"".join(pieces_held)
 
 
 def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Streams one after the other; zeros may pad the end."""
+    """The text of one stream after the other; the file may be padded with zeros."""
     stream: Any = None
-    count = read = made = 0
+    count = read = written = 0
     for data in _slices(chunks):
         read += len(data)
         while True:
@@ -85,8 +89,8 @@ def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
             try:
                 out = stream.decompress(data, _PIECE_BYTES)
             except (zlib.error, lzma.LZMAError, OSError, ValueError) as error:
-                raise _damaged(name, read - held, made, error) from error
-            made += len(out)
+                raise _damaged(name, read - held, written, error) from error
+            written += len(out)
             if out:
                 yield out
             data = b""
@@ -95,18 +99,18 @@ def _streams(name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
             elif stream.needs_input:
                 break
     if stream is not None:
-        raise _truncated(name, read, made)
+        raise _truncated(name, read, written)
 
 
 def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """What goes to a decompressor at a time."""
+    """Slices of the size that a decompressor gets at a time."""
     for chunk in chunks:
         for start in range(0, len(chunk), _SLICE_BYTES):
             yield chunk[start : start + _SLICE_BYTES]
 
 
 class _Gzip:
-    """zlib's decompressor with the interface of those of bz2 and lzma."""
+    """zlib's decompressor with the interface of bz2's and lzma's."""
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
@@ -128,7 +132,7 @@ class _Gzip:
 
 
 def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    source, made = _Source(chunks), 0
+    source, written = _Source(chunks), 0
     stream = pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd")
     while True:
         try:
@@ -137,20 +141,20 @@ def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
             if source.error is not None:
                 raise source.error from None
             if source.ended and "runcated" in str(error):
-                raise _truncated("zstd", source.given, made) from error
-            raise _damaged("zstd", source.given, made, error) from error
+                raise _truncated("zstd", source.position, written) from error
+            raise _damaged("zstd", source.position, written, error) from error
         if not out:
             return
-        made += len(out)
+        written += len(out)
         yield out
 
 
 class _Source(io.RawIOBase):
-    """Chunks of bytes as the file that Arrow reads from."""
+    """Chunks of bytes as a file for Arrow."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks, self._held = iter(chunks), memoryview(b"")
-        self.given, self.ended = 0, False
+        self.position, self.ended = 0, False
         self.error: BaseException | None = None
 
     def readable(self) -> bool:
@@ -165,20 +169,20 @@ class _Source(io.RawIOBase):
             except BaseException as error:
                 self.error = error
                 raise OSError("the source failed") from error
-        part, self._held = bytes(self._held[:size]), self._held[size:]
-        self.given += len(part)
-        return part
+        data, self._held = bytes(self._held[:size]), self._held[size:]
+        self.position += len(data)
+        return data
 
 
-def _damaged(name: str, read: int, made: int, error: Exception) -> BrokenOffError:
+def _damaged(name: str, read: int, written: int, error: Exception) -> BrokenOffError:
     return BrokenOffError(
-        f"is damaged: its {name} data break off near byte {max(0, read):,}, after {made:,} bytes of text ({error})"
+        f"is damaged: its {name} data break off near byte {max(0, read):,}, after {written:,} bytes of text ({error})"
     )
 
 
-def _truncated(name: str, read: int, made: int) -> BrokenOffError:
+def _truncated(name: str, read: int, written: int) -> BrokenOffError:
     return BrokenOffError(
-        f"is truncated: its {name} data end too early, at byte {read:,}, after {made:,} bytes of text"
+        f"is truncated: its {name} data end too early, at byte {read:,}, after {written:,} bytes of text"
     )
 
 

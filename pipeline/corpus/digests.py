@@ -1,9 +1,8 @@
-"""Content digests of the input, made from the bytes that counting reads anyway.
+"""Content digests of the input, computed from the bytes that counting reads anyway.
 
-A file is digested over fixed ranges of 8 MiB from its start, so that the digests
-do not depend on how the work was cut, and each worker makes those that begin in
-its own part. Of Parquet one column is read, so one digest a row group is made, of
-the stored bytes of that column.
+Digests are over fixed ranges of 8 MiB from the start of a file, so they do not depend on the units of work. Each worker
+computes those that begin in its own byte ranges. Of Parquet files one column is read, so each row group gets one
+digest, of the stored bytes of that column.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ class FileDigests:
 
     uri: str
     first: Number
-    """The number of the first range or row group."""
+    """number of the first range or row group"""
     digests: list[_Digest]
     column: str | None = None
-    """Of a Parquet file: the column that was read."""
+    """of a Parquet file, the column that was read"""
 
 
 class RangeDigests:
-    """Digests of the fixed ranges that begin in start:end of a file, from its bytes as they are read."""
+    """Computes the digests of the fixed ranges that begin in bytes start:end of a file, as the file is read."""
 
     def __init__(self, start: int, end: int, size: int) -> None:
         self.first = -(-start // RANGE_BYTES)
@@ -46,20 +45,20 @@ class RangeDigests:
         self._digests: list[str] = []
 
     def update(self, position: int, data: Any) -> None:
-        """Bytes of the file from `position`; no gap may lie between them and those shown before."""
+        """Adds the bytes of the file from `position` on, which must follow those added before without a gap."""
         view = memoryview(data)[max(0, self._position - position) :]
         while len(view) and self._position < self._stop:
             boundary = min((self._position // RANGE_BYTES + 1) * RANGE_BYTES, self._stop)
-            part = view[: boundary - self._position]
-            self._hash.update(part)
-            self._position += len(part)
-            view = view[len(part) :]
+            data_in_range = view[: boundary - self._position]
+            self._hash.update(data_in_range)
+            self._position += len(data_in_range)
+            view = view[len(data_in_range) :]
             if self._position == boundary:
                 self._digests.append(self._hash.hexdigest()[:DIGITS])
                 self._hash = hashlib.sha256()
 
     def finish(self, uri: str, read: Callable[[int, int], bytes]) -> FileDigests | None:
-        """Gets what is missing by read(start, length); None where no range begins here."""
+        """Reads missing bytes by read(start, length), and returns the digests; None if no fixed range begins here."""
         while self._position < self._stop:
             length = min(RANGE_BYTES, self._stop - self._position)
             self.update(self._position, read(self._position, length))

@@ -1,23 +1,23 @@
-"""What is no UTF-8 text, told by its first bytes."""
+"""Recognises files that are not UTF-8 text by their first bytes."""
 
 from __future__ import annotations
 
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import InputError
 
-LOOKED_AT = 4096
-"""Bytes of a text that tell its encoding."""
+HEAD_BYTES = 4096
+"""How many bytes of a text are looked at."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def refuse_what_is_no_text(part: TextRange, head: bytes) -> None:
+def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
     """InputError for tar archives, and for UTF-16 and UTF-32.
 
-    Most lines of them would pass: those of an archive are those of its files, and plain English
-    is UTF-8 with a NUL beside each letter.
+    Most of their lines would pass as UTF-8: those of an archive are lines of its files, and English in UTF-16 is UTF-8
+    with a NUL beside each letter.
     """
     if head[257:262] == b"ustar":
-        raise InputError(f"{part.name()} is a tar archive, which is not read: unpack it first")
+        raise InputError(f"{text_range.name()} is a tar archive, which cannot be read: unpack it first")
     encoding = ""
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         encoding = "utf-32"
@@ -26,9 +26,11 @@ def refuse_what_is_no_text(part: TextRange, head: bytes) -> None:
     elif len(head) >= 16:
         places = [head[place::4].count(0) for place in range(4)]
         even, odd = places[0] + places[2], places[1] + places[3]
-        if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of four is no NUL
+        if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of every four is not NUL
             encoding = "utf-32le" if places[0] == min(places) else "utf-32be"
-        elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs everywhere are no letters
+        elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs in every place are not text
             encoding = "utf-16le" if odd > even else "utf-16be"
     if encoding:
-        raise InputError(f"{part.name()} is {encoding.upper()}, not UTF-8: convert it, iconv -f {encoding} -t utf8")
+        raise InputError(
+            f"{text_range.name()} is {encoding.upper()}, not UTF-8: convert it by iconv -f {encoding} -t utf8"
+        )

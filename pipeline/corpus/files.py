@@ -20,7 +20,7 @@ _MAGIC = re.compile(r"[*?[]")
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file of the corpus. `version` changes when the file does: its mtime in ns, or an object's ETag."""
+    """A file of the corpus. `version` changes with the file: its mtime in ns, or the ETag of an object."""
 
     uri: str
     size: int
@@ -28,17 +28,17 @@ class InputFile:
 
 
 def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
-    """The files that the patterns name, ordered by the bytes of their uri, each once; none that lies below `output`.
+    """The files that the patterns match, ordered by the bytes of their uri, each once, without those below `output`.
 
-    "@FILE" stands for the patterns in that file, one a line. A pattern is a file, a folder
-    (its files at any depth, linked folders with them, without those whose name or folder
-    begins with "." or "_"), or a glob: `*`, `?` and `[...]` stay within a folder, `**` between
-    slashes is any number of folders, and none of them stands for a "." that begins a name.
-    Local paths become absolute; s3://, gs://, az:// are taken too.
+    A pattern is one of these; local paths become absolute, and s3://, gs://, az:// work too:
+      @FILE     the patterns in that file, one a line
+      a file
+      a folder  its files at any depth, also of linked folders; names that begin with "." or "_" are left out
+      a glob    `*`, `?` and `[...]` match within a folder, `**` between slashes any number of folders; none of them
+                matches a "." at the beginning of a name
 
     Raises:
-      InputError: a pattern matches no file, or only ones below `output`; a file cannot be looked at; all
-        files are empty.
+      InputError: a pattern matches no file, or only files below `output`; a file cannot be read; all files are empty.
     """
     files: dict[str, InputFile] = {}
     if not patterns:
@@ -48,15 +48,15 @@ def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
     matched = dict(zip(remote, each(_match_remote, remote, remote=True)))
     own = open_storage(output).uri("").rstrip("/") + "/" if output else "\0"
     for pattern in listed:
-        found = of_run = False
+        has_files = below_output = False
         for file in matched[pattern] if pattern in matched else _match_local(pattern):
-            if file.uri.startswith(own):  # a run in the folder of its input would be input when it goes on
-                of_run = True
+            if file.uri.startswith(own):  # else the files of a run would become input when it is resumed
+                below_output = True
             else:
                 files[file.uri] = file
-                found = True
-        if not found:
-            if of_run:
+                has_files = True
+        if not has_files:
+            if below_output:
                 raise InputError(
                     f"--input={pattern} matches only files below --output={output}, which are left out: choose another"
                     " --output, or move the files"
@@ -65,14 +65,14 @@ def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
                 raise InputError(f"--input={pattern} is a folder without files (names with . or _ first do not count)")
             raise InputError(f"--input={pattern} matches no file; check the path and the pattern's * and ?")
     if not any(file.size for file in files.values()):
-        what = f"all {len(files):,} files are empty" if len(files) > 1 else f"{next(iter(files))} is empty"
-        raise InputError(f"--input={','.join(patterns)} holds no text: {what}")
+        problem = f"all {len(files):,} files are empty" if len(files) > 1 else f"{next(iter(files))} is empty"
+        raise InputError(f"--input={','.join(patterns)} holds no text: {problem}")
     return sorted(files.values(), key=lambda file: uri_order(file.uri))
 
 
 def check_all_unchanged(ranges: Sequence[TextRange]) -> None:
-    """`check_unchanged` each input file; of work text, which has no version, nobody else writes."""
-    files = list(dict.fromkeys((part.uri, part.version) for part in ranges if part.version))
+    """`check_unchanged` for each input file. Work text has no version: only this run writes it."""
+    files = list(dict.fromkeys((text_range.uri, text_range.version) for text_range in ranges if text_range.version))
     each(lambda file: check_unchanged(*file), files, remote=any(is_remote(uri) for uri, _ in files))
 
 
@@ -101,7 +101,7 @@ def _listed(patterns: Sequence[str]) -> Iterator[str]:
             if line.strip():
                 named.append(line.rstrip("\r"))
         if not named:
-            raise InputError(f"--input={pattern} lists no file: it should have one a line")
+            raise InputError(f"--input={pattern} lists no file: write one a line")
         yield from named
 
 
@@ -115,7 +115,7 @@ def read_option_file(option: str, uri: str) -> bytes:
 
 
 def uri_order(uri: str) -> bytes:
-    """What the corpus is ordered by: the bytes of the uri (local file names may be any bytes)."""
+    """The sort key of the corpus: the bytes of the uri (names of local files may be any bytes)."""
     return uri.encode("utf-8", "surrogateescape")
 
 
@@ -127,18 +127,22 @@ def _match_local(pattern: str) -> Iterator[InputFile]:
     elif os.path.lexists(path) or not _MAGIC.search(path):
         paths = iter([path])
     else:
-        here = os.path.commonpath([path, os.getcwd()])  # no pattern: it comes from where we are
-        wanted = glob.escape(here) + path[len(here) :]
-        paths = (match for match in glob.iglob(wanted, recursive=True) if not os.path.isdir(match))
+        # The working directory is not part of the pattern, so its `*?[` are escaped.
+        own = os.path.commonpath([path, os.getcwd()])
+        paths = (
+            match
+            for match in glob.iglob(glob.escape(own) + path[len(own) :], recursive=True)
+            if not os.path.isdir(match)
+        )
     for match in paths:
         try:
             info = os.stat(match)
         except FileNotFoundError:
             if os.path.lexists(match):
-                raise InputError(f"{match} is a link to nothing") from None
-            continue  # gone since it was listed, or never there: that no file was found is told by the caller
+                raise InputError(f"{match} is a link to a file that does not exist") from None
+            continue  # deleted since it was listed, or never there: the caller reports that no file matches
         except OSError as error:
-            raise InputError(f"{match} cannot be looked at: {error.strerror}") from error
+            raise InputError(f"{match} cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(info.st_mode):
             raise InputError(f"{match} is not a regular file; save the text in one, since it is read twice")
         if not os.access(match, os.R_OK):
@@ -155,7 +159,7 @@ def _walk(folder: str) -> Iterator[str]:
     top, followed = os.path.realpath(folder), set()
 
     def leads_elsewhere(path: str) -> bool:
-        """Not for what is found without the link too, nor round in a circle."""
+        """Whether a link leads out of `top`, to a folder not visited yet: no file twice, no endless loop."""
         real = os.path.realpath(path)
         if os.path.commonpath([real, top]) in (real, top) or real in followed:
             return False
@@ -176,18 +180,18 @@ def _match_remote(pattern: str) -> list[InputFile]:
         return [InputFile(storage.uri(path), info.size, info.version)]
     magic = _MAGIC.search(path)
     folder = path[: magic.start()].rpartition("/")[0] if magic else path.rstrip("/")
-    wanted = [part for part in path.split("/") if part]
-    found = []
+    parts = [name for name in path.split("/") if name]
+    files = []
     for info in storage.list(folder):
         below = info.path[len(folder) :].strip("/")
-        hidden = any(part[0] in "._" for part in below.split("/") if part)
-        if _matches(info.path.split("/"), wanted) if magic else not hidden:
-            found.append(InputFile(storage.uri(info.path), info.size, info.version))
-    return found
+        hidden = any(name[0] in "._" for name in below.split("/") if name)
+        if _matches(info.path.split("/"), parts) if magic else not hidden:
+            files.append(InputFile(storage.uri(info.path), info.size, info.version))
+    return files
 
 
 def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether a glob's parts fit the names that make up a path, as `glob` has it for folders."""
+    """Whether the parts of a glob match the names of a path, by the rules of `glob` for folders."""
     if not names or not parts:
         return not names and not parts
     hidden = names[0].startswith(".") and not parts[0].startswith(".")

@@ -1,8 +1,8 @@
-"""Lines of a range of text: whole, valid, in blocks of bytes; what cannot be used becomes dead letters.
+"""Lines of a byte range, whole and valid, in text blocks; bad lines become dead letters.
 
-A line ends at a newline and belongs to the range in which it begins. Who looks
-for a range's first line stops at the range's end; its last line is read past the
-end. So every line is read exactly once, however the text is cut.
+A line ends at a newline and belongs to the byte range in which it begins. So the search for the first line stops at the
+end of the range, and its last line is read past the end. Thus every line is read exactly once, wherever the text is
+cut.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import RangeDigests
-from pipeline.corpus.encodings import BYTE_ORDER_MARK, LOOKED_AT, refuse_what_is_no_text
+from pipeline.corpus.encodings import BYTE_ORDER_MARK, HEAD_BYTES, refuse_other_encodings
 from pipeline.corpus.prefetch import take
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.work_units import TextRange
@@ -26,10 +26,10 @@ from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.storage import Storage
 
 BLOCK_BYTES = 8 << 20
-"""Bytes read at once; a block is a little longer only where a line is."""
+"""Bytes read at once; a text block is longer only if a line is."""
 
 _PAST_END = 64 << 10
-"""Bytes read at once beyond a range's end, to begin with."""
+"""Bytes of the first read beyond the end of a range; later ones double."""
 
 _BAD_AT_ONCE = 4096
 _REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UTF8}
@@ -37,52 +37,52 @@ _REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UT
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive good lines of one text."""
+    """A text block: consecutive good lines of one text."""
 
-    part: TextRange
+    text_range: TextRange
     offset: int
-    """Where in the text the block begins, in bytes."""
+    """where the block begins in the text, in bytes"""
     data: np.ndarray
-    """uint8, read-only: valid UTF-8; the last line may lack its newline."""
+    """uint8, read-only: valid UTF-8; the last line may lack its newline"""
     lines: int
-    """Good lines in `data`."""
+    """number of lines in `data`"""
     gaps: tuple[np.ndarray, np.ndarray] = field(default=(np.empty(0, np.int64), np.empty(0, np.int64)))
-    """Where bad lines were taken out: positions in `data`, and bytes taken out up to there."""
+    """where bad lines were removed: positions in `data`, and the number of bytes removed up to there"""
 
     def place(self, position: int) -> int:
-        """Where data[position] lies in the file as its owner knows it (unpacked), in bytes."""
+        """Where data[position] is in the file that the user gave (in its unpacked text), in bytes."""
         behind = int(np.searchsorted(self.gaps[0], position, side="right"))
         shift = int(self.gaps[1][behind - 1]) if behind else 0
-        return self.part.offset(self.offset + position + shift)
+        return self.text_range.offset(self.offset + position + shift)
 
     def locate(self, position: int) -> str:
-        """How messages name the place of data[position]."""
-        return f"byte {self.place(position):,} of {self.part.name()}"
+        """The place of data[position] in words, for messages."""
+        return f"byte {self.place(position):,} of {self.text_range.name()}"
 
 
 def read_blocks(
-    part: TextRange,
+    text_range: TextRange,
     max_line_bytes: int,
     dead_letters: DeadLetters,
     digests: RangeDigests | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
-    """The good lines that begin in a range, in order.
+    """The good lines that begin in a byte range, in order.
 
     Memory: about 2 * block_bytes, plus the longest line up to max_line_bytes.
 
     Args:
-      part: the range.
-      max_line_bytes: a longer line (its newline not counted) is a bad one, and is not held.
+      text_range: the range.
+      max_line_bytes: a longer line (without its newline) is bad, and is never held in memory as a whole.
       dead_letters: gets the bad lines.
-      digests: is shown every byte that is read.
-      block_bytes: bytes to read at once; decides memory and speed, never what is read.
+      digests: gets every byte that is read.
+      block_bytes: bytes to read at once; decides memory and speed, never the result.
 
     Raises:
-      InputError: the text has become shorter than when it was listed.
+      InputError: the text is shorter than when it was listed; it is an archive, or UTF-16 or UTF-32.
     """
-    for offset, data in _whole_lines(part, max_line_bytes, dead_letters, digests, block_bytes):
-        yield _good_lines(part, offset, data, max_line_bytes, dead_letters)
+    for offset, data in _whole_lines(text_range, max_line_bytes, dead_letters, digests, block_bytes):
+        yield _good_lines(text_range, offset, data, max_line_bytes, dead_letters)
 
 
 @functools.lru_cache(maxsize=32)
@@ -91,34 +91,34 @@ def _storage(root: str) -> Storage:
 
 
 def read_exactly(uri: str, start: int, length: int) -> bytes:
-    """Bytes start:start + length of an input; InputError where it ends before."""
+    """Bytes start:start + length of an input file; InputError if it ends before."""
     data = take(uri, start, length)
     if data is not None:
         return data
     root, path = split_uri(uri)
     try:
         data = _storage(root).read_range(path, start, length)
-    except ArtifactError as error:  # missing: it was there when the run began
+    except ArtifactError as error:  # missing, but it existed when the run began
         raise InputError(f"{error}: the input changed during the run; run again with --overwrite") from error
     if len(data) < length:
         raise InputError(
             f"{uri} changed while it was read: it ends at byte {start + len(data):,}, "
-            f"and there was more when the run began; run again with --overwrite"
+            f"but was longer when the run began; run again with --overwrite"
         )
     return data
 
 
-def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """(position, bytes) from one before the range's start, for as long as the caller wants."""
-    block_bytes = max(block_bytes, 16)  # a byte order mark has to be seen whole
-    position, past = max(part.start - 1, 0), min(_PAST_END, block_bytes)
-    while position < part.size:
-        if position < part.end:
-            length = min(block_bytes, part.end - position + past)
+def _chunks(text_range: TextRange, digests: RangeDigests | None, block_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """(position, bytes), from the byte before the range on, until the text ends or the caller stops."""
+    block_bytes = max(block_bytes, 16)  # a byte order mark must not be cut
+    position, past = max(text_range.start - 1, 0), min(_PAST_END, block_bytes)
+    while position < text_range.size:
+        if position < text_range.end:
+            length = min(block_bytes, text_range.end - position + past)
         else:
             length, past = past, min(past * 2, block_bytes)
-        length = min(length, part.size - position)
-        data = read_exactly(part.uri, position, length)
+        length = min(length, text_range.size - position)
+        data = read_exactly(text_range.uri, position, length)
         if digests is not None:
             digests.update(position, data)
         yield position, data
@@ -126,32 +126,32 @@ def _chunks(part: TextRange, digests: RangeDigests | None, block_bytes: int) -> 
 
 
 def _whole_lines(
-    part: TextRange,
+    text_range: TextRange,
     max_line_bytes: int,
     dead_letters: DeadLetters,
     digests: RangeDigests | None,
     block_bytes: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(position, whole lines) of the lines that begin in the range; overlong ones may be left out already."""
-    begun = part.start == 0  # whether the first line has been found
-    held: list[bytes] = []  # the beginning of a line that goes on in the next chunk
-    held_at, held_bytes = part.start, 0
+    """(position, whole lines): the lines that begin in the range. Some overlong lines are left out already."""
+    begun = text_range.start == 0  # whether the beginning of the first line is known
+    held: list[bytes] = []  # the beginning of a line that continues in the next chunk
+    held_at, held_bytes = text_range.start, 0
     skipping = False  # inside an overlong line
-    for position, data in _chunks(part, digests, block_bytes):
+    for position, data in _chunks(text_range, digests, block_bytes):
         start = 0
-        if part.offset(position) == 0:
-            refuse_what_is_no_text(part, data[:LOOKED_AT])
+        if text_range.offset(position) == 0:
+            refuse_other_encodings(text_range, data[:HEAD_BYTES])
             start = 3 if data[:3] == BYTE_ORDER_MARK else 0
         if not begun:
-            newline = data.find(b"\n", 0, part.end - 1 - position)
+            newline = data.find(b"\n", 0, text_range.end - 1 - position)
             if newline < 0:
-                if position + len(data) >= part.end - 1:
+                if position + len(data) >= text_range.end - 1:
                     return
                 continue
             begun, start = True, newline + 1
         # The last line of the range ends with the first newline at or after its last byte.
-        last = data.find(b"\n", max(start, part.end - 1 - position))
-        final = last >= 0 or position + len(data) == part.size
+        last = data.find(b"\n", max(start, text_range.end - 1 - position))
+        final = last >= 0 or position + len(data) == text_range.size
         if last < 0:
             last = len(data) - 1 if final else data.rfind(b"\n")
         stop = last + 1
@@ -177,39 +177,42 @@ def _whole_lines(
             held_bytes += len(data) - start
             if held_bytes > max_line_bytes:
                 dead_letters.add(
-                    part.name(), part.offset(held_at), reasons.TOO_LONG, b"".join(held)[: reasons.SAMPLE_BYTES]
+                    text_range.name(),
+                    text_range.offset(held_at),
+                    reasons.TOO_LONG,
+                    b"".join(held)[: reasons.SAMPLE_BYTES],
                 )
                 held, held_bytes, skipping = [], 0, True
 
 
 def _good_lines(
-    part: TextRange, offset: int, data: np.ndarray, max_line_bytes: int, dead_letters: DeadLetters
+    text_range: TextRange, offset: int, data: np.ndarray, max_line_bytes: int, dead_letters: DeadLetters
 ) -> Block:
-    """The block without its bad lines, which become dead letters."""
+    """The text block without its bad lines, which become dead letters."""
     starts, stops, why = (np.empty(_BAD_AT_ONCE, dtype=np.int64) for _ in range(3))
     bad: list[tuple[np.ndarray, np.ndarray]] = []
     position = 0
     while position < len(data):
-        found, position = kernels.bad_lines(data, max_line_bytes, position, starts, stops, why)
-        if not found:
+        count, position = kernels.bad_lines(data, max_line_bytes, position, starts, stops, why)
+        if not count:
             break
-        bad.append((starts[:found].copy(), stops[:found].copy()))
-        for i in range(found):
+        bad.append((starts[:count].copy(), stops[:count].copy()))
+        for i in range(count):
             if dead_letters.full:
-                dead_letters.skip(found - i)
+                dead_letters.skip(count - i)
                 break
             line = data[starts[i] : min(stops[i], starts[i] + reasons.SAMPLE_BYTES)]
-            dead_letters.add(part.name(), part.offset(offset + int(starts[i])), _REASONS[int(why[i])], line)
+            dead_letters.add(text_range.name(), text_range.offset(offset + int(starts[i])), _REASONS[int(why[i])], line)
     if not bad:
-        return Block(part, offset, data, count_lines(data))
+        return Block(text_range, offset, data, count_lines(data))
     begin, end = (np.concatenate(ends) for ends in zip(*bad))
     good = np.empty(len(data) - int((end - begin).sum()), dtype=np.uint8)
     kernels.copy_gaps(data, begin, end, good)
     removed = np.cumsum(end - begin)
     good = as_array(good)
-    return Block(part, offset, good, count_lines(good), (end - removed, removed))
+    return Block(text_range, offset, good, count_lines(good), (end - removed, removed))
 
 
 def count_lines(data: np.ndarray) -> int:
-    """Lines of a text (uint8); the last one counts without a newline too."""
+    """Number of lines of a text (uint8); the last one counts even without a newline."""
     return int(kernels.count_newlines(data)) + int(len(data) > 0 and data[-1] != kernels.NEWLINE)

@@ -1,4 +1,4 @@
-"""Small files of an object store, read many at once: a request costs tens of milliseconds whatever its size."""
+"""Fetches small files of an object store in parallel: a request costs tens of milliseconds whatever its size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.runtime.process import AT_ONCE
 from pipeline.storage.open_storage import is_remote
 
 _SMALL = 1 << 20
-"""Files up to this size are fetched ahead: 32 MB at most are held."""
+"""Files up to this size are fetched ahead, so at most 32 MB are held in memory."""
 
 _fetched: dict[tuple[str, int, int], bytes] = {}
 _guard = threading.Lock()
@@ -22,10 +22,10 @@ _guard = threading.Lock()
 def fetched_ahead(
     ranges: Iterable[TextRange], read: Callable[[str, int, int], bytes]
 ) -> Generator[TextRange, None, None]:
-    """The ranges in order; whole small objects among them have been read when they come, for `take`.
+    """The byte ranges in order; those that are whole small objects have been fetched when they are yielded, for `take`.
 
     Args:
-      read: gives bytes start:start + length of a uri; its failures are left to who reads the range.
+      read: returns bytes start:start + length of a uri. Errors are ignored here, and come again when the range is read.
     """
     waiting: deque[tuple[TextRange, Future[bytes] | None]] = deque()
     keys: set[tuple[str, int, int]] = set()
@@ -33,16 +33,20 @@ def fetched_ahead(
     pool: ThreadPoolExecutor | None = None
     try:
         while True:
-            while len(waiting) < AT_ONCE and (part := next(coming, None)) is not None:
-                small = is_remote(part.uri) and part.start == 0 and part.end == part.size <= _SMALL
+            while len(waiting) < AT_ONCE and (text_range := next(coming, None)) is not None:
+                small = (
+                    is_remote(text_range.uri) and text_range.start == 0 and text_range.end == text_range.size <= _SMALL
+                )
                 if small and pool is None:
                     pool = ThreadPoolExecutor(AT_ONCE)
-                waiting.append((part, pool.submit(read, part.uri, 0, part.size) if small and pool else None))
+                waiting.append(
+                    (text_range, pool.submit(read, text_range.uri, 0, text_range.size) if small and pool else None)
+                )
             if not waiting:
                 return
-            part, future = waiting.popleft()
+            text_range, future = waiting.popleft()
             if future is not None:
-                key = (part.uri, 0, part.size)
+                key = (text_range.uri, 0, text_range.size)
                 try:
                     data = future.result()
                 except (PipelineError, OSError):
@@ -51,7 +55,7 @@ def fetched_ahead(
                     keys.add(key)
                     with _guard:
                         _fetched[key] = data
-            yield part
+            yield text_range
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
@@ -61,7 +65,7 @@ def fetched_ahead(
 
 
 def take(uri: str, start: int, length: int) -> bytes | None:
-    """What has been read ahead of a uri, once; None where nothing has."""
+    """The bytes if they have been fetched ahead, else None; they are handed out once."""
     if not _fetched:
         return None
     with _guard:

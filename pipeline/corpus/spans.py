@@ -1,4 +1,4 @@
-"""Tokens and sentences as places in a buffer of bytes."""
+"""Sentences: tokens as places in a buffer of bytes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ Locate = Callable[[int], str]
 
 
 class Spans(NamedTuple):
-    """Tokens as places in a buffer: token i is buffer[start[i]:end[i]], UTF-8 and never empty.
+    """Sentences of tokens: token i is buffer[start[i]:end[i]], sentence j is tokens sentence[j]:sentence[j + 1].
 
-    Sentence j is tokens sentence[j]:sentence[j + 1], and never empty either. Kernels are compiled for a buffer that
-    is read-only and places that can be written; they would be compiled once more for others.
+    Tokens are UTF-8; no token and no sentence is empty. The buffer is read-only and the other arrays can be written,
+    always: kernels would be compiled again for other flags.
+
+    >>> spans = Spans(as_array(b"a rose\\nis"), np.array([0, 2, 7]), np.array([1, 6, 9]), np.array([0, 2, 3]))
+    >>> spans.sentences()
+    [['a', 'rose'], ['is']]
     """
 
     buffer: np.ndarray
-    """uint8."""
+    """uint8"""
     start: np.ndarray
-    """int64 [n], rising."""
+    """int64 [n], rising"""
     end: np.ndarray
-    """int64 [n]."""
+    """int64 [n]"""
     sentence: np.ndarray
-    """int64 [s + 1], from 0 to n."""
+    """int64 [s + 1], rising from 0 to n"""
 
     def sentences(self) -> list[list[str]]:
         """The tokens as Python strings, for messages and tests."""
@@ -36,13 +40,16 @@ class Spans(NamedTuple):
 
 
 def split_long(sentence: np.ndarray, max_sentence: int) -> np.ndarray:
-    """Sentence offsets with every sentence of more than `max_sentence` tokens cut into several.
+    """Cut every sentence of more than `max_sentence` tokens into several.
+
+    >>> split_long(np.array([0, 2, 7]), max_sentence=3)
+    array([0, 2, 5, 7])
 
     Args:
       sentence: int64 [s + 1], offsets of tokens.
 
     Returns:
-      int64 [more + 1]; all pieces of a sentence but its last have `max_sentence` tokens.
+      int64 [s' + 1], the new offsets; all pieces of a sentence but its last have `max_sentence` tokens.
     """
     lengths = np.diff(sentence)
     if not len(lengths) or lengths.max() <= max_sentence:
@@ -52,7 +59,7 @@ def split_long(sentence: np.ndarray, max_sentence: int) -> np.ndarray:
 
 
 def as_array(data: Any) -> np.ndarray:
-    """Bytes, a buffer or an array as read-only uint8, not copied; kernels are compiled for read-only text."""
+    """Bytes, a buffer or an array as read-only uint8, not copied. Kernels are compiled for read-only text."""
     array = np.frombuffer(data, dtype=np.uint8)
     array.flags.writeable = False
     return array

@@ -1,4 +1,4 @@
-"""Compressed input: told by its content, unpacked once, as a stream, into work text that can be cut."""
+"""Compressed input: each file is unpacked once, as a stream, into work text that can be cut into byte ranges."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from pipeline.storage.records import Artifact, Number
 
 STAGE = "text"
 PIECE_BYTES = 64 << 20
-"""Bytes of a piece of work text, to the end of its last line."""
+"""Bytes of a piece of work text, up to the end of its last line."""
 
 _READ_BYTES = 8 << 20
 _LONG_LINE = 1 << 20
-"""Lines below this are left to whoever reads the work text, whatever --max_line_bytes: each one cut out
-here ends a piece."""
+"""Shorter lines are left to the reader of the work text, whatever --max_line_bytes says: each line that is removed here
+ends a piece."""
 
-_REMEDY = "get the file again, or use what comes before with --allow_truncated"
+_REMEDY = "get the file again, or use the text before that with --allow_truncated"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TextNumbers:
-    """What is recorded of a compressed file; its artefacts are the pieces, and the dead letters if there are some."""
+    """What is recorded of a compressed file; its artefacts are the pieces, and dead letters if there are any."""
 
     bytes: Number
     bad_lines: Number
     offsets: list[Number]
-    """Where each piece begins in the unpacked text."""
+    """where each piece begins in the unpacked text"""
     files: list[FileDigests]
-    """Of the compressed file."""
+    """digests of the compressed file"""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class UnpackedText:
 
     sources: tuple[TextSource, ...]
     bytes: int
-    """Of text, bad lines included."""
+    """of text, with bad lines"""
     bad_lines: int
-    """Lines cut out because they are too long; they are in no piece."""
+    """lines that were removed because they are too long, or broken off"""
 
 
 def compression_of(file: InputFile) -> str:
-    """ "" for plain text, else the name of a compression that `unpack` knows; told by the first bytes.
+    """The compression of a file, by its first bytes; "" for plain text.
 
     Raises:
-      InputError: it is compressed or packed in a way that cannot be read here.
+      InputError: the file is compressed or packed in a format that `unpack` cannot read.
     """
     name = compression_name(read_exactly(file.uri, 0, min(16, file.size)))
     if name == "Parquet":
@@ -71,7 +71,7 @@ def compression_of(file: InputFile) -> str:
 
 
 def compressions_of(files: Iterable[InputFile], threads: int = 16) -> list[str]:
-    """`compression_of` each file; many at a time, because on an object store each look takes a while."""
+    """`compression_of` each file, in parallel: a request to an object store takes tens of milliseconds."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(compression_of, files))
 
@@ -89,20 +89,19 @@ def unpack(
     piece_bytes: int = PIECE_BYTES,
     allow_truncated: bool = False,
 ) -> UnpackedText:
-    """Unpacks a compressed file into work text; an earlier attempt's is used where it is whole.
+    """Unpacks a compressed file into work text, or finds that of an earlier attempt.
 
-    Pieces are consecutive parts of the text and end with a line. Memory: a piece
-    and the longest line, up to max_line_bytes.
+    Pieces are consecutive parts of the text, which end with a line. Memory: a piece and the longest line, up to
+    max_line_bytes.
 
     Args:
       commits: of this stage.
       file: a compressed file; `index` is its place in the corpus, which names the pieces.
-      max_line_bytes: a longer line becomes a dead letter and is not held.
-      allow_truncated: take the whole lines before the place where the data break off; the
-        line that they break off in becomes a dead letter.
+      max_line_bytes: a longer line becomes a dead letter, and is not held in memory.
+      allow_truncated: use a damaged file up to the last whole line; the line that breaks off becomes a dead letter.
 
     Raises:
-      InputError: the file is truncated or damaged; it changed since it was listed.
+      InputError: the file is truncated or damaged, or has changed since it was listed.
     """
 
     def make() -> Made:
@@ -114,12 +113,12 @@ def unpack(
         except BrokenOffError as error:
             if not allow_truncated:
                 raise InputError(f"{file.uri} {error}; {_REMEDY}") from error
-            _log.warning("%s %s: what comes before is used (--allow_truncated)", shown(file.uri), error)
+            _log.warning("%s %s: the text before that is used (--allow_truncated)", shown(file.uri), error)
             pieces.break_off()
         pieces.finish()
         check_unchanged(file.uri, file.version)
-        found = digests.finish(file.uri, lambda start, length: read_exactly(file.uri, start, length))
-        files = [found] if found else []
+        file_digests = digests.finish(file.uri, lambda start, length: read_exactly(file.uri, start, length))
+        files = [file_digests] if file_digests else []
         numbers = TextNumbers(pieces.position, pieces.dead_letters.count, pieces.offsets, files)
         return (*pieces.artifacts, *put_dead_letters(commits, name, pieces.dead_letters)), numbers
 
@@ -134,7 +133,7 @@ def unpack(
 
 
 def head(file: InputFile, size: int) -> bytes:
-    """The first `size` bytes of the file's text, or all; without a byte order mark. Reads little more."""
+    """The first `size` bytes of the file's text, without a byte order mark. It reads little more than that."""
     packed = compression_of(file)
     if packed:
         text = b""
@@ -143,7 +142,7 @@ def head(file: InputFile, size: int) -> bytes:
                 text += data
                 if len(text) >= size + 3:
                     break
-        except BrokenOffError:  # told by whoever unpacks the file
+        except BrokenOffError:  # reported when the file is unpacked
             pass
     else:
         text = read_exactly(file.uri, 0, min(size + 3, file.size))
@@ -151,18 +150,18 @@ def head(file: InputFile, size: int) -> bytes:
 
 
 class _Pieces:
-    """Cuts a stream of text into stored pieces at line ends; leaves overlong lines out."""
+    """Cuts a stream of text into pieces at line ends, and stores them; overlong lines are left out."""
 
     def __init__(self, commits: Commits, uri: str, index: int, longest: int, piece_bytes: int) -> None:
         self.artifacts: list[Artifact] = []
         self.offsets: list[int] = []
         self.dead_letters = DeadLetters()
         self.position = 0
-        """Bytes of the stream seen."""
+        """bytes of the stream so far"""
         self._commits, self._uri, self._index = commits, uri, index
         self._longest, self._piece_bytes = longest, piece_bytes
         self._held = bytearray()
-        self._line = 0  # where in _held its last line begins
+        self._line = 0  # where the last line begins in _held
         self._skipping = False
 
     def add(self, data: bytes) -> None:
@@ -189,7 +188,7 @@ class _Pieces:
             self._skipping = True
 
     def break_off(self) -> None:
-        """Leaves out the line that the stream ended in, of which nobody knows the rest."""
+        """Leaves out the last line, because its rest is unknown."""
         if len(self._held) > self._line:
             start = self.position - len(self._held) + self._line
             self.dead_letters.add(self._uri, start, reasons.BROKEN_OFF, self._held[self._line :][:256])
@@ -197,14 +196,14 @@ class _Pieces:
         self._held.clear()
 
     def finish(self) -> None:
-        """Stores what is left."""
+        """Stores the rest."""
         self._write(len(self._held))
 
     def _write(self, size: int) -> None:
-        """Store the first `size` bytes held as a piece."""
+        """Stores the first `size` bytes of _held as a piece."""
         if not size:
             return
-        self._commits.check_lock()  # unpacking a large file takes longer than a lock lives
+        self._commits.check_lock()  # unpacking a large file takes longer than the lifetime of a lock
         self.offsets.append(self.position - len(self._held))
         piece, self._held = self._held, self._held[size:]
         del piece[size:]

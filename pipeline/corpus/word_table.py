@@ -1,7 +1,7 @@
-"""The word table: words -> counts or ids, in the order in which words came.
+"""The word table: a hash table from words to counts or ids, in the order in which words were added.
 
-`WordTable` owns the arrays that `pipeline.kernels.words` works on and makes
-room before each call, so that no kernel has to stop half way.
+`WordTable` owns the arrays that `pipeline.kernels.words` works on. It makes room before each call, so that no kernel
+has to stop half way.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ _LARGEST_ARRAY = 1 << 30
 
 
 class WordTable:
-    """Words with a number each, numbered in the order in which they came.
+    """Words with a value each, in the order in which they were added.
 
-    Not safe for use by several threads at once, except for `encode`, `find` and `without`.
+    Only `encode`, `find` and `without` may be used by several threads at once.
+
+    >>> from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
+    >>> from pipeline.corpus.spans import as_array
+    >>> table = WordTable()
+    >>> for spans in WhitespaceTokenizer().split(as_array(b"a rose is a rose")):
+    ...     table.count(spans)
+    >>> table.words().to_pylist(), table.values()
+    (['a', 'rose', 'is'], array([2, 2, 1]))
     """
 
     def __init__(self) -> None:
@@ -38,18 +46,18 @@ class WordTable:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over all tokens counted, their order and the ends of sentences."""
+        """16 hex digits that depend on all tokens counted, their order, and the ends of sentences."""
         return fingerprint_text(self._state)
 
     def count(self, spans: Spans) -> None:
-        """Add 1 to each token's word."""
+        """Adds 1 to the value of each token's word."""
         if not len(spans.start):
             return
         self._make_room(len(spans.start), int(spans.end[-1] - spans.start[0]))
         kernels.count_sentences(spans, self._table, self._state)
 
     def add(self, words: pa.Array, values: np.ndarray) -> None:
-        """Add values[i] (int64) to word i of a string array without nulls."""
+        """Adds values[i] (int64) to the value of word i of a string array without nulls."""
         if not len(words):
             return
         buffer, offset = string_buffers(words)
@@ -73,11 +81,11 @@ class WordTable:
         return Spans(spans.buffer, kept.start[:tokens], kept.end[:tokens], kept.sentence[: sentences + 1])
 
     def values(self) -> np.ndarray:
-        """int64 [n], each word's number."""
+        """int64 [n], the value of each word."""
         return self._table.entries[: len(self), 3].astype(np.int64)
 
     def words(self) -> pa.ChunkedArray:
-        """string [n], the words in order."""
+        """string [n], the words in the order in which they were added."""
         n, used = len(self), int(self._state[1])
         offset = np.empty(n + 1, dtype=np.int64)
         offset[:n] = self._table.entries[:n, 2] >> np.uint64(31)
@@ -85,7 +93,7 @@ class WordTable:
         return string_array(self._table.arena[:used].copy(), offset)
 
     def _make_room(self, words: int, size: int) -> None:
-        """Room for `words` more words of `size` bytes together."""
+        """Makes room for `words` more words of `size` bytes together."""
         count, used = len(self), int(self._state[1])
         slots, entries, hashes, arena = self._table
         if count + words > len(hashes):
@@ -129,7 +137,7 @@ def string_buffers(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def string_array(buffer: np.ndarray, offset: np.ndarray) -> pa.ChunkedArray:
-    """string [n] over buffer[offset[i]:offset[i + 1]], in chunks where int32 offsets would not do."""
+    """string [n] over buffer[offset[i]:offset[i + 1]], in several chunks if it is too large for int32 offsets."""
     chunks: list[pa.Array] = []
     first, n = 0, len(offset) - 1
     while first < n or not chunks:
@@ -143,7 +151,7 @@ def string_array(buffer: np.ndarray, offset: np.ndarray) -> pa.ChunkedArray:
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array that begins with a cache line, so that no entry lies in two."""
+    """An uninitialised array that begins on a cache line, so that no entry crosses one."""
     size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + 64, dtype=np.uint8)
     skip = -raw.ctypes.data % 64

@@ -1,6 +1,6 @@
-"""Work units: the corpus cut and packed into pieces of about the same size, by byte ranges.
+"""Units of work: the corpus divided into pieces of about equal size, each a list of byte ranges.
 
-What travels through the graph is these ranges, never text.
+Only byte ranges travel through the graph, never text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MAX_RANGES = 2048
-"""Ranges in one unit: opening a tiny file costs more than reading it."""
+"""Most byte ranges in one unit: opening a tiny file costs more than reading it."""
 
 
 class TextSource(NamedTuple):
@@ -28,7 +28,20 @@ class TextSource(NamedTuple):
 
 @dataclass(frozen=True)
 class TextRange:
-    """Bytes start:end of a text of `size` bytes: the lines that begin there, up to their ends."""
+    """A byte range: the lines that begin in bytes start:end of a text of `size` bytes, up to their ends.
+
+    So ranges that follow each other hold every line once, wherever they were cut.
+
+    >>> from pipeline.corpus.dead_letters import DeadLetters
+    >>> from pipeline.corpus.lines import read_blocks
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "text.txt")
+    >>> size = path.write_text("a rose\\nis\\na rose\\n")
+    >>> for text_range in TextRange(str(path), 0, 5, size), TextRange(str(path), 5, size, size):
+    ...     print([bytes(block.data) for block in read_blocks(text_range, 100, DeadLetters())])
+    [b'a rose\\n']
+    [b'is\\na rose\\n']
+    """
 
     uri: str
     start: int
@@ -39,17 +52,17 @@ class TextRange:
     version: str = ""
 
     def name(self) -> str:
-        """The file as its owner knows it."""
+        """The file that the user gave: the compressed file of unpacked text, else the text itself."""
         return self.origin or self.uri
 
     def offset(self, position: int) -> int:
-        """Where byte `position` of the text lies in the file as its owner knows it (unpacked)."""
+        """Where byte `position` of the text is in the file that the user gave (in its unpacked text)."""
         return self.origin_offset + position
 
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """Consecutive ranges of the corpus; units in order of their index are the corpus."""
+    """A unit of work: consecutive byte ranges of the corpus. All units, in order of their index, are the corpus."""
 
     index: int
     ranges: tuple[TextRange, ...]
@@ -59,7 +72,7 @@ class WorkUnit:
     @property
     def size(self) -> int:
         """Bytes."""
-        return sum(part.end - part.start for part in self.ranges)
+        return sum(text_range.end - text_range.start for text_range in self.ranges)
 
     @property
     def name(self) -> str:
@@ -68,10 +81,14 @@ class WorkUnit:
 
 
 def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) -> list[WorkUnit]:
-    """Cuts big sources at multiples of `block_bytes`, and packs small ones together up to it.
+    """Cuts big sources at multiples of `block_bytes`, and packs small ones together up to that size.
 
-    Every byte is in exactly one range, ranges and units are in corpus order, and
-    a unit has at most `block_bytes` bytes and MAX_RANGES ranges.
+    Every byte is in exactly one byte range. Ranges and units are in corpus order. A unit has at most `block_bytes`
+    bytes and MAX_RANGES ranges.
+
+    >>> units = plan_work_units([("a.txt", 250), ("b.txt", 30), ("c.txt", 20)], block_bytes=100)
+    >>> [[(text_range.uri, text_range.start, text_range.end) for text_range in unit.ranges] for unit in units]
+    [[('a.txt', 0, 100)], [('a.txt', 100, 200)], [('a.txt', 200, 250), ('b.txt', 0, 30), ('c.txt', 0, 20)]]
 
     Args:
       sources: (uri, size) or TextSource, in corpus order; empty ones are left out.

@@ -9,16 +9,15 @@ from pipeline.kernels.compile import kernel
 
 @kernel
 def fill_alias_table(weight: np.ndarray, threshold: np.ndarray, alias: np.ndarray) -> None:
-    """Cut weights into columns of 2^32, each shared by at most two words.
+    """Cuts weights into columns of 2^32, each shared by at most two words.
 
-    Column i holds `threshold[i]` of word i and the rest of word `alias[i]`; a column
-    that word i fills alone has alias i. All of it is exact: over all columns word i
-    gets `weight[i]`, to the unit.
+    Column i holds `threshold[i]` of word i, and for the rest word `alias[i]`. A column that word i fills alone has
+    alias i. The table is exact: over all columns word i gets `weight[i]`, to the unit.
 
-    Words of less than a column are taken in order; what their columns lack comes from
-    the first word that still has more than one. When that word falls below a full
-    column itself, its own column is closed at once with the next one, so one pass and
-    no work list are enough, and only the weight of the current giver ever changes.
+    The loop goes through the words that weigh less than a column, in order of their ids. What is missing from such
+    a column is taken from the donor: the first word that still weighs a column or more. A donor that falls below a
+    full column becomes the next column to fill, with the next donor. So one pass is enough, without a work list,
+    and only the weight of the current donor ever changes.
 
     Args:
       weight: int64 [V], not negative, summing to exactly V * 2^32 (else this reads
@@ -30,24 +29,24 @@ def fill_alias_table(weight: np.ndarray, threshold: np.ndarray, alias: np.ndarra
     for i in range(weight.size):
         threshold[i] = np.uint32(0xFFFFFFFF)
         alias[i] = i
-    giver = 0
-    while weight[giver] < full:
-        giver += 1
-    left = weight[giver]
+    donor = 0
+    while weight[donor] < full:
+        donor += 1
+    remaining = weight[donor]
     for i in range(weight.size):
         if weight[i] >= full:
             continue
         column, own = i, weight[i]
-        # Which word gives to which column is part of the rows' definition: another order draws other negatives.
+        # The order of donors is part of the definition of the rows: in another order, other negatives are drawn.
         while True:
             threshold[column] = np.uint32(own)
-            alias[column] = giver
-            left -= full - own
-            if left >= full:
+            alias[column] = donor
+            remaining -= full - own
+            if remaining >= full:
                 break
-            # What is missing from one column is spare in another, so there is a next giver.
-            column, own = giver, left
-            giver += 1
-            while weight[giver] < full:
-                giver += 1
-            left = weight[giver]
+            # The weights sum to V full columns: what this column lacks, a later word has to spare.
+            column, own = donor, remaining
+            donor += 1
+            while weight[donor] < full:
+                donor += 1
+            remaining = weight[donor]

@@ -1,8 +1,7 @@
-"""Bytes seen 64 or 8 at a time, and bit operations that Numba does not name.
+"""Operations on 64 or 8 bytes at a time, and bit operations that Numba lacks.
 
-A mask is a uint64 whose bit j speaks of byte `i + j` of an array. LLVM turns
-each mask into a few vector instructions, whatever the processor. Callers see to
-it that all bytes read or written lie inside the array.
+Bit j of a mask (uint64) stands for byte `i + j` of an array. LLVM turns each mask into a few vector instructions on
+any processor. Nothing is checked here: callers make sure that all bytes read or written are inside the array.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def load_word(typing_context, array, index):
 
 @intrinsic
 def store_word(typing_context, array, index, word):
-    """Put a uint64 into the 8 bytes array[index : index + 8], the lowest byte first."""
+    """Write a uint64 to the 8 bytes array[index : index + 8], the lowest byte first."""
 
     def generate(context, builder, signature, args):
         builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], _WORD)).align = 1
@@ -57,11 +56,12 @@ def store_word(typing_context, array, index, word):
 
 @intrinsic(prefer_literal=True)
 def mask_range(typing_context, array, index, first, count):
-    """Mask of the 64 bytes from `index` that lie in first .. first + count - 1; both must be literals."""
+    """Mask of those among 64 bytes, from `index` on, whose value is in first..first + count - 1 (both literals)."""
     low, number = first.literal_value, count.literal_value
 
     def generate(context, builder, signature, args):
         block = builder.sub(_block(context, builder, signature.args[0], args[0], args[1]), _splat(low))
+        # Unsigned: a byte below `low` wraps around to a large number, so one comparison tests both ends.
         inside = builder.icmp_unsigned("<=", block, _splat(number - 1))
         return builder.bitcast(inside, _WORD)
 
@@ -79,7 +79,7 @@ def trailing_zeros(typing_context, value):
 
 
 @intrinsic
-def ones(typing_context, value):
+def count_ones(typing_context, value):
     """Number of bits set."""
 
     def generate(context, builder, signature, args):
@@ -90,7 +90,7 @@ def ones(typing_context, value):
 
 @intrinsic
 def fold_product(typing_context, left, right):
-    """High and low half of the 128-bit product, xored: one multiplication that stirs all bits."""
+    """High half xor low half of the 128-bit product: one multiplication that mixes all bits (as in wyhash)."""
 
     def generate(context, builder, signature, args):
         wide = ir.IntType(128)
@@ -103,7 +103,7 @@ def fold_product(typing_context, left, right):
 
 @intrinsic
 def prefetch(typing_context, array, index):
-    """Ask for the cache line of array[index]; a hint, which changes nothing."""
+    """Prefetch the cache line of array[index]; a hint to the CPU, without effect on results."""
 
     def generate(context, builder, signature, args):
         pointer = _pointer(context, builder, signature.args[0], args[0], args[1], _BYTE)

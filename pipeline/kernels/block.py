@@ -1,4 +1,4 @@
-"""What a block of training steps consists of: rules, weights, and the memory that the threads of a team share."""
+"""A block: a step range with its rows, rules, weights, and the memory that the threads of a team share."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pipeline.kernels.plan import Plan
 
 
 class StepRules(NamedTuple):
-    """What a step's definition leaves to the options, and the sizes that the order of its sums rests on."""
+    """What the options decide about a step, and the sizes that fix the order of its sums."""
 
     tau: np.float32
-    """float32: a row that more (context, output) pairs touch in a step is damped"""
+    """float32: a weight row that more than `tau` (context, output) pairs touch in a step is damped"""
     cbow: bool
-    """one term a row, the mean of its contexts; else skip-gram, a term for each context"""
+    """True: CBOW, one term a row, the mean of its contexts. False: skip-gram, a term for each context"""
     zero_hits: bool
     """whether a negative that is the target itself gets the gradient weight 0, and no loss"""
     tile: int
-    """int64: rows whose context gradients are summed first"""
+    """int64: consecutive rows whose context gradients are summed first"""
     chunk: int
-    """int64, a multiple of `tile`: rows whose gradients are summed before they are added to the weights"""
+    """int64, a multiple of `tile`: consecutive rows whose tile sums, and output gradients, are summed next"""
     loss_tiles: int
-    """int64: the loss is taken from every so many-th tile of a step"""
+    """int64: the loss is taken from every `loss_tiles`-th tile of a step, from the first on"""
 
 
 class Weights(NamedTuple):
@@ -34,7 +34,7 @@ class Weights(NamedTuple):
     w_out: np.ndarray
     """float32 [V dims]: output vectors"""
     dims: int
-    """int64: a multiple of 16; what a vector has less is zeros"""
+    """int64: a multiple of 16; shorter vectors are padded with zeros"""
 
 
 class Sums(NamedTuple):
@@ -52,14 +52,14 @@ class TileLoss(NamedTuple):
     total: np.ndarray
     """float64 [S, tiles] or [tiles]"""
     pairs: np.ndarray
-    """int64: (context, output) pairs that it is of"""
+    """int64, same shape: how many (context, output) pairs the total is over"""
 
 
 class Block(NamedTuple):
-    """S consecutive steps, and all that the threads of a team share while they train them."""
+    """S consecutive steps, and everything that the threads of a team share while they train them."""
 
-    batch: Any
-    """`Batch` (pipeline/batches/rows.py): the rows of all the steps; its arrays are read-only"""
+    rows: Any
+    """`Rows` (pipeline/batches/rows.py): the rows of all the steps; its arrays are read-only"""
     bounds: np.ndarray
     """int64 [S + 1]: step s is the rows bounds[s]:bounds[s + 1]"""
     learning_rates: np.ndarray
@@ -70,6 +70,6 @@ class Block(NamedTuple):
     plan: Plan
     """of all the steps; written in turns, see `step.train`"""
     sums: Sums
-    """of one step at a time"""
+    """of one step at a time, used again for each"""
     loss: TileLoss
     """written"""

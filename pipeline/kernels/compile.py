@@ -1,9 +1,8 @@
 """How kernels are compiled: without the GIL, without fast-math, cached on disk.
 
-Numba's cache already tells CPUs apart, but it looks only at the file of the
-function it compiles: edit a helper in another file and callers stay stale. So
-the folder of our cache carries a digest of every kernel source. What is loaded
-from there runs, so nobody else may write there (`pipeline/runtime/private_folders.py`).
+Numba's cache distinguishes CPUs, but it looks only at the file of the function that it compiles: after an edit of a
+helper in another file, its callers would stay stale. So the name of our cache folder holds a digest of all kernel
+sources. Code from that folder is executed, so no other user may write there (`pipeline/runtime/private_folders.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from pipeline.runtime.private_folders import NotPrivateError, home_folder, priva
 _log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": False}
-"""fastmath off: every float operation is correctly rounded, and in the order written."""
+"""fastmath is off: every float operation is rounded correctly, and done in the order of the source."""
 
 
 def sources_digest(folder: pathlib.Path) -> str:
@@ -45,24 +44,24 @@ def sources_digest(folder: pathlib.Path) -> str:
 
 
 def _cpu_digest() -> str:
-    """The CPU that code is made for: hosts that share a home do not share machine code."""
+    """Digest of the CPU that code is compiled for: hosts that share a home folder do not share machine code."""
     names = (config.CPU_NAME, config.CPU_FEATURES, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     return hashlib.sha256("\0".join(map(str, names)).encode()).hexdigest()[:8]
 
 
 def _cache_folder() -> str:
-    """The folder for this version of the kernels; "" when there is none."""
-    return _choice()[0]
+    """The cache folder for this version of the kernels; "" when there is none."""
+    return _choose_folder()[0]
 
 
 @functools.cache
-def _choice() -> tuple[str, str]:
-    """(the folder or "", what the user is to know about it or "")"""
+def _choose_folder() -> tuple[str, str]:
+    """(the cache folder or "", a note for the user or "")"""
     name = os.path.join("beam2vec", f"kernels-{sources_digest(pathlib.Path(__file__).parent)}-{_cpu_digest()}")
     refused, why_not = [], []
-    for setting, base in _bases():
+    for setting, base in _candidate_folders():
         try:
-            folder = _with_kernels(private_folder(os.path.join(base, name)))
+            folder = _usable_folder(private_folder(os.path.join(base, name)))
         except NotPrivateError as error:
             why_not.append(str(error))
             if setting:
@@ -79,8 +78,8 @@ def _choice() -> tuple[str, str]:
     )
 
 
-def _bases() -> list[tuple[str, str]]:
-    """(the variable that the user has set, or "", folder), in the order in which they are looked at."""
+def _candidate_folders() -> list[tuple[str, str]]:
+    """(the environment variable that names it, or ""; folder), in the order in which they are tried."""
     home, cache = home_folder(), os.environ.get("XDG_CACHE_HOME", "")
     bases = [("NUMBA_CACHE_DIR", config.CACHE_DIR)] if config.CACHE_DIR else []
     if os.path.isabs(cache):  # others are to be ignored, says the XDG Base Directory Specification
@@ -92,54 +91,54 @@ def _bases() -> list[tuple[str, str]]:
     return bases
 
 
-def _with_kernels(folder: str) -> str:
-    """The folder, if kernels can be kept there or are; NotPrivateError if not."""
+def _usable_folder(folder: str) -> str:
+    """The folder, if it can be written or has kernels in it already; NotPrivateError if not."""
     if not os.access(folder, os.W_OK) and not any(pathlib.Path(folder).rglob("*.nbc")):
         raise NotPrivateError(f"{folder} has no kernels in it and cannot be written")
     return folder
 
 
 @functools.cache
-def tell_of_cache() -> None:
-    """One line, once, where nothing is kept, or not where the user wants it; from the command, not its workers."""
-    note = _choice()[1]
-    if note and "WORKER_ID" not in os.environ:  # which Beam's workers have
+def report_cache() -> None:
+    """Print one line, once, if kernels are not cached, or not where the user wants it; only from the main process."""
+    note = _choose_folder()[1]
+    if note and "WORKER_ID" not in os.environ:  # Beam's workers have this variable
         progress.say(note)
 
 
-def are_compiled() -> bool:
-    """Whether machine code is kept from an earlier process, so that this one need not wait for it."""
+def has_cached_kernels() -> bool:
+    """Whether an earlier process has left compiled kernels, so that this one need not wait for the compiler."""
     folder = _cache_folder()
     return bool(folder) and any(pathlib.Path(folder).rglob("step.train-*.nbc"))
 
 
-def are_kept() -> bool:
-    """Whether machine code that is made now will be there for the next process."""
+def can_cache_kernels() -> bool:
+    """Whether kernels that are compiled now will be there for the next process."""
     folder = _cache_folder()
     return bool(folder) and os.access(folder, os.W_OK)
 
 
 def kernel(function: Callable | None = None, *, allocates: bool = True, **options: Any) -> Any:
-    """Decorator: compile on first call, keep the machine code for later processes.
+    """Decorator: compiles on the first call, and keeps the machine code for later processes.
 
-    A kernel that allocates no array says so: Numba then counts no references, which in
-    inner loops over the fields of named tuples cost more than the arithmetic.
+    `allocates=False` is for kernels that allocate no array: Numba then counts no references, which in inner loops over
+    the fields of named tuples costs more than the arithmetic.
     """
     if function is None:
         return functools.partial(kernel, allocates=allocates, **options)
     if not allocates:
         options["_nrt"] = False
-    made = numba.njit(**{**OPTIONS, **options})(function)
+    compiled = numba.njit(**{**OPTIONS, **options})(function)
     if _folder_of_source(inspect.getfile(function)):
-        made._cache = _Cache(function)  # what njit(cache=True) does, with Numba's own
+        compiled._cache = _Cache(function)  # what njit(cache=True) does, with Numba's own
     else:
-        made._cache = _NoCache()
-    return made
+        compiled._cache = _NoCache()
+    return compiled
 
 
 @functools.cache
 def _folder_of_source(file: str) -> str:
-    """Where the kernels of a source file are kept, within our folder; "" where they are not."""
+    """The folder for the kernels of a source file, within our cache folder; "" if they are not kept."""
     folder = _cache_folder()
     with contextlib.suppress(NotPrivateError):  # in a folder that can only be read, one may be missing
         return folder and private_folder(os.path.join(folder, _Locator.get_suitable_cache_subpath(file)))
@@ -147,13 +146,13 @@ def _folder_of_source(file: str) -> str:
 
 
 class _Locator(InTreeCacheLocator):
-    """Tells Numba our folder in place of its own."""
+    """Makes Numba use our folder in place of its own."""
 
     def get_cache_path(self) -> str:
         return _folder_of_source(self._py_file)
 
     def ensure_cache_path(self) -> None:
-        """It was made when it was checked."""
+        """Nothing to do: `private_folder` has created it."""
 
 
 class _Implementation(CompileResultCacheImpl):
@@ -162,35 +161,35 @@ class _Implementation(CompileResultCacheImpl):
 
 class _NoCache(NullCache):
     def load_overload(self, sig: Any, target_context: Any) -> None:
-        tell_of_cache()
+        report_cache()
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, which a torn file or a full disk does not stop: the kernel is compiled, then."""
+    """Numba's cache, but a damaged file or a full disk stops nothing: the kernel is then compiled again."""
 
     _impl_class = _Implementation
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """Numba's key, and the fields of each named tuple by name.
+        """Numba's key, extended by the names of the fields of each named tuple.
 
-        Numba knows such a tuple by its class and the types of its fields. A class outside this folder (`Spans`,
-        `Batch`) may be edited while the digest of the kernels stays: two of its arrays that change places would
-        be read as each other.
+        Numba identifies such a tuple by its class and the types of its fields. A class outside this folder (`Spans`,
+        `Rows`) may be edited without changing the digest of the kernels: if two of its arrays changed places, old code
+        would read each as the other.
         """
         return super()._index_key(sig, codegen), _field_names(sig)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        tell_of_cache()
+        report_cache()
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a pickle that breaks off or is damaged raises anything
-            _log.warning("machine code in %s is damaged (%s): the kernel is compiled anew", self.cache_path, error)
+            _log.warning("machine code in %s is damaged (%s): it is compiled again", self.cache_path, error)
             with contextlib.suppress(OSError):
                 self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        if not os.access(self.cache_path, os.W_OK):  # made with the image of a container, say
+        if not os.access(self.cache_path, os.W_OK):  # the folder came read-only with a container image, for instance
             return
         try:
             super().save_overload(sig, data)
@@ -199,5 +198,5 @@ class _Cache(FunctionCache):
 
 
 def _field_names(kinds: Any) -> tuple:
-    """The named tuples among some types of Numba, each as its fields and those of the named tuples in it."""
+    """Field names of the named tuples among some Numba types, nested as the tuples are."""
     return tuple((*kind.fields, _field_names(kind)) for kind in kinds if isinstance(kind, BaseNamedTuple))

@@ -1,7 +1,7 @@
-"""The training step as it is defined, written plainly: the oracle of every other backend.
+"""The definition of the training step, written plainly: the oracle of every other backend.
 
-No plan, no threads, dense tables of gradients. The order of every float
-operation here is the definition; see ARCHITECTURE.md, "The training step".
+It has no plan and no threads, and keeps gradients in dense tables. The order of every float operation here *is* the
+definition (ARCHITECTURE.md, "The training step"): every backend has to give these bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ f32 = np.float32
 
 @kernel
 def dot(x, i, y, j, dims):
-    """Row i of x times row j of y."""
+    """Inner product of row i of x and row j of y: lane l sums dims l, l + 16, ... by fma, then the lanes are summed."""
     sums = lanes.zero()
     for q in range(0, dims, 16):
         sums = lanes.fma(lanes.load(x, i * dims + q), lanes.load(y, j * dims + q), sums)
@@ -39,17 +39,21 @@ def clear(rows, i, dims):
 
 
 @kernel
-def step(batch, weights, lr, rules):
-    """One step: reads the weights as they are, then updates them in place.
+def step(rows, weights, lr, rules):
+    """One step: sums the gradients of all rows from the weights as they are, then updates the weights in place.
+
+    For a score s = dot(x, y) of an input vector x and an output vector y, the gradient weight is g = 1 - sigmoid(s)
+    for the target and g = -sigmoid(s) for a negative. The gradient rows are e = sum over outputs of g y for the input
+    side, and sum over contexts of g x for an output. Both point to where the loss falls, so they are added.
 
     Args:
-      batch: `Batch`, the step's rows; its offset may start above 0.
+      rows: `Rows`, the step's rows; its offset may start above 0.
       weights: `Weights`; lr: float32; rules: `StepRules`.
 
     Returns:
       (loss, pairs) of every `loss_tiles`-th tile.
     """
-    target, offset, context, negatives = batch
+    target, offset, context, negatives = rows
     w_in, w_out, dims = weights
     tau, cbow, zero_hits, tile, chunk, loss_tiles = rules
     n, count = negatives.shape
@@ -57,12 +61,12 @@ def step(batch, weights, lr, rules):
     v = len(w_in) // dims
     tile_sum, chunk_in, chunk_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32), np.zeros(v * dims, f32)
     sum_in, sum_out = np.zeros(v * dims, f32), np.zeros(v * dims, f32)
-    pairs_in, pairs_out = count_pairs(batch, cbow, v)
+    pairs_in, pairs_out = count_pairs(rows, cbow, v)
     e, h = np.zeros(dims, f32), np.zeros(dims, f32)
     out = np.zeros(outputs, np.int64)
     loss, pairs = 0.0, 0
-    # Three levels of sums, tile, chunk and step, each from +0 and in order: sums of tiles and chunks can be made by
-    # different threads (or blocks of a GPU), and no thread's speed changes what is added to what.
+    # Sums have three levels: tile, chunk and step. Each starts from +0 and adds in row order. So different threads (or
+    # blocks of a GPU) can sum different chunks, and their speed never changes which number is added to which.
     for chunk_start in range(0, n, chunk):
         chunk_end = min(chunk_start + chunk, n)
         in_chunk, out_chunk = np.zeros(v, np.bool_), np.zeros(v, np.bool_)
@@ -82,7 +86,7 @@ def step(batch, weights, lr, rules):
                     clear(h, 0, dims)
                     for a in range(m):
                         add_scaled(h, 0, ONE, w_in, context[first + a], dims)
-                    share = lanes.splat(ONE / f32(m))
+                    share = lanes.splat(ONE / f32(m))  # rounded once, then multiplied: not a division a lane
                     for q in range(0, dims, 16):
                         lanes.store(h, q, lanes.multiply(lanes.load(h, q), share))
                 scores, g = np.zeros(terms * outputs, f32), np.zeros(terms * outputs, f32)
@@ -102,6 +106,7 @@ def step(batch, weights, lr, rules):
                     row_loss, row_pairs = cross_entropy(scores, 0, terms, outputs, target[t], negatives[t], zero_hits)
                     tile_loss += row_loss
                     tile_pairs += row_pairs
+                # Input side: e = sum over k of g[k] y_k, in order of the outputs, then added to the tile's sum.
                 for a in range(terms):
                     clear(e, 0, dims)
                     for k in range(outputs):
@@ -109,10 +114,12 @@ def step(batch, weights, lr, rules):
                     if not cbow:
                         add_scaled(tile_sum, context[first + a], ONE, e, 0, dims)
                         in_tile[context[first + a]] = True
-                if cbow:
+                if cbow:  # each context gets the whole gradient of the mean, as in word2vec.c, not 1/m of it
                     for a in range(m):
                         add_scaled(tile_sum, context[first + a], ONE, e, 0, dims)
                         in_tile[context[first + a]] = True
+                # Output side: sum over contexts of g x, in order of the contexts. It goes to the chunk's sum at once:
+                # this side has no tile sums.
                 for k in range(outputs):
                     clear(e, 0, dims)
                     for a in range(terms):
@@ -136,7 +143,7 @@ def step(batch, weights, lr, rules):
             if out_chunk[r]:
                 add_scaled(sum_out, r, ONE, chunk_out, r, dims)
                 clear(chunk_out, r, dims)
-    # Last, because all gradients are those of the weights as the step has found them.
+    # Weights change last, since all gradients are taken from the weights before the step.
     for r in range(v):
         update(w_in, r, sum_in, pairs_in[r], lr, tau, dims)
         update(w_out, r, sum_out, pairs_out[r], lr, tau, dims)
@@ -145,7 +152,7 @@ def step(batch, weights, lr, rules):
 
 @kernel
 def update(weights, r, sums, pairs, lr, tau, dims):
-    """Move a weight row by its summed gradient; rows that the step does not touch stay."""
+    """Move a weight row by its summed gradient; rows that the step does not touch stay as they are."""
     if pairs == 0:
         return
     scale = step_scale(pairs, lr, tau)
@@ -155,9 +162,9 @@ def update(weights, r, sums, pairs, lr, tau, dims):
 
 
 @kernel
-def count_pairs(batch, cbow, v):
+def count_pairs(rows, cbow, v):
     """(context, output) pairs that touch each input and output row in the step; int64 [v] each."""
-    target, offset, context, negatives = batch
+    target, offset, context, negatives = rows
     n, count = negatives.shape
     pairs_in, pairs_out = np.zeros(v, np.int64), np.zeros(v, np.int64)
     for t in range(n):

@@ -1,4 +1,4 @@
-"""Floats as IEEE has them by default, whatever a library of the process has switched."""
+"""IEEE's default float mode, in spite of libraries that switch it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.kernels.compile import kernel
 
 @contextlib.contextmanager
 def default_float_mode() -> Iterator[None]:
-    """While open, this thread rounds to nearest and keeps denormal numbers; decorates functions too.
+    """While open, this thread rounds to nearest and keeps denormal numbers; also usable as a decorator.
 
-    A library built with -ffast-math switches them off for the thread that loads it, and for those
-    which that one starts. Kernels that train switch by themselves.
+    A library built with -ffast-math switches denormal numbers off in the thread that loads it, and in threads that
+    this one starts. Kernels that train set the mode themselves.
     """
     before = _switch(np.uint32(lanes.DEFAULT_FLOAT_MODE))
     try:

@@ -1,8 +1,7 @@
 """Rows of (context, target, negatives) from sentences of token ids.
 
-Everything is integers: keep-probabilities and alias thresholds arrive as uint32
-and are compared as such, so any machine makes the same rows.
-Uses of the random numbers of one position (see `philox`):
+All arithmetic is on integers: keep probabilities and alias thresholds are uint32 and are compared as such. So every
+machine makes the same rows. Each position has its own random numbers (see `philox`), which are used so:
   KEEP_AND_RADIUS  draw 0: word 0 decides whether the token is kept, word 1 its window radius
   NEGATIVES        draw j: negatives 2j (words 0, 1) and 2j+1 (words 2, 3)
   REDRAW           draw 64 k + i: the i-th redraw of negative k (words 0, 1)
@@ -22,9 +21,9 @@ from pipeline.kernels.philox import below
 ANY, EXCLUDE_TARGET, DISTINCT = 0, 1, 2
 """Negative policies."""
 REDRAWS = 64
-"""After so many redraws a negative is drawn exactly, in time linear in the vocabulary."""
+"""After so many failed redraws a negative is drawn exactly, which takes time linear in the vocabulary."""
 MICRO_BLOCK = 4096
-"""Positions worked on at a time: the scratch arrays stay in the cache."""
+"""Positions that are worked on together, so that the scratch arrays stay in the cache."""
 
 
 class DrawRules(NamedTuple):
@@ -66,7 +65,7 @@ def _fill(out, positions, n, purpose, draw, rules):
 
 @kernel(inline="always")
 def _from_alias_table(x, y, packed):
-    """A word by two uint32 (Walker, Vose): the first takes a column of the table, the second one of its two words."""
+    """A word from two uint32 (Walker, Vose): the first picks a column of the table, the second one of its two words."""
     i = below(x, len(packed))
     entry = packed[i]
     return i32(i) if y < u32(entry & _LOW) else i32(entry >> _HALF)
@@ -75,6 +74,7 @@ def _from_alias_table(x, y, packed):
 @kernel
 def _multiply_high(a, b):
     """High 64 bits of the product of two uint64."""
+    # Schoolbook multiplication by 32-bit halves: Numba has no 128-bit integers.
     a_low, a_high, b_low, b_high = a & _LOW, a >> _HALF, b & _LOW, b >> _HALF
     middle = a_high * b_low + ((a_low * b_low) >> _HALF)
     other = a_low * b_high + (middle & _LOW)
@@ -94,7 +94,10 @@ def _allowed(word, row, k, target, policy):
 
 @kernel
 def _redraw(row, k, target, position, tables, rules):
-    """Another negative k for a row whose first draw is not allowed: the same law, in bounded time."""
+    """Another negative k for a row whose first draw is not allowed: by the same law, in bounded time.
+
+    Drawing again until the word is allowed (rejection) gives each allowed word its probability among those allowed.
+    """
     policy, weights = rules.policy, tables.weights
     low, high = u32(u64(position) & _LOW), _high_word(position, rules.epoch)
     for i in range(REDRAWS):
@@ -102,7 +105,8 @@ def _redraw(row, k, target, position, tables, rules):
         word = _from_alias_table(a, b, tables.packed)
         if _allowed(word, row, k, target, policy):
             return word
-    # One word may be nearly all of the distribution. So the last draw is by the weights of the allowed words alone.
+    # Rejection takes too long where one word is nearly all of the distribution. So the last draw inverts the running
+    # sum of the weights of the allowed words: the word in whose part of 0..total-1 the random number falls.
     total = u64(0)
     for word in range(len(weights)):
         if _allowed(word, row, k, target, policy):
@@ -114,15 +118,15 @@ def _redraw(row, k, target, position, tables, rules):
             if rest < u64(weights[word]):
                 return i32(word)
             rest -= u64(weights[word])
-    return i32(-1)  # unreachable: rest < total, and the caller has checked that a word is allowed
+    return i32(-1)  # unreachable: rest < total, and `Sampling.check` has made sure that a word is allowed
 
 
 @kernel
 def _draw_negatives(negatives, target, positions, first, rows, tables, rules, scratch):
     """The negatives of rows first..first+rows-1; `scratch` is uint32 [4, >= rows]."""
     count, policy = negatives.shape[1], rules.policy
-    # All rows' random numbers first, then all look-ups: each loop is simple enough for vector instructions, or at least
-    # for cache misses that overlap. One Philox block is two draws.
+    # First the random numbers of all rows, then all look-ups. Each loop is then simple enough for vector instructions,
+    # or at least for cache misses that overlap. One call of Philox gives two draws.
     for j in range((count + 1) // 2):
         _fill(scratch, positions[first : first + rows], rows, u32(philox.NEGATIVES), u32(j), rules)
         for i in range(rows):
@@ -144,18 +148,18 @@ def _draw_negatives(negatives, target, positions, first, rows, tables, rules, sc
 
 
 @kernel
-def generate(tokens, sentences, first_position, tables, rules, position, batch):
+def generate(tokens, sentences, first_position, tables, rules, position, room):
     """Rows of whole sentences; returns how many.
 
     Args:
-      tokens: int32 [n]; sentences: int64 [s+1] offsets into it.
+      tokens: int32 [n]; sentences: int64 [s + 1], offsets into tokens.
       first_position: position of tokens[sentences[0]] in the corpus.
       tables: `Tables`; rules: `DrawRules`.
       position: int64 [n], written: where in the corpus each row's target is; n >= the positions of the sentences.
-      batch: a `Batch` with room for n rows, written. Its contexts have room for 2 window n, or with window 0 for the
+      room: a `Rows` with room for n rows, written. Its contexts have room for 2 window n, or with window 0 for the
         sum of length * (length - 1) over the sentences.
     """
-    target, offset, context, negatives = batch
+    target, offset, context, negatives = room
     keep, window = tables.keep, rules.window
     longest = i64(MICRO_BLOCK)
     for s in range(len(sentences) - 1):
@@ -184,7 +188,8 @@ def generate(tokens, sentences, first_position, tables, rules, position, batch):
         for sentence in range(start, stop):
             for i in range(sentences[sentence] - begin, sentences[sentence + 1] - begin):
                 word = tokens[begin + i]
-                places[m] = base + i  # m <= i: compaction in place, without a branch
+                # Written always, counted only if kept: compaction in place (m <= i), without a branch to mispredict.
+                places[m] = base + i
                 kept[m] = word
                 kept_sentence[m] = sentence - start
                 radius[m] = drawn[1, i]
@@ -201,7 +206,7 @@ def generate(tokens, sentences, first_position, tables, rules, position, batch):
             else:
                 reach = below(radius[i], window) + 1
                 low, high = i64(max(i - reach, 0)), i64(min(i + reach + 1, m))
-            # Written first and counted after, as the tokens above: what does not count is overwritten by the next.
+            # Written always and counted after, as the tokens above: the next context overwrites what does not count.
             for j in range(low, high):
                 context[contexts] = kept[j]
                 contexts += i64((kept_sentence[j] == kept_sentence[i]) & (j != i))

@@ -1,9 +1,9 @@
-"""The gradients of one target: two halves, so that two targets can be worked on at a time.
+"""The gradients of one target, in two halves, so that two targets can be worked on at a time.
 
-`weigh` scores a target's contexts against its outputs; `form` makes gradient rows of
-that and puts them where they are added up. The weights of the next target are worked
-out before the gradients of this one are formed: the sigmoid of the one, a long chain of
-dependent operations, then runs under the additions of the other.
+`weigh_outputs` scores a target's contexts against its outputs and makes gradient weights of the scores. `add_gradients`
+makes gradient rows of the weights and adds them where the plan says. The weights of the next target are computed before
+the gradient rows of this one: the sigmoid, a long chain of dependent operations, then overlaps with the independent
+additions of the other target.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels import lanes, rows
+from pipeline.kernels import lanes, weight_rows
 from pipeline.kernels.arithmetic import ONE, ZERO, bounded, cross_entropy, minus_sigmoid_lanes, step_scale
 from pipeline.kernels.compile import kernel
 from pipeline.kernels.lanes import LANES
@@ -23,7 +23,7 @@ f32, i64, u64 = np.float32, np.int64, np.uint64
 class Scratch(NamedTuple):
     """One thread's working memory, for targets of at most m contexts and P outputs.
 
-    What outlives the first half of the work is there twice: `slot` 0 or 1 is the half of the array to use.
+    Arrays whose content outlives the first half of the work have two halves; `slot` 0 or 1 says which one to use.
     """
 
     most_contexts: int
@@ -36,15 +36,16 @@ class Scratch(NamedTuple):
     h_at: np.ndarray
     """int64 [2]: where the slots of h begin"""
     g: np.ndarray
-    """float32 [2, (m + 1) P]: gradient weights, in planes of up to 8 outputs: [contexts, outputs of the plane]"""
+    """float32 [2, (m + 1) P]: gradient weights, for one group of up to 8 outputs after the other:
+    [contexts, outputs of the group]"""
     raw: np.ndarray
-    """float32: scores, laid out like g"""
+    """float32: scores, with the layout of g"""
     h: np.ndarray
     """float32 [2, dims]: mean context vector (CBOW)"""
     scores: np.ndarray
     """float32 [m P]: scores of a target whose loss is taken"""
     loss: np.ndarray
-    """float64 [2]: the loss of a tile, and its pairs"""
+    """float64 [2]: the loss of a tile, and the number of its pairs"""
     e: np.ndarray
     """float32 [m dims]: gradient rows of the contexts; the summed gradient of a weight row when updating"""
     s: np.ndarray
@@ -59,29 +60,30 @@ class Scratch(NamedTuple):
     """float32 [targets of a tile, P]: what it is multiplied by"""
     zeros: np.ndarray
     """float32 [dims]"""
-    one: np.ndarray
-    """float32 [9, 16]: row b has 1 in lanes 0 and b, what the target's gradient adds to -sigmoid"""
+    labels: np.ndarray
+    """float32 [9, 16]: row b has 1 in lanes 0 and b: the label of the target, for one context or two with b outputs
+    each. Gradient weight = label - sigmoid."""
 
 
 TARGETS_AHEAD = 4
-"""Targets whose output vectors are asked for before they are needed."""
+"""How many targets ahead output vectors are prefetched."""
 
 
 def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -> Scratch:
     """Working memory of one thread; `zeros(n)` gives aligned float32."""
     m = most_contexts + 2
-    planes = -(-(m * outputs + LANES) // LANES) * LANES
-    one = np.zeros((rows.MOST_OUTPUTS + 1, LANES), f32)
-    one[:, 0] = 1
-    one[np.arange(rows.MOST_OUTPUTS + 1), np.arange(rows.MOST_OUTPUTS + 1)] = 1
+    size = -(-(m * outputs + LANES) // LANES) * LANES
+    labels = np.zeros((weight_rows.MOST_OUTPUTS + 1, LANES), f32)
+    labels[:, 0] = 1
+    labels[np.arange(weight_rows.MOST_OUTPUTS + 1), np.arange(weight_rows.MOST_OUTPUTS + 1)] = 1
     return Scratch(
         most_contexts=most_contexts,
         x_at=np.zeros(tile * m, i64),
         tile_at=np.zeros(tile * m, i64),
         y_at=np.zeros((tile + TARGETS_AHEAD) * outputs, i64),
         h_at=np.array([0, dims], i64),
-        g=zeros(2 * planes),
-        raw=zeros(2 * planes),
+        g=zeros(2 * size),
+        raw=zeros(2 * size),
         h=zeros(2 * dims),
         scores=zeros(m * outputs),
         loss=np.zeros(2),
@@ -92,21 +94,26 @@ def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -
         base=np.zeros(tile * outputs, i64),
         factor=np.zeros(tile * outputs, f32),
         zeros=zeros(dims),
-        one=one.reshape(-1),
+        labels=labels.reshape(-1),
     )
 
 
 @kernel(allocates=False)
 def prepare_tile(start, stop, step_end, block, own, lr):
-    """Where the rows of a tile's targets begin, and where their outputs' gradients go.
+    """Look up where the rows of a tile's targets begin, and where the gradients of their outputs go.
 
-    to[k] = fma(factor[k], gradient, base[k]): to the weights with the learning rate when the row is alone in
-    the step, to a chunk sum with 1, and to the first of a chunk sum on zeros. One form for all, and all targets
-    of the tile at a time, because branches would be guessed wrong and short loops are not worth entering.
+    All gradients are stored by one formula, to[k] = fma(factor[k], gradient, base[k]):
+
+      the only entry of its weight row in the step:  weights = lr * gradient + weights
+      the first entry of a chunk sum:                sum = 1 * gradient + zeros
+      a further entry:                               sum = 1 * gradient + sum
+
+    One formula, and all targets of a tile in one loop, because the CPU would mispredict branches between the cases,
+    and loops over the outputs of one target would be too short.
 
     Returns whether a negative is its own target.
     """
-    target, offset, context, negatives = block.batch
+    target, offset, context, negatives = block.rows
     plan, dims, outputs = block.plan, block.weights.dims, negatives.shape[1] + 1
     first = i64(offset[start])
     for i in range(i64(offset[stop]) - first):
@@ -127,7 +134,7 @@ def prepare_tile(start, stop, step_end, block, own, lr):
     )
     for i in range((stop - start) * outputs):
         place = i64(plan.out_place[start * outputs + i])
-        alone = place < 0  # nobody else reads or writes this row in the step
+        alone = place < 0  # no other thread reads or writes this row in the step, so it may change at once
         to = weights + 4 * own.y_at[i] if alone else sums + 4 * (place >> 1) * dims
         own.to[i] = to
         own.base[i] = zeros if place & 1 and not alone else to
@@ -136,15 +143,15 @@ def prepare_tile(start, stop, step_end, block, own, lr):
 
 
 @kernel(inline="always", allocates=False)
-def weigh(t, start, slot, block, own, hits, loss_wanted):
-    """First half of a target's work: its gradient weights, into the slot's part of `own`."""
-    offset, weights, outputs = block.batch.offset, block.weights, block.batch.negatives.shape[1] + 1
+def weigh_outputs(t, start, slot, block, own, hits, loss_wanted):
+    """First half of a target's work: its gradient weights, into half `slot` of own.g."""
+    offset, weights, outputs = block.rows.offset, block.weights, block.rows.negatives.shape[1] + 1
     g_from = slot * (len(own.g) // 2)
     x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
     m = i64(offset[t + 1]) - i64(offset[t])
     terms = m
     if block.rules.cbow:
-        rows.mean(own.h, slot * weights.dims, weights.w_in, own.x_at, x_from, m, ONE / f32(m), weights.dims)
+        weight_rows.mean(own.h, slot * weights.dims, weights.w_in, own.x_at, x_from, m, ONE / f32(m), weights.dims)
         terms = i64(1)
         _weigh_terms(terms, outputs, own.h, own.h_at, slot, y_from, g_from, weights, own, loss_wanted)
     else:
@@ -156,41 +163,41 @@ def weigh(t, start, slot, block, own, hits, loss_wanted):
 
 
 @kernel(inline="always", allocates=False)
-def form(t, start, slot, block, own, lr):
-    """Second half: gradient rows of the contexts onto the tile sums; those of the outputs to where the plan says."""
-    offset, cbow, tau = block.batch.offset, block.rules.cbow, block.rules.tau
-    weights, dims, outputs = block.weights, block.weights.dims, block.batch.negatives.shape[1] + 1
+def add_gradients(t, start, slot, block, own, lr):
+    """Second half: adds the contexts' gradient rows to the tile sums, and those of the outputs where the plan says."""
+    offset, cbow, tau = block.rows.offset, block.rules.cbow, block.rules.tau
+    weights, dims, outputs = block.weights, block.weights.dims, block.rows.negatives.shape[1] + 1
     g_from, h_from = slot * (len(own.g) // 2), slot * dims
     x_from, y_from = i64(offset[t]) - i64(offset[start]), (t - start) * outputs
     m = i64(offset[t + 1]) - i64(offset[t])
     terms = i64(1) if cbow else m
-    # A row that is alone in the step has just these pairs, so here is known whether it is damped. For one that is not
-    # alone its sum decides, in `step._update`; its gradient takes the way through own.s then, with equal bits.
+    # A weight row with a single entry in the step has just these pairs, so damping is decided here. For the others
+    # `step._update` decides it by their sums; here their gradients only take a detour through own.s, with equal bits.
     damped = f32(terms) > tau
     if damped:
-        _keep_apart(outputs, own, y_from, dims)
-    parts = _parts(outputs)
+        _redirect_to_scratch(outputs, own, y_from, dims)
+    groups = _group_count(outputs)
     k = 0
-    for part in range(parts):
-        width = _part_width(outputs, parts, part)
+    for group in range(groups):
+        width = _group_width(outputs, groups, group)
         y = y_from + k
         soon = y + TARGETS_AHEAD * outputs
         if cbow:
-            rows.gradients_of_mean(width, h_from, y, k, g_from + 2 * k, soon, weights, own)
+            weight_rows.gradients_of_mean(width, h_from, y, k, g_from + 2 * k, soon, weights, own)
         else:
-            kind = rows.WHOLE if parts == 1 else rows.PART
-            flags = (rows.FIRST if part == 0 else 0) + (rows.LAST if part == parts - 1 else 0)
-            rows.gradients(kind, flags, width, x_from, m, y, g_from + k * (m + 1), soon, weights, own)
+            kind = weight_rows.WHOLE if groups == 1 else weight_rows.GROUP
+            flags = (weight_rows.FIRST if group == 0 else 0) + (weight_rows.LAST if group == groups - 1 else 0)
+            weight_rows.gradients(kind, flags, width, x_from, m, y, g_from + k * (m + 1), soon, weights, own)
         k += width
     if cbow:  # each context gets the whole gradient of the mean vector
-        rows.add_to_each(own.tile, own.tile_at, x_from, m, own.e, dims)
+        weight_rows.add_to_each(own.tile, own.tile_at, x_from, m, own.e, dims)
     if damped:
-        _place_damped(t, outputs, y_from, block, own, step_scale(terms, lr, tau))
+        _add_damped_gradients(t, outputs, y_from, block, own, step_scale(terms, lr, tau))
 
 
 @kernel(allocates=False)
-def _keep_apart(outputs, own, y_from, dims):
-    """The gradient rows of a damped target go to own.s first: how far they move depends on all their dims."""
+def _redirect_to_scratch(outputs, own, y_from, dims):
+    """Redirect the gradient rows of a damped target to own.s: how far they move depends on all their dims."""
     for k in range(outputs):
         own.to[y_from + k] = lanes.address(own.s) + 4 * k * dims
         own.base[y_from + k] = lanes.address(own.zeros)
@@ -198,48 +205,54 @@ def _keep_apart(outputs, own, y_from, dims):
 
 
 @kernel(inline="always", allocates=False)
-def _parts(outputs):
-    return (outputs + rows.MOST_OUTPUTS - 1) // rows.MOST_OUTPUTS
+def _group_count(outputs):
+    return (outputs + weight_rows.MOST_OUTPUTS - 1) // weight_rows.MOST_OUTPUTS
 
 
 @kernel(inline="always", allocates=False)
-def _part_width(outputs, parts, part):
-    """Outputs are dealt out evenly: every part has 4 to 8 of them when there are more than 8."""
-    return outputs // parts + i64(part < outputs % parts)
+def _group_width(outputs, groups, group):
+    """Outputs are split evenly: with more than 8 of them, every group has 4 to 8."""
+    return outputs // groups + i64(group < outputs % groups)
 
 
 @kernel(inline="always", allocates=False)
 def _weigh_terms(m, outputs, x, x_at, x_from, y_from, g_from, weights, own, raw_too):
     """Gradient weights of m rows of x against all outputs, into own.g; scores into own.raw."""
-    parts = _parts(outputs)
+    groups = _group_count(outputs)
     k = 0
-    for part in range(parts):
-        width = _part_width(outputs, parts, part)
+    for group in range(groups):
+        width = _group_width(outputs, groups, group)
         at = g_from + k * (m + 1)
-        ones = lanes.load(own.one, width * LANES) if k == 0 else lanes.zero()
+        labels = lanes.load(own.labels, width * LANES) if k == 0 else lanes.zero()
+        # Two contexts with up to 8 outputs each fill the sixteen lanes, so one sigmoid serves both. A store of sixteen
+        # lanes runs over into the next weights, which are written after it: hence the rising order.
         for a in range(0, m - 1, 2):
-            scores = rows.dots_of_two(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
+            scores = weight_rows.dots_of_two(
+                width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims
+            )
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
-            lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
+            lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), labels))
         if m % 2:
             a = m - 1
-            scores = rows.dots_of_one(width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims)
+            scores = weight_rows.dots_of_one(
+                width, x, x_at, x_from + a, weights.w_out, own.y_at, y_from + k, weights.dims
+            )
             if raw_too:
                 lanes.store(own.raw, at + a * width, scores)
-            lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), ones))
+            lanes.store(own.g, at + a * width, lanes.add(minus_sigmoid_lanes(scores), labels))
         k += width
 
 
 @kernel(allocates=False)
 def _add_loss(t, m, block, own, g_from):
-    """Add the target's cross-entropy: the scores in own.raw, brought into [context, output] order first."""
-    target, negatives = block.batch.target[t], block.batch.negatives[t]
+    """Add the target's cross-entropy, from own.raw; its groups are put in the order [context, output] first."""
+    target, negatives = block.rows.target[t], block.rows.negatives[t]
     outputs = len(negatives) + 1
-    parts = _parts(outputs)
+    groups = _group_count(outputs)
     k = 0
-    for part in range(parts):
-        width = _part_width(outputs, parts, part)
+    for group in range(groups):
+        width = _group_width(outputs, groups, group)
         for a in range(m):
             for j in range(width):
                 own.scores[a * outputs + k + j] = own.raw[g_from + k * (m + 1) + a * width + j]
@@ -251,11 +264,11 @@ def _add_loss(t, m, block, own, g_from):
 
 @kernel(allocates=False)
 def _zero_weights_of_hits(m, outputs, own, y_from, g_from):
-    """A negative that is the target itself teaches nothing: its gradient weights become 0."""
-    parts = _parts(outputs)
+    """Set the gradient weights of negatives that are the target itself to 0."""
+    groups = _group_count(outputs)
     k = 0
-    for part in range(parts):
-        width = _part_width(outputs, parts, part)
+    for group in range(groups):
+        width = _group_width(outputs, groups, group)
         for j in range(width):
             if k + j > 0 and own.y_at[y_from + k + j] == own.y_at[y_from]:
                 for a in range(m):
@@ -264,13 +277,13 @@ def _zero_weights_of_hits(m, outputs, own, y_from, g_from):
 
 
 @kernel(allocates=False)
-def _place_damped(t, outputs, y_from, block, own, scale):
-    """Hand on the gradient rows in own.s; those alone in the step move by a bounded length."""
+def _add_damped_gradients(t, outputs, y_from, block, own, scale):
+    """Add the gradient rows in own.s: to the weights, by a bounded length, or to their chunk sums."""
     w_out, sums_out, dims = block.weights.w_out, block.sums.outputs, block.weights.dims
     for k in range(outputs):
         place = i64(block.plan.out_place[t * outputs + k])
         at = own.y_at[y_from + k] if place < 0 else (place >> 1) * dims
-        factor = lanes.splat(bounded(scale, rows.squares(own.s, k * dims, dims)) if place < 0 else ONE)
+        factor = lanes.splat(bounded(scale, weight_rows.squares(own.s, k * dims, dims)) if place < 0 else ONE)
         for q in range(0, dims, LANES):
             gradient = lanes.load(own.s, k * dims + q)
             if place < 0:

@@ -1,8 +1,7 @@
 """Sixteen float32 lanes: the vector type of the training step, for Numba kernels.
 
-Lane l of a dot product takes dims l, l+16, ...; the order of every addition is
-written out here, so that AVX2, AVX-512 and the plain definition agree in every
-bit. LLVM splits a vector in halves or quarters where the CPU has narrower ones.
+Lane l of a dot product takes dims l, l + 16, ... The order of every addition is written out here, so AVX2, AVX-512 and
+the plain definition agree in every bit. LLVM splits a vector into halves or quarters where the CPU has narrower ones.
 """
 
 from __future__ import annotations
@@ -154,8 +153,9 @@ def total(typing_context, value):
     """Sum of the lanes: l += l+8, l += l+4, l += l+2, then lane 0 + lane 1."""
 
     def generate(context, builder, signature, args):
-        # Halves onto halves, which vectors of any width do in a few instructions. It is the definition's order
-        # (ARCHITECTURE.md, "The training step"), also that of `emit_totals` and the CUDA source.
+        # The upper half is added onto the lower half, until one lane is left: a few instructions for vectors of any
+        # width. This order is the definition's (ARCHITECTURE.md, "The training step"); `emit_totals` and the CUDA
+        # source keep it too.
         (value,) = args
         width = LANES
         while width > 1:
@@ -168,9 +168,10 @@ def total(typing_context, value):
 
 
 def emit_totals(builder, values):
-    """Sixteen vectors -> one whose lane i is the total of vector i, each added up as `total` does.
+    """Sixteen vectors -> one vector whose lane i is the total of vector i, added up in the order of `total`.
 
-    Two vectors share each addition: lower halves of their groups plus upper halves.
+    Each addition serves two vectors: it adds the upper halves of their lanes to the lower halves. So sixteen totals
+    take 8 + 4 + 2 + 1 = 15 additions of vectors in place of 16 * 4.
     """
     group = LANES
     while group > 1:
@@ -185,10 +186,10 @@ def emit_totals(builder, values):
     return values[0]
 
 
-def _kept_rolled(module):
-    """Metadata of a loop that LLVM shall not unroll: a node that begins with itself.
+def _no_unrolling(module):
+    """Metadata that forbids LLVM to unroll a loop: a node whose first operand is itself, as LLVM wants it.
 
-    Its body is whole vectors already, and it has few turns: copies of the body would only be more code.
+    The body works on whole vectors already and runs a few times: copies of it would only be more code.
     """
     rolled = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     scalar = module.add_metadata([ir.MetaDataString(module, "llvm.loop.vectorize.width"), I32(1)])
@@ -198,7 +199,11 @@ def _kept_rolled(module):
 
 
 class Loop:
-    """for q in range(0, end, step) with values carried from turn to turn, written as LLVM blocks."""
+    """for q in range(0, end, step) with values carried from one turn to the next, written as LLVM blocks.
+
+    After the constructor the builder stands in the body, where `index` is q and `values` are those carried. `close`
+    ends the body with the next values, and returns what is carried out of the loop.
+    """
 
     def __init__(self, builder, end, step, carried, rolled=False):
         self.builder, self.step, self.rolled = builder, step, rolled
@@ -215,13 +220,13 @@ class Loop:
         builder.position_at_end(self.body)
 
     def close(self, values):
-        here = self.builder.block
-        self.index.add_incoming(self.builder.add(self.index, ir.Constant(I64, self.step)), here)
+        body_end = self.builder.block
+        self.index.add_incoming(self.builder.add(self.index, ir.Constant(I64, self.step)), body_end)
         for phi, value in zip(self.values, values):
-            phi.add_incoming(value, here)
+            phi.add_incoming(value, body_end)
         back = self.builder.branch(self.head)
         if self.rolled:
-            back.set_metadata("llvm.loop", _kept_rolled(self.builder.module))
+            back.set_metadata("llvm.loop", _no_unrolling(self.builder.module))
         self.builder.position_at_end(self.after)
         return self.values
 
@@ -229,8 +234,8 @@ class Loop:
 def switch(builder, case, emit_case):
     """Branch on the integer `case`: emit_case maps each value to a function that emits its code.
 
-    The functions return equally many values; those of the branch taken come back.
-    Another value of `case` is a mistake of the caller.
+    All functions return the same number of values; those of the branch taken are returned. Any other value of `case`
+    is undefined behaviour.
     """
     otherwise, after = builder.append_basic_block("otherwise"), builder.append_basic_block("after")
     switch = builder.switch(case, otherwise)
@@ -260,10 +265,10 @@ DEFAULT_FLOAT_MODE = 0x1F80
 
 @intrinsic
 def set_float_mode(typing_context, mode):
-    """Set this thread's float mode and return the old one; does nothing but on x86.
+    """Set this thread's float mode (x86 MXCSR) and return the old one; does nothing on other processors.
 
-    A library built with -ffast-math switches denormal numbers off for the whole
-    process when it is loaded, which would change the bits of the vectors.
+    A library built with -ffast-math switches denormal numbers off when it is loaded, which would change the bits of
+    the vectors.
     """
 
     def generate(context, builder, signature, args):

@@ -1,4 +1,4 @@
-"""Adaptive summation: what several replicas learned about a row, as one move of that row."""
+"""Adaptive summation: the moves that several replicas made of one weight row, merged into one move."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pipeline.kernels.compile import kernel
 f32 = np.float32
 
 WHOLE_MOVE = f32(1)
-"""Up to this length (Euclidean) the sum of the replicas' moves is taken as it is, whether they agree or not. It is
-as far as a damped row may move in one training step (`arithmetic.MOST_MOVE`)."""
+"""A sum of the replicas' moves up to this length (Euclidean) is taken whole, whether they agree or not. A damped row
+may move as far in one training step (`arithmetic.MOST_MOVE`)."""
 
 
 @kernel(allocates=False)
 def add_moves(base, ids, rows, dims, total, squares):
-    """Add one replica's moves to those of the replicas before it.
+    """Add one replica's moves to the sum of those of the replicas before it.
 
     Args:
       base: float32 [n dims], dims a multiple of 16 (padded with zeros): the rows that all replicas began with.
-      ids: int32 [m]: which of them the replica changed.
-      rows: float32 [m dims]: what it made of them.
+      ids: int32 [m]: which rows the replica changed.
+      rows: float32 [m dims]: these rows after its training.
       total: float32 [n dims], gets the sum of the moves; squares: float32 [n], that of their squared lengths.
     """
     mode = lanes.set_float_mode(np.uint32(lanes.DEFAULT_FLOAT_MODE))
@@ -29,7 +29,7 @@ def add_moves(base, ids, rows, dims, total, squares):
         at, own = np.int64(ids[i]) * dims, i * dims
         sums = lanes.zero()
         for q in range(0, dims, lanes.LANES):
-            # The replicas' moves are added in their order: the caller hands them over in it.
+            # Float addition depends on its order: the caller calls this in the order of the replicas.
             move = lanes.subtract(lanes.load(rows, own + q), lanes.load(base, at + q))
             lanes.store(total, at + q, lanes.add(lanes.load(total, at + q), move))
             sums = lanes.fma(move, move, sums)
@@ -39,7 +39,7 @@ def add_moves(base, ids, rows, dims, total, squares):
 
 @kernel(allocates=False)
 def move_rows(rows, dims, total, squares, replicas):
-    """Move each row by its share of the sum of moves, in place: see `share`.
+    """Move each row by its share of the sum of moves, in place; `share` has the formula.
 
     Args:
       rows: float32 [n dims], dims a multiple of 16; total, squares: of `add_moves`, from all replicas.
@@ -60,18 +60,19 @@ def move_rows(rows, dims, total, squares, replicas):
 
 
 @kernel(allocates=False)
-def share(together, apart, replicas):
-    """How much of the sum of its moves a row makes.
+def share(of_sum, of_moves, replicas):
+    """The factor by which the sum of a row's moves is multiplied.
 
-    All of it up to WHOLE_MOVE; beyond that 1 / clip(together / apart, 1, replicas), which is 1 where the moves
-    are at right angles and 1 / replicas where they are the same (adaptive summation, Maleki et al. 2020),
-    but never less than what takes the row as far as WHOLE_MOVE.
+    Where the sum is longer than WHOLE_MOVE, it is 1 / clip(of_sum / of_moves, 1, replicas): 1 where the moves are at
+    right angles, and 1 / replicas where they are all the same (adaptive summation, Maleki et al. 2020). The row still
+    moves by at least WHOLE_MOVE. A shorter sum is taken whole.
 
     Args:
-      together: float32, squared length of the sum of the moves; apart: the sum of their squared lengths, above 0.
+      of_sum: float32, squared length of the sum of the moves.
+      of_moves: float32, sum of the squared lengths of the moves; above 0.
     """
-    length = np.sqrt(together)
+    length = np.sqrt(of_sum)
     if length <= WHOLE_MOVE:
         return f32(1)
-    agreement = min(max(together / apart, f32(1)), f32(replicas))
+    agreement = min(max(of_sum / of_moves, f32(1)), f32(replicas))
     return max(f32(1) / agreement, WHOLE_MOVE / length)

@@ -1,8 +1,8 @@
 """Philox4x32-10, the counter-based random numbers of every draw.
 
-Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC'11).
-A draw is a function of (seed, position, epoch, purpose, draw) alone, so any
-worker, thread or device makes the same one, in any order.
+Source: Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC'11).
+A draw depends on (seed, position, epoch, purpose, draw) alone. So any worker, thread or device makes the same draw, in
+any order.
 
 Counter words: position's low 32 bits; position's high 16 bits and the epoch in
 the high half; purpose; draw. Key words: the seed's low and high half.
@@ -31,7 +31,9 @@ _HALF = u64(32)
 @kernel(inline="always")
 def philox(c0, c1, c2, c3, k0, k1):
     """Four uint32 from a counter of four and a key of two uint32."""
-    # Ten rounds, as the paper's Philox4x32-10; the words of the known answers in tests/kernels/test_philox.py.
+    # Ten rounds, as in the paper. A round multiplies two words to 64 bits each, xors the high halves with the other two
+    # words and the key, and swaps; the key grows by a constant (the golden ratio; sqrt(3) - 1) from round to round.
+    # tests/kernels/test_philox.py holds this against the known answers of the authors.
     for _ in range(10):
         p0 = _M0 * u64(c0)
         p1 = _M1 * u64(c2)
@@ -43,10 +45,10 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @kernel(inline="always")
 def below(x, n):
-    """Integer in 0..n-1 from one uint32, by multiply-high (n < 2**32).
+    """Integer in 0..n-1 from one uint32: (x n) >> 32 (n < 2^32).
 
-    Not exactly uniform: some integers have one of the 2^32 values more. Rejecting those would take a number of draws
-    that depends on their values, and each draw has its place in the counter.
+    It is not exactly uniform: some integers get one more of the 2^32 values than others. Rejection would mend that,
+    but the number of draws would then depend on the values drawn, and each draw has a fixed place in the counter.
     """
     return np.int64((u64(x) * u64(n)) >> _HALF)
 

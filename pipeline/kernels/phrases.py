@@ -1,4 +1,4 @@
-"""Kernels of phrases: pairs of neighbouring words that may be one, and words joined by "_"."""
+"""Kernels of phrases: neighbouring words that may form a phrase, and words joined by "_"."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ _JOINER = 0x5F
 
 @kernel(allocates=False)
 def candidate_pairs(ids, sentence, counts, tokens, discount, threshold, out):
-    """Neighbours in a sentence whose words are frequent enough, and not too frequent, to be a phrase.
+    """Pairs of neighbours in a sentence that could reach the threshold of a phrase, whatever their count.
 
-    A pair occurs at most as often as the rarer of its words. Put into the score, that number
-    gives the highest score that the pair can have; division and multiplication are rounded
-    monotonically, so a pair that is left out here could not have passed by its own count either.
+    A pair occurs at most as often as the rarer of its words, so min(a, b) in place of its count bounds its score.
+    Rounding is monotonic: a pair that is left out here could not have passed by its own count either.
 
     Args:
       ids: int32 [n], a word's row, or -1.
@@ -37,6 +36,8 @@ def candidate_pairs(ids, sentence, counts, tokens, discount, threshold, out):
             second = np.int64(ids[t])
             if first >= 0 and second >= 0:
                 a, b = counts[first], counts[second]
+                # The score of `Scoring.scores`, its operations in the same order: else the bound would not hold in
+                # the last bit.
                 if (min(a, b) - discount) / a / b * tokens > threshold:
                     out[n] = np.uint64(first) << _B32 | np.uint64(second)
                     n += 1
@@ -46,7 +47,7 @@ def candidate_pairs(ids, sentence, counts, tokens, discount, threshold, out):
 
 @kernel(allocates=False)
 def _slot(key, slots):
-    """Where `key` (not 0) is in an open-addressing table, or the empty slot where it belongs."""
+    """The slot of `key` (not 0) in an open-addressing table (linear probing), or the empty slot where it belongs."""
     mask = np.uint64(slots.shape[0] - 1)
     slot = fold_product(key ^ _K1, _K0) & mask
     while slots[slot] != _ZERO and slots[slot] != key:
@@ -64,7 +65,7 @@ def fill_pairs(pairs, slots):
 
 @kernel(allocates=False)
 def _copy(buffer, start, end, out, used):
-    """Append buffer[start:end] to `out`, where up to 8 bytes behind it may be written too; its new end."""
+    """Append buffer[start:end] to `out`, and return its new end. Up to 8 bytes behind the end may be overwritten."""
     i = start
     while i < end and i + 8 <= buffer.shape[0]:
         store_word(out, used + i - start, load_word(buffer, i))
@@ -77,13 +78,13 @@ def _copy(buffer, start, end, out, used):
 
 @kernel(allocates=False)
 def join_pairs(spans, ids, slots, joined):
-    """Sentences whose pairs are joined, from left to right: a word that was joined begins no further pair.
+    """Join the pairs of each sentence from left to right; a word that was joined to the one before begins no pair.
 
     Args:
       spans: a `Spans` of n tokens in s sentences.
       ids: int32 [n], a word's row, or -1 for a word that is in no pair.
       slots: of `fill_pairs`.
-      joined: another one of the same sizes, filled; its buffer has room for all tokens and n + 8 bytes more.
+      joined: another `Spans` of the same sizes, filled; its buffer has room for all tokens and n + 8 bytes more.
 
     Returns:
       (tokens written, bytes written).

@@ -1,37 +1,38 @@
-"""The training step, fast: a team of threads over plans, chunks and rows.
+"""The training step, fast: a team of threads plans steps, sums chunks and updates weight rows.
 
-The arithmetic is that of `definition`, bit for bit; only who does what, and when,
-is decided here. Three phases: plan all steps of the block; then for each step sum
-the gradients of its chunks from frozen weights, and add them to the weights.
+The arithmetic is that of `definition`, bit for bit. This module only decides which thread does what, and when. Each
+step has three phases: its plan; the sums of the gradients of its chunks, from frozen weights; and the update of the
+weights by these sums. Plans are made for as many steps at a time as there are threads.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from pipeline.kernels import lanes, rows, team
+from pipeline.kernels import lanes, team, weight_rows
 from pipeline.kernels.arithmetic import bounded, step_scale
 from pipeline.kernels.compile import kernel
-from pipeline.kernels.gradients import TARGETS_AHEAD, form, prepare_tile, weigh
+from pipeline.kernels.gradients import TARGETS_AHEAD, add_gradients, prepare_tile, weigh_outputs
 from pipeline.kernels.lanes import LANES
 from pipeline.kernels.plan import plan_step
 
 f32, i64, u64 = np.float32, np.int64, np.uint64
 
 MOST_CONTEXTS_AHEAD = 8
-"""Targets beyond those whose input vectors are asked for: they are the contexts of the ones before."""
+"""The input vector of a target's word is prefetched at most so many targets before its output vector: targets before it
+have the word as a context."""
 UPDATES_AHEAD = 6
-"""Weight rows that are asked for before they are updated."""
+"""How many weight rows ahead of an update are prefetched."""
 UPDATES = 64
-"""Weight rows a thread takes at a time when updating."""
+"""Weight rows that a thread takes at a time when updating."""
 
 
 COUNTERS_OF_A_STEP = 4
-"""Per thread: steps planned, chunks summed, input and output rows updated."""
+"""One for each thread and kind of task: steps to plan, chunks to sum, input rows and output rows to update."""
 
 
 def new_counters(threads: int, steps: int) -> np.ndarray:
-    """The counters of a team's `Member`s for so many steps."""
+    """The counters that the `Member`s of a team share for so many steps."""
     return np.zeros(team.FIRST_TASKS + COUNTERS_OF_A_STEP * threads * steps, i64)
 
 
@@ -52,17 +53,19 @@ def _tile_sums_to_chunk(slots, base, slot_place, own, sums_in, dims):
             for q in range(0, dims, LANES):
                 lanes.store(sums_in, at + q, lanes.add(nothing, lanes.load(own.tile, slot * dims + q)))
         else:
-            rows.add(sums_in, at, own.tile, slot * dims, dims)
+            weight_rows.add(sums_in, at, own.tile, slot * dims, dims)
 
 
 @kernel(allocates=False)
 def _sum_chunk(step, number, block, own):
-    """Gradients of the rows of a step's chunk, from frozen weights: chunk sums, and output rows that are alone.
+    """Sum the gradients of one chunk of a step from frozen weights.
+
+    Gradients go to chunk sums. An output row with a single entry in the step is updated at once: nothing else reads it.
 
     Args:
       block: `Block`; own: `Scratch`.
     """
-    target, offset, _, _ = block.batch
+    target, offset, _, _ = block.rows
     rules, weights, lr = block.rules, block.weights, block.learning_rates[step]
     tile, dims, step_end = rules.tile, weights.dims, block.bounds[step + 1]
     begin = block.bounds[step] + number * rules.chunk
@@ -76,15 +79,16 @@ def _sum_chunk(step, number, block, own):
         own.loss[0] = own.loss[1] = 0.0
         stop = min(start + tile, end)
         hits = prepare_tile(start, stop, step_end, block, own, lr) and rules.zero_hits
-        # One turn more than there are targets: it weighs `following` and forms the target before. `gradients` says why.
+        # Each turn weighs the outputs of target `following`, and adds the gradients of the target before it: see
+        # `gradients`. So there is one turn more than there are targets.
         for following in range(start, stop + 1):
-            rows.prefetch(weights.w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
+            weight_rows.prefetch(weights.w_in, i64(target[min(following + contexts_ahead, step_end - 1)]) * dims, dims)
             slot = (following - start) & 1
             if following < stop and offset[following + 1] > offset[following]:
-                weigh(following, start, slot, block, own, hits, loss_wanted)
+                weigh_outputs(following, start, slot, block, own, hits, loss_wanted)
             t = following - 1
             if following > start and offset[t + 1] > offset[t]:
-                form(t, start, 1 - slot, block, own, lr)
+                add_gradients(t, start, 1 - slot, block, own, lr)
         _tile_sums_to_chunk(slots, i64(offset[start]), block.plan.slot_place, own, block.sums.inputs, dims)
         if loss_wanted:
             block.loss.total[step, tile_number // rules.loss_tiles] = own.loss[0]
@@ -93,25 +97,25 @@ def _sum_chunk(step, number, block, own):
 
 @kernel(allocates=False)
 def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
-    """Move weight rows side.row[begin:end] by the sums of their chunk sums, added in chunk order.
+    """Move the weight rows side.row[begin:end] by their summed gradients: w += scale * (sum of the chunk sums).
 
     Args:
       last: end of the step's rows in `side`.
-      row_sum: float32 [dims], to work in.
+      row_sum: float32 [dims], working memory.
     """
     nothing = lanes.zero()
     for i in range(begin, end):
-        rows.prefetch(weights, i64(side.row[u64(min(i + UPDATES_AHEAD, last - 1))]) * dims, dims)
+        weight_rows.prefetch(weights, i64(side.row[u64(min(i + UPDATES_AHEAD, last - 1))]) * dims, dims)
         count = side.places[u64(i)]
         at, first, pairs = i64(side.row[u64(i)]) * dims, i64(side.first[u64(i)]) * dims, side.pairs[u64(i)]
         scale, damped = step_scale(pairs, lr, tau), f32(pairs) > tau
-        if count == 1 and not damped:  # most rows
+        if count == 1 and not damped:  # most rows: no need to store the sum and read it again
             factor = lanes.splat(scale)
             for q in range(0, dims, LANES):
                 value = lanes.add(nothing, lanes.load(sums, first + q))
                 lanes.store(weights, at + q, lanes.fma(factor, value, lanes.load(weights, at + q)))
             continue
-        # Places in order, from +0: chunk by chunk, as the definition adds, whoever has filled them.
+        # Places are added in order, from +0: chunk by chunk as in the definition, whichever thread filled them.
         squares = nothing
         for q in range(0, dims, LANES):
             value = lanes.add(nothing, lanes.load(sums, first + q))
@@ -128,7 +132,7 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
 
 @kernel(allocates=False)
 def _update_side(member, at, side, first, count, weights, sums, row_sum, dims, lr, tau):
-    """This thread's share of side[first : first + count]; `at` is where its counters begin."""
+    """Update this thread's share of side[first : first + count]; the counters of these tasks begin at `at`."""
     tasks = (count + UPDATES - 1) // UPDATES
     number = team.next_task(member, at, tasks)
     while number < tasks:
@@ -139,32 +143,32 @@ def _update_side(member, at, side, first, count, weights, sums, row_sum, dims, l
 
 
 @kernel(allocates=False)
-def train(member, block, notes, own):
+def train(member, block, plan_scratch, own):
     """One thread's part of a block of steps; all threads of the team must call it.
 
     Args:
       member: `team.Member`, with `new_counters`.
       block: `Block`, one for all threads.
-      notes: `Notes`; own: `Scratch`: this thread's memory.
+      plan_scratch: `PlanScratch`; own: `Scratch`: this thread's working memory.
     """
-    # A float mode belongs to a thread, and any library may have switched this one's; it gets its own back at the end.
+    # The float mode belongs to a thread, and a library may have switched this thread's. It is restored at the end.
     mode = lanes.set_float_mode(np.uint32(lanes.DEFAULT_FLOAT_MODE))
-    offset, outputs = block.batch.offset, block.batch.negatives.shape[1] + 1
+    offset, outputs = block.rows.offset, block.rows.negatives.shape[1] + 1
     plan, weights, sums, dims, tau = block.plan, block.weights, block.sums, block.weights.dims, block.rules.tau
-    threads, steps, meeting = member.threads, len(block.bounds) - 1, 0
+    threads, steps, meetings = member.threads, len(block.bounds) - 1, 0
     for step in range(steps):
         at = team.FIRST_TASKS + COUNTERS_OF_A_STEP * threads * step
-        # A plan needs no weights, so steps could all be planned first. They are planned a team's worth at a time: each
-        # thread has one, and the plan is still in the cache when it is followed.
+        # A plan needs no weights, so all steps could be planned first. Instead, as many are planned as there are
+        # threads, one by each: so plans are still in the cache when they are used.
         if step % threads == 0:
             count = min(threads, steps - step)
             number = team.next_task(member, at, count)
             while number < count:
-                plan_step(step + number, block, notes)
+                plan_step(step + number, block, plan_scratch)
                 number = team.next_task(member, at, count)
-        # Nobody sums before all is planned, nor before the weights are those that the step before has left.
-        meeting += 1
-        team.meet(member, meeting)
+        # Barrier: sums need the plan, and the weights as the step before has left them.
+        meetings += 1
+        team.wait_for_all(member, meetings)
         begin, end = block.bounds[step], block.bounds[step + 1]
         chunks = (end - begin + block.rules.chunk - 1) // block.rules.chunk
         at += threads
@@ -172,9 +176,9 @@ def train(member, block, notes, own):
         while number < chunks:
             _sum_chunk(step, number, block, own)
             number = team.next_task(member, at, chunks)
-        # Nobody changes weights before all gradients of the step are taken from them.
-        meeting += 1
-        team.meet(member, meeting)
+        # Barrier: weights change only when all gradients of the step have been taken from them.
+        meetings += 1
+        team.wait_for_all(member, meetings)
         lr = block.learning_rates[step]
         first, count = i64(offset[begin]), plan.sizes[step, 0]
         at += threads

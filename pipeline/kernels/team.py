@@ -1,8 +1,7 @@
-"""A team of threads inside kernels: shared counters to take work from, and a barrier.
+"""A team of threads inside kernels: shared counters that tasks are taken from, and a barrier.
 
-The threads are plain Python threads that have let go of the GIL. They wait by
-giving their CPU away, so a team beside other busy processes loses no more than its
-share of the machine.
+The threads are plain Python threads that have released the GIL. A waiting thread soon gives its CPU away, so a team on
+a busy machine loses no more than its share of it.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from pipeline.kernels.compile import kernel
 
 _X86 = platform.machine().lower() in ("x86_64", "amd64")
 _SPINS = 2000
-"""Turns of some ten nanoseconds before a waiting thread offers its CPU to others."""
+"""How often a waiting thread looks, some ten nanoseconds apart, before it yields its CPU."""
 _YIELDS = 16
-"""Offers before it sleeps: a thread that only yields is never moved to an idle CPU, one that wakes up is."""
+"""How often it yields before it sleeps: Linux moves a thread to an idle CPU when it wakes up, not when it yields."""
 _NAP = 20
 """Microseconds."""
 _yield_cpu = types.ExternalFunction("sched_yield", types.int32())
@@ -33,17 +32,18 @@ class Member(NamedTuple):
     """One thread of a team."""
 
     thread: int
-    """int64: which one, from 0"""
+    """int64: number of this thread, from 0"""
     threads: int
-    """int64: how many there are; all of them must take part"""
+    """int64: size of the team; all of it must take part"""
     counters: np.ndarray
-    """int64, zeros at the start, one array for all: that of the meetings, then those that tasks are taken from"""
+    """int64, zeros at the start, one array for the team: the counter of the barrier, then those of tasks"""
 
 
 MEETINGS = 0
-"""The counter of meetings."""
+"""The counter of the barrier: how often threads have arrived."""
 FIRST_TASKS = 8
-"""The first counter of tasks: the others before it keep the cache line of the meetings free, on which all wait."""
+"""The first counter of tasks. Those before it are not used: they keep the barrier's cache line, on which all threads
+wait, free of other writes."""
 
 
 @intrinsic
@@ -59,13 +59,13 @@ def fetch_add(typing_context, array, index, value):
 
 @kernel(allocates=False)
 def next_task(member, at, tasks):
-    """The next of tasks 0..tasks-1 for this thread, or `tasks` when none is left.
+    """The next of the tasks 0..tasks-1 for this thread, or `tasks` when none is left.
 
-    Each thread has a stretch of its own, and helps others when that is done: neighbouring tasks touch
-    the same memory, and so does a stretch of one step and the same stretch of the next.
+    Each thread owns consecutive tasks, and takes those of other threads when its own are done. Neighbouring tasks touch
+    the same memory, and so do equal tasks of successive steps: a thread mostly finds it in its CPU's cache.
 
     Args:
-      member: a `Member`; its counters from `at` on, one for each thread, say how many of its stretch are taken.
+      member: a `Member`; its counters from `at` on, one for each thread, count how many of its tasks are taken.
     """
     threads = member.threads
     for turn in range(threads):
@@ -98,7 +98,7 @@ def _pause(typing_context):
 
 @kernel(allocates=False)
 def wait_for(counters, index, value):
-    """Return when counters[index] has reached `value`: spin a little, then give way, then sleep."""
+    """Return when counters[index] has reached `value`: spin for a while, then yield, then sleep."""
     turns = 0
     while _load_acquire(counters, index) < value:
         turns += 1
@@ -111,9 +111,9 @@ def wait_for(counters, index, value):
 
 
 @kernel(allocates=False)
-def meet(member, meeting):
-    """Barrier: the team's `meeting`-th (from 1); every thread must come."""
+def wait_for_all(member, meeting):
+    """The team's barrier: returns when every thread has called it for the `meeting`-th time (from 1)."""
     if member.threads > 1:
-        # The counter only rises, so nobody has to reset it, and no thread can miss a meeting that others have left.
+        # The counter only rises. So no thread has to reset it, and a slow one cannot miss that all had arrived.
         fetch_add(member.counters, MEETINGS, np.int64(1))
         wait_for(member.counters, MEETINGS, member.threads * meeting)

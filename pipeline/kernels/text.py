@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.kernels.bits import mask_range, ones, trailing_zeros
+from pipeline.kernels.bits import count_ones, mask_range, trailing_zeros
 from pipeline.kernels.compile import kernel
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
@@ -12,18 +12,18 @@ _THREE_BITS, _TWO_BITS = np.uint64(7), np.uint64(3)
 NEWLINE = 10
 
 TOO_LONG, NOT_UTF8 = 1, 2
-"""Why `bad_lines` refuses a line."""
+"""Reasons of `bad_lines`."""
 
 GROW = -1
-"""What `split_whitespace` returns as position when not one sentence fits."""
+"""The position that `split_whitespace` returns when its outputs are too small for a single sentence."""
 
 
 @kernel
 def count_newlines(buffer):
-    """How many newlines `buffer` (uint8) holds: ten times as fast as NumPy's comparison, twenty as `bytes.count`."""
+    """Newlines in `buffer` (uint8): ten times as fast as a comparison in NumPy, twenty times as `bytes.count`."""
     total, i = 0, 0
     while i + 64 <= buffer.shape[0]:
-        total += ones(mask_range(buffer, i, 10, 1))
+        total += count_ones(mask_range(buffer, i, 10, 1))
         i += 64
     while i < buffer.shape[0]:
         total += buffer[i] == NEWLINE
@@ -49,7 +49,7 @@ def find_newline(buffer, start, stop):
 
 @kernel
 def sequence_length(buffer, i, stop):
-    """Bytes of the character at buffer[i], 0 where it is not UTF-8 (Unicode 16, table 3-7)."""
+    """Bytes of the character at buffer[i]; 0 where it is not valid UTF-8 (Unicode 16, table 3-7)."""
     lead = buffer[i]
     if lead < 0x80:
         return 1
@@ -99,19 +99,19 @@ def bad_lines(buffer, max_line_bytes, first, starts, stops, reasons):
 
     Args:
       buffer: uint8 [n], whole lines; `first` is the beginning of one.
-      starts, stops, reasons: int64 [m], filled; a line goes up to its newline, which is part of it.
+      starts, stops, reasons: int64 [m], written; a line includes its newline.
 
     Returns:
-      (number of bad lines found, where to go on: n at the end).
+      (number of bad lines, where to go on: n at the end).
     """
     size = buffer.shape[0]
-    found, line = 0, first
-    # A line is looked at by itself only when it may be bad: else text of short lines would be slow.
+    count, line = 0, first
+    # Lines are looked at one by one only where one may be bad: else text of short lines would be slow.
     invalid = first_invalid(buffer, line, size)
-    while line < size and found < starts.shape[0]:
+    while line < size and count < starts.shape[0]:
         if size - line <= max_line_bytes:
             if invalid == size:
-                return found, size
+                return count, size
             while True:
                 newline = find_newline(buffer, line, invalid)
                 if newline < 0:
@@ -121,14 +121,14 @@ def bad_lines(buffer, max_line_bytes, first, starts, stops, reasons):
         stop = size if newline < 0 else newline + 1
         length = stop - line - (newline >= 0)
         if length > max_line_bytes or invalid < stop:
-            starts[found] = line
-            stops[found] = stop
-            reasons[found] = TOO_LONG if length > max_line_bytes else NOT_UTF8
-            found += 1
+            starts[count] = line
+            stops[count] = stop
+            reasons[count] = TOO_LONG if length > max_line_bytes else NOT_UTF8
+            count += 1
         if invalid < stop:
             invalid = first_invalid(buffer, stop, size)
         line = stop
-    return found, line
+    return count, line
 
 
 @kernel
@@ -161,14 +161,15 @@ def split_whitespace(buffer, position, max_sentence, start, end, sentence):
             tail[: size - i] = buffer[i:]
             space, newline = _whitespace(tail, 0, buffer, i, spill)
         white, spill = space
-        # 64 bytes at a time without a branch: a token starts where a byte is not white and the one before it is.
+        # 64 bytes at a time, without a branch: bit j of `behind` says that byte j - 1 is in a token. So a token starts
+        # where a byte is not white and the byte before it is, and ends the other way round.
         behind = (~white << _ONE) | inside
         starts, ends = ~white & ~behind, white & behind
         inside = ~white >> np.uint64(63)
         while newline != _ZERO:
-            upto = newline ^ (newline - _ONE)
+            upto = newline ^ (newline - _ONE)  # the bits up to the lowest newline
             newline &= newline - _ONE
-            tokens = closed + ones(ends & upto)
+            tokens = closed + count_ones(ends & upto)
             if tokens > sentence[sentences]:
                 sentences += 1
                 sentence[sentences] = tokens
@@ -192,7 +193,7 @@ def split_whitespace(buffer, position, max_sentence, start, end, sentence):
 
 @kernel
 def _cut(end, sentence, closed, sentences, max_sentence):
-    """End the outputs after the last whole sentence; inside a line, after a multiple of max_sentence."""
+    """Cut the outputs after the last whole sentence; if there is none, after a multiple of max_sentence tokens."""
     if sentences == 0:
         while (sentences + 1) * max_sentence <= closed:
             sentences += 1
@@ -205,7 +206,10 @@ def _cut(end, sentence, closed, sentences, max_sentence):
 
 @kernel
 def _whitespace(block, at, buffer, i, spill):
-    """((white space, its bits beyond the 64), newlines): masks of block[at:at + 64], which is buffer[i:]."""
+    """((white space, its bits beyond the 64), newlines): masks of block[at:at + 64], which equals buffer[i:i + 64].
+
+    A white space of several bytes may end in the next 64: `spill` carries its bits over.
+    """
     white = mask_range(block, at, 9, 5) | mask_range(block, at, 32, 1) | spill
     spill = _ZERO
     if mask_range(block, at, 0x80, 128) != _ZERO:
@@ -259,12 +263,12 @@ def split_long(sentence, max_sentence, out):
 
 @kernel
 def lower_text(source, lower, out):
-    """Lower-case UTF-8 by a table of single characters; what the table cannot say is left to the caller.
+    """Lower-case UTF-8 by a table of single characters, up to the line of a character that the table does not cover.
 
     Args:
       source: uint8 [n], valid UTF-8.
-      lower: int32 [0x110000], the character's lower case, or -1 where it depends on more than itself.
-      out: uint8 [n + n // 2 + 64]: U+023A has 2 bytes, its lower case 3; none grows more.
+      lower: int32 [0x110000], the character's lower case; -1 where it depends on the text around, or is longer.
+      out: uint8 [n + n // 2 + 64], written. U+023A has 2 bytes and its lower case 3; no character grows more.
 
     Returns:
       (bytes read, bytes written): all of `source`, or the lines before that of a character whose entry is -1.
@@ -275,7 +279,7 @@ def lower_text(source, lower, out):
         if i + 64 <= size and mask_range(source, i, 0x80, 128) == _ZERO:
             for j in range(64):
                 byte = source[i + j]
-                out[n + j] = byte + 32 * (np.uint8(byte - 65) < 26)
+                out[n + j] = byte + 32 * (np.uint8(byte - 65) < 26)  # A..Z: one comparison, by wrapping around
             i += 64
             n += 64
             continue

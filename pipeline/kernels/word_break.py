@@ -78,7 +78,7 @@ def _is_letter(kind):
 
 @kernel
 def _following(text, i, table):
-    """Class of the next character at or after i that is not attached to one before it."""
+    """Class of the next character at or after i that is not attached to the one before it (WB4); LF at the end."""
     while i < text.shape[0]:
         kind = _property(text, i, table) & _CLASS
         if not _is_attached(kind):
@@ -89,7 +89,10 @@ def _following(text, i, table):
 
 @kernel
 def _joined(before, last, kind, text, after, table):
-    """Whether no boundary lies between `last` and `kind`; `before` stands before last, `after` follows kind."""
+    """Whether there is no boundary between the classes `last` and `kind`.
+
+    `before` is the class before `last`; the text behind `kind` begins at `after`. Rules are named as in UAX #29.
+    """
     if _is_letter(last):
         if _is_letter(kind) or kind == _NUMERIC or kind == _EXTEND_NUM:  # WB5, WB9, WB13a
             return True
@@ -121,11 +124,11 @@ def _joined(before, last, kind, text, after, table):
 
 @kernel
 def split_words(text, table, start, end, sentence):
-    """Words: what lies between two boundaries and holds a letter or a number.
+    """Words: text between two boundaries that has a letter or a number in it.
 
     Args:
       text: uint8 [n], valid UTF-8; a sentence ends with a newline.
-      start, end: int64 [room]; sentence: int64 [room + 1]; filled.
+      start, end: int64 [room]; sentence: int64 [room + 1]; written.
 
     Returns:
       (tokens, sentences); (FULL, 0) where there is no room for all.
@@ -138,9 +141,9 @@ def split_words(text, table, start, end, sentence):
     flags = 0  # consecutive regional indicators
     i = 0
     while i < size:
-        found = _property(text, i, table)
-        kind = found & _CLASS
-        if kind == _LETTER and last == _LETTER and previous == _LETTER:  # most of all text
+        properties = _property(text, i, table)
+        kind = properties & _CLASS
+        if kind == _LETTER and last == _LETTER and previous == _LETTER:  # WB5: a shortcut for most of all text
             before = last
             i += _length(text[i])
             continue
@@ -151,11 +154,11 @@ def split_words(text, table, start, end, sentence):
             i = after
             continue
         if kind == _CR or kind == _LF or kind == _NEWLINE or hard:
-            joined = False
-        elif previous == _ZWJ and found & PICTOGRAPH:
-            joined = True
+            joined = False  # WB3a, WB3b
+        elif previous == _ZWJ and properties & PICTOGRAPH:
+            joined = True  # WB3c
         elif kind == _RI and last == _RI:
-            joined = flags % 2 == 1
+            joined = flags % 2 == 1  # WB15, WB16: flags are pairs of regional indicators
         else:
             joined = _joined(before, last, kind, text, after, table)
         flags = flags + 1 if kind == _RI else 0
@@ -169,7 +172,7 @@ def split_words(text, table, start, end, sentence):
             if kind == _LF and tokens > sentence[sentences]:
                 sentences += 1
                 sentence[sentences] = tokens
-        has_word = has_word or (found & ALPHANUMERIC != 0 and not _is_attached(kind))
+        has_word = has_word or (properties & ALPHANUMERIC != 0 and not _is_attached(kind))
         before, last, previous = last, kind, kind
         i = after
     if has_word:
@@ -185,7 +188,7 @@ def split_words(text, table, start, end, sentence):
 
 @kernel
 def split_characters(text, table, start, end, sentence):
-    """Characters that are not white space, each with the marks that follow it; otherwise as `split_words`."""
+    """Characters that are not white space, each with the marks that follow it; arguments as for `split_words`."""
     size, room = text.shape[0], start.shape[0]
     tokens, sentences = 0, 0
     sentence[0] = 0
@@ -193,13 +196,13 @@ def split_characters(text, table, start, end, sentence):
     previous = np.uint8(_LF)
     i = 0
     while i < size:
-        found = _property(text, i, table)
-        kind = found & _CLASS
-        if opened and (_is_attached(kind) or (previous == _ZWJ and found & PICTOGRAPH)):
+        properties = _property(text, i, table)
+        kind = properties & _CLASS
+        if opened and (_is_attached(kind) or (previous == _ZWJ and properties & PICTOGRAPH)):
             i += _length(text[i])
             end[tokens - 1] = i
         else:
-            opened = found & WHITE == 0
+            opened = properties & WHITE == 0
             if opened:
                 if tokens == room:
                     return FULL, 0

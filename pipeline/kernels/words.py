@@ -1,6 +1,6 @@
 """Kernels of the word table: an open-addressing hash table over the bytes of words.
 
-Hashes decide places, never results.
+Hashes decide where a word is stored, never what is counted.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _LENGTH = np.uint64(2**31 - 1)
 _B8, _B29, _B32, _B35, _B64 = np.uint64(8), np.uint64(29), np.uint64(32), np.uint64(35), np.uint64(64)
 
 _AHEAD = 32
-"""Tokens hashed before they are looked up."""
+"""How many tokens are hashed, and their cache lines prefetched, before they are looked up."""
 
 
 class Table(NamedTuple):
-    """The arrays of a word table; `pipeline.corpus.word_table` makes them and sees that they have room.
+    """The arrays of a word table; `pipeline.corpus.word_table` allocates them and makes sure that they have room.
 
-    A word of at most 16 bytes is compared by its entry alone, which is half a cache line; only longer
-    ones need the arena.
+    A word of at most 16 bytes is compared by its entry alone, which is half a cache line. Only longer words are
+    compared in the arena too.
     """
 
     slots: np.ndarray
@@ -42,7 +42,7 @@ class Table(NamedTuple):
 
 @kernel(allocates=False)
 def _ends(buffer, start, end):
-    """First and last 8 bytes of a word as integers; a word of at most 8 bytes is all in the first."""
+    """First and last 8 bytes of a word as integers; of a word of at most 8 bytes, the word and 0."""
     length = end - start
     if length > 8:
         return load_word(buffer, start), load_word(buffer, end - 8)
@@ -76,7 +76,7 @@ def hash_words(buffer, offset, out):
 
 @kernel(allocates=False)
 def _same_middle(buffer, start, end, arena, at):
-    """Whether two words of one length and equal ends agree in between; `at` is the other's place in arena."""
+    """Whether two words of equal length and ends agree in between; `at` is the other word's place in the arena."""
     shift = at - start
     i = start + 8
     while i + 8 < end:
@@ -88,7 +88,7 @@ def _same_middle(buffer, start, end, arena, at):
 
 @kernel(allocates=False)
 def _find(buffer, start, end, first, last, h, table):
-    """(entry of the word or -1, its slot or the empty one where it belongs)."""
+    """(entry of the word or -1, its slot or the empty slot where it belongs)."""
     slots, entries, arena = table.slots, table.entries, table.arena
     mask = np.uint64(slots.shape[0] - 1)
     length = np.uint64(end - start)
@@ -112,7 +112,7 @@ def _find(buffer, start, end, first, last, h, table):
 
 @kernel(allocates=False)
 def _insert(buffer, start, end, first, last, h, slot, table, state):
-    """Append a word that is not in the table; the caller has seen to it that there is room."""
+    """Append a word that is not in the table; the caller has made sure that there is room."""
     entry, used = state[0], state[1]
     table.entries[entry, 0] = first
     table.entries[entry, 1] = last
@@ -128,17 +128,17 @@ def _insert(buffer, start, end, first, last, h, slot, table, state):
 
 
 @kernel(allocates=False)
-def _stir(fingerprint, value):
-    """The fingerprint with a value stirred in: not commutative, so that it tells orders apart."""
+def _mix(fingerprint, value):
+    """The fingerprint with one more value mixed in. It is not commutative: another order gives another fingerprint."""
     mixed = (fingerprint ^ value) * _K0
     return mixed << _B29 | mixed >> _B35
 
 
 @kernel(allocates=False)
 def _look_ahead(spans, token, stop, table, ahead):
-    """Hash tokens token:stop into `ahead` (uint64 [.., 3]: first, last, hash) and call for their cache lines.
+    """Hash the tokens token:stop into `ahead` (uint64 [.., 3]: first, last, hash) and prefetch their cache lines.
 
-    Rare words miss the caches; by asking for many at once the misses overlap.
+    Rare words miss the caches; when many are prefetched at once, the misses overlap.
     """
     mask = np.uint64(table.slots.shape[0] - 1)
     for j in range(stop - token):
@@ -154,7 +154,7 @@ def _look_ahead(spans, token, stop, table, ahead):
 
 @kernel
 def count_sentences(spans, table, state):
-    """Count tokens into the table, and stir them in order, with the sentences' ends, into the fingerprint.
+    """Count tokens into the table, and mix them and the ends of sentences into the fingerprint, in order.
 
     Args:
       spans: a `Spans`; no token and no sentence is empty.
@@ -165,26 +165,27 @@ def count_sentences(spans, table, state):
     ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
     fingerprint = np.uint64(state[2])
     following = 1
-    # Looked up in order, though hashed ahead: a word's number is when it came, and the fingerprint is over the order.
+    # Tokens are hashed ahead, but looked up in order: a word's entry number is the order of its first token, and the
+    # fingerprint depends on the order too.
     for token in range(0, start.shape[0], _AHEAD):
         stop = min(token + _AHEAD, start.shape[0])
         _look_ahead(spans, token, stop, table, ahead)
         for t in range(token, stop):
             first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
-            fingerprint = _stir(fingerprint, h)
+            fingerprint = _mix(fingerprint, h)
             entry, slot = _find(buffer, start[t], end[t], first, last, h, table)
             if entry < 0:
                 entry = _insert(buffer, start[t], end[t], first, last, h, slot, table, state)
             table.entries[entry, 3] += _ONE
             if t + 1 == sentence[following]:
-                fingerprint = _stir(fingerprint, _K1)
+                fingerprint = _mix(fingerprint, _K1)
                 following += 1
     state[2] = np.int64(fingerprint)
 
 
 @kernel(allocates=False)
 def add_words(buffer, offset, values, table, state):
-    """Add values[i] (int64) to the word buffer[offset[i]:offset[i + 1]]; the table has room for all."""
+    """Add values[i] (int64) to the value of the word buffer[offset[i]:offset[i + 1]]; the table has room for all."""
     for i in range(values.shape[0]):
         first, last = _ends(buffer, offset[i], offset[i + 1])
         h = _hash(buffer, offset[i], offset[i + 1], first, last)
@@ -201,7 +202,7 @@ def find_words(spans, table, state, ids):
     Args:
       spans: a `Spans` of n tokens.
       state: int64 [3]; only the fingerprint is read and updated, as by `count_sentences`.
-      ids: int32 [>= n], filled.
+      ids: int32 [>= n], written.
     """
     buffer, start, end, sentence = spans
     ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
@@ -212,24 +213,24 @@ def find_words(spans, table, state, ids):
         _look_ahead(spans, token, stop, table, ahead)
         for t in range(token, stop):
             first, last, h = ahead[t - token, 0], ahead[t - token, 1], ahead[t - token, 2]
-            fingerprint = _stir(fingerprint, h)
+            fingerprint = _mix(fingerprint, h)
             entry, _ = _find(buffer, start[t], end[t], first, last, h, table)
             ids[t] = entry
             if t + 1 == sentence[following]:
-                fingerprint = _stir(fingerprint, _K1)
+                fingerprint = _mix(fingerprint, _K1)
                 following += 1
     state[2] = np.int64(fingerprint)
 
 
 @kernel
 def encode_sentences(spans, table, state, tokens, lengths):
-    """Sentences of word ids: words not in the table are left out, and so are sentences that lose all.
+    """Sentences of word ids: words not in the table are left out, and so are sentences that lose all their words.
 
     Args:
       spans: a `Spans` of n tokens in s sentences.
       table: a `Table`; a word's id is the number of its entry.
       state: int64 [3]; only the fingerprint is read and updated, as by `count_sentences`.
-      tokens: int32 [>= n] and lengths: int32 [>= s], filled.
+      tokens: int32 [>= n] and lengths: int32 [>= s], written.
 
     Returns:
       (tokens written, sentences written).
@@ -241,7 +242,7 @@ def encode_sentences(spans, table, state, tokens, lengths):
         before = n
         for t in range(sentence[j], sentence[j + 1]):
             entry = tokens[t]
-            tokens[n] = entry  # n <= t
+            tokens[n] = entry  # in place, since n <= t; overwritten by the next where the entry is -1
             n += entry >= 0
         if n > before:
             lengths[sentences] = n - before
@@ -255,7 +256,7 @@ def drop_words(spans, table, kept):
 
     Args:
       spans: a `Spans` of n tokens in s sentences.
-      kept: another one of the same buffer and sizes, filled.
+      kept: another `Spans` of the same buffer and sizes, written.
 
     Returns:
       (tokens written, sentences written).
@@ -279,7 +280,7 @@ def drop_words(spans, table, kept):
 
 @kernel(allocates=False)
 def fill_slots(hashes, slots):
-    """Write the slots anew from the words' hashes, which are all different words."""
+    """Fill empty slots from the hashes of the entries, which are of different words."""
     mask = np.uint64(slots.shape[0] - 1)
     for entry in range(hashes.shape[0]):
         slot = hashes[entry] & mask

@@ -1,14 +1,14 @@
-"""Checkpoints: a model in Parquet, 65,536 words a part, whole when its record is there.
+"""Checkpoints: a model in Parquet, a file for each partition (65,536 words), complete when its record exists.
 
     checkpoints/KEY/step=000000012345/part-000000-of-000004.parquet
       word string (int64 where the items are integers), id int32, count int64, input and output fixed_size_list<float32>
 
-No column holds nulls. The vectors are stored plainly (floats do not compress),
-so every Parquet reader takes them as lists. Where a checkpoint comes from stands
-as JSON in each part's schema metadata, under "beam2vec".
+No column has nulls. Vectors are stored without encoding or compression (floats do not compress), so every Parquet
+reader can read them as lists. The schema metadata of each partition says where the checkpoint comes from, as JSON under
+"beam2vec".
 
-When training is over, a record says with which step. So a last checkpoint that is
-gone is missed, and the one before it is not taken for the last.
+When training ends, a record says with which step. So it is noticed if the last checkpoint is gone, and the one before
+it is not taken for the last.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from pipeline.storage.records import (
 
 STAGE = "checkpoints"
 PARTS_STAGE = "merges"
-"""Records of parts that several workers make, before a record makes them a checkpoint."""
+"""The stage of records of single partitions, which several workers make before a record makes them a checkpoint."""
 VERSION = 1
-"""Of a checkpoint: what a later run may take from an earlier one. Raise it when parts or their meaning change."""
+"""Version of checkpoints. Raise it when their files or meaning change: runs do not resume from other versions."""
 METADATA_KEY = b"beam2vec"
 GROUP_ROWS = 8_192
-"""Words in a row group: what is copied at a time, since the rows of matrices lie apart."""
+"""Words in a row group, and words that are copied at a time to write it."""
 END_STAGE = "training"
-"""Its one record says with which step training ended."""
+"""The stage of the one record that says with which step training ended."""
 _END = "end"
 _RECORD = re.compile(r"records/checkpoints/[0-9a-f]{8}/step=(\d{12})\.json")
 _PART = re.compile(r"checkpoints/[0-9a-f]{8}/step=(\d{12})/part-\d{6}-of-\d{6}\.parquet")
@@ -59,14 +59,14 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointNumbers:
-    """What is recorded of a checkpoint; its artefacts are the parts in order."""
+    """What is recorded of a checkpoint; its artefacts are the partitions in order."""
 
     version: Number
     step: Number
     steps: Number | None
-    """Training steps of the whole run; None stands for not known."""
+    """training steps of the whole run; None if not known"""
     digest: Digest
-    """Of the model."""
+    """of the model"""
     words: Number
     dims: Number
 
@@ -80,7 +80,7 @@ class EndNumbers:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointRef:
-    """A committed checkpoint: after `step` training steps, in `folder` of the output."""
+    """A committed checkpoint, after `step` training steps, in `folder` of the output."""
 
     step: int
     folder: str
@@ -89,7 +89,7 @@ class CheckpointRef:
     dims: int
     parts: tuple[Artifact, ...]
     steps: int | None = None
-    """Training steps of the whole run; None where the record does not say."""
+    """training steps of the whole run; None if the record does not say"""
 
     @classmethod
     def of_record(cls, record: Record) -> CheckpointRef:
@@ -99,40 +99,40 @@ class CheckpointRef:
 
     @property
     def place(self) -> str:
-        """As people are told: "step 240 of 284"."""
+        """The step in words: "step 240 of 284"."""
         return step_of(self.step, self.steps)
 
 
 def write_checkpoint(
     commits: Commits, step: int, model: Model, provenance: Mapping[str, Any], steps: int | None = None
 ) -> CheckpointRef:
-    """Writes the parts, then the record that makes them a checkpoint.
+    """Writes the partitions, then the record that makes them a checkpoint.
 
     Args:
       commits: of this stage.
       step: training steps done, over all epochs.
-      provenance: JSON values for the parts' metadata (configuration, versions, input
-        digest, …); step, steps, digest, words and dims are added. "items" says whether the words are integers.
-      steps: training steps of the whole run; None stands for not known.
+      provenance: JSON values for the metadata (configuration, versions, input digest, …); step, steps, digest, words
+        and dims are added. "items" says whether the words are integers.
+      steps: training steps of the whole run; None if not known.
     """
     digest = model_digest(model)
     blocks = list(model.blocks())
     more = {"digest": digest, "words": len(model.words), "steps": steps}
     parts = [
-        write_part(commits, step, (index, len(blocks)), block, {**provenance, **more})
+        write_partition(commits, step, (index, len(blocks)), block, {**provenance, **more})
         for index, block in enumerate(blocks)
     ]
     numbers = CheckpointNumbers(VERSION, step, steps, digest, len(model.words), model.dims)
     return commit_checkpoint(commits, numbers, parts)
 
 
-def write_part(
+def write_partition(
     commits: Commits, step: int, place: tuple[int, int], block: Model, provenance: Mapping[str, Any]
 ) -> Artifact:
-    """Writes one part; it counts once the checkpoint's record is there.
+    """Writes one partition. It counts when the record of the checkpoint is written.
 
     Args:
-      place: index of the part, and how many there are.
+      place: (index of the partition, number of partitions).
       block: its words, at most BLOCK_ROWS.
     """
     index, parts = place
@@ -144,60 +144,60 @@ def write_part(
 
 
 def commit_checkpoint(commits: Commits, numbers: CheckpointNumbers, parts: Sequence[Artifact]) -> CheckpointRef:
-    """Makes the parts, in order, a checkpoint."""
+    """Commits the record that makes the partitions, in order, a checkpoint."""
     return CheckpointRef.of_record(commits.commit(step_name(numbers.step), parts, numbers))
 
 
 def record_end(commits: Commits, ref: CheckpointRef) -> None:
-    """Record that training is over, where this committed checkpoint is that of the last step; written once."""
+    """Records, once, that training has ended, if this checkpoint is that of the last step."""
     ends = commits.beside(END_STAGE)
     if ref.step == ref.steps and ends.load(_END) is None:
         ends.commit(_END, (), EndNumbers(ref.step))
 
 
 def recorded(records: Records, key: str) -> dict[int, CheckpointRef | str]:
-    """Step -> the checkpoint recorded for it under this stage key, by step; parts are not looked at.
+    """Step -> the checkpoint recorded under this stage key, by rising step; partitions are not checked.
 
-    Where a record is damaged, or is gone though training ended with it, its place holds what is wrong, in words.
+    If a record is damaged, or is gone although training ended with it, the value says in words what is wrong.
     """
-    # Asked first: a run that ends meanwhile has its last checkpoint by then.
+    # This is read first: if a run ends at the same time, its last checkpoint is listed below.
     ends = [record for _, record in records.scan(stage_folder(END_STAGE, key))]
     end = next((record.read(EndNumbers).step for record in ends if record and record.key == key), None)
-    found: dict[int, CheckpointRef | str] = {}
+    checkpoints: dict[int, CheckpointRef | str] = {}
     for path, record in records.scan(stage_folder(STAGE, key)):
         if record and record.key == key:
             ref = CheckpointRef.of_record(record)
-            found[ref.step] = ref
+            checkpoints[ref.step] = ref
         elif record is None and (match := _RECORD.fullmatch(path)):
-            found[int(match[1])] = f"{records.storage.uri(path)} is damaged"
-    if None in ends:  # damaged; it is written when training has ended, with the last step that there is
-        end = max((ref.steps or 0 for ref in found.values() if isinstance(ref, CheckpointRef)), default=0) or None
-    if end is not None and end not in found:
+            checkpoints[int(match[1])] = f"{records.storage.uri(path)} is damaged"
+    if None in ends:  # damaged; it is written when training ends, with the last step
+        end = max((ref.steps or 0 for ref in checkpoints.values() if isinstance(ref, CheckpointRef)), default=0) or None
+    if end is not None and end not in checkpoints:
         path = record_path(STAGE, key, step_name(end))
-        found[end] = f"{records.storage.uri(path)} is missing, and training ended with this checkpoint"
-    return dict(sorted(found.items()))
+        checkpoints[end] = f"{records.storage.uri(path)} is missing, and training ended with this checkpoint"
+    return dict(sorted(checkpoints.items()))
 
 
 def checkpoints(records: Records, key: str) -> list[CheckpointRef]:
-    """The checkpoints that are recorded whole under this stage key, by step; parts are not looked at."""
-    return [found for found in recorded(records, key).values() if isinstance(found, CheckpointRef)]
+    """The checkpoints with whole records under this stage key, by rising step; partitions are not checked."""
+    return [checkpoint for checkpoint in recorded(records, key).values() if isinstance(checkpoint, CheckpointRef)]
 
 
 def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
-    """The newest checkpoint that is whole, to go on from: its parts are all read. What is damaged above it is logged.
+    """The newest sound checkpoint, to resume from. All its partitions are read; damaged newer ones are logged.
 
-    Who only reads a run takes `Run.checkpoint`, which passes over nothing.
+    To read a run use `Run.checkpoint`, which skips nothing.
     """
-    for found in reversed(recorded(records, key).values()):
-        damage = found if isinstance(found, str) else _damage(records, found, "digest")
-        if not damage and isinstance(found, CheckpointRef):
-            return found
-        _log.warning("%s", shown_line(f"{damage}: it is passed over"))
+    for checkpoint in reversed(recorded(records, key).values()):
+        damage = checkpoint if isinstance(checkpoint, str) else _damage(records, checkpoint, "digest")
+        if not damage and isinstance(checkpoint, CheckpointRef):
+            return checkpoint
+        _log.warning("%s", shown_line(f"{damage}: this checkpoint is skipped"))
     return None
 
 
 def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
-    """The model, checked against the digests of its parts and its own; ArtifactError names what differs."""
+    """The model, after checks of the digests of its partitions and its own; ArtifactError names what differs."""
     words, counts = [], np.empty(ref.words, np.int64)
     vectors = [np.empty((ref.words, ref.dims), np.float32) for _ in range(2)]
     digests = []
@@ -213,54 +213,54 @@ def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
 
 
 def read_blocks(records: Records, ref: CheckpointRef) -> Iterator[Model]:
-    """The parts one by one, each checked against its recorded digest, and for the words that belong there."""
+    """The partitions one by one, each after checks of its digest and its ids."""
     for index in range(len(ref.parts)):
-        yield read_part(records, ref, index)
+        yield read_partition(records, ref, index)
 
 
-def read_part(records: Records, ref: CheckpointRef, index: int) -> Model:
-    """One part, checked likewise."""
+def read_partition(records: Records, ref: CheckpointRef, index: int) -> Model:
+    """One partition, after checks of its digest and its ids."""
     first, stop = index * BLOCK_ROWS, min(ref.words, (index + 1) * BLOCK_ROWS)
-    part = ref.parts[index]
-    data, uri = records.read(part), records.storage.uri(part.path)
+    artifact = ref.parts[index]
+    data, uri = records.read(artifact), records.storage.uri(artifact.path)
     try:
         block, ids = _from_parquet(data, ref.dims)
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{uri} is no part of a checkpoint: {shown(error)}") from error
+        raise ArtifactError(f"{uri} is not a part of a checkpoint: {shown(error)}") from error
     if not np.array_equal(ids, np.arange(first, stop)):
         raise ArtifactError(f"{uri} does not hold the ids {first} to {stop - 1}")
     return block
 
 
 def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> None:
-    """ArtifactError unless the digests of the blocks make the recorded model digest."""
-    found = join_digests(ref.words, ref.dims, blocks)
-    if found != ref.digest:
+    """ArtifactError unless the digests of the blocks give the recorded digest of the model."""
+    digest = join_digests(ref.words, ref.dims, blocks)
+    if digest != ref.digest:
         raise ArtifactError(
-            f"{records.storage.uri(ref.folder)}: its model digest is {found[:16]}… where its record says"
+            f"{records.storage.uri(ref.folder)}: its model digest is {digest[:16]}… where its record says"
             f" {ref.digest[:16]}…",
             "delete the folder and run the same command again",
         )
 
 
 def remove_newer(commits: Commits, step: int) -> None:
-    """Removes checkpoints above `step`, which are damaged: else pruning would keep them before those made anew."""
-    for above, found in recorded(commits.records, commits.key).items():
+    """Removes checkpoints above `step`, which are damaged: else pruning would keep them in place of new ones."""
+    for above, checkpoint in recorded(commits.records, commits.key).items():
         if above > step:
-            _remove(commits, above, found.parts if isinstance(found, CheckpointRef) else ())
+            _remove(commits, above, checkpoint.parts if isinstance(checkpoint, CheckpointRef) else ())
 
 
 def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> None:
-    """Removes older checkpoints than that of `step` that are damaged, and tells so: no training makes them again.
+    """Removes damaged checkpoints older than `step`, and says so: training will not make them again.
 
-    Sizes alone are compared, for a checkpoint may be large; `verify` reads them all.
+    Only sizes are checked, because checkpoints can be large; `verify` reads them.
     """
-    for older, found in recorded(commits.records, commits.key).items():
+    for older, checkpoint in recorded(commits.records, commits.key).items():
         if older < step:
-            damage = found if isinstance(found, str) else _damage(commits.records, found, "size")
+            damage = checkpoint if isinstance(checkpoint, str) else _damage(commits.records, checkpoint, "size")
             if damage:
                 say(f"{damage}: the checkpoint of step {older:,} is removed")
-                _remove(commits, older, found.parts if isinstance(found, CheckpointRef) else ())
+                _remove(commits, older, checkpoint.parts if isinstance(checkpoint, CheckpointRef) else ())
 
 
 def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:
@@ -268,9 +268,9 @@ def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:
 
 
 def prune_checkpoints(commits: Commits, keep: int) -> list[int]:
-    """Removes all but the newest `keep` (at least one) undamaged checkpoints; returns the steps removed.
+    """Removes all but the newest `keep` (at least one) sound checkpoints; returns the steps of those removed.
 
-    Parts that a killed writer left without a record go too, where a newer checkpoint is kept.
+    Partitions that a killed writer left without a record are removed too, if a newer checkpoint is kept.
     """
     kept: list[CheckpointRef] = []
     removed = []
@@ -286,7 +286,7 @@ def prune_checkpoints(commits: Commits, keep: int) -> list[int]:
 
 
 def remove_unrecorded(commits: Commits, below: int | None = None) -> None:
-    """Removes parts that no record names, below a step or all: who reads the highest folder would take them.
+    """Removes partitions that no record names, below a step or all: users who open the last folder would read them.
 
     Call it with the lock held; without `below` only while no checkpoint is being written.
     """
@@ -295,7 +295,7 @@ def remove_unrecorded(commits: Commits, below: int | None = None) -> None:
 
 
 def unrecorded_parts(commits: Commits, below: int | None = None) -> Iterator[str]:
-    """Paths of parts that no record names, below a step or all."""
+    """Paths of partitions that no record names, below a step or all."""
     named = [*commits.all(), *commits.beside(PARTS_STAGE).all()]
     recorded = {artifact.path for record in named for artifact in record.artifacts}
     for info in commits.records.storage.list(commits.path("")):
@@ -305,9 +305,9 @@ def unrecorded_parts(commits: Commits, below: int | None = None) -> Iterator[str
 
 
 def _damage(records: Records, ref: CheckpointRef, check: str) -> str | None:
-    for part in ref.parts:
-        if damage := records.damage(part, check):
-            return f"{records.storage.uri(part.path)} {damage}"
+    for artifact in ref.parts:
+        if damage := records.damage(artifact, check):
+            return f"{records.storage.uri(artifact.path)} {damage}"
     return None
 
 
@@ -330,7 +330,7 @@ def _write_parquet(file: BinaryIO, block: Model, first: int, schema: pa.Schema) 
 
 
 def _table(block: Model, start: int, first: int, schema: pa.Schema) -> pa.Table:
-    """GROUP_ROWS of the block's words from `start`; the first of the block has the id `first`."""
+    """GROUP_ROWS words of the block from `start` on; the first word of the block has the id `first`."""
     rows = slice(start, start + GROUP_ROWS)
     words, counts = block.words[rows], block.counts[rows]
     ids = np.arange(first + start, first + start + len(words), dtype=np.int32)
@@ -339,18 +339,18 @@ def _table(block: Model, start: int, first: int, schema: pa.Schema) -> pa.Table:
 
 
 def vector_type(dims: int) -> pa.DataType:
-    """Of a column of vectors."""
+    """The type of a column of vectors."""
     return pa.list_(pa.field("element", pa.float32(), nullable=False), dims)
 
 
 def vector_lists(matrix: np.ndarray) -> pa.Array:
-    """A float32 matrix as such a column."""
+    """A float32 matrix as a column of vectors."""
     flat = pa.array(np.ascontiguousarray(matrix, np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, type=vector_type(matrix.shape[1]))
 
 
 def _from_parquet(data: bytes, dims: int) -> tuple[Model, np.ndarray]:
-    """A part's words with count and vectors, and their ids; a row group at a time, since all of them lie here twice."""
+    """(words with counts and vectors, ids) of a partition; by row groups, because each is in memory twice."""
     file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
     n = file.metadata.num_rows
     words, counts, ids = [pa.array([], pa.string())], np.empty(n, np.int64), np.empty(n, np.int32)

@@ -1,9 +1,8 @@
-"""Initial input vectors: uniform in [-1, 1) / dims, as gensim 4 starts them.
+"""Initial input vectors: uniform in [-1, 1) / dims, as in gensim 4.
 
-Half of that, as in word2vec.c, trains a little worse in every pair of runs we made, CBOW's analogies most.
-
-The draw depends on the seed and the word's own bytes, so a word starts the same
-in any vocabulary.
+Half of that range, as in word2vec.c, gave slightly worse results in every pair of runs that was measured, most of all
+in analogies with CBOW. The draw depends on the seed and the bytes of the word, so a word starts the same in any
+vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ u32 = np.uint32
 
 @default_float_mode()
 def initial_vectors(words: Iterable[str], dims: int, seed: int) -> np.ndarray:
-    """float32 [V, dims], one row a word."""
+    """float32 [V, dims], a row for each word."""
     keys = [hashlib.blake2b(word.encode(), digest_size=8).digest() for word in words]
     hashes = np.frombuffer(b"".join(keys), "<u4").reshape(-1, 2).astype(u32)
     vectors = np.empty((len(hashes), dims), np.float32)
@@ -32,7 +31,7 @@ def initial_vectors(words: Iterable[str], dims: int, seed: int) -> np.ndarray:
 
 @kernel
 def _draw(vectors: np.ndarray, hashes: np.ndarray, k0: int, k1: int) -> None:
-    """Numbers 4b..4b+3 of a word are the words of counter (hash, purpose, b), their top 24 bits."""
+    """Dims 4b..4b+3 of a word are the top 24 bits of the four numbers of Philox for the counter (hash, purpose, b)."""
     dims = vectors.shape[1]
     divisor = np.float32(dims)
     unit = np.float32(2.0**-23)

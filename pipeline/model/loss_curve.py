@@ -1,4 +1,4 @@
-"""The loss curve of a run, as it is read."""
+"""The loss curve of a run: reads it, and removes points that are lost or will be made again."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class PointNumbers:
     """What is recorded of some points of the loss curve."""
 
     step: Number
-    """Training steps done when they were written; the points are of the steps since the record before."""
+    """training steps done when the points were written; they are of the steps since the record before"""
 
 
 def forget_points_after(commits: Commits, step: int) -> None:
-    """Remove what a lost process noted about steps that are trained again."""
+    """Removes the points of a lost process about steps that will be trained again."""
     for record in commits.beside(STAGE).all():
         if record.read(PointNumbers).step > step:
             commits.records.remove(record)
 
 
 def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
-    """Removes points that are damaged, or named by no record: they cannot be made again. Tells which steps are lost."""
-    records, ours = commits.records, commits.beside(STAGE)
+    """Removes points that are damaged or that no record names, and says which steps are lost for good."""
+    records, metrics = commits.records, commits.beside(STAGE)
     before, whole, lost = 0, set(), set()
     for path, record in records.scan(stage_folder(STAGE, commits.key)):
         match = _NAME.fullmatch(path.rpartition("/")[2])
@@ -63,30 +63,30 @@ def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
         elif record:
             whole |= {artifact.path for artifact in record.artifacts}
         before = step
-    for info in records.storage.list(ours.path("")):
+    for info in records.storage.list(metrics.path("")):
         if info.path not in whole:
-            if info.path.rpartition("/")[2].partition("-")[0] not in lost:  # else it is told already
+            if info.path.rpartition("/")[2].partition("-")[0] not in lost:  # otherwise it was said above
                 say(f"{records.storage.uri(info.path)} is removed: no record names these points of the loss curve")
             records.storage.delete(info.path)
 
 
 def read_metrics(records: Records, key: str) -> pa.Table:
-    """The loss curve of a run, by step; what a lost process wrote beyond its checkpoint is overwritten.
+    """The loss curve of a run, by step. Where two processes have written a point of a step, the later one counts.
 
     Raises:
-      ArtifactError: some of it is damaged, and cannot be made again without training.
+      ArtifactError: a part of it is damaged; it cannot be made again without training.
     """
-    found: list[tuple[int, pa.Table]] = []
+    tables_by_step: list[tuple[int, pa.Table]] = []
     for path, record in records.scan(stage_folder(STAGE, key)):
         try:
             if record is None:
                 raise ArtifactError(f"{records.storage.uri(path)} is damaged")
             if record.key == key:
-                found.append((record.read(PointNumbers).step, from_parquet(records.read(record.artifacts[0]))))
+                tables_by_step.append((record.read(PointNumbers).step, from_parquet(records.read(record.artifacts[0]))))
         except ArtifactError as error:
             remedy = f"delete {records.storage.uri(path)}, and the loss curve is shown without these points"
             raise ArtifactError(error.problem, remedy) from error
-    tables = [table for _, table in sorted(found, key=lambda one: one[0])]
+    tables = [table for _, table in sorted(tables_by_step, key=lambda step_and_table: step_and_table[0])]
     table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     steps = table["step"].to_numpy()
     last = {step: row for row, step in enumerate(steps.tolist())}
@@ -94,26 +94,26 @@ def read_metrics(records: Records, key: str) -> pa.Table:
 
 
 def up_to(curve: pa.Table, step: int) -> pa.Table:
-    """The points of the first `step` steps; none where the last of them are missing, for what they would say."""
-    part = curve.filter(pc.less_equal(curve["step"], step))
-    steps = part["step"].to_numpy()
+    """The points of the first `step` steps; no points if the last ones before `step` are missing."""
+    points = curve.filter(pc.less_equal(curve["step"], step))
+    steps = points["step"].to_numpy()
     reached = len(steps) and step - steps[-1] <= np.diff(steps, prepend=0).max()
-    return part if reached else part.slice(0, 0)
+    return points if reached else points.slice(0, 0)
 
 
 def final_loss(curve: pa.Table) -> float | None:
-    """Mean loss of the last twentieth of the points: one point alone is a small sample. None without points."""
+    """Mean loss of the last twentieth of the points, since a single point is a small sample; None without points."""
     losses = curve["loss"].to_numpy()
     return float(losses[-max(1, len(losses) // 20) :].mean()) if len(losses) else None
 
 
 def training_rate(curve: pa.Table, batch_size: int) -> float | None:
-    """Token positions a second, of the process that trained last; None where there are too few points to tell."""
+    """Token positions per second, of the process that trained last; None if there are too few points."""
     steps, seconds = curve["step"].to_numpy(), curve["seconds"].to_numpy()
     restarts = np.flatnonzero(np.diff(seconds) < 0)
     if len(restarts):
         steps, seconds = steps[restarts[-1] + 1 :], seconds[restarts[-1] + 1 :]
     if not len(steps) or seconds[-1] <= seconds[0]:
         return None
-    first = int(np.flatnonzero(seconds == seconds[0])[-1])  # the points of a block share a time: its end
+    first = int(np.flatnonzero(seconds == seconds[0])[-1])  # the points of a step range have the same time: its end
     return float((steps[-1] - steps[first]) * batch_size / (seconds[-1] - seconds[first]))

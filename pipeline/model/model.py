@@ -1,4 +1,4 @@
-"""One number for a model's content, the same on every platform and whatever Parquet does.
+"""A model, and the digest of its content, which is the same on every platform and independent of Parquet.
 
     block   SHA-256 over, for 65,536 consecutive words (fewer in the last block):
             the lengths of their UTF-8 in bytes (uint32 each), then the UTF-8,
@@ -6,7 +6,7 @@
     model   SHA-256 over b"beam2vec model 1\\n", words and dims (uint64 each),
             then the digests of the blocks (32 bytes each)
 
-All numbers are little-endian, rows come without padding.
+All numbers are little-endian; rows have no padding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEADER = b"beam2vec model 1\n"
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """Words by id with both of their vectors.
+    """Words by id, with their counts and both of their vectors.
 
     words: string [V]; counts: int64 [V], occurrences; input, output: float32 [V, dims].
     """
@@ -47,14 +47,14 @@ class Model:
         return self.input.shape[1]
 
     def blocks(self) -> Iterable[Model]:
-        """The model in views of BLOCK_ROWS words; one empty block where there is no word."""
+        """The model in views of BLOCK_ROWS words; one empty block if there are no words."""
         for start in range(0, max(1, len(self.words)), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             yield Model(self.words[rows], self.counts[rows], self.input[rows], self.output[rows])
 
 
 def model_digest(model: Model) -> str:
-    """SHA-256 (hex) of a model's content, as this module's docstring says."""
+    """SHA-256 (hex) of a model's content; the docstring of this module has the definition."""
     return join_digests(len(model.words), model.dims, map(block_digest, model.blocks()))
 
 
@@ -74,7 +74,7 @@ def block_digest(block: Model) -> bytes:
 
 
 def join_digests(words: int, dims: int, blocks: Iterable[bytes]) -> str:
-    """The model's digest (hex) from those of its blocks, in order."""
+    """The digest of the model (hex) from those of its blocks, in order."""
     digest = hashlib.sha256(_HEADER + np.array([words, dims], "<u8").tobytes())
     for block in blocks:
         digest.update(block)

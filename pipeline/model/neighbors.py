@@ -9,22 +9,27 @@ import numpy as np
 from pipeline.layers import Array, array_module, to_host
 
 QUERY_BLOCK = 256
-"""Rows compared at a time ..."""
+"""Rows that are compared at a time ..."""
 VECTOR_BLOCK = 4096
 """... with this many others: 4 MiB of float32 similarities, whatever the vocabulary."""
 
 
 def nearest(vectors: Array, rows: Array, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k vectors most similar to each of some rows, the row itself left out.
+    """The k vectors that are most similar to each of some rows by cosine, without the row itself.
+
+    >>> vectors = np.float32([[1, 0], [2, 0.1], [0, 1], [-1, 0]])
+    >>> ids, cosines = nearest(vectors, np.array([0]), k=2)
+    >>> ids, cosines.round(4)
+    (array([[1, 2]]), array([[0.9988, 0.    ]], dtype=float32))
 
     Args:
       vectors: float [V, dims], finite. A vector of zeros has similarity 0 to all.
-      rows: int [n], which rows to find neighbours of.
-      k: how many; all others when there are fewer.
+      rows: int [n], the rows whose neighbours are wanted.
+      k: how many neighbours; all others if there are fewer.
 
     Returns:
-      int64 [n, k], rows in order of falling similarity, the lower one first where it is
-      equal; and their cosines, floating [n, k]. Both in the memory of the CPU.
+      int64 [n, k], rows in order of falling similarity, the lower row first where it is equal; and their cosines,
+      floating [n, k]. Both in the memory of the CPU.
     """
     rows = to_host(rows).astype(np.int64).ravel()
     k = max(0, min(k, len(vectors) - 1))
@@ -36,7 +41,7 @@ def nearest(vectors: Array, rows: Array, k: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _nearest_block(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """`nearest` for few rows: keeps the best k so far while it passes over the vectors."""
+    """`nearest` for a few rows: goes through the vectors in blocks, and keeps the best k so far."""
     xp = array_module(vectors)
     queries = xp.asarray(rows)
     unit_queries = unit_length(vectors[queries])
@@ -62,7 +67,7 @@ def _largest(values: Array, k: int) -> Array:
     xp = array_module(values)
     edge = -xp.partition(-values, k - 1, axis=1)[:, k - 1 : k]
     chosen = values >= edge
-    if int(chosen.sum()) > k * len(values):  # more are equal to the last than there is room for
+    if int(chosen.sum()) > k * len(values):  # several equal the k-th largest: take the first of them
         above, equal = values > edge, values == edge
         room = k - above.sum(axis=1, keepdims=True)
         chosen = above | (equal & (xp.cumsum(equal, axis=1) <= room))
@@ -70,7 +75,7 @@ def _largest(values: Array, k: int) -> Array:
 
 
 def unit_length(vectors: Any) -> Any:
-    """Vectors [n, dims] of length 1, zeros left as they are; of the same type."""
+    """Vectors [n, dims] scaled to length 1, of the same type; vectors of zeros stay zeros."""
     xp = array_module(vectors)
     length = xp.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
     return vectors / xp.where(length == 0, 1, length).astype(vectors.dtype)

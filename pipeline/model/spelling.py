@@ -1,4 +1,4 @@
-"""Known words near a word that is not: for messages about mistyped words."""
+"""Suggests known words for a mistyped word."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import pyarrow.compute as pc
 
 MOST_EDITS = 2
 LONGEST = 40
-"""Letters of a word that is looked for; nobody types longer ones by mistake."""
+"""Longer words get no suggestions: they are not typing errors."""
 _LOOKED_AT = 2_000_000
 
 
 def suggestions(word: str, words: pa.StringArray | Sequence[str], count: int = 3) -> list[str]:
-    """The nearest of `words`, nearest first, of equally near ones the first (most frequent).
+    """The words with the most similar spelling, nearest first; of equally near words the first (most frequent).
 
-    Near is at most two letters inserted, deleted, replaced or exchanged with their
-    neighbour, one in words of up to four letters; case does not count.
+    They differ by at most two letters inserted, deleted, replaced or swapped with their neighbour; by at most one if
+    the word has up to four letters. Case does not count.
+
+    >>> suggestions("negativs", ["window", "negatives", "epochs"])
+    ['negatives']
     """
     known = words if isinstance(words, pa.Array) else pa.array(words, pa.string())
     known = known[:_LOOKED_AT]
@@ -38,9 +41,9 @@ def suggestions(word: str, words: pa.StringArray | Sequence[str], count: int = 3
 
 
 def edit_distances(word: str, others: Sequence[str]) -> np.ndarray:
-    """int64 [n]: edits between `word` and each of the others (Damerau-Levenshtein, adjacent exchanges).
+    """int64 [n]: edits between `word` and each of the others (Damerau-Levenshtein, swaps of neighbours only).
 
-    One dynamic programme over all of them at once, a letter of `word` at a time.
+    The dynamic programme runs over all others at once, one letter of `word` after the other.
     """
     table = np.array(others, dtype=np.str_)
     width = table.dtype.itemsize // 4

@@ -1,4 +1,4 @@
-"""One vector of each word, and the words near to one."""
+"""One vector for each word, and the nearest words of a word."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pipeline.model.spelling import suggestions
 from pipeline.runtime.shown_text import quoted
 
 SIDES = ("input", "output", "mean")
-"""Which of a word's two vectors: as a context, as a target (or negative), or half their sum."""
+"""Which of a word's two vectors: that of a context, that of a target (or negative), or half their sum."""
 
 Report = Callable[[int, int], None]
-"""Told (done, of how many)."""
+"""Called with (done, total)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Vectors:
-    """Words by id and one vector of each."""
+    """Words by id, with one vector each."""
 
     words: pa.Array
     """string [V]"""
@@ -40,7 +40,7 @@ class Vectors:
         side: str = "input",
         report: Report = lambda done, total: None,
     ) -> Vectors:
-        """One side of a model that comes in blocks of `rows` words together; holds a block beside it."""
+        """One side of a model, from blocks that have `rows` words together; one block at a time is in memory."""
         words, vectors, done = [], np.empty((rows, dims), np.float32), 0
         for block in blocks:
             words.append(block.words)
@@ -49,16 +49,16 @@ class Vectors:
             report(done, rows)
         return cls(pa.concat_arrays(words), vectors)
 
-    def rows_of(self, wanted: Sequence[str], option: str) -> list[int]:
-        """Row of each word; InputError that suggests near words where one is not known."""
-        found = pc.index_in(pa.array(wanted, pa.string()), value_set=self.words).to_pylist()
-        for word, row in zip(wanted, found):
+    def rows_of(self, words: Sequence[str], option: str) -> list[int]:
+        """The row of each word; InputError if one is not known, which suggests similar words."""
+        rows = pc.index_in(pa.array(words, pa.string()), value_set=self.words).to_pylist()
+        for word, row in zip(words, rows):
             if row is None:
                 near = suggestions(word, self.words)
                 hint = f"; did you mean {' or '.join(map(quoted, near))}?" if near else ""
                 size = f"{len(self.words):,}"
                 raise InputError(f"{option}: {quoted(word)} is not in the vocabulary of {size} words{hint}")
-        return found
+        return rows
 
     def neighbors(self, rows: Sequence[int], count: int) -> list[list[tuple[str, float]]]:
         """The nearest words of each row, with their cosines, nearest first."""

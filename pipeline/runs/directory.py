@@ -1,8 +1,7 @@
-"""The output of a run: what it is made from (run.json), and whether this run may go on in it.
+"""The output of a run: what the run is made from (run.json), and whether a command may resume it.
 
-run.json is written when a run begins. A later run in the same place goes on with
-it if it would make the same model, or if all that is made is what it would make
-too; else it is refused with a list of what differs.
+run.json is written when a run begins. A later command in the same place resumes the run if it would make the same
+model, or if everything stored so far is what it would make too. Else it is refused, with a list of the differences.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from pipeline.storage.storage import Storage
 PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")
 _MANY = 10
-"""How many differing inputs a message names."""
+"""Most differing inputs that a message names."""
 
 Identity = Mapping[str, Any]
 
@@ -45,14 +44,14 @@ def make_identity(
     vocabulary: str = "",
     names: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """What decides the bytes of a run, and what is worth knowing about how they were made.
+    """What decides the bytes of a run, and facts about how they were made.
 
     Args:
-      options: its model and layout options are kept; execution options decide nothing.
+      options: model and layout options are kept; execution options decide no byte.
       inputs: objects with uri, size (bytes) and version (mtime in ns, or ETag), in corpus order.
       tokenizer_identity: of `Reader.identity`.
       vocabulary: digest of the file of --vocabulary.
-      names: of the options that this run knows; None stands for all.
+      names: of the options that this run has; None stands for all.
 
     Returns:
       JSON values: format_version, options (model, layout), versions, inputs, tokenizer.
@@ -69,7 +68,7 @@ def make_identity(
 
 
 def options_of_run(options: Options, names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
-    """What run.json keeps of the options: the model and layout options among `names`, or all of them."""
+    """The options in run.json: the model and layout options among `names`, or all of them."""
     return {
         kind: {name: value for name, value in options.of_kind(kind).items() if names is None or name in names}
         for kind in ("model", "layout")
@@ -77,7 +76,7 @@ def options_of_run(options: Options, names: Collection[str] | None = None) -> di
 
 
 def package_versions() -> dict[str, str]:
-    """Version of Python and of each package that has a part in the output; "" where one is not installed."""
+    """Versions of Python and of the packages that take part in the output; "" if one is not installed."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -89,7 +88,7 @@ def package_versions() -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """An output with its identity, the stage keys that follow from it, and what the user should be told."""
+    """An output with its identity, the stage keys that follow from it, and notes for the user."""
 
     storage: Storage
     records: Records
@@ -103,17 +102,17 @@ class RunDirectory:
 
     @property
     def has_model(self) -> bool:
-        """Whether this is a training run, rather than a corpus alone."""
+        """Whether this is a training run, and not a preprocessed corpus alone."""
         return _has_model(self.identity)
 
     def pinned(self, options: Options) -> Options:
-        """The options with what this run has decided: its model and its layout, whatever they say."""
+        """The options, with the model and layout options of this run in place of their own."""
         saved = self.identity["options"]
         return dataclasses.replace(options, **saved["model"], **saved["layout"])
 
 
 def open_run(output: str) -> RunDirectory:
-    """A run that is there already, to read from; InputError where there is none."""
+    """An existing run, to read from; InputError if there is none."""
     storage = open_storage(output)
     storage.check_holds_runs()
     data = storage.find(PATH)
@@ -124,49 +123,49 @@ def open_run(output: str) -> RunDirectory:
 
 
 def open_or_create(output: str, identity: Identity, overwrite: bool = False, writer: str = "") -> RunDirectory:
-    """Begins a run in `output`, or goes on with the one that is there. Call it with the lock held.
+    """Begins a run in `output`, or resumes the run that is there. Call it with the lock held.
+
+    A run that differs is also resumed if nothing recorded would be lost. For example, one that failed because no word
+    was left has only counts, and they are valid for another --min_count.
 
     Args:
       output: a folder or a prefix in a bucket.
-      identity: what this run would be, from make_identity.
-      overwrite: replace a run that differs; artefacts that this one would make alike stay.
-      writer: of the lock; temporary files are named by it.
-
-    A run that differs is also gone on with where nothing that is recorded would be lost: one that
-    failed for want of words, say, has counts alone, and those hold for another --min_count.
+      identity: that of the run that the command asks for, from make_identity.
+      overwrite: replace a run that differs; artefacts that both have in common stay.
+      writer: of the lock; temporary files are named after it.
 
     Raises:
-      InputError: there is a run that differs (every difference is listed), run.json
-        is damaged, or there are other files and no run.json: those are never touched.
+      InputError: there is a run that differs (every difference is listed); run.json is damaged; or there are other
+        files and no run.json, which are never touched.
     """
     storage = open_storage(output).written_by(writer)
-    ours = json.loads(canonical_json(identity))
+    identity_now = json.loads(canonical_json(identity))
     data = storage.find(PATH)
     if data is None:
         is_gone = _check_no_others(storage, overwrite)
-        if storage.create(PATH, sealed_json(ours)):
-            run = RunDirectory(storage, _records(storage, ours), ours)
+        if storage.create(PATH, sealed_json(identity_now)):
+            run = RunDirectory(storage, _records(storage, identity_now), identity_now)
             return _replacing(run, f"{storage.uri(PATH)} was gone") if is_gone else run
         data = storage.read(PATH)
     if overwrite:
-        run = RunDirectory(storage, _records(storage, ours), ours)
+        run = RunDirectory(storage, _records(storage, identity_now), identity_now)
         before = unsealed_json(data)
         if before:
             _check_format(storage, before)
         run = _replacing(run, "" if before else f"{storage.uri(PATH)} was damaged")
-        if before != ours:
+        if before != identity_now:
             _swap_identity(run, data)
         return run
     remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
     saved = _parsed(storage, data, remedy)
-    if _has_model(saved) and not _has_model(ours):
+    if _has_model(saved) and not _has_model(identity_now):
         raise InputError(
             f"{storage.root} holds a training run: choose another --output (jobs.train --corpus={storage.root}"
             " takes the corpus side of that run as it is)"
         )
-    run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, ours))
-    if found := differences(saved, ours):
-        run, note = _with_other_options(run, data, ours, "; ".join(found), remedy)
+    run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, identity_now))
+    if changes := differences(saved, identity_now):
+        run, note = _with_other_options(run, data, identity_now, "; ".join(changes), remedy)
         notes = note, *notes
     else:
         _remove_leftovers(run, remedy)
@@ -174,56 +173,61 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
 
 
 def _replacing(run: RunDirectory, why: str) -> RunDirectory:
-    """Removes all that is not under the run's keys.
+    """Removes everything that is not under the keys of the run.
 
-    Records go first: a crash leaves the old run with less made, never a record without its artefacts.
+    Records are removed first, so a crash leaves the old run with fewer records, never a record without artefacts.
     """
-    recorded, made = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
-    removed = remove_folders(run.storage, [*recorded[1], *made[1]])
+    recorded, artifacts = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
+    removed = remove_folders(run.storage, [*recorded[1], *artifacts[1]])
     if not why:
         return run
-    kept = "what is made under these options stays" if recorded[0] else "nothing of what is made is of these options"
+    kept = "files of these options are kept" if recorded[0] else "it had no files of these options"
     note = f"{why}: {kept}, and {removed:,} files of other options are removed (--overwrite)"
     return dataclasses.replace(run, notes=(note,))
 
 
 def _swap_identity(run: RunDirectory, data: bytes) -> None:
-    """Writes run.json in place of `data`, but never over what a command has written that holds the lock by now."""
+    """Replaces run.json, if it still holds `data`: else a command that has taken over the lock has written it."""
     if not run.storage.swap(PATH, data, sealed_json(run.identity)):
         raise OutputInUseError(f"another command has written {run.storage.uri(PATH)} meanwhile: this one stops")
 
 
 def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
-    """Removes what a command that lost its lock has left.
+    """Removes files that a command left which had lost its lock.
 
-    InputError where run.json may be of another run: all that is made is not the run's, or a model is not.
+    Raises:
+      InputError: run.json may be of another run: no records are of this run's options, or those of a model are not.
     """
-    recorded, made = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
+    recorded, artifacts = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
     models = [folder for folder in recorded[1] if folder.startswith(f"{RECORDS}/{CHECKPOINTS}/")]
     if models or (recorded[1] and not recorded[0]):
         raise InputError(f"{run.storage.uri(PATH)} is of another run than {RECORDS}/ in it: put it back, or {remedy}")
-    remove_folders(run.storage, [*recorded[1], *made[1]])
+    remove_folders(run.storage, [*recorded[1], *artifacts[1]])
 
 
 def _with_other_options(
-    run: RunDirectory, data: bytes, ours: dict[str, Any], listed: str, remedy: str
+    run: RunDirectory, data: bytes, identity_now: dict[str, Any], listed: str, remedy: str
 ) -> tuple[RunDirectory, str]:
-    """(the run with our options and its own layout, a note), where every record holds for them; else InputError."""
-    layout = ours["options"]["layout"] | run.identity["options"]["layout"]
-    options = {**ours["options"], "layout": layout}
-    changed = dataclasses.replace(run, identity={**ours, "options": options})
+    """(the run with the options of the command and its own layout, a note).
+
+    Raises:
+      InputError: a record is not valid for these options.
+    """
+    layout = identity_now["options"]["layout"] | run.identity["options"]["layout"]
+    options = {**identity_now["options"], "layout": layout}
+    changed = dataclasses.replace(run, identity={**identity_now, "options": options})
     recorded = key_folders(run.storage)[0]
     if not split_by_owner(recorded, changed.keys)[1]:
         _replacing(changed, "")
         _swap_identity(changed, data)
-        return changed, f"all that is made holds for what has changed: {listed}"
+        return changed, f"the options have changed, and everything made so far is valid for them: {listed}"
     if not any(folder.startswith(f"{RECORDS}/{CHECKPOINTS}/") for folder in recorded):
-        remedy += " (no model is lost by it: none is there yet)"
+        remedy += " (there is no model yet that would be lost)"
     raise InputError(f"the run in {run.storage.root} differs: {listed}. Repeat what it has, {remedy}")
 
 
 def _records(storage: Storage, identity: Identity) -> Records:
-    """With those of the run whose corpus side this one takes, if it takes one."""
+    """The records of a run; with those of another run, if this one takes its corpus side from it."""
     corpus = identity.get("corpus")
     return CorpusRecords(storage, Records(open_storage(corpus))) if corpus else Records(storage)
 
@@ -233,21 +237,21 @@ def _has_model(identity: Identity) -> bool:
 
 
 def _check_no_others(storage: Storage, overwrite: bool) -> bool:
-    """Whether a run without its run.json lies here; InputError where something else does, or nobody said overwrite."""
+    """Whether the output has files of a run without run.json; InputError for other files, or without `overwrite`."""
     is_run = False
     for info in storage.walk():
         if info.path in (lock.PATH, REPORT):
             continue
         if info.path.partition("/")[0] not in OUR_FOLDERS:
             raise InputError(
-                f"{storage.root} is not empty and no output of a run (it holds {shown(info.path)} and no"
+                f"{storage.root} is not empty, and not the output of a run (it has {shown(info.path)} and no"
                 f" {PATH}): choose another --output"
             )
         is_run = True
     if is_run and not overwrite:
         raise InputError(
-            f"{storage.uri(PATH)} is gone, and files of a run are there: put it back, choose another --output, or"
-            " --overwrite to go on with what is of these options and to remove the rest"
+            f"{storage.uri(PATH)} is gone, but there are files of a run: put it back, choose another --output, or"
+            " --overwrite to keep the files of these options and to remove the rest"
         )
     return is_run
 
@@ -265,7 +269,7 @@ def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
 
 
 def _check_format(storage: Storage, saved: Identity) -> None:
-    """InputError for a run of another format: not even --overwrite knows which of its files to remove."""
+    """InputError for a run of another format, even with --overwrite: its files to remove are not known."""
     if saved.get("format_version") != FORMAT_VERSION:
         raise InputError(
             f"{storage.root} has format {shown(saved.get('format_version'))}, this version reads {FORMAT_VERSION}:"
@@ -273,75 +277,76 @@ def _check_format(storage: Storage, saved: Identity) -> None:
         )
 
 
-def differences(saved: Identity, ours: Identity) -> list[str]:
-    """What keeps two runs from making the same model, each in words; [] where nothing does."""
-    found = []
-    if saved.get("corpus") != ours.get("corpus"):
-        mine, theirs = (shown_value("corpus", one.get("corpus")) for one in (ours, saved))
-        found.append(f"--corpus is {mine}, the run has {theirs}")
-    known = ours["options"]["model"]
+def differences(saved: Identity, now: Identity) -> list[str]:
+    """The differences that keep two runs from making the same model, a line each."""
+    lines = []
+    if saved.get("corpus") != now.get("corpus"):
+        value_now, saved_value = (shown_value("corpus", entry.get("corpus")) for entry in (now, saved))
+        lines.append(f"--corpus is {value_now}, the run has {saved_value}")
+    known = now["options"]["model"]
     unchanged = {name: value for name, value in Options().of_kind("model").items() if name in known}
-    options = unchanged | saved["options"]["model"], known  # what the run did not know of, it did not do
+    options = unchanged | saved["options"]["model"], known  # options that the run did not have count as their defaults
     unequal = _unequal(*options)
-    if not _has_model(saved) and _has_model(ours):
-        found.append("it holds a corpus, and is no training run")
-        unequal = [one for one in unequal if one[0] in option_names()]
-    for name, theirs, mine in unequal:
-        found.append(f"--{name} is {shown_value(name, mine)}, the run has {shown_value(name, theirs)}")
-    told = {name for name, _, _ in unequal}
-    for name, theirs, mine in _unequal(saved["tokenizer"], ours["tokenizer"]):
+    if not _has_model(saved) and _has_model(now):
+        lines.append("it is a preprocessed corpus, not a training run")
+        unequal = [entry for entry in unequal if entry[0] in option_names()]
+    for name, saved_value, value_now in unequal:
+        lines.append(f"--{name} is {shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}")
+    named = {name for name, _, _ in unequal}
+    for name, saved_value, value_now in _unequal(saved["tokenizer"], now["tokenizer"]):
         if name not in options[1]:
-            values = f"{shown_value(name, mine)}, the run has {shown_value(name, theirs)}"
-            found.append(f"the tokenizer's {shown(name)} is {values}")
-        elif name not in told:  # the digest of a file that the option names
-            found.append(f"the words of --{name}={options[1][name]} have changed")
-    listed = [(one["options"]["model"].get("vocabulary"), one.get("vocabulary")) for one in (saved, ours)]
+            values = f"{shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}"
+            lines.append(f"the tokenizer's {shown(name)} is {values}")
+        elif name not in named:  # the digest of a file that the option names
+            lines.append(f"the words of --{name}={options[1][name]} have changed")
+    listed = [(entry["options"]["model"].get("vocabulary"), entry.get("vocabulary")) for entry in (saved, now)]
     if listed[0][0] == listed[1][0] and listed[0][1] != listed[1][1]:
-        found.append(f"the words of --vocabulary={listed[1][0]} have changed")
-    inputs = _input_differences(saved["inputs"], ours["inputs"])
+        lines.append(f"the words of --vocabulary={listed[1][0]} have changed")
+    inputs = _input_differences(saved["inputs"], now["inputs"])
     more = [f"and {len(inputs) - _MANY} more inputs"] if len(inputs) > _MANY else []
-    return found + inputs[:_MANY] + more
+    return lines + inputs[:_MANY] + more
 
 
-def _input_differences(saved: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
-    before, now = ({file["uri"]: file for file in files} for files in (saved, ours))
-    found = []
-    for uri, file in now.items():
+def _input_differences(saved: list[dict[str, Any]], inputs_now: list[dict[str, Any]]) -> list[str]:
+    before, current = ({file["uri"]: file for file in files} for files in (saved, inputs_now))
+    lines = []
+    for uri, file in current.items():
         old = before.get(uri)
         if old is None:
-            found.append(f"input added: {shown(uri)}")
+            lines.append(f"input added: {shown(uri)}")
         elif old["size"] != file["size"]:
-            found.append(f"input changed: {shown(uri)} (size {old['size']} -> {file['size']})")
+            lines.append(f"input changed: {shown(uri)} (size {old['size']} -> {file['size']})")
         elif old["version"] != file["version"]:
             changed = " -> ".join(map(_version_shown, (old["version"], file["version"])))
-            found.append(f"input changed: {shown(uri)} (same size, {changed})")
-    found += [f"input gone: {shown(uri)}" for uri in before if uri not in now]
-    return found if found or list(before) == list(now) else ["the inputs come in another order"]
+            lines.append(f"input changed: {shown(uri)} (same size, {changed})")
+    lines += [f"input gone: {shown(uri)}" for uri in before if uri not in current]
+    return lines if lines or list(before) == list(current) else ["the inputs come in another order"]
 
 
 def _version_shown(version: str) -> str:
-    """A file's time as people read it; an object's ETag as it is."""
+    """A version in words: the time of a file, or the ETag of an object."""
     if not re.fullmatch(r"\d{19}", version):
         return f"version {shown(version)}"
     return f"written {datetime.datetime.fromtimestamp(int(version) / 1e9):%Y-%m-%d %H:%M:%S.%f}"
 
 
-def _notes(saved: Identity, ours: Identity) -> list[str]:
-    layout = saved["options"]["layout"], ours["options"]["layout"]
+def _notes(saved: Identity, now: Identity) -> list[str]:
+    layout = saved["options"]["layout"], now["options"]["layout"]
     notes = [
-        f"--{name}={shown_value(name, mine)} is ignored, the run began with {shown_value(name, theirs)}"
+        f"--{name}={shown_value(name, value)} is ignored, the run began with {shown_value(name, saved_value)}"
         " (no effect on the model)"
-        for name, theirs, mine in _unequal(*layout)
+        for name, saved_value, value in _unequal(*layout)
         if name in layout[0]
     ]
     notes += [
-        f"{shown(name)} was {shown(theirs or 'not installed')} when the run began, and is {mine or 'not installed'} now"
-        for name, theirs, mine in _unequal(saved.get("versions", {}), ours["versions"])
+        f"{shown(name)} was {shown(saved_value or 'not installed')} when the run began, and is"
+        f" {value or 'not installed'} now"
+        for name, saved_value, value in _unequal(saved.get("versions", {}), now["versions"])
     ]
     return notes
 
 
-def _unequal(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(name, saved value, our value) where they differ; None stands for what is not there."""
-    names = [*ours, *(name for name in saved if name not in ours)]
-    return [(n, saved.get(n), ours.get(n)) for n in names if saved.get(n) != ours.get(n)]
+def _unequal(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(name, saved value, value now) where they differ; None stands for a missing value."""
+    names = [*now, *(name for name in saved if name not in now)]
+    return [(n, saved.get(n), now.get(n)) for n in names if saved.get(n) != now.get(n)]

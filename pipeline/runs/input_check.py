@@ -1,4 +1,4 @@
-"""Whether the input is still what the run has read."""
+"""Checks whether the input is still what the run has read."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from pipeline.words.counts import CountNumbers
 
 @dataclasses.dataclass
 class RecordedFile:
-    """What the run has read of an input file."""
+    """Digests of what the run has read of an input file."""
 
     digests: dict[int, str]
-    """Number of the fixed range or row group -> digest."""
+    """number of the fixed range or row group -> digest"""
     column: str | None
-    """Of a Parquet file."""
+    """that was read, of a Parquet file"""
 
 
 def recorded_files(records: Records, keys: Mapping[str, str]) -> dict[str, RecordedFile]:
-    """uri -> what was counted or unpacked of it.
+    """uri -> digests of what was counted or unpacked.
 
     Args:
       keys: stage -> stage key.
     """
     counted = (file for record in records.all(COUNTS, keys[COUNTS]) for file in record.read(CountNumbers).files)
     unpacked = (file for record in records.all(TEXT, keys[TEXT]) for file in record.read(TextNumbers).files)
-    found: dict[str, RecordedFile] = {}
+    files: dict[str, RecordedFile] = {}
     for file in itertools.chain(counted, unpacked):
-        known = found.setdefault(file.uri, RecordedFile({}, file.column))
+        known = files.setdefault(file.uri, RecordedFile({}, file.column))
         known.digests.update(enumerate(file.digests, file.first))
-    return found
+    return files
 
 
 def changed_inputs(files: Mapping[str, RecordedFile], sizes: Mapping[str, int]) -> Iterator[str]:
-    """Reads every input again; a line for each that is not what was counted, with the first difference.
+    """Reads every input file again; yields a line for each that has changed, with the first difference.
 
     Args:
       files: of `recorded_files`.
-      sizes: uri -> bytes of the inputs when the run began. What is missing within them was not read yet.
+      sizes: uri -> bytes of the file when the run began. Ranges within it that have no digest were not read yet.
     """
     for uri, file in sorted(files.items()):
         size = sizes.get(uri, 0)

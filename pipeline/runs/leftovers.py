@@ -1,7 +1,7 @@
-"""What lies in an output under other keys than the run's: of a replaced run, or a command that lost its lock.
+"""Leftovers: files in an output under other stage keys, of a replaced run or of a command that lost its lock.
 
-Each stage keeps its artefacts and its records in a folder named by its key. So what is not the run's is told by
-the names of folders; no file is opened.
+Each stage keeps its artefacts and its records in folders named by its key. So the names of folders show what does not
+belong to the run; no file is opened.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ STAGE_FOLDERS = (*UPSTREAM, "phrases", "metrics", "slices", "shards", DEAD_LETTE
 """Folders of an output that hold artefacts."""
 OUR_FOLDERS = (RECORDS, ERRORS, *STAGE_FOLDERS)
 REPORT = "report.html"
-"""Where a run keeps its report, unless told otherwise."""
+"""The file of a run's report, by default."""
 _KEY = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
 
 
 def key_folders(storage: Storage) -> tuple[list[str], list[str]]:
-    """(folders of records, folders of artefacts) that are named by a stage key, whatever stage it is of."""
+    """(folders of records, folders of artefacts) that are named by a stage key, of any stage."""
     remote = is_remote(storage.root)
 
     def named(folders: list[str]) -> list[str]:
-        found = zip(folders, each(storage.folders, folders, remote))
-        return [f"{top}/{name}" for top, names in found for name in names if _KEY.fullmatch(name)]
+        listings = zip(folders, each(storage.folders, folders, remote))
+        return [f"{top}/{name}" for top, names in listings for name in names if _KEY.fullmatch(name)]
 
     recorded = [f"{RECORDS}/{stage}" for stage in storage.folders(RECORDS)]
     passes = [f"phrases/{name}" for name in storage.folders("phrases") if name.startswith("pass=")]
@@ -40,17 +40,17 @@ def key_folders(storage: Storage) -> tuple[list[str], list[str]]:
 
 
 def split_by_owner(folders: Iterable[str], keys: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """(folders of the keys, others)"""
-    ours = {key[:KEY_DIGITS] for key in keys.values()}
-    mine: list[str] = []
+    """(folders of these keys, other folders)"""
+    digits_of_keys = {key[:KEY_DIGITS] for key in keys.values()}
+    own: list[str] = []
     others: list[str] = []
     for folder in folders:
-        (mine if folder.rpartition("/")[2] in ours else others).append(folder)
-    return mine, others
+        (own if folder.rpartition("/")[2] in digits_of_keys else others).append(folder)
+    return own, others
 
 
 def remove_folders(storage: Storage, folders: Iterable[str]) -> int:
-    """Removes what lies in the folders, one folder after the other; returns how many files that were."""
+    """Removes all files in the folders, one folder after the other; returns how many there were."""
     removed = 0
     for folder in folders:
         paths = [info.path for info in storage.walk(folder)]

@@ -1,4 +1,4 @@
-"""The corpus side of a run by itself: what it depends on, and how a training run takes it from another run."""
+"""The corpus side of a run: what it depends on, and how a training run takes it from another run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pipeline.runs.directory import RunDirectory, open_run, options_of_run, pack
 from pipeline.runs.stage_keys import option_names, with_upstream
 from pipeline.words.vocabulary import VocabularyNumbers
 
-GIVEN_STAGES = with_upstream(TOKENS)
-"""What a run that reads no text cannot make itself: it takes these as they are, and the options that decide them."""
+TOKEN_STAGES = with_upstream(TOKENS)
+"""Stages that a run without text cannot make: it takes them, and the options that decide them, from the other run."""
 
 
 def open_corpus(uri: str) -> RunDirectory:
-    """A run to take the corpus side of, to read from alone.
+    """A run whose corpus side is to be taken, for reading only.
 
     Raises:
-      InputError: there is no run, it has another format, it has not got so far, or it has no corpus side of its own.
+      InputError: there is no run; it has another format; it is unfinished; or it has taken its corpus side itself.
     """
     try:
         run = open_run(uri)
@@ -37,8 +37,8 @@ def open_corpus(uri: str) -> RunDirectory:
 
 
 def _check_made(uri: str, run: RunDirectory) -> None:
-    """Names alone are looked at, so that this takes no time; those who read the tokens see whether they are all."""
-    finish = f"run the command that filled {run.storage.root} again, it goes on where it was"
+    """InputError if the corpus side is unfinished. Only names are compared; readers of the tokens check the rest."""
+    finish = f"run the command that filled {run.storage.root} again, which resumes it"
     if corpus_tokens(run) is None:
         raise InputError(f"--corpus={uri} has no vocabulary yet: {finish}")
     encoded, counted = (set(run.records.names(stage, run.keys[stage])) for stage in (TOKENS, "counts"))
@@ -48,57 +48,57 @@ def _check_made(uri: str, run: RunDirectory) -> None:
 
 
 def corpus_tokens(run: RunDirectory) -> int | None:
-    """How many tokens of the corpus are in the vocabulary; None where there is no vocabulary yet."""
+    """How many tokens of the corpus are in the vocabulary; None if there is no vocabulary yet."""
     record = run.records.load("vocabulary", "vocabulary", run.keys["vocabulary"])
     return record.read(VocabularyNumbers).tokens if record else None
 
 
 def stored_epochs(run: RunDirectory) -> int:
-    """How many epochs of batches the run has stored, told by those of the first shard."""
+    """How many epochs of batches the run has stored, judged by the first shard."""
     return len(stored_batches(run.records, run.keys[BATCHES], 0))
 
 
-def with_options_of(uri: str, run: RunDirectory, options: Options, given: Collection[str]) -> Options:
+def with_options_of(uri: str, run: RunDirectory, options: Options, set_by_user: Collection[str]) -> Options:
     """The options of a run that takes its corpus side from `run`.
 
-    What decides the tokens is the corpus run's. What decides the unigram distribution and the rows
-    (window, seed and so on) is the corpus run's unless it is given; all else is as given.
+    Options that decide the tokens are those of the corpus run. Options that decide the unigram distribution and the
+    rows (window, seed and so on) are those of the corpus run unless the user has set them. All others are the user's.
 
     Args:
-      given: names of the options that the user gave.
+      set_by_user: names of the options that the user has set.
 
     Raises:
-      InputError: an option that decides the tokens is given with another value; each is named. Or
-        an option that is given does not go with the corpus run's.
+      InputError: the user has set an option that decides the tokens to another value (all are named), or options do not
+        go together.
     """
     pinned = run.pinned(Options())
     saved: dict[str, Any] = {name: getattr(pinned, name) for name in option_names()}
-    fixed = option_names(GIVEN_STAGES)
+    fixed = option_names(TOKEN_STAGES)
     unequal = [
         f"--{name} is {shown_value(name, getattr(options, name))}, the corpus has {shown_value(name, saved[name])}"
         for name in fixed
-        if name in given and getattr(options, name) != saved[name]
+        if name in set_by_user and getattr(options, name) != saved[name]
     ]
     if unequal:
         raise InputError(
-            f"--corpus={uri} was made with other options: {'; '.join(unequal)}. Leave them out, or preprocess anew"
+            f"--corpus={uri} was made with other options: {'; '.join(unequal)}. Leave them out, or preprocess again"
         )
-    taken = {name: value for name, value in saved.items() if name in fixed or name not in given}
+    taken = {name: value for name, value in saved.items() if name in fixed or name not in set_by_user}
     merged = dataclasses.replace(options, **taken)
     merged.check()
     return merged
 
 
 def taking_identity(run: RunDirectory, options: Options) -> dict[str, Any]:
-    """What decides the bytes of a run that takes its corpus side from `run`; as `make_identity` gives it.
+    """The identity of a run that takes its corpus side from `run`, in the form of `make_identity`.
 
-    All but `corpus` and `versions` is what a run that counts the same input itself would have, so that the
-    stage keys are the same.
+    Except for `corpus` and `versions` it equals that of a run that counts the same input itself, so the stage keys are
+    the same.
     """
     own = {"options": options_of_run(options), "versions": package_versions(), "corpus": run.storage.root}
     return {name: value for name, value in run.identity.items() if name not in own} | own
 
 
 def items_of(run: RunDirectory) -> str:
-    """What the tokens are: text, or a list's items; see `fields`."""
+    """What the corpus holds: TEXT, STRINGS or INTEGERS."""
     return run.identity["tokenizer"].get("items", TEXT)

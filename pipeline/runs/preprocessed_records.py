@@ -1,7 +1,7 @@
 """The records of a run that takes its corpus side from another run.
 
-What the other run has made under the same stage keys counts as made. It is only
-read: what is made anew goes to the run's own output.
+Records of the other run under the same stage keys count as this run's. The other run is only read; new work goes to the
+output of this run.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from pipeline.runs.stage_keys import CORPUS_STAGES
 from pipeline.storage.records import Record, Records, remedy
 
 TAKEN = CORPUS_STAGES
-"""Stages whose records are looked for in the other run too."""
+"""Stages whose records are looked up in the other run too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusRecords(Records):
-    """Own records first, then those of `corpus`, whose artefacts then say where they lie. Picklable."""
+    """Own records first, then those of `corpus`, whose artefacts get its root. Picklable."""
 
     corpus: Records
 
     def load(self, stage: str, name: str, key: str) -> Record | None:
-        found = super().load(stage, name, key)
-        if found is None and stage in TAKEN:
-            found = self.corpus.load(stage, name, key)
-            return self._placed(found) if found else None
-        return found
+        record = super().load(stage, name, key)
+        if record is None and stage in TAKEN:
+            record = self.corpus.load(stage, name, key)
+            return self._with_root(record) if record else None
+        return record
 
     def valid(self, stage: str, name: str, key: str, check: str = "size") -> Record | None:
-        """As in Records; ArtifactError where an artefact of the other run is missing or differs."""
-        found = super().valid(stage, name, key, check)
-        if found is None and (record := self.load(stage, name, key)):
+        """Like `Records.valid`; ArtifactError if an artefact of the other run is missing or differs."""
+        own = super().valid(stage, name, key, check)
+        if own is None and (record := self.load(stage, name, key)):
             for artifact in record.artifacts:
                 if artifact.root and (damage := self.damage(artifact, check)):
                     raise ArtifactError(f"{self.uri(artifact)} {damage}: {remedy(artifact, damage == 'is missing')}")
-        return found
+        return own
 
     def has_any(self, stage: str, key: str) -> bool:
         return super().has_any(stage, key) or (stage in TAKEN and self.corpus.has_any(stage, key))
@@ -46,13 +46,13 @@ class CorpusRecords(Records):
         return sorted({*super().names(stage, key), *others})
 
     def all(self, stage: str, key: str, strict: bool = False) -> list[Record]:
-        """Those of both runs, each name once."""
+        """The records of both runs, each name once."""
         own = super().all(stage, key, strict)
         if stage not in TAKEN:
             return own
-        there = {record.name for record in own}
-        return own + [self._placed(r) for r in self.corpus.all(stage, key, strict) if r.name not in there]
+        own_names = {record.name for record in own}
+        return own + [self._with_root(r) for r in self.corpus.all(stage, key, strict) if r.name not in own_names]
 
-    def _placed(self, record: Record) -> Record:
+    def _with_root(self, record: Record) -> Record:
         root = self.corpus.storage.root
         return dataclasses.replace(record, artifacts=tuple(dataclasses.replace(a, root=root) for a in record.artifacts))

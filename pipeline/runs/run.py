@@ -1,9 +1,4 @@
-"""A finished run (or one at work) to read from: what notebooks, evaluation, export and reports use.
-
-from pipeline.runs.run import Run
-run = Run.open("runs/first")
-vectors, words = run.vectors(), run.words()
-"""
+"""A run, finished or in progress, to read from: for notebooks, evaluation, export and reports."""
 
 from __future__ import annotations
 
@@ -38,20 +33,30 @@ class Run:
     Nothing is kept in memory: each call reads its artefacts, and checks them against their digests. Methods that take
     a `step` read the checkpoint after so many training steps, by default the newest. Where that is damaged or gone,
     they raise an ArtifactError; an older one is taken only if its step is asked for.
+
+    >>> run = Run.open(uri)  # what was --output of the training
+    >>> run.words()
+    ['a', 'rose', 'is']
+    >>> run.vectors().shape, run.options.dims
+    ((3, 8), 8)
+    >>> run.vocabulary().to_pylist()[0]
+    {'word': 'a', 'count': 60}
+    >>> [word for word, cosine in run.nearest("rose", count=2)]
+    ['a', 'is']
     """
 
     uri: str
     directory: RunDirectory
     step_option: str = "--step"
-    """What chooses a checkpoint of this run, for messages."""
+    """The option that selects a checkpoint of this run, for messages."""
 
     @classmethod
     def open(cls, uri: str, step_option: str = "--step") -> Run:
-        """The run in a folder or bucket prefix; InputError where there is none."""
+        """The run in a folder or bucket prefix; InputError if there is none."""
         return cls(uri, open_run(uri), step_option)
 
     def __repr__(self) -> str:
-        """The run, and the step of its newest checkpoint, or what is wrong with that; parts are not read."""
+        """The run, with the step of its newest checkpoint or what is wrong with it; partitions are not read."""
         try:
             return f"<Run {self.uri}: {self.checkpoint().place}>"
         except PipelineError as error:
@@ -75,22 +80,23 @@ class Run:
         return self.directory.keys[stage]
 
     def checkpoint(self, step: int | None = None) -> CheckpointRef:
-        """The checkpoint after `step` training steps; by default the newest. Its parts are checked when they are read.
+        """The checkpoint after `step` training steps, by default the newest. Its partitions are checked when they are
+        read.
 
         Raises:
-          InputError: there is none yet, or none of this step.
-          ArtifactError: its record is damaged, or gone though training ended with it.
+          InputError: there is no checkpoint yet, or none of this step.
+          ArtifactError: its record is damaged, or is missing although training ended with it.
         """
-        found = self._checkpoints()
+        checkpoints = self._checkpoints()
         if step is None:
-            if not found:
+            if not checkpoints:
                 remedy = self._remedy() if self.directory.has_model else f"run jobs.train with --corpus={self.uri}"
                 raise InputError(f"{self.uri} has no checkpoint yet: {remedy}")
-            step = max(found)
-        if step not in found:
-            steps = ", ".join(map(str, found)) or "none"
+            step = max(checkpoints)
+        if step not in checkpoints:
+            steps = ", ".join(map(str, checkpoints)) or "none"
             raise InputError(f"{self.step_option}={step}: {self.uri} has no such checkpoint; there are: {steps}")
-        ref = found[step]
+        ref = checkpoints[step]
         if isinstance(ref, str):
             raise ArtifactError(ref, self._other_checkpoints(step))
         return ref
@@ -99,10 +105,14 @@ class Run:
         return recorded(self.records, self.key("checkpoints"))
 
     def _other_checkpoints(self, damaged: int) -> str:
-        """What to do where the checkpoint of a step is damaged."""
-        found = self._checkpoints()
-        others = [str(step) for step, ref in found.items() if step != damaged and isinstance(ref, CheckpointRef)]
-        ways = ["run the same training command again"] if damaged == max(found, default=damaged) or not others else []
+        """What to do if the checkpoint of a step is damaged."""
+        checkpoints = self._checkpoints()
+        others = [str(step) for step, ref in checkpoints.items() if step != damaged and isinstance(ref, CheckpointRef)]
+        ways = (
+            ["run the same training command again"]
+            if damaged == max(checkpoints, default=damaged) or not others
+            else []
+        )
         if others:
             ways.append(f"take another checkpoint by {self.step_option} (there are: {', '.join(others)})")
         return ", or ".join(ways)
@@ -143,10 +153,10 @@ class Run:
         Each call reads all vectors. For many words, read them once: `read_vectors().neighbors(...)`.
 
         Raises:
-          InputError: the word is not in the vocabulary; names similar ones that are.
+          InputError: the word is not in the vocabulary; the message names words with a similar spelling.
         """
-        known = self.read_vectors(side, step)
-        return known.neighbors(known.rows_of([word], "nearest"), count)[0]
+        vectors = self.read_vectors(side, step)
+        return vectors.neighbors(vectors.rows_of([word], "nearest"), count)[0]
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""
@@ -156,8 +166,8 @@ class Run:
     def _blocks(self, ref: CheckpointRef, rows: int) -> Iterator[Model]:
         try:
             for block in read_blocks(self.records, ref):
-                part = slice(0, rows)
-                yield Model(block.words[part], block.counts[part], block.input[part], block.output[part])
+                first = slice(0, rows)
+                yield Model(block.words[first], block.counts[first], block.input[first], block.output[first])
                 rows -= len(block.words)
                 if rows <= 0:
                     return
@@ -172,11 +182,11 @@ class Run:
         return VocabularyRef.of(self._record("vocabulary", "vocabulary"))
 
     def vocabulary_tokens(self) -> int:
-        """How many tokens of the corpus are words of the vocabulary."""
+        """How many tokens of the corpus are in the vocabulary."""
         return self._vocabulary().tokens
 
     def unigram(self) -> UnigramDistribution:
-        """What negatives are drawn from, and how subsampling thins words."""
+        """What negatives are drawn from, and which tokens subsampling keeps."""
         data = self.records.read(self._record("unigram", "unigram").artifacts[0])
         return UnigramDistribution.from_table(pq.read_table(pa.BufferReader(data)))
 
@@ -185,9 +195,9 @@ class Run:
         return loss_curve.read_metrics(self.records, self.key("checkpoints"))
 
     def shards(self) -> list[BatchShard]:
-        """The corpus as token ids, by reference; InputError unless all of it has been encoded."""
+        """References to the corpus as token ids; InputError unless all of it is encoded."""
         unigram = self._record("unigram", "unigram").artifacts[0]
-        wanted = self.vocabulary_tokens()
+        tokens_of_corpus = self.vocabulary_tokens()
         sampling = Sampling.of(self.options)
         stored = self._stored()
         shards: list[BatchShard] = []
@@ -197,20 +207,22 @@ class Run:
             rows = stored.get(shard.index, ())
             shards.append(BatchShard(shard.index, position, shard.tokens, sampling, shard.artifact, unigram, rows))
             position += shard.tokens
-        if position != wanted:
-            raise InputError(f"{self.uri} holds {position:,} of {wanted:,} tokens as ids: {self._remedy()}")
+        if position != tokens_of_corpus:
+            raise InputError(f"{self.uri} has {position:,} of {tokens_of_corpus:,} tokens as ids: {self._remedy()}")
         return shards
 
     def batches(self, epoch: int = 0) -> Iterator[pa.RecordBatch]:
-        """The training rows of an epoch (from 0) in corpus order, as they were or would be trained on.
+        """The training rows of an epoch (from 0), in corpus order: the rows that the model is trained on.
 
-        Record batches of position int64, context list<int32>, target int32, negatives
-        fixed_size_list<int32>[K]; read where they are stored, made again where not.
-        `pipeline.batches.rows.to_numpy` turns one into arrays.
+        Batches of position int64, context list<int32>, target int32, negatives fixed_size_list<int32>[K]. They are read
+        if they are stored, else made again. `pipeline.batches.rows.to_numpy` turns a batch into arrays.
+
+        Raises:
+          InputError: the run has no such epoch, or not all of the corpus is encoded.
         """
         epochs = self.options.epochs if self.directory.has_model else MAX_EPOCHS
         if not 0 <= epoch < epochs:
-            raise InputError(f"epoch {epoch}: the run has epochs 0 to {epochs - 1}")
+            raise InputError(f"epoch {epoch}: {self.uri} has epochs 0 to {epochs - 1}")
         shards = self.shards()
         return (batch for shard in shards for batch in shard.batches(self.records, epoch))
 
@@ -223,11 +235,11 @@ class Run:
 
         ref = self.checkpoint(step)
         counts = np.concatenate([block.counts for block in self._blocks(ref, ref.words)])
-        made = KeyedVectors(ref.dims, dtype=np.float32)
-        made.add_vectors(self.words(ref.step), self.vectors(side, ref.step))
-        made.expandos["count"] = counts  # `extras` of add_vectors does not take what its documentation says
-        made.add_lifecycle_event("created", run=self.uri, step=ref.step, steps=ref.steps, digest=ref.digest)
-        return made
+        vectors = KeyedVectors(ref.dims, dtype=np.float32)
+        vectors.add_vectors(self.words(ref.step), self.vectors(side, ref.step))
+        vectors.expandos["count"] = counts  # `extras` of add_vectors does not take what its documentation says
+        vectors.add_lifecycle_event("created", run=self.uri, step=ref.step, steps=ref.steps, digest=ref.digest)
+        return vectors
 
     def _record(self, stage: str, name: str) -> Record:
         record = self.records.load(stage, name, self.key(stage))
@@ -239,12 +251,12 @@ class Run:
         return f"run jobs.{'train' if self.directory.has_model else 'preprocess'} with this --output (again)"
 
     def _stored(self) -> dict[int, tuple[Artifact, ...]]:
-        """Shard -> its stored epochs, from the first to the last before one that is missing."""
-        found: dict[int, dict[int, Artifact]] = {}
+        """Shard -> its stored epochs, up to the first that is missing."""
+        artifacts: dict[int, dict[int, Artifact]] = {}
         for record in self.records.all(stored.STAGE, self.key(stored.STAGE)):
             if place := stored.stored_place(record.name):
-                found.setdefault(place[1], {})[place[0]] = record.artifacts[0]
+                artifacts.setdefault(place[1], {})[place[0]] = record.artifacts[0]
         return {
-            shard: tuple(by[epoch] for epoch in itertools.takewhile(by.__contains__, itertools.count()))
-            for shard, by in found.items()
+            shard: tuple(epochs[epoch] for epoch in itertools.takewhile(epochs.__contains__, itertools.count()))
+            for shard, epochs in artifacts.items()
         }

@@ -1,13 +1,13 @@
-"""Stage keys: what an artefact's content depends on, as one name.
+"""Stage keys: a hash of everything that the artefacts of a stage depend on.
 
     text -> counts -> vocabulary -> unigram ---.
                           '------> tokens -----+-> batches -> checkpoints
 
-A stage's key is a hash of the keys above it, of the options whose first effect is
-on this stage, and of the format version. Equal keys mean equal content, so a
-run with other `--dims` finds its counts, vocabulary and tokens made.
+The key of a stage is a hash of the keys before it, of the options whose first effect is on this stage, and of the
+format version. Equal keys mean equal content, so a run with other `--dims` finds its counts, vocabulary and tokens
+already made.
 
-Passes of --phrases come between text and counts. Without them nothing of them is in any key:
+Passes of --phrases come between text and counts. Without --phrases no key depends on them:
 
     text -> words-1 -> phrases-1 -> words-2 -> phrases-2 -> counts
 """
@@ -38,7 +38,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 
 
 def stages(passes: int) -> dict[str, tuple[str, ...]]:
-    """UPSTREAM with so many passes of --phrases in it."""
+    """UPSTREAM, with so many passes of --phrases."""
     between: dict[str, tuple[str, ...]] = {"text": UPSTREAM["text"]}
     last = "text"
     for number in range(1, passes + 1):
@@ -49,13 +49,13 @@ def stages(passes: int) -> dict[str, tuple[str, ...]]:
 
 
 def with_upstream(stage: str) -> set[str]:
-    """The stage and all those that it may depend on, with as many passes of --phrases as there can be."""
+    """The stage and all stages that it may depend on, with the most passes of --phrases."""
     return {stage}.union(*(with_upstream(name) for name in _ALL[stage]))
 
 
 _ALL = stages(MAX_PASSES)
 CORPUS_STAGES = tuple(stage for stage in _ALL if stage in with_upstream("batches"))
-"""The corpus side: what can be made without a model."""
+"""The corpus side: the stages before training."""
 
 
 def option_names(stages: Collection[str] = CORPUS_STAGES) -> list[str]:
@@ -68,10 +68,9 @@ def stage_keys(identity: Mapping[str, Any], options: Options) -> dict[str, str]:
     """Stage -> key, 32 hex digits.
 
     Args:
-      identity: what `run_directory.make_identity` gives; its "inputs" decide the
-        text, its "tokenizer" each count of words, and the digest of a "vocabulary"
-        given the vocabulary. Versions of packages decide nothing.
-      options: model and layout options decide, each from its own stage on.
+      identity: from `directory.make_identity`. Its "inputs" decide the stage text, its "tokenizer" each count of words,
+        and the digest of the file of --vocabulary the stage vocabulary. Versions of packages decide nothing.
+      options: each model and layout option decides from its own stage on.
     """
     own: dict[str, Any] = {
         "text": identity["inputs"],

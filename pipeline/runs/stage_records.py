@@ -1,4 +1,4 @@
-"""Which records a run must have when it has ended: one rule for each stage."""
+"""Which records a finished run must have: one rule for each stage."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ UNDER_CHECKPOINTS = (loss_curve.STAGE, "slices", PARTS_STAGE, "shards", END_STAG
 
 
 def key_of_stage(stage: str, keys: Mapping[str, str]) -> str | None:
-    """The key that the records of a stage have in this run; None where it has no such stage."""
+    """The key that the records of a stage have in this run; None if it has no such stage."""
     return keys.get(CHECKPOINTS if stage in UNDER_CHECKPOINTS else stage)
 
 
 @dataclasses.dataclass
 class Inventory:
-    """What is recorded of a run, without the artefacts."""
+    """The records of a run in short, without artefacts."""
 
     names: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
-    """Stage -> names of its records."""
+    """stage -> names of its records"""
     read_files: set[str] = dataclasses.field(default_factory=set)
-    """Input files that were counted or unpacked."""
+    """input files that were counted or unpacked"""
     tokens: int | None = None
-    """Of the corpus in the vocabulary; None where there is no vocabulary."""
+    """of the corpus that are in the vocabulary; None if there is no vocabulary"""
     units: int | None = None
-    """Units of work; None where there is no vocabulary."""
+    """units of work; None if there is no vocabulary"""
 
     def add(self, record: Record) -> None:
         self.names[record.stage].add(record.name)
@@ -60,50 +60,52 @@ class Inventory:
         return {WorkUnit(index, ()).name for index in range(self.units or 0)}
 
 
-def missing_corpus_records(made: Inventory, keys: Mapping[str, str], phrases: int) -> Iterator[str]:
-    """Paths of the records of the corpus side that should be there and are not.
+def missing_corpus_records(inventory: Inventory, keys: Mapping[str, str], phrases: int) -> Iterator[str]:
+    """Paths of the missing records of the corpus side.
 
     Args:
-      phrases: passes.
+      phrases: number of passes.
     """
-    units = made.unit_names()
-    wanted: dict[str, set[str]] = {VOCABULARY: {VOCABULARY}, COUNTS: units, TOKENS: units}
+    units = inventory.unit_names()
+    required: dict[str, set[str]] = {VOCABULARY: {VOCABULARY}, COUNTS: units, TOKENS: units}
     for number in range(1, phrases + 1):
-        wanted[words_stage(number)] = units
-        wanted[phrases_stage(number)] = {WORDS, PHRASES, *units}
-    yield from _missing(made, keys, wanted)
+        required[words_stage(number)] = units
+        required[phrases_stage(number)] = {WORDS, PHRASES, *units}
+    yield from _missing(inventory, keys, required)
 
 
-def missing_records(made: Inventory, keys: Mapping[str, str], options: Mapping[str, Mapping]) -> Iterator[str]:
-    """As above, of what each run makes itself, also where it takes the corpus side of another one.
+def missing_records(inventory: Inventory, keys: Mapping[str, str], options: Mapping[str, Mapping]) -> Iterator[str]:
+    """Paths of the missing records of other stages, which a run makes itself even if it takes its corpus side.
 
     Args:
       options: of run.json.
     """
-    wanted = {UNIGRAM: {UNIGRAM}}
+    required = {UNIGRAM: {UNIGRAM}}
     if "dims" in options["model"]:
-        wanted[END_STAGE] = {"end"}
-    # A run of jobs.preprocess does not say: epochs may be added to it.
-    if options["layout"].get("batches", "stored" if made.names[BATCHES] else "") == "stored":
-        wanted[BATCHES] = _stored_batches(made, options["model"].get("epochs"))
-    yield from _missing(made, keys, wanted)
+        required[END_STAGE] = {"end"}
+    # The options of a run of jobs.preprocess do not say: epochs may be added to it.
+    if options["layout"].get("batches", "stored" if inventory.names[BATCHES] else "") == "stored":
+        required[BATCHES] = _stored_batches(inventory, options["model"].get("epochs"))
+    yield from _missing(inventory, keys, required)
 
 
-def unread_files(made: Inventory, identity: Mapping) -> Iterator[str]:
-    """Input files of which no record says that they were counted or unpacked. A Parquet file may have no rows."""
+def unread_files(inventory: Inventory, identity: Mapping) -> Iterator[str]:
+    """Input files that no record says were counted or unpacked; not for Parquet, whose files may have no rows."""
     if identity["options"]["model"].get("input_format") != "parquet":
-        yield from (file["uri"] for file in identity["inputs"] if file["size"] and file["uri"] not in made.read_files)
+        yield from (
+            file["uri"] for file in identity["inputs"] if file["size"] and file["uri"] not in inventory.read_files
+        )
 
 
-def _stored_batches(made: Inventory, epochs: int | None) -> set[str]:
-    """The names of the batches of all epochs; where nobody knows how many: up to the last that some are stored of."""
+def _stored_batches(inventory: Inventory, epochs: int | None) -> set[str]:
+    """Names of the stored batches of all epochs; if their number is not known, up to the last epoch that has some."""
     if epochs is None:
-        places = [place for name in made.names[BATCHES] if (place := stored_place(name))]
+        places = [place for name in inventory.names[BATCHES] if (place := stored_place(name))]
         epochs = 1 + max((epoch for epoch, _ in places), default=0)
-    return {stored_name(epoch, shard) for epoch in range(epochs) for shard in range(made.units or 0)}
+    return {stored_name(epoch, shard) for epoch in range(epochs) for shard in range(inventory.units or 0)}
 
 
-def _missing(made: Inventory, keys: Mapping[str, str], wanted: Mapping[str, set[str]]) -> Iterator[str]:
-    for stage, names in wanted.items():
+def _missing(inventory: Inventory, keys: Mapping[str, str], required: Mapping[str, set[str]]) -> Iterator[str]:
+    for stage, names in required.items():
         key = key_of_stage(stage, keys)
-        yield from (record_path(stage, key, name) for name in sorted(names - made.names[stage]) if key)
+        yield from (record_path(stage, key, name) for name in sorted(names - inventory.names[stage]) if key)

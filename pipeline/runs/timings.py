@@ -1,4 +1,4 @@
-"""How long the stages of a run have taken, over all commands that worked on it."""
+"""How long the stages of a run took, in all commands that worked on it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class StageSeconds:
 
 @dataclasses.dataclass(frozen=True)
 class TimingNumbers:
-    """What is recorded, in the order of the stages."""
+    """What is recorded: the stages in their order."""
 
     stages: list[StageSeconds]
 
 
 def add_timings(commits: Commits, seconds: Mapping[str, float]) -> None:
-    """Adds the seconds of this process to those of the ones before it.
+    """Adds the seconds of this process to those of earlier ones.
 
     Args:
       commits: of the checkpoints.
@@ -42,10 +42,10 @@ def add_timings(commits: Commits, seconds: Mapping[str, float]) -> None:
 
 
 def read_timings(records: Records, key: str) -> dict[str, float]:
-    """Stage -> seconds; {} of a run whose driver did not stay to the end.
+    """Stage -> seconds; {} if the command of the run did not stay to its end.
 
     Args:
       key: of the checkpoints.
     """
     record = records.load(STAGE, _NAME, key)
-    return {one.stage: one.seconds for one in record.read(TimingNumbers).stages} if record else {}
+    return {stage.stage: stage.seconds for stage in record.read(TimingNumbers).stages} if record else {}

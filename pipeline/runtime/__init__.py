@@ -1,1 +1,1 @@
-"""A process and its screen: memory, progress, interruption, what is shown of others' text."""
+"""A process and its screen: memory, progress, interruption, and how text from elsewhere is shown."""

@@ -1,4 +1,4 @@
-"""A request to stop, from a signal handler to whoever can stop well."""
+"""A request to stop: signal handlers make it, loops that can stop in good order look for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _guard = threading.Lock()
 
 
 def request() -> bool:
-    """Ask this process to stop; False when nobody listens who would stop by itself."""
+    """Asks this process to stop; False if no loop is listening that would stop by itself."""
     _requested.set()
     return _listeners > 0
 
@@ -23,25 +23,25 @@ def requested() -> bool:
 
 
 def cancel() -> None:
-    """As `request`, and whoever does not listen stops at its next commit."""
+    """Like `request`, and work that does not listen stops at its next commit too."""
     _requested.set()
     _cancelled.set()
 
 
 def cancelled() -> bool:
-    """Whether work should stop at once: nobody is at work who comes to a good end by itself."""
+    """Whether work should stop now: it was cancelled, and no loop is listening that will end it in good order."""
     return _cancelled.is_set() and not _listeners
 
 
 def clear() -> None:
-    """Forget the request: for the next run in the same process."""
+    """Forgets the request, for the next run in the same process."""
     _requested.clear()
     _cancelled.clear()
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """While this is open, whoever opened it looks at `requested()` and comes to a good end."""
+    """For loops that look at `requested()` and stop in good order: open while the loop runs."""
     global _listeners
     with _guard:
         _listeners += 1

@@ -1,4 +1,4 @@
-"""What a process is set up with when work arrives in it, and work that it does beside other work."""
+"""Sets up a process when work arrives in it; runs work in threads beside other work."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _done = False
 
 
 def set_up() -> None:
-    """Memory settings, and progress in lines that name this worker; once, and not where a command runs itself.
+    """Sets up a worker process, once: memory is returned early, and lines of progress name the worker.
 
-    Called wherever the context of a run arrives, so that it holds for every kind of worker: a
-    process beside the command, a pool, a container.
+    It is called wherever the context of a run arrives, so it works for every kind of worker: a process beside the
+    command, a pool, a container. In the process of the command itself it does nothing.
     """
     global _done
     with _guard:
@@ -31,14 +31,19 @@ def set_up() -> None:
             return
         _done = True
     memory.return_early()
-    progress.name_lines(os.environ.get("WORKER_ID") or f"worker {os.getpid()}")  # Beam's name for it, where it has one
+    progress.name_lines(
+        os.environ.get("WORKER_ID") or f"worker {os.getpid()}"
+    )  # Beam's name for the worker, if it has one
     logging.getLogger("pipeline").setLevel(logging.INFO)
 
 
 def each(
     function: Callable[[Item], Result], items: Sequence[Item], remote: bool, threads: int = AT_ONCE
 ) -> list[Result]:
-    """[function(item) for item in items]; for `remote` ones many at once."""
+    """[function(item) for item in items]. With `remote`, in parallel.
+
+    A request to an object store costs tens of milliseconds whatever its size, so remote items are worth threads.
+    """
     if not remote or len(items) < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(min(threads, len(items))) as pool:
@@ -52,7 +57,7 @@ def each(
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items; each is made, in a thread, while the one before is used."""
+    """The items; a thread makes each while the caller uses the one before."""
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
         coming = maker.submit(next, items, None)
         while (item := coming.result()) is not None:

@@ -1,4 +1,4 @@
-"""Progress of the stages that this process works on: bars on a command's terminal, a line now and then elsewhere."""
+"""Progress of the stages that this process works on: bars on a command's terminal, else a line every 10 seconds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 _guard = threading.Lock()
 _owns_terminal = False
-_is_told = False
-"""Whether this process runs a job for a program, which may listen."""
+_reports_to_program = False
+"""Whether this process runs a job for a program, which gets the progress in place of a screen."""
 _listener: Callable[[Progress], None] | None = None
 _line_prefix = ""
 _stages: dict[str, Stage] = {}
@@ -39,11 +39,11 @@ class Progress:
     unit: str
     """`B` for bytes of text, `tok` for tokens."""
     note: str = ""
-    """The loss, while it trains."""
+    """the loss, during training"""
 
 
 class Stage:
-    """One stage's count of bytes or tokens done; safe to advance from many threads."""
+    """Counts the bytes or tokens of one stage that are done, and shows them; threads may share it."""
 
     def __init__(self, name: str, total: int | None, unit: str):
         self._name, self._total, self._unit = name, total, unit
@@ -64,7 +64,7 @@ class Stage:
             )
 
     def advance(self, amount: int, note: str = "") -> None:
-        """`amount` more is done; `note` is shown behind the rate."""
+        """Adds `amount` to what is done; `note` is shown behind the rate."""
         with self._lock:
             self._done += amount
             self.ended = time.monotonic()
@@ -72,7 +72,7 @@ class Stage:
                 if note:
                     self._bar.set_postfix_str(note, refresh=False)
                 self._bar.update(amount)
-            elif _is_told:
+            elif _reports_to_program:
                 if _listener is not None:
                     _listener(Progress(self._name, self._done, self._total, self._unit, note))
             elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
@@ -97,25 +97,25 @@ class Stage:
 
 
 def take_terminal() -> None:
-    """This process is the command itself: it may draw bars. Its workers inherit the terminal, and may not."""
+    """Lets this process draw bars, since it is the command itself. Its workers inherit the terminal, but draw none."""
     global _owns_terminal
     _owns_terminal = True
 
 
 @contextlib.contextmanager
-def told_to(listener: bool | Callable[[Progress], None]) -> Iterator[None]:
-    """While open, this process runs a job for a program: nothing is printed, and the listener is told.
+def reported_to(listener: bool | Callable[[Progress], None]) -> Iterator[None]:
+    """While open, this process runs a job for a program: it prints nothing, and calls the listener.
 
     Args:
-      listener: True shows a bar for each stage, False tells nobody.
+      listener: a function; True shows a bar for each stage, False shows nothing.
     """
-    global _is_told, _listener
+    global _reports_to_program, _listener
     bars = Bars()
-    _is_told, _listener = True, bars if listener is True else listener or None
+    _reports_to_program, _listener = True, bars if listener is True else listener or None
     try:
         yield
     finally:
-        _is_told, _listener = False, None
+        _reports_to_program, _listener = False, None
         close_all()
         bars.close()
 
@@ -128,7 +128,7 @@ class Bars:
         self._lock = threading.Lock()
 
     def __call__(self, now: Progress) -> None:
-        from tqdm.auto import tqdm as bar_of_notebook  # loads what a notebook needs
+        from tqdm.auto import tqdm as bar_of_notebook  # imported late: it loads what notebooks need
 
         with self._lock:
             if now.stage not in self._bars:
@@ -143,18 +143,18 @@ class Bars:
 
 
 def runs_the_job() -> bool:
-    """Whether this process is the one that a job was started in, and no worker beside it."""
-    return _owns_terminal or _is_told
+    """Whether the job was started in this process, so that it is not one of its workers."""
+    return _owns_terminal or _reports_to_program
 
 
 def name_lines(name: str) -> None:
-    """Lines of this process begin with a name."""
+    """Makes lines of this process begin with a name."""
     global _line_prefix
     _line_prefix = f"{name}: "
 
 
 def stage(name: str, total: int | None, unit: str) -> Stage:
-    """The stage of this name in this process, begun when first asked for."""
+    """The stage of this name in this process; the first call begins it."""
     with _guard:
         if name not in _stages:
             _stages[name] = Stage(name, total, unit)
@@ -162,26 +162,26 @@ def stage(name: str, total: int | None, unit: str) -> Stage:
 
 
 def timeline(began: float) -> dict[str, float]:
-    """Stage -> seconds, of the stages that this process worked on, in the order in which they ended.
+    """Stage -> seconds, for the stages that this process worked on, in the order in which they ended.
 
-    A stage takes from the end of the one before it, the first from `began` (as
-    time.monotonic() gives it), to its own: what goes on between two counts for the second.
+    A stage counts from the end of the one before it, the first from `began` (a time.monotonic()). So time between two
+    stages counts for the second.
     """
     with _guard:
-        ends = sorted((one.ended, name) for name, one in _stages.items())
+        ends = sorted((stage.ended, name) for name, stage in _stages.items())
     return {name: end - before for (end, name), before in zip(ends, [began, *(end for end, _ in ends)])}
 
 
 def close_all() -> None:
-    """Leave the bars as they are and forget them."""
+    """Leaves the bars as they are on the screen, and forgets them."""
     with _guard:
-        for one in _stages.values():
-            one.close()
+        for stage in _stages.values():
+            stage.close()
         _stages.clear()
 
 
 def say(message: str) -> None:
-    """A line for the user that leaves the bars in place."""
+    """Prints a line for the user, and leaves the bars in place."""
     if _owns_terminal and sys.stderr.isatty():
         tqdm.write(shown_line(message), file=exact(sys.stderr))
     else:

@@ -1,11 +1,12 @@
-"""Text of others as a person is shown it: on a terminal, in an error, in a report.
+"""How text from elsewhere is shown to people: on a terminal, in an error, in a report.
 
-Words, file names, a lock's host, what a run's JSON says: whoever wrote them may have put in what moves a
-terminal's cursor, turns the order of letters round, or fills the screen. `shown` is for one value, `shown_line`
-for a message that quotes values, and a `Screen` sees to whatever else is printed. What machines read
-(`--json`, Parquet, exports) goes past all of them, and keeps every character.
+Words, file names, the host in a lock, the JSON of a run: their authors may have put in characters that move a
+  terminal's
+cursor, reverse the order of letters, or fill the screen. `shown` is for one value, `shown_line` for a message that
+quotes values, and a `Screen` handles whatever else is printed. Output for machines (`--json`, Parquet, exports) passes
+through none of them, and keeps every character.
 
-Each of the functions leaves its own result as it is: an error may pass through several.
+Each function leaves its own result unchanged, because an error may pass through several of them.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any, TextIO
 from pipeline.runtime.uri_secrets import masked
 
 MOST = 200
-"""Characters shown of one value."""
+"""Most characters shown of one value."""
 MOST_OF_A_LINE = 5000
-"""Characters of a line, however many values it quotes; no path that a system takes is longer."""
+"""Most characters of a line, however many values it quotes; no valid path is longer."""
 _ELLIPSIS = "…"
 
 _UNSEEN = re.compile(
@@ -32,9 +33,9 @@ _UNSEEN = re.compile(
     r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # layout of hieroglyphs, shorthand, music
     r"\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"  # tags
 )
-"""What Unicode shows as nothing (Cf, Default_Ignorable_Code_Point) or what shows as a blank and is none.
+"""Characters that are shown as nothing (Cf, Default_Ignorable_Code_Point), or as a blank without being one.
 
-Not ZWNJ and ZWJ (U+200C, U+200D) and variation selectors, which letters and emoji need.
+ZWNJ, ZWJ (U+200C, U+200D) and variation selectors are left out: letters and emoji need them.
 """
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 _LONG = re.compile(rf"\S{{{MOST + 1},}}")
@@ -61,14 +62,14 @@ def quoted(text: object, most: int = MOST) -> str:
 
 
 def shown_list(values: Iterable[object], most: int = 20) -> str:
-    """The first of some values, each by itself, with commas between."""
+    """The first `most` values, each as by `shown`, with commas between."""
     return ", ".join(shown(value) for _, value in zip(range(most), values))
 
 
 def shown_line(message: object) -> str:
-    """A message as one line: what it quotes without blanks is cut as by `shown`, and so is all of it.
+    """A message as one line. Long words in it are cut as by `shown`, and so is the whole.
 
-    It is cut in the middle: a message begins with its place and ends with its remedy.
+    The line is cut in the middle, because a message begins with its place and ends with its remedy.
     """
     line = _escaped(" ".join(masked(str(message)).split()))
     return shown(_LONG.sub(lambda match: shown(match[0], tail=MOST // 3), line), MOST_OF_A_LINE, MOST_OF_A_LINE // 2)
@@ -92,10 +93,10 @@ def _escape(character: re.Match) -> str:
 
 
 class Screen:
-    """A stream that people read: each line of what is written is shown as by `shown`, and no longer than a line may be.
+    """A stream for people: each line that is written passes through `shown`, and is cut to MOST_OF_A_LINE.
 
     Attributes:
-      exact: the stream itself, for what machines read, and for progress bars, which move the cursor.
+      exact: the stream itself, for output to machines, and for progress bars, which move the cursor.
     """
 
     def __init__(self, stream: TextIO):
@@ -118,5 +119,5 @@ def _as_line(match: re.Match) -> str:
 
 
 def exact(stream: Any) -> TextIO:
-    """The stream behind a `Screen`, or the stream where there is none before it."""
+    """The stream behind a `Screen`; any other stream itself."""
     return getattr(stream, "exact", stream)

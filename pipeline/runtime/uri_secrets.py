@@ -1,6 +1,6 @@
-"""Passwords, keys and signatures in uris: found in a value, masked in a text.
+"""Finds passwords, keys and signatures in uris, and masks them in text.
 
-The rule is told to users in SECURITY.md and stands in `pipeline/storage/open_storage.py: refuse_secrets`.
+SECURITY.md has the rule for users; `refuse_secrets` in `pipeline/storage/open_storage.py` applies it.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from collections.abc import Iterator
 
 _SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*://"
 _BEGINS = re.compile(rf"[\s@]*({_SCHEME})?")
-"""What stands before host or path: the @ of a list file, and a scheme."""
+"""What may come before host or path: the @ of a list file, and a scheme."""
 _WITH_ACCOUNT = ("abfs", "abfss", "wasb", "wasbs", "hdfs")
-"""Schemes in which a name and @ stand before the host: a container, or a user."""
+"""Schemes with a name and @ before the host: a container, or a user."""
 _WITH_BUCKET = ("s3", "s3a", "gs", "az", "abfs", "abfss")
-"""Schemes with a bucket in place of a host: there is no port."""
+"""Schemes with a bucket in place of a host, so without a port."""
 _AT = re.compile(r"@(?!sha256:)")
-"""Not the @ before the digest of a container's image."""
+"""An @, except the one before the digest of a container image."""
 _NAMES = re.compile(r"[?#&;]([^=?#&;]*)=")
 _SECRET = re.compile(
     r"signature|credential|token(?!iz|is)|secret|passw|pwd|access_?id|authorization|hmac|connection[_-]?string"
     r"|(?:access|account|private|shared|api)[_-]?key|^(?:sig|sas|key|auth|pass|pw)$",
     re.IGNORECASE,
 )
-"""Names (X-Amz-Signature, AWSAccessKeyId, sig of Azure, ...) whose value lets its bearer in."""
+"""Names whose value gives access to anybody who has it: X-Amz-Signature, AWSAccessKeyId, sig (Azure), ..."""
 _QUERY = re.compile(r"[?#]|%(?:25)*(?:3f|23)", re.IGNORECASE)
 _ODD_PASSWORD = r"[^\s'\"<>/?#@,:]*:(?![0-9]*(?:[\s'\"<>/,:]|$))(?=\S)(?:(?!://)[^@\n]){1,200}@"
-"""A user and a password with blanks or quotes in it, where a text goes on behind them."""
+"""A user and a password that has blanks or quotes in it, with more text behind."""
 _IN_TEXT = re.compile(rf"({_SCHEME})((?:{_ODD_PASSWORD})?(?:(?!,{_SCHEME})[^\s'\"<>])*)")
 
 
 def is_secret(name: str) -> bool:
-    """Whether an option, or a parameter of a query, has the name of a password, a key or a signature."""
+    """Whether an option or a query parameter of this name holds a password, a key or a signature."""
     return bool(_SECRET.search(name))
 
 
 def places_in(value: str) -> Iterator[str]:
-    """Whatever in the value of an option may be a place: all of it, for a password may hold commas, and each part."""
+    """Everything in an option's value that may be a uri or path: all of it (passwords have commas), and each part."""
     for place in re.split(rf",(?=[\s@]*{_SCHEME})", value):
         yield place
         yield from place.split(",")[1:]
@@ -45,7 +45,7 @@ def places_in(value: str) -> Iterator[str]:
 
 
 def holds_secret(place: str) -> bool:
-    """Whether a uri, a path or an address lets its reader in, as it stands or once percent-escapes are read."""
+    """Whether a uri, path or address gives access to anybody who reads it, as it is or with percent-escapes decoded."""
     while not _lets_in(place):
         plain = urllib.parse.unquote(place)
         if plain == place:
@@ -56,7 +56,7 @@ def holds_secret(place: str) -> bool:
 
 def _lets_in(place: str) -> bool:
     scheme = rest = ""
-    if begin := _BEGINS.match(place):  # which always does
+    if begin := _BEGINS.match(place):  # always true
         scheme, rest = (begin[1] or "").lower().removesuffix("://"), place[begin.end() :]
     if scheme not in ("", "file"):
         rest = rest.lstrip("/").removeprefix("***@")  # as `masked` leaves it
@@ -74,7 +74,7 @@ def _lets_in(place: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """The text with *** for each password, key and signature in a uri; the rest is kept."""
+    """The text with *** in place of each password, key and signature in a uri."""
     return _IN_TEXT.sub(_masked, text) if "://" in text else text
 
 

@@ -1,1 +1,1 @@
-"""Where artefacts lie, and who may change them: folders and object stores, the lock, records."""
+"""Where artefacts are stored, and who may change them: folders and object stores, the lock, records."""

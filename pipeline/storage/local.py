@@ -17,17 +17,17 @@ from pipeline.storage.world import world
 
 _TEMPORARY = ".beam2vec-tmp-"
 _TEMPORARY_NAME = re.compile(r"\.beam2vec-tmp-([0-9a-z]*)-[0-9a-f]{16}")
-"""The writer, and what keeps two files of one writer apart."""
+"""The writer's name, and a random number that keeps two files of one writer apart."""
 _OLD = 3600.0
-"""Seconds after which a temporary file without a writer's name has no writer any more."""
+"""Seconds after which a temporary file without a writer's name counts as abandoned."""
 _ATTEMPTS = 100
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What link() says on file systems without hard links."""
+"""Errors of link() on file systems without hard links."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalStorage(Storage):
-    """A folder; it is made by the first put."""
+    """A folder; the first `put` creates it."""
 
     root: str
     writer: str = dataclasses.field(default="", compare=False)
@@ -58,12 +58,12 @@ class LocalStorage(Storage):
         file = self._file(path)
         with _local_errors(file):
             try:
-                found = world().files.stat(file)
+                status = world().files.stat(file)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             return None
-        return ObjectInfo(path, found.st_size, str(found.st_mtime_ns))
+        return ObjectInfo(path, status.st_size, str(status.st_mtime_ns))
 
     def find(self, path: str) -> bytes | None:
         file = self._file(path)
@@ -77,11 +77,11 @@ class LocalStorage(Storage):
     def read_range(self, path: str, start: int, length: int) -> bytes:
         with _local_errors(self._file(path)), world().files.open(self._file(path), buffering=0) as reader:
             reader.seek(start)
-            parts = []
-            while length > 0 and (part := reader.read(length)):  # one raw read gives at most 2 GiB
-                parts.append(part)
-                length -= len(part)
-            return b"".join(parts)
+            pieces = []
+            while length > 0 and (data := reader.read(length)):  # a raw read returns at most 2 GiB
+                pieces.append(data)
+                length -= len(data)
+            return b"".join(pieces)
 
     def open(self, path: str) -> BinaryIO:
         with _local_errors(self._file(path)):
@@ -98,7 +98,7 @@ class LocalStorage(Storage):
                     with _temporary(file, self.writer, write) as temporary:
                         world().files.rename(temporary, file)
                     return
-                except FileNotFoundError:  # who took the lock over has swept it: `Commits` will see that
+                except FileNotFoundError:  # swept by a run that took over the lock; `Commits` will notice that
                     if last:
                         raise
 
@@ -109,7 +109,7 @@ class LocalStorage(Storage):
                 try:
                     with _temporary(file, self.writer, lambda writer: writer.write(data)) as temporary:
                         return _link(temporary, file, data)
-                except FileNotFoundError:  # swept by the holder of the lock, which this one may be about to ask for
+                except FileNotFoundError:  # swept by the holder of the lock that may be created here
                     if last:
                         raise
         raise AssertionError("the last attempt returns or raises")
@@ -132,7 +132,7 @@ class LocalStorage(Storage):
                 return
             folder = os.path.dirname(file)
             files.sync_folder(folder)
-            with contextlib.suppress(OSError):  # the first folder that is not empty ends this
+            with contextlib.suppress(OSError):  # stops at the first folder that is not empty
                 while folder != self.root:
                     files.remove_folder(folder)
                     folder = os.path.dirname(folder)
@@ -148,7 +148,7 @@ class LocalStorage(Storage):
         for name in names:
             if match := _TEMPORARY_NAME.fullmatch(name):
                 file = os.path.join(folder, name)
-                with contextlib.suppress(OSError):  # its writer may be at work, and renames it
+                with contextlib.suppress(OSError):  # its writer may be alive and rename it
                     old = world().files.stat(file).st_mtime < world().time() - _OLD
                     if match[1] != writer if match[1] else old:
                         world().files.unlink(file)
@@ -162,7 +162,7 @@ class LocalStorage(Storage):
 
 @contextlib.contextmanager
 def _temporary(file: str, writer_name: str, write: Callable[[BinaryIO], object]) -> Iterator[str]:
-    """A synced file of what `write` writes, beside `file`; the folder is synced afterwards, the temporary name gone."""
+    """A synced file with what `write` writes, beside `file`. Afterwards its name is removed, and the folder synced."""
     files, folder = world().files, os.path.dirname(file)
     temporary = os.path.join(folder, f"{_TEMPORARY}{writer_name}-{world().token(8)}")
     try:
@@ -171,9 +171,9 @@ def _temporary(file: str, writer_name: str, write: Callable[[BinaryIO], object])
                 _make_folder(folder)
                 writer = files.open(temporary, "xb")
                 break
-            except FileNotFoundError:  # a delete beside us removed the folder while it was empty
+            except FileNotFoundError:  # another process deleted the folder while it was empty
                 if attempt + 1 == _ATTEMPTS:
-                    raise InputError(f"{folder} cannot be made") from None
+                    raise InputError(f"{folder} cannot be created") from None
         with writer:
             write(writer)
             files.sync(writer)
@@ -188,10 +188,9 @@ def _temporary(file: str, writer_name: str, write: Callable[[BinaryIO], object])
 
 
 def _make_folder(folder: str) -> None:
-    """makedirs that survives a power cut: each new name is synced into its parent.
+    """Like os.makedirs, but durable: each new folder is synced into its parent.
 
-    Racing writers and deleters may make or remove the folder meanwhile; what is then in the way
-    shows when a file is opened in it.
+    Other processes may create or remove the folder at the same time. Any problem shows when a file is opened in it.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if stat.S_ISDIR(world().files.stat(folder).st_mode):
@@ -204,7 +203,7 @@ def _make_folder(folder: str) -> None:
 
 
 def _link(temporary: str, file: str, data: Data) -> bool:
-    """Gives the file its name unless there is one of that name."""
+    """Gives the file its name, unless the name exists."""
     try:
         world().files.link(temporary, file)
     except FileExistsError:
@@ -228,7 +227,7 @@ def _create_exclusively(file: str, data: Data) -> bool:
 
 
 def _in_the_way(file: str) -> str:
-    """The first part of the path that is there and no folder."""
+    """The part of the path that exists but is not a folder."""
     while file != os.path.dirname(file) and not world().files.exists(file):
         file = os.path.dirname(file)
     return file
@@ -244,6 +243,6 @@ def _local_errors(file: str) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or str(error)
         if error.errno == errno.ENOTDIR:
-            raise InputError(f"{_in_the_way(file)} is a file where a folder is wanted") from error
+            raise InputError(f"{_in_the_way(file)} is a file, but a folder is needed there") from error
         users = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
         raise (InputError if error.errno in users else ArtifactError)(f"{file}: {why}") from error

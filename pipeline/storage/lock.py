@@ -1,9 +1,8 @@
-"""One run at a time in an output: a lock that outlives neither its run nor its process.
+"""The lock of an output: only one run at a time writes to it.
 
-The lock is an object with a random token and an expiry. Whoever commits renews
-it, and stops if another token stands there. It is taken over when it has
-expired, or when the process that holds it ran on this host and is dead. Every
-change is a compare-and-swap, so two that take over at once do not both win.
+The lock is an object with a random token and an expiry. A run renews it at each commit, and stops if it finds another
+token. A lock can be taken over when it has expired, or when its process ran on this host and is dead. Every change is a
+compare-and-swap, so of two runs that take over at once only one wins.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ LIFETIME = 600.0
 
 _POLL = 0.5
 _RELEASED = "released "
-"""Before the token of a lock that is about to be removed."""
+"""Prefix of the token of a lock that is about to be removed."""
 _ATTEMPTS = 20
-"""Of a change, where others change the lock at the same time."""
+"""Attempts of a change while others change the lock at the same time."""
 _log = logging.getLogger(__name__)
 
 
 def writer_of(token: str) -> str:
-    """What stands for the holder of a lock in the names of temporary files."""
+    """The name of a lock's holder in the names of temporary files."""
     return token[:8]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Holder:
-    """What lock.json says. Times are seconds since 1970."""
+    """The content of lock.json. Times are seconds since 1970."""
 
     token: str
     host: str
     pid: int
     process: str
-    """Names the process on its host beyond its pid, which is used again; "" where any process may renew."""
+    """identifies the process on its host, since pids are reused; "" if any process may renew"""
     since: float
     expires: float
 
     def is_alive(self, now: float) -> bool:
-        """Whether nobody may take the lock over."""
+        """Whether the lock may not be taken over."""
         return self.expires > now and not world().is_dead(self.host, self.pid, self.process)
 
     def to_json(self) -> bytes:
@@ -67,7 +66,7 @@ class _Holder:
 
 
 def is_held(storage: Storage, path: str = PATH) -> bool:
-    """Whether a command is at work in the output: its lock has not expired, and its process is not known to be dead."""
+    """Whether a command is using the output: its lock has not expired, and its process is not known to be dead."""
     data = storage.find(path)
     holder = _Holder.from_json(data) if data is not None else None
     return holder is not None and holder.is_alive(world().time())
@@ -76,15 +75,15 @@ def is_held(storage: Storage, path: str = PATH) -> bool:
 class Lock:
     """The lock of an output, as `with Lock(storage):` or by acquire, renew, release.
 
-    A worker elsewhere renews what the driver acquired: the driver hands it
-    `lock.token`, a string, and it calls `Lock.attach(storage, token).renew()`.
+    Workers renew the lock that the driver has acquired: they get `lock.token`, a string, and call
+    `Lock.attach(storage, token).renew()`.
     """
 
     def __init__(self, storage: Storage, path: str = PATH, lifetime: float = LIFETIME):
         self.path = path
         self.lifetime = lifetime
         self.is_handed_over = False
-        """Whether workers elsewhere hold it."""
+        """whether workers hold it now, and this process does not release it"""
         self._hold(storage, world().token(16))
 
     def _hold(self, storage: Storage, token: str) -> None:
@@ -93,18 +92,22 @@ class Lock:
 
     @property
     def writer(self) -> str:
-        """Who writes under this lock, in the names of temporary files."""
+        """The name of this lock's holder in the names of temporary files."""
         return writer_of(self.token)
 
     @classmethod
     def attach(cls, storage: Storage, token: str, path: str = PATH, lifetime: float = LIFETIME) -> Lock:
-        """A lock that another process, or another object of this one, acquired."""
+        """A lock that was acquired by another process, or by another object of this one."""
         lock = cls(storage, path, lifetime)
         lock._hold(storage, token)
         return lock
 
     def acquire(self, wait: float = 0.0) -> Lock:
-        """Takes the lock, trying again for `wait` seconds; OutputInUseError names who holds it."""
+        """Takes the lock, and retries for `wait` seconds.
+
+        Raises:
+          OutputInUseError: another run holds it; the message names its process.
+        """
         until = world().monotonic() + wait
         while not self._try():
             if world().monotonic() >= until:
@@ -113,28 +116,32 @@ class Lock:
         return self
 
     def renew(self) -> None:
-        """Puts the expiry off; OutputInUseError where the lock is no longer ours.
+        """Postpones the expiry; OutputInUseError if another run has the lock now.
 
-        Call it before every commit. It reads the lock each time, and writes it
-        once a tenth of its lifetime has passed.
+        Call it before every commit. It reads the lock each time, but writes it only when a tenth of its lifetime has
+        passed.
         """
 
         def put_off(holder: _Holder, now: float) -> _Holder | None:
             if self.lifetime * 0.9 < holder.expires - now <= self.lifetime:
                 return None
-            # Once any other process renews, the death of the first no longer ends the run.
+            # When another process renews, the run does not depend on the process that acquired the lock any more.
             process = holder.process if self._is_me(holder) else ""
             return dataclasses.replace(holder, process=process, expires=now + self.lifetime)
 
         self._change(put_off)
 
     def hand_over(self) -> None:
-        """Leaves the lock to the workers: neither release nor the end of this process removes it, only its expiry."""
+        """Leaves the lock to the workers: from now on only its expiry removes it, not the end of this process."""
         self.is_handed_over = True
         self._change(lambda holder, now: dataclasses.replace(holder, process="", expires=now + self.lifetime))
 
     def _change(self, change: Callable[[_Holder, float], _Holder | None]) -> None:
-        """Swaps the lock for what `change` makes of it, None: for nothing; OutputInUseError where it is not ours."""
+        """Replaces the lock by what `change` returns, unless that is None.
+
+        Raises:
+          OutputInUseError: the lock is not this run's any more.
+        """
         for _ in range(_ATTEMPTS):
             data = self.storage.find(self.path)
             holder = _Holder.from_json(data) if data is not None else None
@@ -146,11 +153,11 @@ class Lock:
         raise self._lost(self.storage.find(self.path))
 
     def release(self) -> None:
-        """Removes the lock if it is ours, else does nothing.
+        """Removes the lock if this run holds it, else does nothing.
 
-        No storage deletes an object only if it still holds what was read. So the lock is first swapped for one that
-        nobody renews and nobody takes over while this process lives: a worker that renews meanwhile cannot
-        bring the lock back, and no other's lock is deleted.
+        Storage has no conditional delete. So the lock is first swapped for one that is never renewed, and never taken
+        over while this process is alive. Then a worker that renews at the same time cannot restore the lock, and the
+        lock of another run is never deleted.
         """
         if self.is_handed_over:
             return
@@ -161,13 +168,13 @@ class Lock:
             if data is None or holder is None or holder.token not in (self.token, released):
                 return
             try:
-                # It may be swapped already: by an earlier call, or one whose answer was lost.
-                ours = holder.token == released or self.storage.swap(
+                # An earlier call, or one whose answer was lost, may have swapped it already.
+                is_released = holder.token == released or self.storage.swap(
                     self.path, data, self._held_here(released).to_json()
                 )
-            except ArtifactError:  # a disk that is full has no room for another lock, but lets this one go
-                ours = True
-            if ours:
+            except ArtifactError:  # a full disk has no room for the new lock, but allows the deletion
+                is_released = True
+            if is_released:
                 self.storage.delete(self.path)
                 return
 
@@ -179,9 +186,9 @@ class Lock:
 
     @contextlib.contextmanager
     def kept_alive(self) -> Iterator[Lock]:
-        """Renews in the background, for work that commits more seldom than the lock expires.
+        """While open, renews the lock in the background, for work with long times between commits.
 
-        A lost lock, or a storage that fails, is logged here and raised by the next renew().
+        If the lock is lost, or the storage fails, this is logged here, and the next renew() raises it.
         """
 
         def beat() -> bool:
@@ -191,7 +198,7 @@ class Lock:
                 _log.error("%s", error)
                 return False
             except Exception as error:
-                _log.warning("the lock was not renewed, it is tried again: %s", shown_line(error))
+                _log.warning("the lock was not renewed, trying again: %s", shown_line(error))
             return True
 
         with world().in_background(beat, self.lifetime / 4, "renew-lock"):
@@ -199,33 +206,33 @@ class Lock:
 
     def _try(self) -> bool:
         now = world().time()
-        mine = self._held_here(self.token).to_json()
-        if self.storage.create(self.path, mine):
-            self._check_excludes(mine)
+        new_lock = self._held_here(self.token).to_json()
+        if self.storage.create(self.path, new_lock):
+            self._check_excludes(new_lock)
             return True
         data = self.storage.find(self.path)
         if data is None:  # released since
-            return self.storage.create(self.path, mine)
+            return self.storage.create(self.path, new_lock)
         holder = _Holder.from_json(data)
         if holder is None:
-            return self._is_old() and self.storage.swap(self.path, data, mine)
-        if holder.token == self.token:  # ours: an answer that was lost, and the call tried again
+            return self._is_old() and self.storage.swap(self.path, data, new_lock)
+        if holder.token == self.token:  # created by this call, whose answer was lost and which was repeated
             return True
         if holder.is_alive(now):
             return False
-        if not self.storage.swap(self.path, data, mine):
+        if not self.storage.swap(self.path, data, new_lock):
             return False
-        _log.warning("took over the output from process %d on %s, which is gone", holder.pid, shown(holder.host))
+        _log.warning("took over the output from process %d on %s, which has ended", holder.pid, shown(holder.host))
         return True
 
     def _is_old(self) -> bool:
-        """Whether a file that is no lock was written long ago: on a disk without hard links a lock may be cut off."""
+        """Whether an invalid lock was written long ago. Without hard links, a killed process may leave half a lock."""
         info = self.storage.info(self.path)
         return info is not None and info.age(world().time()) > self.lifetime
 
-    def _check_excludes(self, mine: bytes) -> None:
-        """Some stores take a conditional create and ignore the condition: they would give the lock to everyone."""
-        if self.storage.create(self.path, mine):
+    def _check_excludes(self, new_lock: bytes) -> None:
+        """InputError if the store ignores the condition of a conditional create: every run would get the lock."""
+        if self.storage.create(self.path, new_lock):
             self.storage.delete(self.path)
             raise InputError(f"{self.storage.uri(self.path)}: {NO_CONDITIONAL_CREATE}")
 
@@ -241,10 +248,10 @@ class Lock:
     def _in_use(self, data: bytes | None) -> OutputInUseError:
         where, lock = self.storage.root, self.storage.uri(self.path)
         if data is None:
-            return OutputInUseError(f"{where} was in use until now: run the same command again")
+            return OutputInUseError(f"{where} was in use until just now: run the same command again")
         holder = _Holder.from_json(data)
         if holder is None:
-            return OutputInUseError(f"{lock} cannot be read as a lock: if no run uses {where}, delete it")
+            return OutputInUseError(f"{lock} is not a valid lock: if no run uses {where}, delete it")
         left = max(0.0, holder.expires - world().time())
         return OutputInUseError(
             f"{where} is in use by process {holder.pid} on {shown(holder.host)} since {_clock(holder.since)}"

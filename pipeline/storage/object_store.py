@@ -27,7 +27,7 @@ _REFUSED = (
     obstore.exceptions.PermissionDeniedError,
     obstore.exceptions.UnauthenticatedError,
 )
-"""What the user has to change: credentials, or a name that no object may have."""
+"""Errors that the user has to mend: credentials, or a name that no object may have."""
 
 
 _VARIABLES = {
@@ -39,7 +39,7 @@ _VARIABLES = {
     ("az", "credentials"): "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     ("az", "address"): "check the network and AZURE_STORAGE_ACCOUNT_NAME",
 }
-"""What to look at, by family of stores and what is wrong."""
+"""What to check, by kind of store and kind of problem."""
 _NO_CREDENTIALS = (
     "Missing AccessKeyId",
     "Missing SecretAccessKey",
@@ -50,9 +50,9 @@ _NO_CREDENTIALS = (
     "metadata.google.internal",
     "/metadata/identity",
 )
-"""In messages: half a key, or the places that clouds keep for their own machines, which are asked without any."""
+"""Signs of missing credentials in messages: half a key, or the addresses that clouds serve to their own machines."""
 _CONFLICT_WAITS = (0.05, 0.1, 0.2, 0.5)
-"""Seconds between attempts where a store says that another write is under way, which obstore takes for final."""
+"""Seconds between attempts if a store says that another write is under way; obstore does not retry then."""
 _NOT_VALID = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "XAdminUserNotFound")
 _PATIENCE = datetime.timedelta(seconds=10)
 _RETRIES: Any = {
@@ -64,19 +64,19 @@ _RETRIES: Any = {
         "base": 3,
     },
 }
-"""A store that is away for two minutes ends no run. (With obstore's own growth of waits, ten retries are over in two
-seconds.) Lost connections, server errors and slow answers are tried again; refusals are not."""
+"""A run survives two minutes without its store. (With obstore's default backoff, ten retries take two seconds.) Lost
+connections, server errors and slow answers are retried; refusals are not."""
 _FEW_RETRIES: Any = {"max_retries": 4, "retry_timeout": _PATIENCE / 2}
-"""For what a store may not know at all, and answers by a server error."""
+"""For operations that a store may not support at all, and answer by a server error."""
 
 _stores: dict[str, Any] = {}
 _stores_lock = threading.Lock()
 
 
 def _open_store(bucket: str, conditional: bool = False) -> Any:
-    """A client of a bucket, one a process: connections and credentials are shared by all storages.
+    """The client of a bucket, one for each process: all storages share its connections and credentials.
 
-    Only the bucket goes through a url parser, so that keys may hold %, # and ?.
+    Only the bucket is parsed as a url, so that keys may contain %, # and ?.
     """
     in_memory = bucket.startswith("memory://")
     name = f"{bucket} for conditional writes" if conditional and not in_memory else bucket
@@ -97,29 +97,31 @@ def _open_store(bucket: str, conditional: bool = False) -> Any:
 
 
 def _check(bucket: str) -> None:
-    """Asks the bucket for something once, with little patience: what is wrong with name, address or credentials
-    is told in seconds, where the client proper goes on trying for minutes."""
+    """Sends one request with few retries, so that a wrong name, address or credentials are reported within seconds.
+
+    The client itself retries for minutes.
+    """
     store = obstore.store.from_url(bucket, retry_config=_FEW_RETRIES)
-    found: list[PipelineError | None] = []
+    errors: list[PipelineError | None] = []
 
     def ask() -> None:
         try:
             store.get("beam2vec-asks-whether-anything-is-here")
         except Exception as error:
-            found.append(_explained(bucket, error))
+            errors.append(_explained(bucket, error))
 
     asking = threading.Thread(target=ask, name="ask-bucket", daemon=True)
     asking.start()
     asking.join(_PATIENCE.total_seconds())
     if asking.is_alive():
         raise ArtifactError(f"{bucket}: no answer in {_PATIENCE.seconds} s; {_advice(bucket, 'address')}")
-    for explained in found:
+    for explained in errors:
         if explained:
             raise explained
 
 
 def _explained(bucket: str, error: BaseException) -> PipelineError | None:
-    """What an error says about the bucket itself, with the variables to look at; None where it is about an object."""
+    """An error about the bucket in plain words, with the variables to check; None if it is about an object."""
     text = str(error)
     if "NoSuchBucket" in text:
         return InputError(f"{bucket}: there is no such bucket")
@@ -130,7 +132,7 @@ def _explained(bucket: str, error: BaseException) -> PipelineError | None:
     if any(code in text for code in _NOT_VALID):
         return InputError(f"{bucket}: the credentials are not valid; {_advice(bucket, 'credentials')}")
     if "incorrectly configured region" in text or "AuthorizationHeaderMalformed" in text:
-        return InputError(f"{bucket}: it lies in another region; set AWS_REGION")
+        return InputError(f"{bucket}: the bucket is in another region; set AWS_REGION")
     if "builder error" in text and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http:"):
         return InputError(f"{bucket}: AWS_ENDPOINT_URL is not https; set AWS_ALLOW_HTTP=true if that is meant")
     if "error sending request" in text:
@@ -139,9 +141,9 @@ def _explained(bucket: str, error: BaseException) -> PipelineError | None:
 
 
 def _no_bucket(bucket: str) -> InputError:
-    """For what answers that it does not know where to write, or what to list."""
+    """The error for a server that has no such bucket, or is no object store."""
     return InputError(
-        f"{bucket}: there is no such bucket, or what answers is no object store; {_advice(bucket, 'address')}"
+        f"{bucket}: there is no such bucket, or the server is no object store; {_advice(bucket, 'address')}"
     )
 
 
@@ -152,7 +154,7 @@ def _advice(bucket: str, about: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ObjectStorage(Storage):
-    """A prefix of a bucket, through obstore, which tries again what a network loses (for 3 minutes)."""
+    """A prefix of a bucket, through obstore, which retries lost requests for 3 minutes."""
 
     root: str
 
@@ -169,25 +171,25 @@ class ObjectStorage(Storage):
 
     @property
     def _conditional_store(self) -> Any:
-        """The client for conditional writes, which a store may not know."""
+        """The client for conditional writes, which a store may not support."""
         return _open_store(self._place[0], conditional=True)
 
     def _key(self, path: str) -> str:
         return self._place[1] + checked_path(path)
 
     def walk(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        ours = self._place[1]
-        folder = ours + (checked_path(prefix).rstrip("/") + "/" if prefix else "")
+        root = self._place[1]
+        folder = root + (checked_path(prefix).rstrip("/") + "/" if prefix else "")
         with self._errors(prefix):
             for page in self._store.list(folder or None, chunk_size=1000):
                 for item in page:
-                    yield ObjectInfo(item["path"][len(ours) :], item["size"], _version(item))
+                    yield ObjectInfo(item["path"][len(root) :], item["size"], _version(item))
 
     def folders(self, prefix: str) -> Names:
         folder = self._key(prefix).rstrip("/") + "/"
         with self._errors(prefix):
-            found = self._store.list_with_delimiter(folder)["common_prefixes"]
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+            prefixes = self._store.list_with_delimiter(folder)["common_prefixes"]
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in prefixes)
 
     def info(self, path: str) -> ObjectInfo | None:
         with self._errors(path):
@@ -198,8 +200,8 @@ class ObjectStorage(Storage):
         return ObjectInfo(path, item["size"], _version(item))
 
     def find(self, path: str) -> bytes | None:
-        found = self._find(path)
-        return found[0] if found else None
+        contents = self._find(path)
+        return contents[0] if contents else None
 
     def _find(self, path: str) -> tuple[bytes, dict[str, Any]] | None:
         with self._errors(path):
@@ -217,7 +219,7 @@ class ObjectStorage(Storage):
                 return bytes(self._store.get_range(self._key(path), start=start, length=length))
             except obstore.exceptions.BaseError:
                 info = self.info(path)
-                if info and start >= info.size:  # stores refuse a range behind the end
+                if info and start >= info.size:  # stores refuse a range that begins behind the end
                     return b""
                 raise
 
@@ -256,10 +258,10 @@ class ObjectStorage(Storage):
         return True
 
     def swap(self, path: str, old: bytes, new: Data) -> bool:
-        found = self._find(path)
-        if found is None or found[0] != old:
+        current = self._find(path)
+        if current is None or current[0] != old:
             return False
-        mode = {name: found[1][name] for name in ("e_tag", "version") if found[1].get(name)}
+        mode = {name: current[1][name] for name in ("e_tag", "version") if current[1].get(name)}
         with self._errors(path):
             try:
                 self._conditional_store.put(self._key(path), _bytes(new), mode=mode)
@@ -268,7 +270,7 @@ class ObjectStorage(Storage):
             except (NotImplementedError, obstore.exceptions.BaseError) as error:
                 if not _is_unknown_to_store(error):
                     raise
-                # A store without conditional replacement: the moment since _find stays open.
+                # Without conditional replacement, a write of another process since `_find` goes unnoticed.
                 self._store.put(self._key(path), _bytes(new))
         return True
 
@@ -293,14 +295,14 @@ class ObjectStorage(Storage):
 
 
 def _is_unknown_to_store(error: BaseException) -> bool:
-    """Whether the store does not know what it was asked for (S3 says so by status 501)."""
+    """Whether the store does not support the operation (S3 answers with status 501)."""
     return isinstance(error, (NotImplementedError, obstore.exceptions.NotSupportedError)) or (
         "501 Not Implemented" in str(error) or "<Code>NotImplemented</Code>" in str(error)
     )
 
 
 def _bytes(data: Data) -> Data:
-    """A buffer as obstore takes it: one dimension of unsigned bytes."""
+    """The buffer in the form that obstore accepts: one dimension of unsigned bytes."""
     view = memoryview(data)
     return view.cast("B") if view.nbytes else b""
 
@@ -310,7 +312,7 @@ def _version(item: dict[str, Any]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """What obstore says, without the dump of its internals below."""
+    """obstore's message, without the dump of its internals that follows."""
     return str(error).split("\n", 1)[0]
 
 

@@ -1,7 +1,7 @@
 """A root or a uri -> the storage that it is in.
 
 Credentials, regions and endpoints come from the environment (AWS_*, GOOGLE_*,
-AZURE_*), never from options: a uri that holds some is refused.
+AZURE_*), never from options: a uri with a password or key in it is refused.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _others: dict[Callable[[str], Storage | None], None] = {}
 
 
 def add_storage(opened: Callable[[str], Storage | None]) -> None:
-    """From now on `open_storage` asks `opened` for roots of a scheme unknown here; it returns None for its own."""
+    """Registers a function for roots of other schemes: root -> storage, or None if it does not know the scheme."""
     _others[opened] = None
 
 
 def open_storage(root: str) -> Storage:
     """The storage of a folder (plain path or file://) or of a prefix in a bucket (s3://, gs://, az://).
 
-    memory://NAME/… lives in this process alone, for tests. Other schemes are those of `add_storage`.
+    memory://NAME/… exists in this process alone, for tests. `add_storage` registers other schemes.
     """
     from pipeline.storage.object_store import ObjectStorage  # obstore takes long to import
 
@@ -43,8 +43,8 @@ def open_storage(root: str) -> Storage:
         return _open_other(root, scheme)
     bucket, _, prefix = rest.partition("/")
     if not bucket:
-        raise InputError(f"{root}: no bucket is named; write {scheme}://BUCKET/FOLDER")
-    prefix = "/".join(part for part in prefix.split("/") if part)
+        raise InputError(f"{root} names no bucket: write {scheme}://BUCKET/FOLDER")
+    prefix = "/".join(name for name in prefix.split("/") if name)
     return ObjectStorage(f"{scheme}://{bucket}" + (f"/{prefix}" if prefix else ""))
 
 
@@ -65,7 +65,7 @@ def _split_scheme(uri: str) -> tuple[str, str]:
     """("", absolute path) of a local uri, else (scheme, what follows "://")."""
     match = _SCHEME.match(uri)
     if not uri:
-        raise InputError("an empty path names no place; write a folder or a uri such as s3://BUCKET/FOLDER")
+        raise InputError("the path is empty: write a folder or a uri such as s3://BUCKET/FOLDER")
     refuse_secrets(uri, f"{match[1].lower()}://…" if match else "a path or address")
     if not match:
         return "", _absolute(uri)
@@ -73,7 +73,7 @@ def _split_scheme(uri: str) -> tuple[str, str]:
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
-            raise InputError(f"{uri}: a file uri names no host; write file:///FOLDER or a plain path")
+            raise InputError(f"{uri}: a file uri has no host; write file:///FOLDER or a plain path")
         return "", os.path.abspath(urllib.parse.unquote("/" + path))
     return scheme, rest
 
@@ -89,7 +89,7 @@ def _absolute(path: str) -> str:
 
 
 def refuse_secrets(place: str, where: str) -> None:
-    """InputError where a uri, a path or an address holds a password, a key or a signature; nothing of it is repeated.
+    """InputError if a uri, a path or an address holds a password, a key or a signature; nothing of it is repeated.
 
     The rule looks at the text as it stands, and again after each reading of its percent-escapes:
 
@@ -133,7 +133,7 @@ def _open_other(root: str, scheme: str) -> Storage:
         if storage := opened(root):
             return storage
     known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
-    raise InputError(f"{root}: {scheme}:// is not known here; a plain path, file://, {known} are")
+    raise InputError(f"{root}: {scheme}:// is not supported; supported are a plain path, file://, {known}")
 
 
 def is_remote(uri: str) -> bool:

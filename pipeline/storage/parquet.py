@@ -17,10 +17,10 @@ _GROUPS = b"beam2vec groups"
 
 
 def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None) -> pa.Buffer:
-    """The table as Parquet; without dictionaries, which words and ids are too varied for.
+    """The table as Parquet, without dictionaries: words and ids are too varied for them.
 
     Args:
-      encodings: Parquet encoding by the path of a column, where the plain one is not the best.
+      encodings: column path -> Parquet encoding, for columns where another than the plain one is better.
     """
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **_form(encodings))
@@ -39,7 +39,7 @@ def _form(encodings: dict[str, str] | None) -> dict[str, Any]:
 
 
 def from_parquet(data: bytes | pa.Buffer) -> pa.Table:
-    """The table of `to_parquet`; ArtifactError where the bytes are none."""
+    """The table of `to_parquet`; ArtifactError if the bytes are not Parquet."""
     try:
         return pq.read_table(pa.BufferReader(data), use_threads=False)
     except (pa.ArrowException, OSError) as error:
@@ -49,7 +49,7 @@ def from_parquet(data: bytes | pa.Buffer) -> pa.Table:
 def groups_to_parquet(
     groups: Iterable[tuple[int, pa.Table]], schema: pa.Schema, encodings: dict[str, str] | None = None
 ) -> pa.Buffer:
-    """Numbered tables as row groups, for `read_group`; with checksums, since nobody reads the whole file."""
+    """Numbered tables as row groups, for `read_group`; with checksums, since readers read a part of the file."""
     sink, numbers = pa.BufferOutputStream(), []
     with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_form(encodings)) as writer:
         for number, table in groups:
@@ -60,7 +60,7 @@ def groups_to_parquet(
 
 
 def read_group(storage: Storage, path: str, number: int) -> pa.Table | None:
-    """The table of this number, or None where there is none; ArtifactError where the file is damaged."""
+    """The table of this number, or None if there is none; ArtifactError where the file is damaged."""
     try:
         with storage.open(path) as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
@@ -68,6 +68,6 @@ def read_group(storage: Storage, path: str, number: int) -> pa.Table | None:
             return parquet.read_row_group(numbers.index(number), use_threads=False) if number in numbers else None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise ArtifactError(
-            f"{storage.uri(path)} is damaged ({shown(error)}): delete it and run the same command again, and it is"
-            " made anew"
+            f"{storage.uri(path)} is damaged ({shown(error)}): delete it and run the same command again, which"
+            " makes it again"
         ) from error

@@ -1,4 +1,4 @@
-"""Which process is this, and is another one gone?"""
+"""Identifies processes, and tells whether another one is dead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def host() -> str:
 
 
 def process_of(pid: int) -> str:
-    """Boot, process namespace and start time of a process of this host; "" where the system does not tell.
+    """Boot, process namespace and start time of a process of this host; "" if the system does not provide them.
 
     Hosts and containers can share a name; only a process of the same boot and
     namespace can be looked up by its pid.

@@ -1,11 +1,10 @@
-"""What was made: one small JSON record for each piece of work, written after its artefacts.
+"""Records of finished work: a small JSON file for each piece of work, written after its artefacts.
 
     records/STAGE/KEY/NAME.json      KEY: the first 8 digits of the stage key
 
-A piece of work counts as done when its record is there, names the present stage
-key, and its artefacts agree with it. So a crash between artefact and record
-costs that piece of work, never its correctness. Two workers that do the same
-piece write the same bytes; pieces under other keys lie in other folders.
+A piece of work is done if its record exists, has the present stage key, and agrees with its artefacts. So a crash
+between artefact and record costs that piece of work, never correctness. Two workers that do the same piece write the
+same bytes; pieces under other keys are in other folders.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from pipeline.storage.storage import Data, Storage
 
 FOLDER = "records"
 KEY_DIGITS = 8
-"""Of a stage key, in paths: enough that two keys of one output differ."""
+"""Digits of a stage key in paths: enough to keep the keys of one output apart."""
 _TOGETHER = 256
-"""Records that are read at once from a store."""
+"""Records that are read from a store in parallel."""
 _MAX_BYTES = 64 << 20
-"""Of a record: a larger file is none."""
+"""Most bytes of a record; a larger file is not one."""
 _PIECE_BYTES = 8 << 20
 """Bytes of an artefact that are read at once."""
 
@@ -50,15 +49,15 @@ class Artifact:
     digest: Digest
     size: Number
     root: str = ""
-    """The output of another run, where it lies in one; never in a record."""
+    """the output of the other run that it is in, else ""; never in a record"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What one piece of a stage left: artefacts, and numbers about them.
+    """What one piece of a stage has made: artefacts, and numbers about them.
 
-    `numbers` holds what later stages and reports ask for (tokens, lines, …):
-    JSON values; NumPy scalars are taken as plain numbers.
+    `numbers` holds what later stages and reports need (tokens, lines, …), as JSON values; NumPy scalars become plain
+    numbers.
     """
 
     stage: _Name
@@ -72,10 +71,10 @@ class Record:
         return record_path(self.stage, self.key, self.name)
 
     def read(self, kind: type[Numbers]) -> Numbers:
-        """The numbers as the type of their stage; ArtifactError where they are none.
+        """The numbers as an object of `kind`; ArtifactError if they do not fit it.
 
         Args:
-          kind: a dataclass with the names and the types of the numbers.
+          kind: a dataclass with the names and types of the numbers.
         """
         try:
             return msgspec.convert(self.numbers, kind)
@@ -92,26 +91,26 @@ def record_path(stage: str, key: str, name: str) -> str:
 
 
 def stage_folder(stage: str, key: str) -> str:
-    """Where the records of a stage lie."""
+    """The folder of a stage's records under a key."""
     return f"{FOLDER}/{stage}/{key[:KEY_DIGITS]}"
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON text of a value: keys sorted, no spaces, no NaN; NumPy scalars as plain numbers."""
+    """JSON in a canonical form: sorted keys, no spaces, no NaN; NumPy scalars as plain numbers."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=_plain
     ).encode()
 
 
 def sealed_json(body: dict[str, Any]) -> bytes:
-    """Readable JSON of `body` with one more member: the SHA-256 of the rest, which shows a damaged number."""
+    """Readable JSON of `body` with one more member, the SHA-256 of the others, by which damage is detected."""
     body = json.loads(canonical_json(body))
     body["digest"] = hashlib.sha256(canonical_json(body)).hexdigest()
     return json.dumps(body, indent=1).encode() + b"\n"
 
 
 def unsealed_json(data: bytes) -> dict[str, Any] | None:
-    """What sealed_json was given; None where the text is not such JSON, or was changed."""
+    """The body that `sealed_json` wrote; None if the text is not such JSON, or was changed."""
     try:
         body = json.loads(data)
         digest = body.pop("digest")
@@ -128,18 +127,18 @@ def _plain(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The records of one output, and the artefacts they speak of. Picklable."""
+    """The records of one output, and their artefacts. Picklable."""
 
     storage: Storage
 
     def write_artifact(self, path: str, data: Data) -> Artifact:
-        """Stores the bytes; what it returns belongs into a record."""
+        """Stores the bytes; the result belongs in a record."""
         self.storage.put(path, data)
         view = memoryview(data)
         return Artifact(path, hashlib.sha256(view).hexdigest(), view.nbytes)
 
     def stream_artifact(self, path: str, write: Callable[[BinaryIO], object]) -> Artifact:
-        """Stores what `write` writes into the file that it gets; a large artefact need not be held for it."""
+        """Stores what `write` writes to the file that it is passed; for artefacts larger than memory."""
         passed: list[_Measured] = []
 
         def measured(file: BinaryIO) -> None:
@@ -150,11 +149,11 @@ class Records:
         return Artifact(path, passed[-1].digest.hexdigest(), passed[-1].bytes)
 
     def commit(self, record: Record) -> None:
-        """Makes the work count as done; its artefacts have to be there already."""
+        """Stores the record, so that the work counts as done; its artefacts have to be stored already."""
         self.storage.put(record.path, _to_json(record))
 
     def load(self, stage: str, name: str, key: str) -> Record | None:
-        """The record, if it is there, whole, and of this stage key; its artefacts are not looked at."""
+        """The record, if it exists, is whole, and has this stage key; its artefacts are not checked."""
         data = self.storage.find(record_path(stage, key, name))
         record = _from_json(data) if data is not None else None
         if record is None or (record.stage, record.name, record.key) != (stage, name, key):
@@ -166,14 +165,14 @@ class Records:
         return next(self.storage.walk(stage_folder(stage, key)), None) is not None
 
     def valid(self, stage: str, name: str, key: str, check: str = "size") -> Record | None:
-        """As load; None also where an artefact is missing, or its "size" or "digest" differs."""
+        """Like `load`; None also if an artefact is missing, or has another "size" or "digest" than recorded."""
         record = self.load(stage, name, key)
         if record is None or any(self.damage(artifact, check) for artifact in record.artifacts):
             return None
         return record
 
     def storage_of(self, artifact: Artifact) -> Storage:
-        """Where the artefact lies: in this output, or in that of another run."""
+        """The storage that the artefact is in: this output, or that of another run."""
         return open_storage(artifact.root) if artifact.root else self.storage
 
     def uri(self, artifact: Artifact) -> str:
@@ -181,7 +180,7 @@ class Records:
         return self.storage_of(artifact).uri(artifact.path)
 
     def damage(self, artifact: Artifact, check: str = "digest") -> str | None:
-        """What is wrong with an artefact, in words that follow its name; None where nothing is."""
+        """What is wrong with an artefact, in words that follow its name; None if it is sound."""
         if check not in ("size", "digest"):
             raise ValueError(f"check is size or digest, not {check!r}")
         storage = self.storage_of(artifact)
@@ -195,7 +194,7 @@ class Records:
         return _compare(digest, artifact.digest) if digest else None
 
     def read(self, artifact: Artifact) -> bytes:
-        """The artefact's bytes, checked; ArtifactError names the artefact and the remedy."""
+        """The artefact's bytes, after a check of size and digest; ArtifactError names the artefact and the remedy."""
         data = self.storage_of(artifact).find(artifact.path)
         if data is None:
             wrong: str | None = "is missing"
@@ -212,43 +211,45 @@ class Records:
         return [path.rpartition("/")[2].removesuffix(".json") for path in self._paths(stage_folder(stage, key))]
 
     def all(self, stage: str, key: str, strict: bool = False) -> list[Record]:
-        """Every whole record of a stage under a key, ordered by path; artefacts are not looked at.
+        """Every whole record of a stage under a key, ordered by path; artefacts are not checked.
+
+        A damaged record is left out, like work that has to be done again.
 
         Raises:
-          ArtifactError: a record is damaged, with `strict`; else it is left out, as work that has to be done again.
+          ArtifactError: with `strict`, if a record is damaged.
         """
-        found = []
+        records = []
         for path, record in self.scan(stage_folder(stage, key)):
             if record and record.key == key:
-                found.append(record)
+                records.append(record)
             elif strict and not record:
                 remedy = f"delete it and run the command that filled {self.storage.root} again"
                 raise ArtifactError(f"{self.storage.uri(path)} is damaged", remedy)
-        return found
+        return records
 
     def scan(self, folder: str = FOLDER) -> Iterator[tuple[str, Record | None]]:
-        """(path, record) of every record file in a folder and below; None where the file is damaged."""
+        """(path, record) of every record file in a folder and below; None if the file is damaged."""
         paths = self._paths(folder)
         for start in range(0, len(paths), _TOGETHER):
-            some = paths[start : start + _TOGETHER]
-            for path, data in zip(some, each(self.storage.find, some, is_remote(self.storage.root))):
+            together = paths[start : start + _TOGETHER]
+            for path, data in zip(together, each(self.storage.find, together, is_remote(self.storage.root))):
                 if data is not None:
                     record = _from_json(data)
                     yield path, record if record and record.path == path else None
 
     def _paths(self, folder: str) -> list[str]:
-        """Of all records in a folder, in order; nothing else is held, for they can be millions."""
+        """Paths of all records in a folder, in order. Nothing else is held in memory, since there can be millions."""
         return sorted(info.path for info in self.storage.walk(folder) if info.path.endswith(".json"))
 
     def remove(self, record: Record) -> None:
-        """Deletes the record, then its artefacts: a crash between them leaves bytes, never a false record."""
+        """Deletes the record, then its artefacts. A crash in between leaves artefacts, never a false record."""
         self.storage.delete(record.path)
         for artifact in record.artifacts:
             self.storage.delete(artifact.path)
 
 
 class _Measured:
-    """A file to write to that knows the digest and the number of the bytes that went through."""
+    """A file to write to that computes the digest and counts the bytes on their way."""
 
     closed = False
 
@@ -265,13 +266,13 @@ class _Measured:
         return self.bytes
 
     def flush(self) -> None:
-        """The file is flushed when it is whole."""
+        """Nothing to do: the file is flushed when it is complete."""
 
 
 def remedy(artifact: Artifact, gone: bool) -> str:
     """What to do about a damaged artefact, or one that is gone."""
     command = f"the command that filled {artifact.root}" if artifact.root else "the same command"
-    return f"{'' if gone else 'delete it and '}run {command} again, and it is made anew"
+    return f"{'' if gone else 'delete it and '}run {command} again, which makes it again"
 
 
 def _digest(storage: Storage, artifact: Artifact) -> str | None:
@@ -294,17 +295,19 @@ def _digest(storage: Storage, artifact: Artifact) -> str | None:
     return digest.hexdigest() if size == artifact.size else None
 
 
-def _compare(found: str, recorded: str) -> str | None:
-    if found == recorded:
+def _compare(actual: str, recorded: str) -> str | None:
+    if actual == recorded:
         return None
-    return f"is damaged: its SHA-256 is {found[:16]}… where its record says {recorded[:16]}…"
+    return f"is damaged: its SHA-256 is {actual[:16]}… where its record says {recorded[:16]}…"
 
 
 def _to_json(record: Record) -> bytes:
     body = dataclasses.asdict(record)
     for artifact in body["artifacts"]:
         if artifact.pop("root"):
-            raise ValueError(f"{artifact['path']} lies in the output of another run: no record of this one names it")
+            raise ValueError(
+                f"{artifact['path']} is in the output of another run, so no record of this one may name it"
+            )
     return sealed_json(body)
 
 

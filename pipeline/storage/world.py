@@ -1,7 +1,7 @@
-"""What storage takes from the machine that it runs on: clock, randomness, threads, and operations on files.
+"""What storage needs from the machine: clock, randomness, threads, and operations on files.
 
-Nothing else in `pipeline/storage` asks the system for these. So a simulator can put a world of its own in
-their place, with `in_world`, in which clocks jump, disks fill up and processes die between any two operations.
+`pipeline/storage` uses the system only through this module. So tests can replace it, by `in_world`, with a simulator in
+which clocks jump, disks fill up and processes die between any two operations.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from pipeline.storage import process_identity
 
 
 class Files:
-    """The operations on files that `LocalStorage` is made of. Each raises OSError as the system does."""
+    """The file operations that `LocalStorage` uses. Each raises OSError as the system does."""
 
     def open(self, path: str, mode: str = "rb", buffering: int = -1) -> BinaryIO:
-        """ "rb" reads; "xb" makes a file that was not there. With `buffering` 0, no more is read than is asked for."""
+        """ "rb" reads, "xb" creates a file that must not exist. With `buffering` 0, no more is read than requested."""
         return open(path, mode, buffering)  # type: ignore[return-value]
 
     def stat(self, path: str) -> os.stat_result:
         return os.stat(path)
 
     def exists(self, path: str) -> bool:
-        """Whether anything has this name, a dangling link too."""
+        """Whether anything has this name, even a dangling link."""
         return os.path.lexists(path)
 
     def walk(self, top: str, onerror: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-        """(folder, names of what is no folder in it), for each folder below `top` and itself."""
+        """(folder, names of its entries that are not folders), for `top` and each folder below."""
         for folder, _, names in os.walk(top, onerror=onerror):
             yield folder, names
 
     def entries(self, folder: str) -> list[tuple[str, bool]]:
-        """(name, whether it is a folder) of all that is in a folder."""
-        with os.scandir(folder) as found:
-            return [(entry.name, entry.is_dir()) for entry in found]
+        """(name, whether it is a folder) of each entry of a folder."""
+        with os.scandir(folder) as scan:
+            return [(entry.name, entry.is_dir()) for entry in scan]
 
     def rename(self, path: str, to: str) -> None:
-        """Replaces what `to` names."""
+        """Renames; replaces `to` if it exists."""
         os.replace(path, to)
 
     def link(self, path: str, to: str) -> None:
-        """A second name; FileExistsError where `to` is there."""
+        """Gives the file a second name; FileExistsError if `to` exists."""
         os.link(path, to)
 
     def unlink(self, path: str) -> None:
@@ -61,12 +61,12 @@ class Files:
         os.rmdir(path)
 
     def sync(self, file: BinaryIO) -> None:
-        """What was written is on the disk."""
+        """Returns when everything written is on the disk."""
         file.flush()
         os.fsync(file.fileno())
 
     def sync_folder(self, path: str) -> None:
-        """Names in the folder are on the disk, where the file system can do that."""
+        """Returns when the names in the folder are on the disk, if the file system can do that."""
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
@@ -76,10 +76,10 @@ class Files:
 
     @contextlib.contextmanager
     def folder_lock(self, path: str) -> Iterator[None]:
-        """Excludes other threads and processes, where the file system can do that."""
+        """Excludes other threads and processes, if the file system can do that."""
         handle = os.open(path, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):  # some network file systems lock no folders
+            with contextlib.suppress(OSError):  # some network file systems cannot lock folders
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
@@ -87,7 +87,7 @@ class Files:
 
 
 class World:
-    """The real one."""
+    """The real machine."""
 
     def __init__(self) -> None:
         self.files = Files()
@@ -97,7 +97,7 @@ class World:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds of a clock that nobody sets."""
+        """Seconds of a clock that is never set."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -111,7 +111,7 @@ class World:
         return process_identity.host()
 
     def pid(self) -> int:
-        """Of this process."""
+        """The number of this process."""
         return os.getpid()
 
     def process_of(self, pid: int) -> str:
@@ -124,7 +124,7 @@ class World:
 
     @contextlib.contextmanager
     def in_background(self, call: Callable[[], bool], every: float, name: str) -> Iterator[None]:
-        """Calls `call` each `every` seconds in a thread while open, until it returns False."""
+        """While open, a thread calls `call` every `every` seconds, until it returns False."""
         done = threading.Event()
 
         def beat() -> None:
@@ -144,13 +144,13 @@ _world = World()
 
 
 def world() -> World:
-    """The one that storage runs in now."""
+    """The world that storage uses now."""
     return _world
 
 
 @contextlib.contextmanager
 def in_world(other: World) -> Iterator[World]:
-    """Storage runs in another world while open: for tests."""
+    """While open, storage uses another world; for tests."""
     global _world
     before, _world = _world, other
     try:

@@ -1,4 +1,4 @@
-"""The loss curve: a few hundred points of a run, in Parquet beside its checkpoints.
+"""Writes the loss curve: a few hundred points of a run, in Parquet beside its checkpoints.
 
 metrics/KEY/step=000000012345-89abcdef.parquet
   step, epoch, position int64; loss float64 (mean cross-entropy per pair);
@@ -21,7 +21,7 @@ from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import to_parquet
 
 POINTS = 500
-"""Points of a whole run, about."""
+"""About how many points a whole run has."""
 
 
 @dataclasses.dataclass
@@ -45,7 +45,7 @@ class MetricsLog:
         self.recent_loss = float("nan")
 
     def add(self, first: int, rates: np.ndarray, loss: StepLoss, seconds: float) -> None:
-        """Take in consecutive steps from `first` on."""
+        """Adds the losses of consecutive steps from `first` on."""
         for i, (total, pairs) in enumerate(zip(loss.total.tolist(), loss.pairs.tolist())):
             step = first + i
             if not self._points or self._points[-1].step // self._every != step // self._every:
@@ -59,12 +59,12 @@ class MetricsLog:
             self.recent_loss = float(loss.total.sum()) / pairs
 
     def add_holdout(self, loss: float) -> None:
-        """The loss on text kept back, after the steps that were added last."""
+        """Adds the loss on sentences kept back, after the steps that were added last."""
         if self._points:
             self._points[-1].holdout_loss = loss
 
     def write(self, commits: Commits, step: int) -> None:
-        """Commit the points so far as those before `step`, and begin anew.
+        """Commits the points so far, which are those before `step`, and starts again without points.
 
         Args:
           commits: of the checkpoints.
@@ -89,7 +89,8 @@ class MetricsLog:
         commits, name = commits.beside(STAGE), step_name(step)
         data = to_parquet(pa.table(columns, schema=self._schema))
         before = commits.load(name)
-        # Seconds differ from run to run: a name of their own keeps points and record together at any kill.
+        # The bytes differ from run to run, because seconds do. The digest in the name keeps points and record
+        # consistent if the process is killed between them.
         artifact = commits.put(f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet", data)
         commits.commit(name, [artifact], PointNumbers(step))
         for old in before.artifacts if before else ():

@@ -1,4 +1,4 @@
-"""The trainer: batch shards in, checkpoints out. A plain function, with or without Beam."""
+"""The trainer: batch shards in, checkpoints out; with or without Beam."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from pipeline.backends.backend import Backend, GeneratingBackend
 from pipeline.backends.open_backend import open_backend
-from pipeline.batches.rows import Batch, made_batches
+from pipeline.batches.rows import Rows, generated_batches
 from pipeline.batches.sampling import load_tables
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.shards import BatchShard
-from pipeline.batches.steps import StepBlock, blocks_of_steps
+from pipeline.batches.steps import StepRange, step_ranges
 from pipeline.errors import ArtifactError, InterruptedRunError
 from pipeline.model.checkpoints import (
     CheckpointRef,
@@ -44,36 +44,37 @@ from pipeline.training.metrics import MetricsLog
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.1
-"""Of the time, at most, that goes into checkpoints: one of 10 million words takes minutes."""
+"""Most of the time that may go into checkpoints: one of 10 million words takes minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where training stands; the counts are of this process."""
+    """How far training is; the counts are those of this process."""
 
     step: int
-    """steps done in all"""
+    """steps done by all processes"""
     steps: int
     first_step: int
-    """steps done by others before: where a resumed run began"""
+    """steps done before this process: where a resumed run began"""
     positions: int
     """token positions trained on"""
     rows: int
     """targets trained on"""
     seconds: float
     loss: float
-    """mean cross-entropy per pair, lately"""
+    """mean cross-entropy per pair of the last step range"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
-    """Trains one model from shards, from its last checkpoint or from the start.
+    """Trains one model from shards, from its last checkpoint or from the beginning.
 
     Attributes:
       commits: of the stage "checkpoints".
       provenance: JSON values for the checkpoints' metadata.
-      report: called after every block of steps.
-      stop: asked after every block; when it says yes, a checkpoint is written and InterruptedRunError raised.
+      report: called after every step range.
+      stop: called after every step range; if it returns True, a checkpoint is written and InterruptedRunError raised.
+      warn: called with lines for the user.
     """
 
     options: Options
@@ -86,15 +87,17 @@ class Trainer:
     def train(
         self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard], tokens: int | None = None
     ) -> CheckpointRef:
-        """Train to the end and return the last checkpoint.
+        """Trains to the end, and returns the last checkpoint.
 
         Args:
           words: string [V]; counts: int64 [V], in the order of ids.
-          shards: in any order; together they hold every position once.
-          tokens: how many positions the vocabulary promises, where that is known.
+          shards: in any order; together they have every position once.
+          tokens: number of positions by the vocabulary, to compare with; or None.
 
         Raises:
-          ArtifactError: a shard is missing, or there twice.
+          ArtifactError: a shard is missing, or comes twice.
+          InterruptedRunError: `stop` has returned True.
+          NonFiniteError: training has diverged.
         """
         options = self.options
         memory.give_back()
@@ -124,11 +127,11 @@ class Trainer:
             model = read_checkpoint(self.commits.records, done)
             return model.input, model.output
         w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
-        return w_in, np.zeros(w_in.shape, np.float32)  # pages that nobody has written take no memory
+        return w_in, np.zeros(w_in.shape, np.float32)  # pages of zeros take no memory until they are written
 
 
 def resume_point(commits: Commits, say: Callable[[str], None]) -> CheckpointRef | None:
-    """The newest whole checkpoint to go on from, with all that lies beyond it, and all that is damaged, removed."""
+    """The newest sound checkpoint, to resume from. Removes everything beyond it, and everything damaged."""
     done = latest_checkpoint(commits.records, commits.key)
     commits.check_lock()
     step = done.step if done else 0
@@ -141,7 +144,7 @@ def resume_point(commits: Commits, say: Callable[[str], None]) -> CheckpointRef 
 
 
 class _Session:
-    """One process's share of a training run."""
+    """The training by one process, from a step on."""
 
     def __init__(
         self,
@@ -151,7 +154,7 @@ class _Session:
         words: pa.Array,
         counts: np.ndarray,
         step: int,
-        kept_back: Batch | None = None,
+        kept_back: Rows | None = None,
     ):
         self.trainer, self.backend, self.schedule = trainer, backend, schedule
         self.words, self.counts = words, counts
@@ -168,13 +171,13 @@ class _Session:
         base = epoch * schedule.steps_per_epoch
         first = self.step - base
         records, end = self.trainer.commits.records, schedule.steps_per_epoch
-        for block in step_blocks(self.backend, shards, records, epoch, schedule.batch_size, first, end, pool):
+        for steps in ranges_to_train(self.backend, shards, records, epoch, schedule.batch_size, first, end, pool):
             begin = 0
-            while begin < block.steps:  # in one go, unless a checkpoint is due inside
-                count = min(block.steps - begin, self._steps_to_checkpoint())
+            while begin < steps.steps:  # all at once, unless a checkpoint is due in between
+                count = min(steps.steps - begin, self._steps_to_checkpoint())
                 rates = schedule.learning_rates(self.step, count)
-                loss = self.backend.train(block.batch, block.bounds[begin : begin + count + 1], rates)
-                self.rows += int(block.bounds[begin + count] - block.bounds[begin])
+                loss = self.backend.train(steps.rows, steps.bounds[begin : begin + count + 1], rates)
+                self.rows += int(steps.bounds[begin + count] - steps.bounds[begin])
                 self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
                 check_loss(loss, rates, self.step, schedule)
                 self.step += count
@@ -213,7 +216,7 @@ class _Session:
             self.commit()
 
     def commit(self) -> CheckpointRef:
-        """Write a checkpoint of where training stands, unless that has just been done."""
+        """Writes a checkpoint of the current step, unless it has been written already."""
         if self.committed and self.committed.step == self.step:
             return self.committed
         trainer, began = self.trainer, time.monotonic()
@@ -230,14 +233,14 @@ class _Session:
 
 
 def seconds_to_checkpoint(took: float) -> float:
-    """How long to train before the next checkpoint, where the last one took so many seconds."""
+    """How long to train until the next checkpoint, if the last one took so many seconds."""
     return max(CHECKPOINT_SECONDS, took / CHECKPOINT_SHARE)
 
 
 def new_backend(
     w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, say: Callable[[str], None]
 ) -> Backend:
-    """What trains these weights, which it copies."""
+    """The backend that trains these weights; it copies them."""
     return open_backend(
         options.device,
         w_in,
@@ -252,7 +255,11 @@ def new_backend(
 
 
 def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = None) -> list[BatchShard]:
-    """Sorted by index, which Beam does not promise; they must hold the positions first..end-1, each once."""
+    """The shards sorted by index, since Beam delivers them in any order.
+
+    Raises:
+      ArtifactError: they do not have each of the positions first..end-1 once.
+    """
     ordered = sorted(shards, key=lambda shard: shard.index)
     position = min(first, ordered[0].first_position) if ordered else first
     for shard in ordered:
@@ -270,7 +277,7 @@ def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = Non
     return ordered
 
 
-def step_blocks(
+def ranges_to_train(
     backend: Backend,
     shards: Sequence[BatchShard],
     records: Records,
@@ -279,25 +286,26 @@ def step_blocks(
     first: int,
     end: int,
     pool: ThreadPoolExecutor | None = None,
-) -> Iterator[StepBlock]:
-    """The steps first..end-1 of an epoch, for a backend to train on: each block before the next is asked for.
+) -> Iterator[StepRange]:
+    """The step ranges of the steps first..end-1 of an epoch. Train each before you take the next.
 
     A backend that makes rows itself gets tokens, unless rows of the epoch are stored.
 
     Args:
-      shards: in corpus order; those that have no part in the steps may be among them.
-      pool: makes rows, between two blocks, when the backend needs none of the CPUs; what there is to read is read
-        while it trains.
+      shards: in corpus order; shards without positions of these steps may be among them.
+      pool: makes rows between two step ranges, when the backend uses no CPU. Artefacts are read while it trains.
     """
     low, high, sampling = first * batch_size, end * batch_size, shards[0].sampling
-    wanted = [shard for shard in shards if shard.first_position < high and shard.end > low]
-    if any(epoch < len(shard.stored) for shard in wanted):
-        stored = (batch for shard in wanted for batch in shard.batches(records, epoch, pool, low, high))
-        blocks = blocks_of_steps(stored, batch_size, first, end, sampling.negatives)
-        return one_ahead(blocks) if pool else blocks
-    read, tables = (shard.piece(records) for shard in wanted), load_tables(records, shards[0].unigram)
+    needed = [shard for shard in shards if shard.first_position < high and shard.end > low]
+    if any(epoch < len(shard.stored) for shard in needed):
+        stored = (batch for shard in needed for batch in shard.batches(records, epoch, pool, low, high))
+        ranges = step_ranges(stored, batch_size, first, end, sampling.negatives)
+        return one_ahead(ranges) if pool else ranges
+    read, tables = (shard.piece(records) for shard in needed), load_tables(records, shards[0].unigram)
     pieces = one_ahead(read) if pool else read
     if isinstance(backend, GeneratingBackend):
-        return backend.blocks(pieces, tables, sampling, epoch, batch_size, first, end)
-    made = (batch for piece in pieces for batch in made_batches(piece, tables, sampling, epoch, pool, low, high))
-    return blocks_of_steps(made, batch_size, first, end, sampling.negatives)
+        return backend.step_ranges(pieces, tables, sampling, epoch, batch_size, first, end)
+    batches = (
+        batch for piece in pieces for batch in generated_batches(piece, tables, sampling, epoch, pool, low, high)
+    )
+    return step_ranges(batches, batch_size, first, end, sampling.negatives)

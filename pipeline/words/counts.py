@@ -24,27 +24,27 @@ STAGE = "counts"
 
 @dataclass(frozen=True)
 class CountNumbers:
-    """What is recorded of a counted unit; its artefacts are the table, and the dead letters if there are some."""
+    """What is recorded of a counted unit; its artefacts are the table, and dead letters if there are any."""
 
     lines: Number
-    """All lines or rows, bad ones too."""
+    """all lines or rows, also bad ones"""
     bad_lines: Number
     tokens: Number
     bytes: Number
     words: Number
-    """Different words."""
+    """different words"""
     fingerprint: str
-    """16 hex digits over all tokens in order and the ends of sentences; encoding has to find the same."""
+    """16 hex digits that depend on all tokens, their order, and the ends of sentences; encoding must get the same"""
     files: list[FileDigests]
-    """Of what was read of input files; a compressed file's are recorded where it is unpacked."""
+    """digests of the input that was read; those of a compressed file are recorded when it is unpacked"""
 
 
 @dataclass(frozen=True)
 class UnitCounts(CountNumbers):
-    """What counting one unit found."""
+    """The counts of one unit."""
 
     table: pa.Table
-    """word: string, count: int64; in the order in which words first occur."""
+    """word: string, count: int64; in the order in which words first occur"""
     dead_letters: DeadLetters = dataclasses.field(default_factory=DeadLetters)
 
     @property
@@ -58,10 +58,10 @@ def count_unit(unit: WorkUnit, reader: Reader, whole: bool = True) -> UnitCounts
     Memory: some blocks of 8 MiB and the unit's distinct words.
 
     Args:
-      whole: with dead letters and content digests of the input, which are noted once a run.
+      whole: with dead letters and content digests of the input, which a run needs once.
 
     Raises:
-      InputError: a file is not what it was when it was listed; the user's tokeniser failed.
+      InputError: a file has changed since it was listed; the user's tokeniser failed.
     """
     words, dead_letters = WordTable(), DeadLetters()
     files: list[FileDigests] = []
@@ -87,7 +87,7 @@ def count_unit(unit: WorkUnit, reader: Reader, whole: bool = True) -> UnitCounts
 
 
 def counted_unit(commits: Commits, unit: WorkUnit, reader: Reader, whole: bool = True) -> UnitCounts:
-    """The unit's counts: of an earlier attempt, else counted and committed. `whole` as in `count_unit`."""
+    """The unit's counts: those of an earlier attempt, else new ones, which are committed. `whole`: see `count_unit`."""
     if done := _earlier_counts(commits, unit):
         return done
     counts = count_unit(unit, reader, whole)
@@ -109,13 +109,13 @@ def _earlier_counts(commits: Commits, unit: WorkUnit) -> UnitCounts | None:
 
 
 def counted_fingerprint(commits: Commits, unit: WorkUnit) -> str | None:
-    """What a count of words found in the unit, from its record; None where there is none."""
+    """The fingerprint in the record of a unit's count; None if there is no record."""
     record = commits.load(unit.name)
     return record.read(CountNumbers).fingerprint if record else None
 
 
 def fingerprint_mismatch_message(unit: WorkUnit, reader: Reader) -> str:
-    """The message that a unit's tokens are not those that were counted."""
+    """The message that the tokens of a unit are not those that were counted."""
     first, last = unit.ranges[0], unit.ranges[-1]
     where = f"{first.name()} from byte {first.offset(first.start):,}"
     if last.name() != first.name():

@@ -1,4 +1,4 @@
-"""Counts of many units -> the counts of all, cut by hash so that each bucket is merged by itself."""
+"""Adds up the counts of many units. Words are divided into buckets by hash, and each bucket is merged by itself."""
 
 # Without postponed annotations: Beam reads those of `total` to type the edges of a graph.
 
@@ -17,18 +17,18 @@ from pipeline.storage.records import Artifact, Records
 
 SCHEMA = pa.schema([pa.field("word", pa.string(), nullable=False), pa.field("count", pa.int64(), nullable=False)])
 ELEMENT_BYTES = 4 << 20
-"""About how large an element of `split_by_bucket` gets: runners dislike those above 10 MB."""
+"""About the largest element of `split_by_bucket`: runners have problems with elements above 10 MB."""
 _FEWEST_BUCKETS, _MOST_BUCKETS, _BUCKET_BYTES = 32, 1024, 4 << 30
-"""Parts that words are merged in, and the input that one of them is enough for."""
+"""Fewest and most buckets, and the bytes of input for each."""
 _SUMMARY = b"beam2vec"
 _BUCKETS = "buckets"
-"""Folder of a count where the words of large buckets lie until the words of all are ordered."""
+"""The folder of a count that holds large buckets until the vocabulary is stored."""
 
 
 def buckets_for(input_bytes: int) -> int:
-    """In how many parts, by hash, the words of so much input are merged; decides no byte of the vocabulary.
+    """The number of buckets for so much input. It never changes the vocabulary.
 
-    What a worker holds of a part is about 80 bytes a different word: of 6 TB of text with a billion, 80 MB.
+    A worker holds about 80 bytes for each different word of a bucket: 80 MB for 6 TB of text with a billion words.
     """
     return min(_MOST_BUCKETS, max(_FEWEST_BUCKETS, input_bytes // _BUCKET_BYTES))
 
@@ -37,13 +37,13 @@ def split_by_bucket(table: pa.Table, buckets: int) -> Iterator[tuple[int, bytes]
     """Cuts a table of counts by the words' hashes, so that each bucket can be merged by itself.
 
     Yields:
-      (bucket, Arrow IPC bytes of a part of the table), buckets in order; a bucket comes
-      more than once where it is above ELEMENT_BYTES, and not at all where it is empty.
+      (bucket, Arrow IPC bytes of some of its rows), buckets in order. A bucket above ELEMENT_BYTES is yielded in
+      several pieces, an empty one not at all.
     """
     if not table.num_rows:
         return
     words = table["word"].combine_chunks() if table["word"].num_chunks != 1 else table["word"].chunk(0)
-    if isinstance(words, pa.ChunkedArray):  # above 2 GiB of words
+    if isinstance(words, pa.ChunkedArray):  # more than 2 GiB of words
         rows = table.num_rows // words.num_chunks // 2 + 1
         for start in range(0, table.num_rows, rows):
             yield from split_by_bucket(table.slice(start, rows), buckets)
@@ -62,13 +62,13 @@ def split_by_bucket(table: pa.Table, buckets: int) -> Iterator[tuple[int, bytes]
 
 
 class MergedCounts:
-    """The sum of tables of counts; words in the order in which they first come."""
+    """The sum of tables of counts; words in the order in which they are first added."""
 
     def __init__(self) -> None:
         self._words = WordTable()
 
     def add(self, counts: pa.Table | bytes) -> None:
-        """A table of counts, or its Arrow IPC bytes."""
+        """Adds a table of counts, or its Arrow IPC bytes."""
         for batch in _opened(counts).to_batches():
             self._words.add(batch.column(0), batch.column(1).to_numpy())
 
@@ -80,7 +80,13 @@ class MergedCounts:
 
 
 def merge_counts(tables: Iterable[pa.Table | bytes]) -> pa.Table:
-    """Adds up tables of counts (or their Arrow IPC bytes); words in the order in which they first come."""
+    """Adds up tables of counts (or their Arrow IPC bytes); words in the order in which they first appear.
+
+    >>> first = pa.table({"word": ["a", "rose"], "count": [1, 2]})
+    >>> second = pa.table({"word": ["rose", "is"], "count": [3, 1]})
+    >>> merge_counts([first, second]).to_pydict()
+    {'word': ['a', 'rose', 'is'], 'count': [1, 5, 1]}
+    """
     merged = MergedCounts()
     for table in tables:
         merged.add(table)
@@ -88,14 +94,14 @@ def merge_counts(tables: Iterable[pa.Table | bytes]) -> pa.Table:
 
 
 def prune(table: pa.Table, min_count: int) -> pa.Table:
-    """The words that occur at least `min_count` times; what was there before is noted in the metadata."""
+    """The words that occur at least `min_count` times; the metadata keeps the `summary` of the table before."""
     kept = table.filter(pa.array(table["count"].to_numpy() >= min_count))
     words, largest = summary([table])
     return kept.replace_schema_metadata({_SUMMARY: json.dumps({"words": words, "largest": largest})})
 
 
 def summary(tables: Iterable[pa.Table]) -> tuple[int, int]:
-    """(number of different words, largest count) of tables without common words, before they were pruned."""
+    """(number of different words, largest count) of tables without common words, as they were before `prune`."""
     words = largest = 0
     for table in tables:
         noted = (table.schema.metadata or {}).get(_SUMMARY)
@@ -108,7 +114,7 @@ def summary(tables: Iterable[pa.Table]) -> tuple[int, int]:
 
 
 def table_bytes(table: pa.Table) -> bytes:
-    """Arrow IPC stream of a table: only its own rows, whatever it was sliced from."""
+    """Arrow IPC stream of a table, with its own rows only, whatever it was sliced from."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -125,7 +131,7 @@ def _opened(table: pa.Table | bytes) -> pa.Table:
 
 @dataclasses.dataclass(frozen=True)
 class UnitSummary:
-    """What counting a unit found, without the words."""
+    """The numbers of a counted unit, without the words."""
 
     index: int
     bytes: int
@@ -133,13 +139,13 @@ class UnitSummary:
     bad_lines: int
     tokens: int
     units: int = 0
-    """1, or how many units were put together"""
+    """1, or the number of units that were added up"""
     of: int = 0
-    """How many units there are."""
+    """how many units there are"""
 
 
 def total(units: Iterable[UnitSummary]) -> UnitSummary:
-    """Of many units; its index is that of the first with bad lines."""
+    """The sum of many units; its index is that of the first unit with bad lines."""
     units = list(units)
     sums = {
         name: sum(getattr(unit, name) for unit in units) for name in ("bytes", "lines", "bad_lines", "tokens", "units")
@@ -150,61 +156,57 @@ def total(units: Iterable[UnitSummary]) -> UnitSummary:
 
 @dataclasses.dataclass(frozen=True)
 class BucketCounts:
-    """The counts of one bucket's words over all units, rare ones left out: as they are where they are few, else stored.
+    """The counts of one bucket's words over all units, without rare words: in `table` if they are few, else stored.
 
-    All buckets come together in one element, which must not grow with the vocabulary.
+    All buckets come together in one element of the graph, which must not grow with the vocabulary.
     """
 
     table: bytes = b""
-    """Arrow IPC bytes; empty where they are stored."""
+    """Arrow IPC bytes; empty if they are stored"""
     artifact: Artifact | None = None
-    """The same bytes. No record names it: it is removed once the vocabulary is there."""
-
+    """the same bytes, stored. No record names it: it is removed when the vocabulary is stored"""
     tokens: int = 0
-    """Occurrences of all its words, those left out too."""
+    """occurrences of all words of the bucket, also rare ones"""
 
     def open(self, records: Records) -> pa.Table:
         return table_from_bytes(records.read(self.artifact) if self.artifact else self.table)
 
     @classmethod
     def of(cls, commits: Commits, bucket: int, kept: pa.Table, tokens: int, buckets: int) -> "BucketCounts":
-        """Stores the table where it is large: all buckets together may be ELEMENT_BYTES.
+        """Stores the table if it is large, so that all buckets together stay below ELEMENT_BYTES.
 
         Args:
           commits: of the count.
-          kept: the words of the bucket that are not left out.
-          tokens: occurrences of all its words.
+          kept: the words of the bucket without rare ones.
+          tokens: occurrences of all words of the bucket.
         """
         data = table_bytes(kept)
         if len(data) <= ELEMENT_BYTES // buckets:
             return cls(data, tokens=tokens)
-        # Parts come in any order, and so do words: another attempt at this bucket may write other bytes.
+        # Runners deliver pieces in any order, so words are in any order too, and another attempt may write other bytes.
         name = f"{_BUCKETS}/{bucket:04d}-{hashlib.sha256(data).hexdigest()[:16]}.arrow"
         return cls(artifact=commits.put(name, data), tokens=tokens)
 
 
 def forget_buckets(commits: Commits) -> None:
-    """Removes the buckets that were stored of a count, those of killed attempts too.
-
-    Call it when what is made of them has been committed.
-    """
+    """Removes the stored buckets of a count, also those of killed attempts; call it when they are not needed."""
     storage = commits.records.storage
     for info in storage.list(commits.path(_BUCKETS)):
         storage.delete(info.path)
 
 
 def check_complete(summaries: Iterable[UnitSummary], counts: Iterable[BucketCounts]) -> None:
-    """Hold what has arrived of a count against what was sent: ArtifactError where the runner has lost some of it."""
-    found, tokens = total(summaries), sum(one.tokens for one in counts)
-    if found.units != found.of or tokens != found.tokens:
+    """ArtifactError if the runner has lost some of the counts: compares what has arrived with what was sent."""
+    counted, tokens = total(summaries), sum(bucket.tokens for bucket in counts)
+    if counted.units != counted.of or tokens != counted.tokens:
         raise ArtifactError(
-            f"the runner delivered {found.units:,} of {found.of:,} units and the counts of {tokens:,} of"
-            f" {found.tokens:,} tokens: nothing was made of them, run the same command again"
+            f"the runner delivered {counted.units:,} of {counted.of:,} units and the counts of {tokens:,} of"
+            f" {counted.tokens:,} tokens: nothing was stored, run the same command again"
         )
 
 
 class OpenedCounts(Collection[pa.Table]):
-    """The tables of buckets, each opened when it is come to, and again the next time."""
+    """The tables of buckets; each is opened when it is reached, and again in the next iteration."""
 
     def __init__(self, records: Records, buckets: Sequence[BucketCounts]):
         self._records, self._buckets = records, buckets
@@ -216,4 +218,4 @@ class OpenedCounts(Collection[pa.Table]):
         return (bucket.open(self._records) for bucket in self._buckets)
 
     def __contains__(self, table: object) -> bool:
-        return any(table is one for one in self)
+        return any(table is opened for opened in self)

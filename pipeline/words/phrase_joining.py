@@ -1,4 +1,4 @@
-"""Joining: sentences in which the pairs that are phrases have become words, "new york" -> "new_york"."""
+"""Joins phrases: pairs of words in sentences become one word, "new york" -> "new_york"."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Joiner:
     """Joins the phrases of one pass. Safe for use by several threads at once."""
 
     def __init__(self, phrases: pa.Table) -> None:
-        """`phrases`: of `phrases.phrases_table`."""
+        """`phrases`: a table of `phrases.phrases_table`."""
         first, second = (phrases[name].combine_chunks() for name in ("first", "second"))
         words = pa.chunked_array([first, second]).unique()
         self._words = WordTable()
@@ -35,7 +35,7 @@ class Joiner:
         fill_pairs(pairs, self._slots)
 
     def join(self, spans: Spans) -> Spans:
-        """The sentences, from left to right: a word that was joined begins no further pair."""
+        """The sentences with phrases joined, from left to right: a word that was joined begins no further pair."""
         if not len(self._words):
             return spans
         n = len(spans.start)
@@ -56,10 +56,10 @@ class JoiningReader(Reader):
     joiners: Sequence[Joiner] = ()
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
+        self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
         assert self.inner is not None
-        return map(self._joined, self.inner.read(part, dead_letters, digests))
+        return map(self._joined, self.inner.read(text_range, dead_letters, digests))
 
     def portions(
         self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: list[FileDigests] | None = None
@@ -83,7 +83,7 @@ class JoiningReader(Reader):
 
 
 def joining(reader: Reader, joiners: Sequence[Joiner]) -> Reader:
-    """The reader with phrases joined; itself where there are no passes."""
+    """The reader with phrases joined; the reader itself if there are no passes."""
     if not joiners:
         return reader
     common = {field.name: getattr(reader, field.name) for field in dataclasses.fields(Reader)}

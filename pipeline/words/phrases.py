@@ -2,14 +2,13 @@
 
     score(a, b) = (count(a b) - discount) / count(a) / count(b) * tokens
 
-(Mikolov et al. 2013, "Distributed representations of words and phrases", section 4; times the tokens of
-the corpus, as in word2phrase.c, so that a threshold means the same in corpora of any size.) A pair
-whose score is above the threshold is a phrase. Later passes see phrases as words, and so find longer ones.
+The formula is equation 6 of Mikolov et al. 2013 (Distributed representations of words and phrases and their
+compositionality), times the tokens of the corpus, as in word2phrase.c: so a threshold means the same in corpora of any
+size. A pair whose score is above the threshold is a phrase. Later passes see phrases as words, and so find longer ones.
 
-Pairs are counted over all of the corpus and nothing is rounded away in between, whatever the units
-of work are: a unit stores its counts, cut by hash into buckets, and each bucket is then added up by
-itself. Left out beforehand is only what cannot be a phrase (`candidate_pairs`). Scores are
-float64, one correctly rounded operation after the other.
+Pairs are counted exactly over the whole corpus, whatever the units of work are. A unit stores its counts, divided into
+buckets by hash, and each bucket is added up by itself. Only pairs that cannot be a phrase are left out before
+(`candidate_pairs`). Scores are float64, one correctly rounded operation after the other.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ SCHEMA = pa.schema(
 )
 PAIRS = pa.schema([pa.field("pair", pa.uint64(), nullable=False), pa.field("count", pa.int64(), nullable=False)])
 """Counts of a unit: first id << 32 | second id, ids being rows of the pass's words; rising within a bucket."""
-_FOUND = pa.schema([("first", pa.int32()), ("second", pa.int32()), ("count", pa.int64())])
+_CANDIDATES = pa.schema([("first", pa.int32()), ("second", pa.int32()), ("count", pa.int64())])
 
 _BUCKET_TOKENS = 8 << 20
 _MOST_BUCKETS = 512
@@ -60,7 +59,7 @@ _PENDING = 1 << 22
 
 @dataclass(frozen=True)
 class Scoring:
-    """What decides which pairs are phrases, beside their counts."""
+    """What decides which pairs are phrases, besides counts."""
 
     tokens: int
     """of the corpus, in this pass"""
@@ -73,12 +72,12 @@ class Scoring:
 
     @property
     def buckets(self) -> int:
-        """In how many parts pairs are added up: so many that one fits into memory, a number that no result shows."""
+        """Number of buckets of pairs: enough that a bucket fits in memory. It never changes the result."""
         return min(_MOST_BUCKETS, 1 + self.tokens // _BUCKET_TOKENS)
 
 
 class PairCounts:
-    """Pairs and how often each has been added."""
+    """Counts pairs of words."""
 
     def __init__(self) -> None:
         self._pairs: list[np.ndarray] = [np.empty(0, np.uint64)]
@@ -86,7 +85,7 @@ class PairCounts:
         self._pending = 0
 
     def add(self, pairs: np.ndarray, counts: np.ndarray | None = None) -> None:
-        """Pairs (uint64 [n], which this object then owns) and their counts (int64 [n]), once each by default."""
+        """Adds pairs (uint64 [n], which this object then owns), each once or counts[i] times (int64 [n])."""
         self._pairs.append(pairs)
         self._counts.append(np.ones(len(pairs), np.int64) if counts is None else counts)
         self._pending += len(pairs)
@@ -94,7 +93,7 @@ class PairCounts:
             self.total()
 
     def total(self) -> tuple[np.ndarray, np.ndarray]:
-        """(different pairs, rising; their counts)."""
+        """(the different pairs in rising order, their counts)."""
         if self._pending:
             pairs, counts = np.concatenate(self._pairs), np.concatenate(self._counts)
             order = np.argsort(pairs)
@@ -105,7 +104,7 @@ class PairCounts:
 
 
 def frequent_words(tables: Iterable[pa.Table]) -> Vocabulary:
-    """The words of a pass, from counts that are pruned already; the most frequent first."""
+    """The words of a pass, the most frequent first, from counts without rare words."""
     table = by_frequency(pa.concat_tables([COUNTS.empty_table(), *map(plain, tables)]))
     return Vocabulary.from_table(table)
 
@@ -118,29 +117,29 @@ def count_pairs(
     Memory: some blocks of text, and 32 bytes for each different pair of the unit.
 
     Args:
-      reader: gives the sentences as this pass finds them, phrases of earlier passes joined.
-      words: those that occur more often than the discount.
-      fingerprint: what counting words found; None does not compare.
+      reader: gives sentences in which the phrases of earlier passes are joined.
+      words: the words that occur more often than the discount.
+      fingerprint: that of counting, to compare with; or None.
 
     Raises:
       InputError: the input changed, or the user's tokeniser failed or gives other tokens than before.
     """
     counts, table, state = words.counts.astype(np.float64), words.lookup_table(), new_state()
     numbers = float(scoring.tokens), float(scoring.discount), float(scoring.threshold)
-    found = PairCounts()
+    pair_counts = PairCounts()
     for portion in reader.portions(unit.ranges, DeadLetters()):
         for spans in portion.spans:
             ids = table.find(spans, state)
             pairs = np.empty(len(ids), np.uint64)
-            found.add(pairs[: candidate_pairs(ids, spans.sentence, counts, *numbers, pairs)].copy())
+            pair_counts.add(pairs[: candidate_pairs(ids, spans.sentence, counts, *numbers, pairs)].copy())
     check_all_unchanged(unit.ranges)
     if fingerprint is not None and fingerprint_text(state) != fingerprint:
         raise InputError(fingerprint_mismatch_message(unit, reader))
-    return found.total()
+    return pair_counts.total()
 
 
 def pairs_to_parquet(pairs: np.ndarray, counts: np.ndarray, buckets: int) -> pa.Buffer:
-    """A unit's pairs, a row group a bucket."""
+    """A unit's pairs as Parquet, with a row group for each bucket."""
     bucket = ((pairs * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
     order = np.argsort(bucket, kind="stable")
     ends = np.cumsum(np.bincount(bucket.astype(np.int64), minlength=buckets))
@@ -170,12 +169,12 @@ def bucket_phrases(
     pairs, counts = pairs[frequent], counts[frequent]
     first, second = (pairs >> np.uint64(32)).astype(np.int32), pairs.astype(np.uint32).astype(np.int32)
     good = scoring.scores(counts, words.counts[first], words.counts[second]) > scoring.threshold
-    return pa.table([first[good], second[good], counts[good]], schema=_FOUND)
+    return pa.table([first[good], second[good], counts[good]], schema=_CANDIDATES)
 
 
-def phrases_table(found: Iterable[pa.Table], words: Vocabulary, scoring: Scoring) -> pa.Table:
-    """All phrases of a pass, the highest score first, equal ones by the bytes of their words; SCHEMA."""
-    table = pa.concat_tables([_FOUND.empty_table(), *found])
+def phrases_table(tables: Iterable[pa.Table], words: Vocabulary, scoring: Scoring) -> pa.Table:
+    """All phrases of a pass (SCHEMA), by falling score and then by the bytes of their words."""
+    table = pa.concat_tables([_CANDIDATES.empty_table(), *tables])
     first, second = (table[name].to_numpy() for name in ("first", "second"))
     counts = table["count"].to_numpy(), words.counts[first], words.counts[second]
     columns = [words.words.take(pa.array(first)), words.words.take(pa.array(second)), *counts, scoring.scores(*counts)]
@@ -189,17 +188,17 @@ WORDS, PHRASES = "words", "phrases"
 
 
 def words_stage(number: int) -> str:
-    """The count of words that pass `number` (from 1) of --phrases begins with."""
+    """The stage in which pass `number` (from 1) of --phrases counts words."""
     return f"words-{number}"
 
 
 def phrases_stage(number: int) -> str:
-    """What pass `number` of --phrases counts and finds."""
+    """The stage in which pass `number` of --phrases counts pairs and finds phrases."""
     return f"phrases-{number}"
 
 
 def phrases_folder(number: int) -> str:
-    """Of the artefacts of a pass."""
+    """The folder of the artefacts of a pass."""
     return f"phrases/pass={number}"
 
 
@@ -209,7 +208,7 @@ class PassWordsNumbers:
 
     words: Number
     tokens: Number
-    """Of the corpus, rare words too."""
+    """of the corpus, also rare words"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,9 +231,9 @@ class PhraseWordsRef:
 
     artifact: Artifact
     tokens: int
-    """of the corpus, rare words too"""
+    """of the corpus, also rare words"""
     is_done: bool
-    """Whether the phrases of the pass are there already."""
+    """whether the phrases of the pass are stored already"""
 
     def open(self, records: Records) -> Vocabulary:
         return Vocabulary.from_parquet(records.read(self.artifact))
@@ -259,7 +258,7 @@ def stored_words(
     def make() -> Made:
         held = list(buckets)
         check_complete(summaries, held)
-        words = frequent_words(one.open(commits.records) for one in held)
+        words = frequent_words(bucket.open(commits.records) for bucket in held)
         numbers = PassWordsNumbers(len(words), sum(unit.tokens for unit in summaries))
         return [commits.put("words.parquet", words.to_parquet())], numbers
 

@@ -1,4 +1,4 @@
-"""The counts of all units -> the vocabulary as it is stored; first, the bad lines are held against their limit."""
+"""Stores the vocabulary, from the counts of all units; checks the number of bad lines against its limit."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def stored_vocabulary(
     listed: WordListRef | None = None,
     first_files: Sequence[InputFile] = (),
 ) -> VocabularyRef:
-    """The vocabulary of an earlier attempt, else the one that is made of the buckets now.
+    """The vocabulary of an earlier attempt, else a new one from the buckets.
 
     Args:
       commits: of this stage; `counts`: of the count.
       summaries: of all units.
       listed: the words of --vocabulary.
-      first_files: are looked into only for the message that no word is left.
+      first_files: read only for the message that no word is left.
 
     Raises:
       ArtifactError: the runner has lost some of the counts.
@@ -80,7 +80,7 @@ def _build(
 def check_bad_lines(
     commits: Mapping[str, Commits], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary], options: Options
 ) -> None:
-    """Tells the user of bad lines; InputError where there are more than --max_bad_lines.
+    """Reports bad lines to the user; InputError if there are more than --max_bad_lines.
 
     Args:
       commits: of the stages "counts" and "text".
@@ -104,7 +104,7 @@ def check_bad_lines(
 def _first_bad_line(
     commits: Mapping[str, Commits], summaries: Sequence[UnitSummary], left_out: Sequence[UnitSummary], options: Options
 ) -> tuple[str, str]:
-    """(reason and place of the first bad line of a unit, else of an unpacked file; what helps), or nothing."""
+    """(reason and place of the first bad line, advice): of a unit, else of an unpacked file; ("", "") if unknown."""
     units = [(COUNTS, WorkUnit(unit.index, ()).name) for unit in _with_bad_lines(summaries)]
     stage, name = (units + [("text", unpacked_name(unit.index)) for unit in _with_bad_lines(left_out)])[0]
     record = commits[stage].find(name)
@@ -114,9 +114,9 @@ def _first_bad_line(
         row = from_parquet(commits[stage].records.read(record.artifacts[-1])).slice(0, 1).to_pylist()[0]
     except ArtifactError:
         return "", ""
-    unit = "row" if options.input_format == "parquet" else "byte"
-    what = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
-    return what, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
+    offset_unit = "row" if options.input_format == "parquet" else "byte"
+    place = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {offset_unit} {row['offset']:,})"
+    return place, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
 
 
 def _with_bad_lines(summaries: Sequence[UnitSummary]) -> list[UnitSummary]:

@@ -1,8 +1,7 @@
-"""The unigram distribution: which words negatives are, and which tokens subsampling keeps.
+"""The unigram distribution: what negatives are drawn from, and which tokens subsampling keeps.
 
-Everything here is decided once, from the counts alone, and turned into integers; a
-draw later compares integers, so that every machine and device draws the same. No
-transcendental function of NumPy or libm is used: their last bits differ.
+It is computed once, from the counts alone, and turned into integers. Draws later compare integers, so every machine and
+device draws the same. No transcendental function of NumPy or libm is used, because their last bits differ.
 """
 
 from __future__ import annotations
@@ -39,12 +38,18 @@ _SCHEMA = pa.schema(
 class UnigramDistribution:
     """The noise of negative sampling and the law of subsampling; row i is word i.
 
+    >>> noise = build(np.array([70, 29, 1]), power=0.75, subsample=0)
+    >>> noise.probability.round(4)
+    array([0.642 , 0.3315, 0.0265])
+    >>> noise.alias  # words 1 and 2 leave room in their columns, which word 0 fills
+    array([0, 0, 0], dtype=int32)
+
     Attributes:
-      probability: float64 [V], count**power normalised; sums to 1.
-      threshold: uint32 [V], alias table: column i = (x * V) >> 32 of a random 32-bit x
-        gives word i when a second random y < threshold[i], else word alias[i].
+      probability: float64 [V], count**power, normalised to sum 1.
+      threshold: uint32 [V], alias table: a random 32-bit x selects column i = (x V) >> 32, which gives word i if a
+        second random 32-bit y < threshold[i], else word alias[i].
       alias: int32 [V].
-      keep: uint32 [V], a token of word i is kept when a random 32-bit r <= keep[i].
+      keep: uint32 [V], a token of word i is kept if a random 32-bit r <= keep[i].
     """
 
     probability: np.ndarray
@@ -53,7 +58,7 @@ class UnigramDistribution:
     keep: np.ndarray
 
     def packed(self) -> np.ndarray:
-        """uint64 [V], alias << 32 | threshold: one memory access a draw."""
+        """uint64 [V], alias << 32 | threshold, so that a draw takes one memory access."""
         return self.alias.astype(np.uint64) << np.uint64(32) | self.threshold
 
     def weights(self) -> np.ndarray:
@@ -61,21 +66,21 @@ class UnigramDistribution:
         return np.maximum(1, np.floor(self.probability * 2.0**48).astype(np.int64))
 
     def to_table(self) -> pa.Table:
-        """The artefact: one row a word, in the order of the vocabulary."""
+        """The artefact: one row for each word, in the order of the vocabulary."""
         columns = [getattr(self, field.name) for field in _SCHEMA]
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, _SCHEMA)], schema=_SCHEMA)
 
     @classmethod
     def from_table(cls, table: pa.Table) -> UnigramDistribution:
-        """The distribution that `to_table` wrote; ArtifactError when it is another table."""
-        found = {field.name: field.type for field in table.schema}
-        wanted = {field.name: field.type for field in _SCHEMA}
-        if found != wanted or any(column.null_count for column in table.columns):
+        """The distribution that `to_table` wrote; ArtifactError if it is another table."""
+        columns = {field.name: field.type for field in table.schema}
+        expected = {field.name: field.type for field in _SCHEMA}
+        if columns != expected or any(column.null_count for column in table.columns):
             raise ArtifactError(
-                f"not a unigram distribution: its columns are {', '.join(found) or 'none'}; "
-                f"wanted are {', '.join(wanted)}, without nulls"
+                f"not a unigram distribution: its columns are {', '.join(columns) or 'none'}; "
+                f"they should be {', '.join(expected)}, without nulls"
             )
-        return cls(**{name: table.column(name).combine_chunks().to_numpy() for name in wanted})
+        return cls(**{name: table.column(name).combine_chunks().to_numpy() for name in expected})
 
 
 def build(counts: np.ndarray, power: float, subsample: float) -> UnigramDistribution:
@@ -100,12 +105,15 @@ def powered_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
 
     p_i = count_i**power / sum_j count_j**power   (Mikolov et al. 2013, section 2.2)
 
-    Powers are taken in decimal arithmetic, once for each distinct count (a corpus of
-    n tokens has fewer than sqrt(2n) of them), and rounded once to float64.
+    Powers are taken in decimal arithmetic, once for each distinct count (a corpus of n tokens has fewer than sqrt(2 n)
+    of them), and rounded once to float64.
+
+    >>> powered_distribution(np.array([1000, 1010, 10])).round(8)
+    array([0.4904092 , 0.49408269, 0.0155081 ])
 
     Args:
       counts: int64 [V], occurrences of each word; all positive.
-      power: 1 keeps the distribution, 0 makes it uniform; 0.75 lifts rare words.
+      power: 1 keeps the distribution, 0 makes it uniform; 0.75 favours rare words.
 
     Returns:
       float64 [V], sums to 1.
@@ -122,11 +130,10 @@ def powered_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
 
 @default_float_mode()
 def alias_table(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds uint32 [V] and aliases int32 [V] for draws in constant time.
+    """(threshold uint32 [V], alias int32 [V]) for draws in constant time (Walker 1977, Vose 1991).
 
-    The probabilities become integers in units of 1 / (V * 2^32) first, rounded down;
-    the most probable word takes what is left over (at most one 2^32nd). From there
-    the table is exact.
+    First the probabilities become integers in units of 1 / (V 2^32), rounded down; the most probable word gets the rest
+    (at most 2^-32). From there on the table is exact.
 
     Args:
       probability: float64 [V], sums to 1 but for rounding; V < 2^31.
@@ -142,10 +149,10 @@ def alias_table(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @default_float_mode()
 def keep_thresholds(counts: np.ndarray, subsample: float) -> np.ndarray:
-    """Subsampling as uint32 [V]: a token is kept when a random 32-bit number is at most this.
+    """Subsampling as uint32 [V]: a token is kept if a random 32-bit number is at most this.
 
-    Kept with probability (sqrt(c / (t n)) + 1) t n / c for a word of c among n tokens
-    and t = `subsample`, as word2vec.c does; always when that is above 1 or t is 0.
+    A token of a word that occurs c times among n tokens is kept with probability (sqrt(c / (t n)) + 1) t n / c, where
+    t = `subsample`, as in word2vec.c; always if that is above 1, or t is 0.
     """
     counts = _checked(counts)
     if not subsample:
@@ -158,7 +165,7 @@ def keep_thresholds(counts: np.ndarray, subsample: float) -> np.ndarray:
 def _checked(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts, np.int64)
     if not counts.size:
-        raise InputError("the vocabulary has no word, so there is no unigram distribution")
+        raise InputError("the vocabulary has no words, so there is no unigram distribution")
     if counts.min() < 1:
         raise ValueError("every count must be positive")
     return counts
@@ -180,7 +187,7 @@ class UnigramRef:
 
 
 def stored_unigram(commits: Commits, vocabulary: VocabularyRef, power: float, subsample: float) -> UnigramRef:
-    """The distribution of an earlier attempt, else the one that is made of the vocabulary now."""
+    """The distribution that an earlier attempt has stored, else a new one from the vocabulary."""
 
     def make() -> Made:
         counts = vocabulary.open(commits.records).counts

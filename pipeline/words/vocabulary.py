@@ -21,31 +21,37 @@ from pipeline.words.merging import SCHEMA, prune, summary
 MAX_WORDS = 2**31 - 1
 """Word ids are int32."""
 MAX_WORD_BYTES = 2**31 - 1
-"""Of all words together: Arrow's offsets are int32."""
+"""Bytes of all words together: Arrow's offsets are int32."""
 _INTEGER_SCHEMA = SCHEMA.set(0, pa.field("word", pa.int64(), nullable=False))
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words by id."""
+    """Words by id, the most frequent first.
+
+    >>> counts = pa.table({"word": ["a", "is", "rose"], "count": [3, 2, 3]}, schema=SCHEMA)
+    >>> vocabulary = Vocabulary.from_table(build_vocabulary([counts], min_count=2))
+    >>> vocabulary.words.to_pylist(), vocabulary.tokens
+    (['a', 'rose', 'is'], 8)
+    """
 
     words: pa.StringArray
-    """string [V]."""
+    """string [V]"""
     counts: np.ndarray
-    """int64 [V]."""
+    """int64 [V], how often each word occurs"""
     integers: bool = False
-    """Whether the words are integers, written as such; here they are their decimal text."""
+    """Whether the words are integers. They are decimal text here, and integers again in `to_table`."""
 
     def __len__(self) -> int:
         return len(self.words)
 
     @property
     def tokens(self) -> int:
-        """In-vocabulary tokens of the corpus."""
+        """How many tokens of the corpus are in the vocabulary."""
         return int(self.counts.sum())
 
     def lookup_table(self) -> WordTable:
-        """A hash table whose entries are the ids, made once; about 80 bytes a word."""
+        """A hash table from words to ids, built once; about 80 bytes a word."""
         return self._table
 
     @functools.cached_property
@@ -57,7 +63,7 @@ class Vocabulary:
         return table
 
     def __getstate__(self) -> dict:
-        """Without the lookup table, which workers make themselves."""
+        """Leaves out the lookup table, which workers build themselves."""
         return {"words": self.words, "counts": self.counts, "integers": self.integers}
 
     def to_table(self) -> pa.Table:
@@ -71,7 +77,7 @@ class Vocabulary:
 
     @classmethod
     def from_table(cls, table: pa.Table, integers: bool = False) -> Vocabulary:
-        """Of a table of `to_table`, or of counts: then `integers` says whether the words are."""
+        """From a table of `to_table`, or of counts, where `integers` says whether the words are integers."""
         integers = integers or pa.types.is_integer(table["word"].type)
         words = table["word"].combine_chunks()
         if isinstance(words, pa.ChunkedArray):
@@ -89,20 +95,20 @@ def build_vocabulary(
     max_vocabulary: int | None = None,
     first_sentence: Sequence[str] = (),
 ) -> pa.Table:
-    """Orders the words of all tables by (-count, UTF-8 bytes of the word), and keeps the first.
+    """The words to keep, ordered by (-count, UTF-8 bytes of the word).
 
     Args:
-      tables: word, count; no word in two of them (as `merge_counts` makes them of buckets). They are gone through
-        twice where `max_vocabulary` is given, and may be opened one by one: only kept words are held.
+      tables: word, count; no word is in two of them (they are what `merge_counts` makes of buckets). They are read
+        twice if `max_vocabulary` is given. Only words that are kept stay in memory.
       min_count: words that occur less often are left out.
       max_vocabulary: how many words to keep at most.
-      first_sentence: the corpus's first tokens, for the message.
+      first_sentence: the first tokens of the corpus, for the message that no word is left.
 
     Returns:
       word: string, count: int64.
 
     Raises:
-      InputError: no word is left.
+      InputError: no word is left, or there are too many.
     """
     least = min_count if max_vocabulary is None else max(min_count, _count_at(tables, max_vocabulary))
     kept = pa.concat_tables([SCHEMA.empty_table(), *(plain(prune(table, least)) for table in tables)])
@@ -120,20 +126,20 @@ def build_vocabulary(
 
 
 def _count_at(tables: Iterable[pa.Table], place: int) -> int:
-    """The count of the word in this place (from 1), or 0: only words above or at it need the sort by bytes."""
+    """The count of the word in this place (from 1), or 0. Words below it need no sorting by bytes."""
     counts = np.concatenate([np.empty(0, np.int64), *(np.array(table["count"]) for table in tables)])  # copies
     rest = len(counts) - place
     return int(np.partition(counts, rest)[rest]) if rest > 0 else 0
 
 
 def by_frequency(table: pa.Table, first: int | None = None) -> pa.Table:
-    """The words by (-count, UTF-8 bytes of the word), or the first of them."""
+    """The words ordered by (-count, UTF-8 bytes of the word), or the `first` of them."""
     order = pc.sort_indices(table, sort_keys=[("count", "descending"), ("word", "ascending")])
     return table.take(order[:first]).combine_chunks()
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """Without metadata, so that tables can be joined."""
+    """The table without metadata, so that it can be concatenated with others."""
     return table.replace_schema_metadata(None)
 
 
@@ -158,9 +164,9 @@ class VocabularyNumbers:
 
     words: Number
     tokens: Number
-    """Of the corpus that are in the vocabulary."""
+    """tokens of the corpus that are in the vocabulary"""
     units: Number
-    """Units of work that the corpus was counted in."""
+    """units of work in which the corpus was counted"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +176,7 @@ class VocabularyRef:
     artifact: Artifact
     words: int
     tokens: int
-    """of the corpus that are in the vocabulary"""
+    """tokens of the corpus that are in the vocabulary"""
 
     @classmethod
     def of(cls, record: Record) -> VocabularyRef:

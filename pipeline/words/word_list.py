@@ -1,10 +1,9 @@
-"""A vocabulary of the user's: the words of a file, only these and in this order.
+"""A vocabulary from a file of the user: exactly its words, in its order.
 
-The file is text, a word a line, or a word and its count with a tab between them
-(or one blank, where every line has a count); or Parquet with a column `word` and
-perhaps `count`, as vocabulary/ and checkpoints have them. Counts decide which
-negatives are drawn and what subsampling thins out; without them those of the
-corpus do, a word that does not occur counting as once.
+The file is text or Parquet. Text has a word on each line, or a word and its count with a tab between them (or one blank
+if every line has a count). Parquet has a column `word` and perhaps `count`, as vocabulary/ and checkpoints do. Counts
+decide how negatives are drawn and which tokens subsampling keeps. Without them the counts of the corpus do; a word that
+does not occur counts as 1.
 """
 
 from __future__ import annotations
@@ -37,30 +36,30 @@ class WordList:
 
     words: pa.StringArray
     counts: np.ndarray | None
-    """int64 [V]."""
+    """int64 [V], or None"""
 
 
 @dataclass(frozen=True)
 class WordListRef:
-    """The file as it was when the run began: what travels to workers."""
+    """A reference to the file as it was when the run began, for workers."""
 
     uri: str
     digest: str
     items: str
 
     def load(self) -> WordList:
-        """Read once a process; InputError where the file has changed since."""
+        """The words, read once in each process; InputError if the file has changed."""
         return _load(self.uri, self.digest, self.items)
 
 
 def word_list(uri: str, items: str) -> WordListRef:
-    """A reference to the file of --vocabulary, which is read and checked.
+    """Reads and checks the file of --vocabulary, and returns a reference to it.
 
     Args:
-      items: what the corpus holds (see `fields`); INTEGERS wants integers here too.
+      items: what the corpus holds: TEXT, STRINGS or INTEGERS, which needs integers in the file too.
 
     Raises:
-      InputError: the file cannot be read, or is no list of different words.
+      InputError: the file cannot be read, or is not a list of different words.
     """
     ref = WordListRef(uri, hashlib.sha256(read_option_file("vocabulary", uri)).hexdigest()[:32], items)
     ref.load()
@@ -80,23 +79,24 @@ def _load(uri: str, digest: str, items: str) -> WordList:
 
 
 def listed_counts(tables: Iterable[pa.Table], listed: WordList) -> pa.Table:
-    """The rows of some tables of counts whose words are listed."""
+    """The rows of tables of counts whose words are in the list."""
     table = pa.concat_tables([SCHEMA.empty_table(), *map(plain, tables)])
     return table.filter(pc.is_in(table["word"], value_set=listed.words))
 
 
 def listed_vocabulary(tables: Iterable[pa.Table], listed: WordList, integers: bool) -> tuple[Vocabulary, int]:
-    """(the vocabulary in the list's order, tokens of the corpus that are in it).
+    """(the vocabulary in the order of the list, tokens of the corpus that are in it).
 
     Args:
-      tables: word, count; no word in two of them.
+      tables: word, count; no word is in two of them.
 
     Raises:
       InputError: no word of the list occurs.
     """
-    found = listed_counts(tables, listed)
+    corpus_counts = listed_counts(tables, listed)
     counts = np.zeros(len(listed.words), np.int64)
-    counts[pc.index_in(found["word"], value_set=listed.words).to_numpy()] = found["count"].to_numpy()
+    places = pc.index_in(corpus_counts["word"], value_set=listed.words).to_numpy()
+    counts[places] = corpus_counts["count"].to_numpy()
     tokens = int(counts.sum())
     if not tokens:
         raise InputError(
@@ -115,21 +115,21 @@ def _from_text(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None
         separator = b" "
     words, counts = [], []
     for number, line in enumerate(lines, 1):
-        word, found, count = line.rpartition(separator) if separator else (line, b"", b"")
-        if not word or (separator and not (found and count.isdigit())):
-            wanted = "a word, a tab and its count" if separator else "a word a line"
-            raise InputError(f"--vocabulary={uri}: line {number:,} is {quoted(line[:200], 60)}, where {wanted} belongs")
+        word, between, count = line.rpartition(separator) if separator else (line, b"", b"")
+        if not word or (separator and not (between and count.isdigit())):
+            expected = "a word, a tab and its count" if separator else "a word"
+            raise InputError(f"--vocabulary={uri}: line {number:,} is {quoted(line[:200], 60)}, not {expected}")
         words.append(word)
         if separator:
             counts.append(int(count))
     try:
-        made = pa.array(words, pa.binary()).cast(pa.string())
+        strings = pa.array(words, pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:
         bad = next(i for i, word in enumerate(words, 1) if not _is_utf8(word))
         raise InputError(f"--vocabulary={uri} is not UTF-8 text in line {bad:,}") from None
     if separator and (max(counts) > _LARGEST or sum(counts) > _LARGEST):
         raise InputError(f"--vocabulary={uri}: the counts are beyond 64 bits")
-    return made, np.array(counts, np.int64) if separator else None
+    return strings, np.array(counts, np.int64) if separator else None
 
 
 def _from_parquet(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None]:
@@ -144,12 +144,12 @@ def _from_parquet(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | N
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"--vocabulary={uri} cannot be read: {shown(error)}") from error
     if words.null_count or (counts is not None and counts.null_count):
-        raise InputError(f"--vocabulary={uri} holds nulls")
+        raise InputError(f"--vocabulary={uri} has nulls: remove these rows")
     return words, None if counts is None else counts.to_numpy()
 
 
 def _integers(uri: str, words: pa.StringArray) -> pa.StringArray:
-    """In the form in which integers are counted."""
+    """The words in the form in which integers are counted: canonical decimal text."""
     try:
         return words.cast(pa.int64()).cast(pa.string())
     except pa.ArrowInvalid as error:
@@ -158,9 +158,9 @@ def _integers(uri: str, words: pa.StringArray) -> pa.StringArray:
 
 def _check(uri: str, words: pa.StringArray, counts: np.ndarray | None) -> None:
     if not len(words):
-        raise InputError(f"--vocabulary={uri} holds no word: it should have one a line")
-    seen = words.value_counts()
-    twice = seen.filter(pc.greater(seen.field("counts"), 1))
+        raise InputError(f"--vocabulary={uri} has no word: write one a line")
+    occurrences = words.value_counts()
+    twice = occurrences.filter(pc.greater(occurrences.field("counts"), 1))
     if len(twice):
         word, times = twice[0]["values"].as_py(), twice[0]["counts"].as_py()
         raise InputError(f"--vocabulary={uri} has {quoted(word)} {times} times")

@@ -191,7 +191,7 @@ def test_plain_words_stay_apart_over_blocks():
         (["--format=word2vec"], "--to"),
         (["--format=word2vec", "--to=."], "--to=. is a folder"),
         (["--format=projector", f"--to={__file__}"], "is a file"),
-        (["--format=npy", "--to=x", "--top=0"], "'0' is no whole number of at least 1"),
+        (["--format=npy", "--to=x", "--top=0"], "'0' is not a whole number of at least 1"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(trained, arguments, message):

@@ -11,10 +11,10 @@ from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.oracles.definition import PlainBackend
 from pipeline.backends.oracles.reference import ReferenceBackend
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.kernels import lanes, step, team
 from pipeline.kernels.compile import kernel
-from tests.helpers.training_rows import RATES, quarters, random_batch, random_weights, run
+from tests.helpers.training_rows import RATES, quarters, random_rows, random_weights, run
 
 MODELS = ("skipgram", "cbow")
 
@@ -38,7 +38,7 @@ SHAPES = {
 @pytest.mark.parametrize("zero_hits", [True, False])
 def test_fast_step_is_the_definition_bit_for_bit(model, shape, zero_hits):
     vocabulary, dims, rows, negatives, window = SHAPES[shape]
-    batch = random_batch(vocabulary, rows, negatives, window, rows + negatives)
+    batch = random_rows(vocabulary, rows, negatives, window, rows + negatives)
     settings = {"model": model, "tau": 64.0, "zero_hits": zero_hits}
     weights = random_weights(vocabulary, dims, 3)
     wanted, wanted_loss = run(PlainBackend(*weights, **settings), batch, quarters(rows), RATES)
@@ -55,13 +55,13 @@ def test_one_backend_takes_more_and_fewer_negatives_in_turn(model):
     weights, settings = random_weights(300, 20, 3), {"model": model, "tau": 64.0, "zero_hits": True}
     fast, plain = CpuBackend(*weights, **settings, threads=2), PlainBackend(*weights, **settings)
     for negatives, window in ((2, 3), (9, 2), (4, 8), (17, 1)):
-        batch = random_batch(300, 400, negatives, window, negatives)
+        batch = random_rows(300, 400, negatives, window, negatives)
         assert run(fast, batch, quarters(400), RATES)[0] == run(plain, batch, quarters(400), RATES)[0]
 
 
 def test_the_step_is_compiled_once_for_rows_from_arrow_and_from_numpy():
     """It takes half a minute."""
-    weights, batch = random_weights(300, 20, 3), random_batch(300, 400, 5, 3, 1)
+    weights, batch = random_weights(300, 20, 3), random_rows(300, 400, 5, 3, 1)
     backend = CpuBackend(*weights, model="skipgram", tau=64.0, zero_hits=True)
     run(backend, batch, quarters(400), RATES)
     compiled = len(step.train.signatures)
@@ -99,7 +99,7 @@ def test_more_pairs_than_32_bits_count_are_damped_all_the_same(model):
     """10,000 rows of 300 contexts, all one word, with 1,001 outputs: 3e9 pairs, negative in 32 bits."""
     rows, contexts, negatives = 10_000, 300, 1000
     offset = np.arange(rows + 1, dtype=np.int32) * contexts
-    batch = Batch(
+    batch = Rows(
         np.zeros(rows, np.int32), offset, np.zeros(rows * contexts, np.int32), np.ones((rows, negatives), np.int32)
     )
     backend = CpuBackend(*random_weights(2, 4, 1), model=model, tau=128.0, zero_hits=True, threads=2)
@@ -112,7 +112,7 @@ def test_more_pairs_than_32_bits_count_are_damped_all_the_same(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_damped_rows_move_by_one_at_most(model):
     """A rate of 30 would move them much further; so would rows that only one entry of the step touches."""
-    batch, (w_in, w_out) = random_batch(400, 300, 5, 5, 9), random_weights(400, 40, 9)
+    batch, (w_in, w_out) = random_rows(400, 300, 5, 5, 9), random_weights(400, 40, 9)
     settings = {"model": model, "zero_hits": True}
     moved = {}
     for tau in (0.5, 1e9):
@@ -130,10 +130,10 @@ def test_damped_rows_move_by_one_at_most(model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_rows_without_context_take_no_part(model):
-    batch = random_batch(60, 400, 5, 2, 1, fewest=0)
+    batch = random_rows(60, 400, 5, 2, 1, fewest=0)
     weights, settings = random_weights(60, 24, 1), {"model": model, "tau": 30.0, "zero_hits": True}
     kept = np.flatnonzero(np.diff(batch.offset))
-    assert len(kept) < batch.rows
+    assert len(kept) < batch.size
     wanted, _ = run(PlainBackend(*weights, **settings), batch, [0, 400], [0.1])
     assert run(CpuBackend(*weights, **settings, threads=2), batch, [0, 400], [0.1])[0] == wanted
 
@@ -141,13 +141,13 @@ def test_rows_without_context_take_no_part(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_a_block_of_steps_is_its_steps_one_by_one(model):
     """Also with buffers that grow, and backends that are used again."""
-    batch, weights = random_batch(300, 900, 5, 5, 2), random_weights(300, 50, 2)
+    batch, weights = random_rows(300, 900, 5, 5, 2), random_weights(300, 50, 2)
     settings = {"model": model, "tau": 64.0, "zero_hits": True, "threads": 2}
     wanted, _ = run(CpuBackend(*weights, **settings), batch, [0, 100, 400, 900], [0.1, 0.05, 0.02])
     backend = CpuBackend(*weights, **settings)
     for begin, end, rate in ((0, 100, 0.1), (100, 400, 0.05), (400, 900, 0.02)):
         offset = batch.offset[begin : end + 1]
-        step = Batch(
+        step = Rows(
             batch.target[begin:end],
             offset - offset[0],
             batch.context[offset[0] : offset[-1]],
@@ -158,7 +158,7 @@ def test_a_block_of_steps_is_its_steps_one_by_one(model):
 
 
 def test_tiny_rates_and_weights_keep_their_denormal_bits():
-    batch, weights = random_batch(200, 600, 5, 5, 4), random_weights(200, 32, 4, scale=1e-38)
+    batch, weights = random_rows(200, 600, 5, 5, 4), random_weights(200, 32, 4, scale=1e-38)
     settings = {"model": "skipgram", "tau": 64.0, "zero_hits": True}
     wanted, _ = run(PlainBackend(*weights, **settings), batch, [0, 600], [0.5])
     assert run(CpuBackend(*weights, **settings, threads=2), batch, [0, 600], [0.5])[0] == wanted
@@ -170,7 +170,7 @@ def switch_float_mode(mode):
 
 
 def test_a_library_that_switches_denormal_numbers_off_changes_nothing():
-    batch, weights = random_batch(200, 600, 5, 5, 4), random_weights(200, 32, 4, scale=1e-38)
+    batch, weights = random_rows(200, 600, 5, 5, 4), random_weights(200, 32, 4, scale=1e-38)
     settings = {"model": "skipgram", "tau": 64.0, "zero_hits": True}
     wanted, _ = run(CpuBackend(*weights, **settings), batch, [0, 600], [0.5])
     flush = np.uint32(lanes.DEFAULT_FLOAT_MODE | 0x8040)  # flush to zero, denormals are zero
@@ -187,7 +187,7 @@ def test_a_library_that_switches_denormal_numbers_off_changes_nothing():
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("zero_hits", [True, False])
 def test_one_step_is_close_to_the_readable_layers(model, zero_hits):
-    batch, weights = random_batch(300, 1200, 5, 5, 7), random_weights(300, 50, 7)
+    batch, weights = random_rows(300, 1200, 5, 5, 7), random_weights(300, 50, 7)
     settings = {"model": model, "tau": 64.0, "zero_hits": zero_hits}
     fast, readable = CpuBackend(*weights, **settings), ReferenceBackend(*weights, **settings)
     losses = [b.train(batch, np.array([0, 1200]), np.array([0.025], np.float32)) for b in (fast, readable)]
@@ -198,7 +198,7 @@ def test_one_step_is_close_to_the_readable_layers(model, zero_hits):
 
 
 def test_untrained_loss_is_log_two_a_pair():
-    batch, (w_in, w_out) = random_batch(300, 1200, 5, 5, 7), random_weights(300, 50, 7)
+    batch, (w_in, w_out) = random_rows(300, 1200, 5, 5, 7), random_weights(300, 50, 7)
     backend = CpuBackend(w_in, np.zeros_like(w_out), model="skipgram", tau=64.0, zero_hits=False)
     loss = backend.train(batch, np.array([0, 1200]), np.array([0.025], np.float32))
     sampled = [t for t in range(1200) if t // TILE % LOSS_TILES == 0]
@@ -210,7 +210,7 @@ def test_extreme_scores_have_the_loss_they_should():
     """A score of 80 costs 80 where it is wrong, next to nothing where it is right."""
     one = np.full((2, 16), np.sqrt(5), np.float32)
     one[1] *= -1  # word 0 scores 80 with output 0 and -80 with output 1
-    batch = Batch(*(np.array(a, np.int32) for a in ([1], [0, 1], [0], [[0]])))
+    batch = Rows(*(np.array(a, np.int32) for a in ([1], [0, 1], [0], [[0]])))
     backend = CpuBackend(one, one, model="skipgram", tau=1.0, zero_hits=False)
     loss = backend.train(batch, np.array([0, 1]), np.array([0.0], np.float32))
     assert loss.total[0] == pytest.approx(160, rel=1e-6)
@@ -224,8 +224,8 @@ def test_chunks_hold_whole_tiles_and_at_most_one_sampled_one():
 def test_there_is_room_for_a_step_of_more_contexts_though_it_has_fewer_rows():
     backend = CpuBackend(*random_weights(10, 16, 0), model="skipgram", tau=1.0, zero_hits=True)
     for rows, window in ((50, 1), (10, 20), (60, 1)):
-        batch = random_batch(10, rows, 3, window, seed=0, fewest=2 * window)
+        batch = random_rows(10, rows, 3, window, seed=0, fewest=2 * window)
         backend._make_room(batch, np.array([0, rows]), outputs=4)
         assert len(backend._sums.inputs) >= len(batch.context) * 16
         assert len(backend._sums.outputs) >= rows * 4 * 16
-        assert len(backend._notes[0].entry) >= max(len(batch.context), rows * 4)
+        assert len(backend._plan_scratch[0].entry) >= max(len(batch.context), rows * 4)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from pipeline.batches.rows import generate_rows, to_numpy
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.steps import blocks_of_steps
+from pipeline.batches.steps import step_ranges
 from pipeline.words import unigram
 from tests.helpers.trainings import COUNTS, SENTENCE, TOKENS, options_of
 
@@ -25,15 +25,15 @@ def test_blocks_are_the_same_steps_however_batches_are_cut(cuts, batch_size, dat
     first = data.draw(st.integers(0, -(-3000 // batch_size) - 1))
     end = data.draw(st.integers(first + 1, -(-3000 // batch_size)))
     expected = first
-    for block in blocks_of_steps(batches, batch_size, first, end, options.negatives):
+    for block in step_ranges(batches, batch_size, first, end, options.negatives):
         assert block.first == expected
         for s in range(block.steps):
             step = expected + s
             mine = np.flatnonzero(position // batch_size == step)
             begin, stop = block.bounds[s], block.bounds[s + 1]
-            np.testing.assert_array_equal(block.batch.target[begin:stop], rows.target[mine])
-            np.testing.assert_array_equal(block.batch.negatives[begin:stop], rows.negatives[mine])
-            ours = [block.batch.context[block.batch.offset[i] : block.batch.offset[i + 1]] for i in range(begin, stop)]
+            np.testing.assert_array_equal(block.rows.target[begin:stop], rows.target[mine])
+            np.testing.assert_array_equal(block.rows.negatives[begin:stop], rows.negatives[mine])
+            ours = [block.rows.context[block.rows.offset[i] : block.rows.offset[i + 1]] for i in range(begin, stop)]
             theirs = [rows.context[rows.offset[i] : rows.offset[i + 1]] for i in mine]
             assert [c.tolist() for c in ours] == [c.tolist() for c in theirs]
         expected += block.steps

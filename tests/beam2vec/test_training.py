@@ -136,7 +136,7 @@ def test_a_module_of_another_that_is_called_as_ours_is_named(tmp_path):
     code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import beam2vec"
     done = in_a_program(code)
     assert done.stderr.splitlines()[-1].startswith(
-        f"ImportError: beam2vec needs its own package 'pipeline', and {tmp_path / 'pipeline.py'} is another one"
+        f"ImportError: beam2vec needs its own package 'pipeline', but {tmp_path / 'pipeline.py'} is another one"
     )
 
 

@@ -29,11 +29,11 @@ def compile_kernels() -> None:
 
 def the_training_step() -> None:
     from pipeline.backends.cpu import CpuBackend
-    from tests.helpers.training_rows import random_batch, random_weights, run
+    from tests.helpers.training_rows import random_rows, random_weights, run
 
     weights = random_weights(vocabulary=10, dims=16, seed=0)
     backend = CpuBackend(*weights, model="skipgram", tau=1.0, zero_hits=True)
-    run(backend, random_batch(vocabulary=10, rows=20, negatives=3, window=2, seed=0), [0, 20], [0.1])
+    run(backend, random_rows(vocabulary=10, rows=20, negatives=3, window=2, seed=0), [0, 20], [0.1])
 
 
 def all_else() -> None:
@@ -41,7 +41,7 @@ def all_else() -> None:
     from pipeline.model.initial_vectors import initial_vectors
     from pipeline.training.replicas.trainer import merge_rows
     from tests.helpers.commands import preprocess, write_corpus
-    from tests.helpers.training_rows import random_batch, random_weights, run
+    from tests.helpers.training_rows import random_rows, random_weights, run
 
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_corpus(pathlib.Path(folder, "text.txt"), lines=40, words=40)
@@ -53,7 +53,7 @@ def all_else() -> None:
     merge_rows(*weights, [(np.array([1], np.int32), *(side[1:2] + 1 for side in weights))], 2)
     for model in ("skipgram", "cbow"):
         backend = PlainBackend(*weights, model=model, tau=1.0, zero_hits=True)
-        run(backend, random_batch(vocabulary=10, rows=20, negatives=3, window=2, seed=0), [0, 20], [0.1])
+        run(backend, random_rows(vocabulary=10, rows=20, negatives=3, window=2, seed=0), [0, 20], [0.1])
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.batches.sampling import Tables
 from pipeline.words import unigram
 
 
-def random_batch(vocabulary, rows, negatives, window, seed, fewest=1):
+def random_rows(vocabulary, rows, negatives, window, seed, fewest=1):
     rng = np.random.default_rng(seed)
     p = 1 / np.arange(1, vocabulary + 1)
     p /= p.sum()
     offset = np.concatenate([[0], np.cumsum(rng.integers(fewest, 2 * window + 1, rows))]).astype(np.int32)
     draw = lambda *shape: rng.choice(vocabulary, shape, p=p).astype(np.int32)  # noqa: E731
-    return Batch(draw(rows), offset, draw(offset[-1]), draw(rows, negatives))
+    return Rows(draw(rows), offset, draw(offset[-1]), draw(rows, negatives))
 
 
 def random_weights(vocabulary, dims, seed, scale=0.5):

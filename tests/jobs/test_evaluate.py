@@ -87,7 +87,7 @@ def test_mistyped_word_suggests_near_ones(trained):
         ([], "nothing to evaluate"),
         (["--pairs=/nowhere/pairs.tsv"], "/nowhere/pairs.tsv does not exist"),
         (["--neighbors=x", "--step=1"], "--step=1: .* there are: "),
-        (["--neighbors=x", "--step=one"], "'one' is no whole number of at least 0"),
+        (["--neighbors=x", "--step=one"], "'one' is not a whole number of at least 0"),
         (["--neighbors=x", "--vectors=both"], "invalid choice: 'both'"),
     ],
 )

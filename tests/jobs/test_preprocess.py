@@ -161,7 +161,7 @@ def test_an_output_in_use_is_refused_and_a_corpus_in_use_is_read(text, stream, w
 
 def test_options_of_training_are_refused_unless_a_file_serves_both(text, tmp_path):
     refused = preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", "--dims=5")
-    assert (refused.status, refused.error) == (2, "--dims has no part in jobs.preprocess: give it to jobs.train")
+    assert (refused.status, refused.error) == (2, "--dims is not an option of jobs.preprocess: give it to jobs.train")
     config = tmp_path / "both.yaml"
     config.write_text("dims: 12\nmin_count: 2\nwindow: 3\nno_report: true\nbatch_size: 256\n")
     outcome = preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", f"--config={config}")
@@ -176,7 +176,7 @@ def test_kinds_of_runs_are_not_mixed_up(text, stream, whole, tmp_path):
     assert (refused.status, "holds a training run: choose another --output" in refused.error) == (2, True)
     refused = train(f"--input={text}", f"--output={stream}", "--min_count=4")
     assert refused.status == 2
-    assert "it holds a corpus, and is no training run; --min_count is 4, the run has 2" in refused.error
+    assert "it is a preprocessed corpus, not a training run; --min_count is 4, the run has 2" in refused.error
     assert "--dims" not in refused.error
     corpus = copied(stream, tmp_path / "corpus")  # with the same options, training goes on where preprocessing was
     assert digest_of(text, corpus, "--block_bytes=12000") == whole.checkpoint().digest
@@ -185,14 +185,14 @@ def test_kinds_of_runs_are_not_mixed_up(text, stream, whole, tmp_path):
 def test_a_corpus_whose_path_is_no_utf8_is_refused(stream, tmp_path):
     corpus = copied(stream, tmp_path / "x\udcff")
     refused = train(f"--corpus={corpus}", f"--output={tmp_path / 'run'}")
-    assert (refused.status, "its path are no UTF-8" in refused.error) == (2, True)
+    assert (refused.status, "its path is not valid UTF-8" in refused.error) == (2, True)
 
 
 def test_options_are_checked_together_with_those_of_the_corpus(text, tmp_path):
     corpus = str(tmp_path / "corpus")
     assert preprocess(f"--input={text}", f"--output={corpus}", *CORPUS_SIDE, "--phrases=1").status == 0
     refused = train(f"--corpus={corpus}", f"--output={tmp_path / 'run'}", "--window=all")
-    assert (refused.status, "--phrases joins words that follow each other" in refused.error) == (2, True)
+    assert (refused.status, "--phrases and --window=all do not go together" in refused.error) == (2, True)
 
 
 @pytest.mark.parametrize("number", range(3), ids=["pyarrow", "duckdb", "Run"])

@@ -34,9 +34,9 @@ def place(tmp_path, monkeypatch) -> pathlib.Path:
         ("~nobody-here/x", "~nobody-here stands for no folder, since nobody-here has no home here"),
         ("folder", "is a folder: name a file"),
         ("folder/", "is a folder: name a file"),
-        ("file/x", "/file is no folder"),
-        ("file/x/y", "/file is no folder"),
-        ("ftp://host/x", "ftp:// is not known here"),
+        ("file/x", "/file is not a folder"),
+        ("file/x/y", "/file is not a folder"),
+        ("ftp://host/x", "ftp:// is not supported"),
     ],
 )
 @pytest.mark.parametrize("arguments", [["evaluate", "json"], ["report", "to"], ["export", "to", "--format=npy"]])

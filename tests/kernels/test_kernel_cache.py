@@ -124,7 +124,7 @@ USER, ATTACKER, TEAM = 54321, 54322, 54323
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 FOLDER = "from pipeline.kernels import compile"
 """Imported by root: the interpreter may lie where the other user cannot read."""
-FOLDER_AS_USER = "print(compile._cache_folder()); compile.tell_of_cache()"
+FOLDER_AS_USER = "print(compile._cache_folder()); compile.report_cache()"
 KERNEL = "import grp, pwd, numba, tqdm; numba.njit(lambda x: x + 1)(1)"
 KERNEL_AS_USER = """
 import numpy as np
@@ -202,7 +202,7 @@ def without_a_home(place):
 
 
 def with_a_relative_cache(place):
-    return {"XDG_CACHE_HOME": "cache", "HOME": "/nowhere"}, "/nowhere is not there and cannot be made"
+    return {"XDG_CACHE_HOME": "cache", "HOME": "/nowhere"}, "/nowhere does not exist and cannot be created"
 
 
 def of_a_group(place):
@@ -280,7 +280,7 @@ def test_a_chosen_folder_that_is_refused_is_told(place):
     lines = folder_of(place, NUMBA_CACHE_DIR="~nobody-here/x", XDG_CACHE_HOME=str(everybodys))[1]
     assert len(lines) == 1
     assert lines[0].startswith(
-        "NUMBA_CACHE_DIR=~nobody-here/x is not used (~nobody-here is no home that is known here)"
+        "NUMBA_CACHE_DIR=~nobody-here/x is not used (~nobody-here is not the home of a user of this system)"
     )
     assert f", and XDG_CACHE_HOME={everybodys} is not used" in lines[0]
     assert list((place / "work").iterdir()) == []

@@ -155,7 +155,7 @@ def test_parts_in_the_wrong_place_are_no_model(records, commits, small_blocks):
 def test_a_part_that_is_not_parquet_is_named(records, commits):
     ref = write_checkpoint(commits, 1, make_model(), {})
     part = records.write_artifact(ref.parts[0].path, b"PAR1 no")
-    with pytest.raises(ArtifactError, match="is no part of a checkpoint"):
+    with pytest.raises(ArtifactError, match="is not a part of a checkpoint"):
         read_checkpoint(records, checkpoints.CheckpointRef(**{**vars(ref), "parts": (part,)}))
 
 

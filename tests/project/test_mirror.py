@@ -20,7 +20,7 @@ COVERED = {
         "pipeline/kernels/gradients.py",
         "pipeline/kernels/lanes.py",
         "pipeline/kernels/plan.py",
-        "pipeline/kernels/rows.py",
+        "pipeline/kernels/weight_rows.py",
         "pipeline/kernels/step.py",
         "pipeline/kernels/team.py",
     ),

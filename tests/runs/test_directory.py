@@ -115,7 +115,7 @@ def test_other_options_go_on_where_all_that_is_made_holds_for_them(output):
     run = made(output, identity(min_count=500, block_bytes=4096), "text", "counts")
     before = recorded(run)
     again = open_or_create(output, identity(min_count=5, dims=7, block_bytes=8192))
-    assert "holds for what has changed: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
+    assert "is valid for them: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
     assert "--block_bytes=8192 is ignored" in again.notes[1]
     assert recorded(again) == before
     options = open_run(output).pinned(Options())
@@ -131,7 +131,7 @@ def test_other_options_are_refused_where_something_would_be_lost(output, stages,
     made(output, identity(min_count=500), *stages)
     with pytest.raises(InputError) as raised:
         open_or_create(output, identity(min_count=5))
-    assert ("(no model is lost by it: none is there yet)" in str(raised.value)) == no_model
+    assert ("(there is no model yet that would be lost)" in str(raised.value)) == no_model
     assert open_run(output).pinned(Options()).min_count == 500
 
 
@@ -157,7 +157,7 @@ def test_other_package_versions_are_only_noted(output, monkeypatch):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_files_is_never_touched(output, overwrite):
     open_storage(output).put("my/thesis.tex", b"years")
-    with pytest.raises(InputError, match=r"it holds my/thesis.tex and no run\.json"):
+    with pytest.raises(InputError, match=r"it has my/thesis.tex and no run\.json"):
         open_or_create(output, identity(), overwrite=overwrite)
     assert [info.path for info in open_storage(output).list()] == ["my/thesis.tex"]
 
@@ -242,7 +242,7 @@ def test_overwrite_without_a_run_json_keeps_what_is_of_these_options_and_says_so
         open_or_create(output, identity(dims=10))
     again = open_or_create(output, identity(dims=10), overwrite=True)
     (note,) = again.notes
-    assert f"run.json was {damage}: what is made under these options stays, and 2 files of other options are re" in note
+    assert f"run.json was {damage}: files of these options are kept, and 2 files of other options are re" in note
     assert {record.stage: record.key for record in recorded(again)} == run.keys
     assert open_run(output).identity == run.identity
 
@@ -252,7 +252,7 @@ def test_overwrite_without_a_run_json_says_that_nothing_is_kept(output):
     storage = open_storage(output)
     storage.delete("run.json")
     again = open_or_create(output, identity([File("other")]), overwrite=True)
-    assert "run.json was gone: nothing of what is made is of these options, and 14 files of other" in again.notes[0]
+    assert "run.json was gone: it had no files of these options, and 14 files of other" in again.notes[0]
     assert [info.path for info in storage.list()] == ["run.json"]
 
 

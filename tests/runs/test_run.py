@@ -110,7 +110,7 @@ def test_half_encoded_corpus_gives_no_batches(run, tmp_path):
         if not info.path.startswith(("records/tokens", "tokens")):
             (tmp_path / info.path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / info.path).write_bytes(run.directory.storage.read(info.path))
-    with pytest.raises(InputError, match="holds 0 of"):
+    with pytest.raises(InputError, match="has 0 of"):
         Run.open(str(tmp_path)).batches(0)
 
 

@@ -250,7 +250,7 @@ def test_a_run_that_has_not_ended_is_unfinished(run):
 @pytest.mark.parametrize(
     ("stages", "told"),
     [
-        (("checkpoints", "metrics", "timings"), "no checkpoint is there yet"),
+        (("checkpoints", "metrics", "timings"), "there is no checkpoint yet"),
         (("tokens",), "0 of 1,750 tokens are encoded"),
         (("vocabulary",), "1 unit of work is counted"),
     ],

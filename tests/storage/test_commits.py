@@ -20,7 +20,7 @@ from pipeline.batches.stored import stored_name, stored_path, stored_place
 from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
-from pipeline.model.checkpoints import write_part
+from pipeline.model.checkpoints import write_partition
 from pipeline.model.model import BLOCK_ROWS
 from pipeline.options import MAX_EPOCHS, MAX_STEPS, MOST_ROUNDS, Options
 from pipeline.storage import object_store
@@ -321,7 +321,7 @@ def list_path(number: int) -> str:
 
 def part_path(index: int) -> str:
     commits = Commits(Records(open_storage("memory://names")), "checkpoints", KEY)
-    return write_part(commits, 1, (index, -(-MAX_WORDS // BLOCK_ROWS)), make_model(1), {}).path
+    return write_partition(commits, 1, (index, -(-MAX_WORDS // BLOCK_ROWS)), make_model(1), {}).path
 
 
 MOST_PARTS, MOST_REPLICAS = -(-MAX_WORDS // BLOCK_ROWS), 1024

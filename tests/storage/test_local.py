@@ -91,7 +91,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch):
 
 def test_a_file_in_the_way_is_the_users_to_move(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match=f"^{tmp_path}/file is a file where a folder is wanted$"):
+    with pytest.raises(InputError, match=f"^{tmp_path}/file is a file, but a folder is needed there$"):
         open_storage(str(tmp_path / "file" / "run")).put("a", b"1")
     assert open_storage(str(tmp_path / "file")).list() == []
 
@@ -99,7 +99,7 @@ def test_a_file_in_the_way_is_the_users_to_move(tmp_path):
 def test_a_folder_that_cannot_be_made_is_an_input_error():
     storage = open_storage("/proc/nowhere/run")
     for write in (storage.put, storage.create):
-        with pytest.raises(InputError, match=r"^/proc/nowhere/run cannot be made$"):
+        with pytest.raises(InputError, match=r"^/proc/nowhere/run cannot be created$"):
             write("a", b"1")
 
 

@@ -218,7 +218,7 @@ def test_an_answer_that_was_lost_is_no_other_run(storage, monkeypatch):
 @pytest.mark.parametrize("data", [b"", b"{}", b"null", b'{"token": 1}', b"\xff"])
 def test_a_lock_that_cannot_be_read_is_never_taken(storage, data):
     storage.put("lock.json", data)
-    with pytest.raises(OutputInUseError, match=r"cannot be read as a lock: .* delete it"):
+    with pytest.raises(OutputInUseError, match=r"is not a valid lock: .* delete it"):
         Lock(storage).acquire()
     assert storage.read("lock.json") == data
 
@@ -227,7 +227,7 @@ def test_a_lock_that_was_cut_off_blocks_no_longer_than_a_whole_one(tmp_path):
     """On a file system without hard links a crash can leave half a lock."""
     storage = open_storage(str(tmp_path))
     storage.put("lock.json", b'{"token": "01')
-    with pytest.raises(OutputInUseError, match="cannot be read as a lock"):
+    with pytest.raises(OutputInUseError, match="is not a valid lock"):
         Lock(storage).acquire()
     os.utime(tmp_path / "lock.json", (time.time() - lock_module.LIFETIME - 1,) * 2)
     lock = Lock(storage).acquire()
@@ -274,7 +274,7 @@ def test_a_storage_that_fails_once_does_not_end_the_renewing(storage, monkeypatc
     with lock.kept_alive():
         wait_for_renewal(storage, before)
     assert failed.is_set()
-    assert "the lock was not renewed, it is tried again: the network is down" in caplog.text
+    assert "the lock was not renewed, trying again: the network is down" in caplog.text
 
 
 HOLD = """

@@ -237,11 +237,11 @@ def test_a_home_that_nobody_has_is_no_folder_of_that_name(uri, monkeypatch):
 @pytest.mark.parametrize(
     ("root", "message"),
     [
-        ("", "empty path"),
-        ("nosuch://name/x", "nosuch:// is not known"),
+        ("", "path is empty"),
+        ("nosuch://name/x", "nosuch:// is not supported"),
         ("s3://", "no bucket"),
         ("s3:///folder", "no bucket"),
-        ("file://host/x", "names no host"),
+        ("file://host/x", "has no host"),
     ],
 )
 def test_a_root_that_names_no_place_is_refused(root, message):

@@ -163,7 +163,7 @@ def test_a_vocabulary_too_small_for_the_policy(tmp_path):
     fails(train(*arguments, "--negatives=3"), "--negative_policy=distinct", "at least 4 words", "there are 3")
     outcome = train(*arguments, "--negatives=2")
     assert outcome.status == 0, outcome.stderr
-    assert "holds for what has changed: --negatives is 2, the run has 3" in outcome.stderr
+    assert "is valid for them: --negatives is 2, the run has 3" in outcome.stderr
 
 
 def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_again(corpus, digest, tmp_path):
@@ -171,7 +171,7 @@ def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_a
     arguments = [f"--input={corpus}", f"--output={output}", *TINY]
     fails(train(*arguments, "--min_count=5000"), "--min_count=5000 leaves no word")
     counts = next(output.glob("counts/*/*")).stat().st_mtime_ns
-    fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "no model is lost by it")
+    fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "there is no model yet")
     assert train(*arguments).digest == digest
     assert next(output.glob("counts/*/*")).stat().st_mtime_ns == counts
     assert run("jobs.verify", f"--run={output}", "--input").status == 0
@@ -220,7 +220,7 @@ def test_an_output_that_is_no_run_is_never_touched(corpus, tmp_path):
     for more in ([], ["--overwrite"]):
         fails(train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *more), "not empty", "thesis.tex")
     assert files_of(tmp_path / "run") == ["thesis.tex"]
-    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file where a folder is wanted")
+    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file, but a folder is needed there")
     fails(run("jobs.verify", f"--run={tmp_path / 'run'}"), "is not the output of a run")
 
 

@@ -229,7 +229,7 @@ def test_training_again_passes_over_the_damage_says_so_and_mends_it(either, tmp_
     DAMAGES[damage][0](one)
     again = one.train()
     assert again.status == 0, again.stderr
-    assert re.search(rf"step={one.steps[-1]:012d}.*: it is passed over", again.stderr)
+    assert re.search(rf"step={one.steps[-1]:012d}.*: this checkpoint is skipped", again.stderr)
     assert again.digest == wanted.digest
     told = asked("evaluate", one, either, tmp_path / "x")
     assert (told.status, told.stdout.splitlines()[0]) == (0, f"{one.uri}: {one.place()}")
@@ -247,7 +247,7 @@ def test_a_damaged_checkpoint_of_a_run_that_was_stopped_fails_too(stopped, tmp_p
         assert outcome.error.startswith(wrong.format(part=one.part, record=one.record)), reader
         assert outcome.stdout == ""
     again = one.train()
-    assert (again.status, "it is passed over" in again.stderr) == (0, True)
+    assert (again.status, "this checkpoint is skipped" in again.stderr) == (0, True)
     assert run("jobs.verify", f"--run={one.uri}").status == 0
 
 

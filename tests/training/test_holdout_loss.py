@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import Run
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.training.holdout_loss import kept_back_rows, mean_loss
 from tests.helpers.commands import TINY, train, write_corpus
 
@@ -38,7 +38,7 @@ def test_loss_on_text_kept_back_falls_and_stands_in_the_metrics(corpus, tmp_path
 def test_mean_loss_is_that_of_the_definition():
     draw = np.random.default_rng(0)
     w_in, w_out = draw.normal(size=(2, 9, 4)).astype(np.float32)
-    rows = Batch(np.int32([1, 2]), np.int32([0, 2, 3]), np.int32([3, 4, 5]), np.int32([[6, 7], [8, 0]]))
+    rows = Rows(np.int32([1, 2]), np.int32([0, 2, 3]), np.int32([3, 4, 5]), np.int32([[6, 7], [8, 0]]))
     terms = {"skipgram": [], "cbow": []}
     for t in range(2):
         contexts = rows.context[rows.offset[t] : rows.offset[t + 1]]

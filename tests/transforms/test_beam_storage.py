@@ -146,7 +146,7 @@ def test_no_run_and_no_listing(shelf, tmp_path):
     with pytest.raises(InputError, match="files here are not listed"):
         open_storage("shelf://run").list()
     outcome = run("jobs.evaluate", "--run=nosuch://x", "--neighbors=a")
-    assert (outcome.status, "nosuch:// is not known here" in outcome.error) == (2, True)
+    assert (outcome.status, "nosuch:// is not supported" in outcome.error) == (2, True)
 
 
 def test_reports_and_judgements_go_through_it_too(trained, shelf):

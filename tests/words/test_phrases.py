@@ -363,9 +363,9 @@ def test_damaged_pairs_are_noticed_and_made_anew(corpus, digest, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--phrases=1", "--window=all"], "--phrases joins words that follow each other, and --window=all is for sets"),
-        (["--phrase_threshold=7"], "--phrase_threshold=7.0 has no meaning without --phrases=1 or more"),
-        (["--phrase_discount=0"], "--phrase_discount=0 has no meaning without --phrases"),
+        (["--phrases=1", "--window=all"], "--phrases and --window=all do not go together"),
+        (["--phrase_threshold=7"], "--phrase_threshold=7.0 has no effect without --phrases"),
+        (["--phrase_discount=0"], "--phrase_discount=0 has no effect without --phrases"),
         (["--phrases=17"], "--phrases=17: allowed is a whole number of at least 0 and at most 16"),
         (["--phrases=1", "--input_format=jsonl", "--field=x"], "--phrases joins words, and --field=x is a list of int"),
     ],

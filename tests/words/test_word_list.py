@@ -37,9 +37,9 @@ def test_forms_of_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "holds no word"),
-        (b"a\n\nb\n", "line 2 is '', where a word a line belongs"),
-        (b"a\t1\nb\n", "line 2 is 'b', where a word, a tab and its count belongs"),
+        (b"", "has no word"),
+        (b"a\n\nb\n", "line 2 is '', not a word"),
+        (b"a\t1\nb\n", "line 2 is 'b', not a word, a tab and its count"),
         (b"a\nb\na\n", "has 'a' 2 times"),
         (b"a\t0\n", "the count of 'a' is 0, not 1 or more"),
         (b"a\n\xff\n", "is not UTF-8 text in line 2"),

@@ -24,8 +24,8 @@ import numpy as np
 
 from pipeline.backends.backend import TILE
 from pipeline.backends.cuda.backend import CudaBackend
-from pipeline.backends.cuda.generation import Generator, MadeRows
-from pipeline.backends.cuda.token_ranges import stretches
+from pipeline.backends.cuda.generation import DeviceRows, Generator
+from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.sampling import Sampling
 from tools.cuda import nvrtc, sass
 from tools.cuda.emulator.emulation import COMPILER
@@ -191,14 +191,14 @@ def trace_generation(shape: Shape, vocabulary: int, batch_size: int = 16_384, st
         generator = Generator(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: None)
         for first in (0, steps):
             tracer.take()
-            (block,) = generator.blocks(stretches([piece], batch_size, first, first + steps, shape.window), 0)
-            assert isinstance(block.batch, MadeRows)
-            made = _copy_steps(block.batch, cupy, cupyx)
+            (block,) = generator.step_ranges(token_ranges([piece], batch_size, first, first + steps, shape.window), 0)
+            assert isinstance(block.rows, DeviceRows)
+            made = _copy_steps(block.rows, cupy, cupyx)
         work = tracer.take()
     return Step(shape, made, 0.0, work)
 
 
-def _copy_steps(rows: MadeRows, cupy: Any, cupyx: Any) -> int:
+def _copy_steps(rows: DeviceRows, cupy: Any, cupyx: Any) -> int:
     for begin, end in zip(rows.bounds[:-1], rows.bounds[1:]):
         step = int(rows.step_of(begin))
         contexts = int(rows.context_bounds[step + 1] - rows.context_bounds[step])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.batches.rows import Batch, TokenPiece
+from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Tables
 from pipeline.words import unigram
 
@@ -12,7 +12,7 @@ GENERATION = "rows"
 """In place of a model, in the report of `tools.cuda.cost_model`: rows are made."""
 
 
-def zipf_rows(rng: np.random.Generator, vocabulary: int, rows: int, negatives: int, window: int) -> Batch:
+def zipf_rows(rng: np.random.Generator, vocabulary: int, rows: int, negatives: int, window: int) -> Rows:
     """Rows with the word frequencies of English, roughly: 1 / rank, subsampled at 1e-4; window radius uniform."""
     share = 1 / np.arange(1, vocabulary + 1)
     share /= share.sum()
@@ -29,7 +29,7 @@ def zipf_rows(rng: np.random.Generator, vocabulary: int, rows: int, negatives: i
     inside = np.abs(reach) <= radius[:, None]
     places = np.arange(rows)[:, None] + window + reach
     offset = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int32)
-    return Batch(tokens[window : window + rows], offset, tokens[places[inside]], draw(noise, rows, negatives))
+    return Rows(tokens[window : window + rows], offset, tokens[places[inside]], draw(noise, rows, negatives))
 
 
 def zipf_tokens(rng: np.random.Generator, vocabulary: int, tokens: int) -> tuple[TokenPiece, Tables]:

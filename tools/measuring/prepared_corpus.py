@@ -27,7 +27,7 @@ from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
 from pipeline.training.replicas.trainer import Replicas
-from pipeline.training.trainer import Trainer, new_backend, step_blocks
+from pipeline.training.trainer import Trainer, new_backend, ranges_to_train
 from pipeline.words import unigram
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
@@ -89,7 +89,7 @@ class Session:
         """An epoch, rows included."""
         schedule, records = self._schedule, self._corpus.records
         with ThreadPoolExecutor(self._threads) as pool:
-            for block in step_blocks(
+            for block in ranges_to_train(
                 self._backend,
                 self._shards,
                 records,
@@ -99,7 +99,7 @@ class Session:
                 schedule.steps_per_epoch,
                 pool if self._threads > 1 else None,
             ):
-                self._backend.train(block.batch, block.bounds, schedule.learning_rates(block.first, block.steps))
+                self._backend.train(block.rows, block.bounds, schedule.learning_rates(block.first, block.steps))
 
 
 def prepare(path: str, options: Options, name: str) -> Corpus:

@@ -1,4 +1,4 @@
-"""Two runs set against each other: what was asked of them, and whether they learned the same."""
+"""Compares two runs: their options and inputs, and whether they have learned the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def compare(runs: tuple[Run, Run], digests: tuple[str, str], known: tuple[Vector
     return {
         "same_digest": digests[0] == digests[1],
         "same_input": first["inputs"] == second["inputs"],
-        "config": _differences(*({**one["options"]["model"], **one["options"]["layout"]} for one in (first, second))),
+        "config": _differences(
+            *({**identity["options"]["model"], **identity["options"]["layout"]} for identity in (first, second))
+        ),
         "versions": _differences(first.get("versions", {}), second.get("versions", {})),
         "neighborhoods": neighborhoods(*known),
     }
@@ -37,7 +39,7 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[li
 
 
 def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
-    """How alike two models see the words they share; None where those are too few.
+    """How similar the neighbourhoods of common words are in two models; None if there are too few common words.
 
     For each of the most frequent shared words: Spearman's correlation of its cosines
     to all the others, and the share of its nearest words that are nearest in both.
@@ -69,10 +71,10 @@ def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
 
 def _shared(first: Vectors, second: Vectors) -> np.ndarray:
     """int64 [n, 2]: rows of the shared words among the most frequent of both, in the first one's order."""
-    there = {word: row for row, word in enumerate(second.words[: 4 * WORDS].to_pylist())}
+    rows_of_second = {word: row for row, word in enumerate(second.words[: 4 * WORDS].to_pylist())}
     words = first.words[: 4 * WORDS].to_pylist()
-    found = [(row, there[word]) for row, word in enumerate(words) if word in there]
-    return np.array(found[:WORDS], np.int64).reshape(-1, 2)
+    pairs = [(row, rows_of_second[word]) for row, word in enumerate(words) if word in rows_of_second]
+    return np.array(pairs[:WORDS], np.int64).reshape(-1, 2)
 
 
 def _cosines(vectors: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a report shows of one run, as JSON values: each section by itself, small enough for a page."""
+"""Collects what a report shows of one run, as JSON values: one function for each section."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEIGHBORS = 6
 _MAP_NEIGHBORS = 5
 _MAP_NEIGHBOR_WORDS = 20_000
 _COUNTED_BYTES = 16 << 20
-"""Word counts up to this size are added up again, for the words below the cut-off."""
+"""Word counts up to this size are added up again, to show words below --min_count."""
 _DEAD_LETTERS = 50
 _INPUTS = 20
 
@@ -61,7 +61,7 @@ def collect(
 
     Args:
       known: the vectors of this checkpoint.
-      report: told how far analogies are.
+      report: gets the progress of analogies.
     """
     counts = run.vocabulary()["count"].to_numpy()
     judged = judged or Judged()
@@ -87,7 +87,10 @@ def collect(
 
 def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
     """The few numbers at the top."""
-    options, tokens = run.options, run.vocabulary_tokens()  # not the sum of counts, which a list may bring
+    options, tokens = (
+        run.options,
+        run.vocabulary_tokens(),
+    )  # not the sum of counts, which may come from a file of --vocabulary
     loss = final_loss(up_to(run.metrics(), ref.step))
     return {
         "digest": ref.digest,
@@ -111,7 +114,7 @@ def inputs(run: Run) -> dict[str, Any]:
 
 
 def curve(run: Run) -> dict[str, list[float | None]]:
-    """Loss and learning rate by the number of tokens passed over."""
+    """Loss and learning rate, by the number of tokens that were read."""
     table = run.metrics()
     names = {"tokens": _passed(run, table), "loss": table["loss"], "rate": table["learning_rate"]}
     if "holdout_loss" in table.column_names:
@@ -130,7 +133,7 @@ def speed(run: Run) -> dict[str, list[float | None]]:
     passed, clock = passed[last], clock[last]
     took = np.diff(clock, prepend=0.0)
     took = np.where(took < 0, clock, took)
-    good = took > 0.1 * np.median(took) if len(took) else took > 0  # the last block may be too short to tell
+    good = took > 0.1 * np.median(took) if len(took) else took > 0  # the last one may be too short for a rate
     words = np.diff(passed, prepend=0.0)[good] / took[good]
     return {"tokens": rounded(passed[good]), "words": rounded(words)}
 
@@ -142,7 +145,7 @@ def _passed(run: Run, table: pa.Table) -> np.ndarray:
 
 
 def stages(run: Run) -> list[dict[str, Any]]:
-    """Seconds of each stage, in order; [] where they were not kept."""
+    """Seconds of each stage, in order; [] if they were not recorded."""
     timings = read_timings(run.records, run.key("checkpoints"))
     return [{"name": name, "seconds": seconds} for name, seconds in timings.items()]
 
@@ -166,7 +169,7 @@ def zipf(run: Run, counts: np.ndarray) -> dict[str, Any]:
 
 
 def _all_counts(run: Run) -> np.ndarray | None:
-    """Counts of all words, falling, those below --min_count too; None where they are too many to add up again."""
+    """Counts of all words in falling order, also below --min_count; None if there are too many to add up again."""
     artifacts = [record.artifacts[0] for record in _records(run, "counts") if record.artifacts]
     if not artifacts or sum(artifact.size for artifact in artifacts) > _COUNTED_BYTES:
         return None
@@ -204,7 +207,7 @@ def neighbors(known: Vectors, counts: np.ndarray) -> dict[str, list[Any]]:
 
 
 def frequent_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
-    """Frequent words that are not grammar: letters only, some length, after the most frequent, some way apart."""
+    """Frequent words that are not grammar: of letters, not short, not among the most frequent, and spaced."""
     first = min(100, len(words) // 4)
     texts = words[first : first + 50 * count].to_pylist()
     good = [first + i for i, word in enumerate(texts) if len(word) > 3 and word.isalpha()]
@@ -212,7 +215,7 @@ def frequent_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
 
 
 def rare_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
-    """Words from the last tenth of the vocabulary, letters only where there are such, evenly apart."""
+    """Words from the last tenth of the vocabulary, evenly spaced; of letters only, if there are such."""
     first = len(words) - max(min(len(words), count), len(words) // 10)
     last = words[first : first + 5000].to_pylist()
     good = [first + i for i, word in enumerate(last) if len(word) > 3 and word.isalpha()]
@@ -231,7 +234,7 @@ def word_map(known: Vectors, counts: np.ndarray) -> dict[str, Any]:
         "counts": counts[:size].tolist(),
         "x": rounded(points[:, 0], 4),
         "y": rounded(points[:, 1], 4),
-        "near": [[w for w, _ in one] for one in near],
+        "near": [[w for w, _ in neighbors_of_word] for neighbors_of_word in near],
     }
 
 
@@ -239,8 +242,8 @@ def dead_letters(run: Run) -> dict[str, Any]:
     """How many lines could not be read, and the first of them."""
     counts = [(record, record.read(CountNumbers)) for record in _records(run, COUNTS)]
     text = [(record, record.read(TextNumbers)) for record in _records(run, TEXT)]
-    made = [artifact for record, _ in [*text, *counts] for artifact in record.artifacts]
-    tables = [artifact for artifact in made if artifact.path.startswith(f"{DEAD_LETTERS}/")]
+    artifacts = [artifact for record, _ in [*text, *counts] for artifact in record.artifacts]
+    tables = [artifact for artifact in artifacts if artifact.path.startswith(f"{DEAD_LETTERS}/")]
     rows: list[dict[str, Any]] = []
     for artifact in tables:
         if len(rows) < _DEAD_LETTERS:
@@ -252,7 +255,7 @@ def dead_letters(run: Run) -> dict[str, Any]:
 
 
 def _records(run: Run, stage: str) -> list[Record]:
-    """Those of the run's own key; ArtifactError where one is damaged, since sums without it would be wrong."""
+    """The records under the run's own key; ArtifactError if one is damaged, since sums without it would be wrong."""
     return run.records.all(stage, run.key(stage), strict=True)
 
 
@@ -264,5 +267,5 @@ def log_spaced(size: int, points: int = CURVE_POINTS) -> np.ndarray:
 
 
 def rounded(values: Any, digits: int = 5) -> list[float | None]:
-    """Numbers of so many digits, as JSON knows them: None where one is not finite."""
+    """Numbers of so many digits, as JSON knows them: None if one is not finite."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in np.asarray(values).tolist()]

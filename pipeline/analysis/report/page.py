@@ -14,25 +14,26 @@ from pipeline.model.vectors import Report
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
-"""Where a run keeps its report, unless told otherwise."""
 _PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
 
 
 def report(
     runs: Sequence[tuple[Run, CheckpointRef]],
     judged: Judged | None = None,
-    told: Callable[[str], Report] = lambda what: lambda done, total: None,
+    progress_of: Callable[[str], Report] = lambda name: lambda done, total: None,
 ) -> bytes:
     """The HTML of a report on one run, or on two.
 
     Args:
-      told: given the name of a piece of work, who is told how far it is.
+      progress_of: name of a piece of work -> the function that gets its progress.
     """
     which = [""] if len(runs) == 1 else [" of first", " of second"]
-    known = [run.read_vectors(step=ref.step, report=told("Read vectors" + of)) for (run, ref), of in zip(runs, which)]
+    known = [
+        run.read_vectors(step=ref.step, report=progress_of("Read vectors" + of)) for (run, ref), of in zip(runs, which)
+    ]
     data: dict[str, Any] = {
         "runs": [
-            collect(run, ref, vectors, judged, told("Analogies" + of))
+            collect(run, ref, vectors, judged, progress_of("Analogies" + of))
             for (run, ref), vectors, of in zip(runs, known, which)
         ],
         "comparison": None,
@@ -54,9 +55,9 @@ def render(data: dict[str, Any]) -> bytes:
 
 
 def _shown(value: Any) -> Any:
-    """A JSON value with each text in it, names of members too, as people are shown it."""
+    """A JSON value in which each text, also names of members, has passed through `shown`."""
     if isinstance(value, dict):
-        return {shown(name): _shown(one) for name, one in value.items()}
+        return {shown(name): _shown(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_shown(one) for one in value]
+        return [_shown(item) for item in value]
     return shown(value) if isinstance(value, str) else value

@@ -1,11 +1,14 @@
-"""The training step on a GPU: plans one step ahead, trains, and takes the loss on the CPU.
+"""The training step on a GPU: it plans one step ahead, trains, and computes the loss on the CPU.
 
-Two streams and two slots. While the train stream works on the step in one slot, the
-plan stream copies the next step into the other and plans it. Three events a slot
-keep the order: `copied`, the host may fill its buffer again; `planned`, training may
-begin; `trained`, the slot may be overwritten. The kernels of a plan, and those of
-training, are recorded once for each slot, as CUDA graphs: all that changes from step
-to step, sizes and learning rate too, is in the slot.
+There are two streams and two slots. While the train stream works on the step in one slot, the plan stream copies the
+next step into the other and plans it. Three events for each slot keep the order:
+
+    copied   the host may fill its buffer again
+    planned  training of the slot may begin
+    trained  the slot may be overwritten
+
+The kernels of a plan, and those of training, are recorded once for each slot as CUDA graphs. Everything that changes
+from step to step, also sizes and learning rate, is in the arrays of the slot.
 """
 
 from __future__ import annotations
@@ -19,27 +22,27 @@ import numpy as np
 
 from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded, step_rules
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
-from pipeline.backends.cuda.generation import Generator, MadeRows
+from pipeline.backends.cuda.generation import DeviceRows, Generator
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
-from pipeline.backends.cuda.token_ranges import stretches
-from pipeline.batches.rows import Batch, TokenPiece
+from pipeline.backends.cuda.token_ranges import token_ranges
+from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
-from pipeline.batches.steps import StepBlock
+from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.kernels.block import TileLoss
 from pipeline.kernels.loss import loss_of_tiles
 
 _ROWS_AT_A_TIME = 1 << 16
-"""Of the weights, when they go up: the padded copy stays small."""
+"""Rows of the weights that are uploaded at a time, so that the padded copy stays small."""
 _MOST_SCORES = 1 << 24
-"""Scores that wait for their loss: so many steps are trained in one go."""
+"""Most scores that wait for their loss; it limits how many steps are trained without waiting."""
 _ENTRIES_OF_A_WARP = 8
-"""Sorted entries a warp looks after when updating weights (update.cu)."""
+"""Sorted entries that a warp handles when it updates weights (update.cu)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Slot:
-    """A step on its way: the buffer of the host, the arrays of the device, the events that guard both."""
+    """A step in progress: the buffer of the host, the arrays of the device, and the events that guard both."""
 
     host: np.ndarray
     arrays: dict[str, Any]
@@ -57,7 +60,7 @@ class _Slot:
 class _Samples:
     """The tiles of consecutive steps whose loss is taken; tile i is the rows begin[i]:end[i]."""
 
-    rows: Batch
+    rows: Rows
     step: np.ndarray
     number: np.ndarray
     """which of the step's sampled tiles"""
@@ -68,7 +71,7 @@ class _Samples:
 
 
 class CudaBackend:
-    """See `Backend`; the bits of the CPU's, on the current device of CuPy."""
+    """See `Backend`; trains on the current device of CuPy, with the bits of `CpuBackend`."""
 
     def __init__(
         self,
@@ -115,18 +118,18 @@ class CudaBackend:
         (loaded,) = allocate(self._cupy, {"": self._vocabulary * self._width}, "float32").values()
         loaded = loaded.reshape(self._vocabulary, self._width)
         for begin in range(0, self._vocabulary, _ROWS_AT_A_TIME):
-            part = weights[begin : begin + _ROWS_AT_A_TIME]
+            block = weights[begin : begin + _ROWS_AT_A_TIME]
             with self._plan_stream as stream:
-                loaded[begin : begin + len(part)].set(padded(part))
+                loaded[begin : begin + len(block)].set(padded(block))
                 stream.synchronize()
         return loaded
 
-    def _check_memory(self, needed: int, what: str) -> None:
+    def _check_memory(self, needed: int, purpose: str) -> None:
         free, total = self._free_memory()
         if needed > free:
             raise InputError(
-                f"the GPU has {shown(free)} of {shown(total)} free, {what} of {self._dims} dims need {shown(needed)}:"
-                f" {REMEDY}"
+                f"the GPU has {shown(free)} of {shown(total)} free, {purpose} of {self._dims} dims need"
+                f" {shown(needed)}: {REMEDY}"
             )
 
     def _free_memory(self) -> tuple[int, int]:
@@ -134,7 +137,7 @@ class CudaBackend:
         return self._cupy.cuda.runtime.memGetInfo()
 
     def _make_room(self, needed: Room) -> None:
-        """Buffers for steps of this size. Nothing is on its way when this is called."""
+        """Makes buffers for steps of this size. No step is in progress when this is called."""
         if self._room.covers(needed):
             return
         self._shape.check(needed)
@@ -157,7 +160,7 @@ class CudaBackend:
     # ---- training
 
     def _compile(self, negatives: int) -> None:
-        """Kernels for batches of so many negatives; they come with the first."""
+        """Compiles the kernels for this number of negatives, which the first rows show."""
         if self._shape.negatives == negatives:
             return
         self._shape, self._room = dataclasses.replace(self._shape, negatives=negatives), Room()
@@ -171,7 +174,7 @@ class CudaBackend:
         }
         self._launch = Launcher(self._cupy, sources(self._model), constants)
 
-    def blocks(
+    def step_ranges(
         self,
         pieces: Iterable[TokenPiece],
         tables: Tables,
@@ -180,41 +183,41 @@ class CudaBackend:
         batch_size: int,
         first: int,
         end: int,
-    ) -> Iterator[StepBlock]:
+    ) -> Iterator[StepRange]:
         """See `GeneratingBackend`; tables stay on the device as long as they are the same object."""
-        made_by = self._generator
-        if made_by is None or made_by.tables is not tables or made_by.sampling != sampling:
+        generator = self._generator
+        if generator is None or generator.tables is not tables or generator.sampling != sampling:
             self._generator = None
-            made_by = Generator(self._cupy, self._pinned, tables, sampling, self._check_memory, self._shape.block)
-            self._generator = made_by
-        return made_by.blocks(stretches(pieces, batch_size, first, end, sampling.window), epoch)
+            generator = Generator(self._cupy, self._pinned, tables, sampling, self._check_memory, self._shape.block)
+            self._generator = generator
+        return generator.step_ranges(token_ranges(pieces, batch_size, first, end, sampling.window), epoch)
 
-    def train(self, batch: Batch | MadeRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
-        self._compile(batch.negatives.shape[1])
-        steps, rows = len(learning_rates), np.diff(bounds)
-        contexts = np.diff(batch.offset_at(bounds) if isinstance(batch, MadeRows) else batch.offset[bounds])
-        self._make_room(Room(int(np.max(rows, initial=0)), int(np.max(contexts, initial=0))))
-        loss = np.zeros((steps, -(-int(np.max(rows, initial=0)) // (TILE * LOSS_TILES))))
+    def train(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        self._compile(rows.negatives.shape[1])
+        steps, row_counts = len(learning_rates), np.diff(bounds)
+        contexts = np.diff(rows.offset_at(bounds) if isinstance(rows, DeviceRows) else rows.offset[bounds])
+        self._make_room(Room(int(np.max(row_counts, initial=0)), int(np.max(contexts, initial=0))))
+        loss = np.zeros((steps, -(-int(np.max(row_counts, initial=0)) // (TILE * LOSS_TILES))))
         pairs = np.zeros(loss.shape, np.int64)
-        samples = self._samples(batch, bounds)
+        samples = self._samples(rows, bounds)
         for first, last in _groups(samples, steps):
-            self._run(batch, bounds, learning_rates, samples, first, last, loss, pairs)
+            self._run(rows, bounds, learning_rates, samples, first, last, loss, pairs)
         return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
 
-    def _samples(self, batch: Batch | MadeRows, bounds: np.ndarray) -> _Samples:
+    def _samples(self, rows: Rows | DeviceRows, bounds: np.ndarray) -> _Samples:
         begins = [np.arange(begin, end, TILE * LOSS_TILES) for begin, end in zip(bounds[:-1], bounds[1:])]
         step = np.repeat(np.arange(len(begins)), [len(tiles) for tiles in begins])
         begin = np.concatenate([np.empty(0, np.int64), *begins])
         end = np.minimum(begin + TILE, bounds[step + 1])
         number = (begin - bounds[step]) // (TILE * LOSS_TILES)
-        if isinstance(batch, MadeRows):
-            batch, begin, end = batch.sampled(begin, end, number)
-        terms = end - begin if self._shape.cbow else batch.offset[end] - batch.offset[begin]
-        return _Samples(batch, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
+        if isinstance(rows, DeviceRows):
+            rows, begin, end = rows.sampled(begin, end, number)
+        terms = end - begin if self._shape.cbow else rows.offset[end] - rows.offset[begin]
+        return _Samples(rows, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
 
     def _run(
         self,
-        batch: Batch | MadeRows,
+        rows: Rows | DeviceRows,
         bounds: np.ndarray,
         learning_rates: np.ndarray,
         samples: _Samples,
@@ -231,8 +234,8 @@ class CudaBackend:
         for step in range(first, last):
             begin, end = int(bounds[step]), int(bounds[step + 1])
             if begin < end:
-                mine = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
-                self._start_step(batch, begin, end, learning_rates[step], at[mine])
+                tiles_of_step = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
+                self._start_step(rows, begin, end, learning_rates[step], at[tiles_of_step])
         if scores:
             self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
         self._train_stream.synchronize()
@@ -252,20 +255,20 @@ class CudaBackend:
             self._host_scores = self._pinned(scores, "float32")
 
     def _start_step(
-        self, batch: Batch | MadeRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
+        self, rows: Rows | DeviceRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
     ) -> None:
-        """Hand the device a step, without waiting for it."""
+        """Starts a step on the device, without waiting for it."""
         slot = self._slots[self._next_slot]
         self._next_slot = 1 - self._next_slot
         slot.copied.synchronize()
-        pack = batch.pack_header if isinstance(batch, MadeRows) else functools.partial(_pack, batch)
+        pack = rows.pack_header if isinstance(rows, DeviceRows) else functools.partial(_pack, rows)
         size = pack(slot.host, begin, end, learning_rate, scores_at)
         with self._plan_stream as stream:
             stream.wait_event(slot.trained)
             slot["packed"][:size].set(slot.host[:size], stream=stream)
             slot.copied.record(stream)
-            if isinstance(batch, MadeRows):
-                batch.copy_step(slot["packed"], begin)
+            if isinstance(rows, DeviceRows):
+                rows.copy_step(slot["packed"], begin)
             self._launch_all(stream, self._plan, slot)
             slot.planned.record(stream)
         with self._train_stream as stream:
@@ -274,11 +277,11 @@ class CudaBackend:
             slot.trained.record(stream)
 
     def _launch_all(self, stream: Any, kernels: Callable[[_Slot], None], slot: _Slot) -> None:
-        """Launch the kernels of a plan or of training. What differs from step to step is in the slot's arrays alone."""
+        """Launches the kernels of a plan or of training, by a graph if there is one for the slot."""
         name = kernels.__name__
         if not self._use_graphs or name not in self._warm:
             kernels(slot)
-            self._warm.add(name)  # what a driver loads with a first launch is no part of a graph
+            self._warm.add(name)  # the first launch loads the kernel, which cannot be recorded
             return
         if name not in slot.graphs:
             stream.begin_capture()
@@ -287,7 +290,7 @@ class CudaBackend:
         slot.graphs[name].launch(stream)
 
     def _plan(self, slot: _Slot) -> None:
-        """Sort the step's entries by the weight row that they touch (plan.cu)."""
+        """Sorts the entries of the step by the weight row that they touch (plan.cu), by radix sort of 8 bits a pass."""
         launch, block, buffers, vocabulary = self._launch, self._shape.block, self._sorting, self._vocabulary
         entries = self._shape.entries(self._room)
         launch(
@@ -342,7 +345,7 @@ class CudaBackend:
         )
 
     def _train(self, slot: _Slot) -> None:
-        """Gradient rows of all tiles, then their sums, then the weights (skipgram.cu or cbow.cu, update.cu)."""
+        """Computes gradient rows of all tiles, their sums, then the weights (skipgram.cu or cbow.cu, update.cu)."""
         launch, block, sums = self._launch, self._shape.block, self._sums
         means = (sums["mean"], sums["mean_gradient"]) if self._shape.cbow else ()
         launch(
@@ -391,7 +394,7 @@ class CudaBackend:
         )
 
     def _grid(self, items: int, items_of_a_block: int) -> int:
-        """Blocks for kernels that go round until all is done."""
+        """Number of blocks for kernels that loop until all items are done."""
         return max(1, min(-(-items // items_of_a_block), 32 * self._multiprocessors))
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -407,7 +410,7 @@ class CudaBackend:
 
 
 def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
-    """Cut the steps where too many scores would wait: (first, last + 1) each."""
+    """Groups of steps whose scores may wait together: (first, last + 1) each."""
     waiting = np.bincount(samples.step, samples.sizes, steps)
     first, total = 0, 0.0
     for step in range(steps):
@@ -419,13 +422,11 @@ def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
         yield first, steps
 
 
-def _pack(
-    batch: Batch, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
-) -> int:
-    """Rows begin..end-1 of the batch as one array of int32; see `unpack` in common.cu. Returns its length."""
-    offset = batch.offset[begin : end + 1]
-    context = batch.context[offset[0] : offset[-1]]
-    arrays = (batch.target[begin:end], offset, context, batch.negatives[begin:end].reshape(-1), scores_at)
+def _pack(rows: Rows, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> int:
+    """Writes the rows begin..end-1 as one array of int32 (`unpack` in common.cu reads it); returns its length."""
+    offset = rows.offset[begin : end + 1]
+    context = rows.context[offset[0] : offset[-1]]
+    arrays = (rows.target[begin:end], offset, context, rows.negatives[begin:end].reshape(-1), scores_at)
     at = HEADER
     into[:3] = end - begin, len(context), np.float32(learning_rate).view(np.int32)
     for i, array in enumerate(arrays):

@@ -1,7 +1,7 @@
-"""What a training step needs in the memory of the GPU: sizes first, then arrays.
+"""The arrays of a training step in the memory of the GPU, and their sizes.
 
-The sizes are known before anything is allocated, so that a step that cannot fit is
-refused with numbers and not in the middle of a run.
+Sizes are computed before anything is allocated. So a step that does not fit is refused with numbers, before a run
+fails.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ HEADER = 8
 """Numbers before the arrays of a packed step: rows, contexts, learning rate, five beginnings (see common.cu)."""
 DIGITS = 256
 SORTED_BY_A_THREAD = 8
-"""Entries that each thread of the sort looks after (plan.cu)."""
+"""Entries that each thread of the sort handles (plan.cu)."""
 MOST_ENTRIES = 1 << 29
-"""Entries of a step, counted in 32 bits with room for padding."""
+"""Most entries of a step: they are counted in 32 bits, with room for padding."""
 
 REMEDY = "lower --batch_size, --window, --negatives, --dims or --max_vocabulary, or train with --device=cpu"
 
@@ -39,7 +39,7 @@ class Room:
         return self.rows >= other.rows and self.contexts >= other.contexts
 
     def with_headroom(self, earlier: Room) -> Room:
-        """For steps a little larger than those seen: growing costs a stop."""
+        """Room for slightly larger steps, because growing stops the GPU."""
         return Room(
             max(self.rows + self.rows // 8, earlier.rows), max(self.contexts + self.contexts // 8, earlier.contexts)
         )
@@ -47,7 +47,7 @@ class Room:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What decides the sizes besides the rows."""
+    """What decides the sizes of arrays besides the rows of a step."""
 
     dims: int
     """of a row in memory: a multiple of 16"""
@@ -65,7 +65,7 @@ class Shape:
         return -(-self.outputs // 4) * 4
 
     def entries(self, room: Room) -> int:
-        """(row, context) and (row, output) of a step: what the plan sorts, and gradient rows at most."""
+        """Number of (row, context) and (row, output) of a step: the plan sorts them, and each has a gradient row."""
         return room.contexts + room.rows * self.outputs
 
     def packed(self, room: Room) -> int:
@@ -114,9 +114,9 @@ class Shape:
         return {"weight": room.contexts * self.padded_outputs, "gradient": gradient}
 
     def bytes(self, room: Room) -> int:
-        """All of the above."""
-        parts = (self.slot(room), self.slot(room), self.sorting(room), self.sums(room))
-        return 4 * sum(sum(map(_at_least_one, part.values())) for part in parts)
+        """Bytes of all arrays above."""
+        groups = (self.slot(room), self.slot(room), self.sorting(room), self.sums(room))
+        return 4 * sum(sum(map(_at_least_one, sizes.values())) for sizes in groups)
 
     def check(self, room: Room) -> None:
         if self.entries(room) > MOST_ENTRIES:
@@ -134,7 +134,7 @@ def allocate(cupy: Any, sizes: Sizes, dtype: str) -> dict[str, Any]:
     """The arrays, not initialised.
 
     Raises:
-      InputError: memory that was free is gone, or in too small pieces.
+      InputError: memory that was free is used by others now, or is fragmented.
     """
     try:
         return {name: cupy.empty(_at_least_one(size), dtype) for name, size in sizes.items()}

@@ -1,4 +1,4 @@
-"""Is there a GPU that can train? What it is called, or what is missing."""
+"""Finds the GPU to train on, or says what is missing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipeline.runtime import progress
 from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
 
 OLDEST = 70
-"""Compute capability 7.0: threads of a warp that can be matched by value."""
+"""Compute capability 7.0, the first whose warps can match threads by value."""
 
 
 class NoGpuError(Exception):
-    """There is no GPU to train on; the message says what was looked for and not found."""
+    """There is no GPU to train on; the message says what is missing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Gpu:
 
 
 def find_gpu() -> Gpu:
-    """The GPU, once it has done something.
+    """The GPU, after a small test that it answers.
 
     Raises:
       NoGpuError: CuPy, the compiler or the driver is missing, or there is no device, or it does not answer.
@@ -70,9 +70,9 @@ def find_gpu() -> Gpu:
 
 
 def _cache_privately() -> None:
-    """Lets CuPy, which runs what it finds in its cache, keep one only where nobody else can write.
+    """Lets CuPy keep its cache only in a private folder, because it runs the code that it finds there.
 
-    CuPy makes the folder when it is imported, also where it then keeps all in memory.
+    CuPy creates the folder when it is imported, even if it then keeps the cache in memory.
     """
     if "cupy" in sys.modules or importlib.util.find_spec("cupy") is None:
         return

@@ -1,8 +1,8 @@
-"""Rows made where they are trained on: tokens go up to the GPU, and training reads what its kernels make of them.
+"""Makes rows on the GPU: tokens are uploaded, and training reads the rows that kernels make of them.
 
-The rows are those of `pipeline.batches.rows.generate_rows`, in the same order (generate.cu).
-They never come to the host, but for what it has to know: where the steps begin, and the
-rows of the tiles whose loss is taken. While one block of steps is trained, the next is
+The rows are those of `pipeline.batches.rows.generate_rows`, in the same order (generate.cu). The host gets only what it
+needs: where the steps begin, and the rows of the tiles whose loss is taken. While one step range is trained, the next
+  is
 made on a stream of its own.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from pipeline.backends.backend import LOSS_TILES, TILE
 from pipeline.backends.cuda.buffers import HEADER, allocate
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
-from pipeline.backends.cuda.token_ranges import Stretch, steps_at_once
-from pipeline.batches.rows import Batch
+from pipeline.backends.cuda.token_ranges import TokenRange, steps_at_once
+from pipeline.batches.rows import Rows
 from pipeline.batches.sampling import POLICIES, Sampling, Tables, kept_back
-from pipeline.batches.steps import StepBlock
+from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.kernels import philox
 from pipeline.options import ALL
@@ -28,28 +28,28 @@ from pipeline.options import ALL
 SHARE = 256
 """Tokens whose rows a warp puts in order (generate.cu)."""
 _COPY_BLOCKS = 64
-"""Of a kernel that copies a step: some hundred KB seldom pay for more."""
+"""Most blocks of the kernel that copies a step: a step is some hundred KB, which seldom needs more."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Room:
-    """What a block may have at most."""
+    """The most that a token range may have."""
 
     tokens: int = 0
     sentences: int = 0
     own: int = 0
-    """tokens that rows are made of"""
+    """tokens that belong to its steps"""
     contexts: int = 0
     steps: int = 0
     tiles: int = 0
     """of a step whose loss is taken"""
 
     @classmethod
-    def of(cls, stretch: Stretch, window: int) -> _Room:
-        begin, end = stretch.own
-        own, contexts = end - begin, stretch.most_contexts(window)
-        tiles = max(1, -(-min(stretch.batch_size, own) // (TILE * LOSS_TILES)))
-        return cls(len(stretch.tokens), len(stretch.sentences) - 1, own, contexts, stretch.steps, tiles)
+    def of(cls, token_range: TokenRange, window: int) -> _Room:
+        begin, end = token_range.own
+        own, contexts = end - begin, token_range.most_contexts(window)
+        tiles = max(1, -(-min(token_range.batch_size, own) // (TILE * LOSS_TILES)))
+        return cls(len(token_range.tokens), len(token_range.sentences) - 1, own, contexts, token_range.steps, tiles)
 
     def covers(self, other: _Room) -> bool:
         return all(a >= b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other)))
@@ -58,12 +58,12 @@ class _Room:
         pairs = zip(dataclasses.astuple(self), dataclasses.astuple(earlier))
         return _Room(*(max(a + a // 8, b) for a, b in pairs))
 
-    def given(self) -> dict[str, int]:
-        """Numbers that go up."""
+    def uploads(self) -> dict[str, int]:
+        """Sizes of the arrays that go to the device."""
         return {"tokens": self.tokens, "sentences": self.sentences + 1, "kept_back": self.sentences}
 
     def rows(self, negatives: int) -> dict[str, int]:
-        """The rows of a block."""
+        """Sizes of the arrays of rows."""
         return {
             "target": self.own,
             "offset": self.own + 1,
@@ -71,8 +71,8 @@ class _Room:
             "negatives": self.own * negatives,
         }
 
-    def found(self, negatives: int) -> dict[str, int]:
-        """What comes back to the host."""
+    def downloads(self, negatives: int) -> dict[str, int]:
+        """Sizes of the arrays that come back to the host."""
         places = self.steps * self.tiles * TILE
         return {
             "bounds": self.steps + 1,
@@ -94,8 +94,8 @@ class _Room:
         }
 
     def bytes(self, negatives: int) -> int:
-        """Of all arrays for blocks: two slots, and what kernels keep in between."""
-        slot = _length(self.given()) + _length(self.rows(negatives)) + _length(self.found(negatives))
+        """Bytes of all arrays: two slots, and scratch memory of the kernels."""
+        slot = _length(self.uploads()) + _length(self.rows(negatives)) + _length(self.downloads(negatives))
         return 4 * (2 * slot + _length(self.scratch())) + 8 * _totals(self.tokens)
 
 
@@ -104,12 +104,12 @@ def _length(sizes: dict[str, int]) -> int:
 
 
 def _totals(tokens: int) -> int:
-    """Sums of the warps' shares, and that of all."""
+    """Number of sums: one for the share of each warp, and the total."""
     return -(-tokens // SHARE) + 1
 
 
-def _parts(array: Any, sizes: dict[str, int]) -> dict[str, Any]:
-    """Views of an array, one behind the other."""
+def _views(array: Any, sizes: dict[str, int]) -> dict[str, Any]:
+    """Views of an array that follow each other."""
     views, at = {}, 0
     for name, size in sizes.items():
         views[name] = array[at : at + max(size, 1)]
@@ -119,24 +119,24 @@ def _parts(array: Any, sizes: dict[str, int]) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class _Slot:
-    """Arrays of one block, on the host (pinned) and on the device."""
+    """The arrays of one step range, on the host (pinned) and on the device."""
 
     room: _Room
-    host_given: np.ndarray
-    host_found: np.ndarray
-    made: Any
-    """event: the block is ready, and its numbers are on the host"""
-    given: Any
+    host_uploads: np.ndarray
+    host_downloads: np.ndarray
+    ready: Any
+    """event: the rows are made, and the downloads are on the host"""
+    uploads: Any
     rows: Any
-    found: Any
+    downloads: Any
 
 
 @dataclasses.dataclass(frozen=True)
-class MadeRows:
-    """The rows of a block of steps in the memory of the GPU: what `Batch` is to other backends."""
+class DeviceRows:
+    """The rows of a step range in the memory of the GPU, in place of `Rows`."""
 
     arrays: dict[str, Any]
-    """of the device, int32: target, offset, context and negatives as in `Batch`"""
+    """of the device, int32: target, offset, context and negatives as in `Rows`"""
     launch: Launcher
     bounds: np.ndarray
     """int64 [S + 1]: rows before each step"""
@@ -144,11 +144,11 @@ class MadeRows:
     """int64 [S + 1]: contexts before each step"""
     tiles: int
     """of a step whose loss is taken, at most"""
-    sample: Batch
+    sample: Rows
     """rows of these tiles, `TILE` places each, [S, tiles, TILE] in all; without contexts where there is no row"""
 
     def step_of(self, row: np.ndarray | int) -> Any:
-        """The step of a row; by the first row of a step, that step."""
+        """The step that a row is in."""
         return np.searchsorted(self.bounds, row, side="right") - 1
 
     @property
@@ -157,18 +157,18 @@ class MadeRows:
         return self.sample.negatives
 
     def offset_at(self, bounds: np.ndarray) -> np.ndarray:
-        """Contexts of the rows before those at which steps begin."""
+        """Number of contexts before the rows at which steps begin."""
         return self.context_bounds[np.searchsorted(self.bounds, bounds)]
 
-    def sampled(self, begin: np.ndarray, end: np.ndarray, number: np.ndarray) -> tuple[Batch, np.ndarray, np.ndarray]:
-        """Some tiles, the rows begin:end, as rows of the batch that is returned; `number`: counted in their step."""
+    def sampled(self, begin: np.ndarray, end: np.ndarray, number: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:
+        """(rows, begin, end): the tiles begin:end as places in `sample`; `number` counts the tiles of a step."""
         place = (self.step_of(begin) * self.tiles + number) * TILE
         return self.sample, place, place + end - begin
 
     def pack_header(
         self, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
     ) -> int:
-        """What a packed step (common.cu) of the rows begin..end-1 begins with; returns its length."""
+        """Writes the header of a packed step (common.cu) of the rows begin..end-1; returns its length."""
         step, rows = int(self.step_of(begin)), end - begin
         contexts = int(self.context_bounds[step + 1] - self.context_bounds[step])
         target = HEADER + len(scores_at)
@@ -180,7 +180,7 @@ class MadeRows:
         return target
 
     def copy_step(self, packed: Any, begin: int) -> None:
-        """The rest of the packed step that begins with row `begin`: a copy on the device, on the current stream."""
+        """Copies the rest of the packed step that begins with row `begin`, on the device, on the current stream."""
         step = int(self.step_of(begin))
         contexts, count = int(self.context_bounds[step]), self.negatives.shape[1]
         numbers = int(self.bounds[step + 1] - begin) * count + int(self.context_bounds[step + 1]) - contexts
@@ -189,7 +189,7 @@ class MadeRows:
 
 
 def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int = 20) -> int:
-    """Memory for making rows, where all sentences have so many tokens; besides 20 bytes a word for the tables."""
+    """Memory for making rows if all sentences have so many tokens, without the tables (20 bytes a word)."""
     steps = steps_at_once(batch_size, window, sentence)
     positions = steps * batch_size
     contexts = positions * (min(2 * window, sentence - 1) if window != ALL else sentence - 1)
@@ -199,7 +199,7 @@ def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int 
 
 
 class Generator:
-    """Makes blocks of steps from tokens."""
+    """Makes step ranges from token ranges."""
 
     def __init__(
         self,
@@ -220,39 +220,39 @@ class Generator:
         self._launch = Launcher(cupy, GENERATION, {"TILE": TILE, "LOSS_TILES": LOSS_TILES})
         self._most_blocks = 32 * cupy.cuda.Device().attributes["MultiProcessorCount"]
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        size = sum(part.nbytes for part in tables)
+        size = sum(table.nbytes for table in tables)
         check_memory(size, f"tables of {len(tables.keep):,} words for making rows, vectors")
         self._keep, self._table, self._weights = (
-            self._load(part, dtype)
-            for part, dtype in ((tables.keep, "uint32"), (tables.packed, "uint64"), (tables.weights, "int64"))
+            self._load(table, dtype)
+            for table, dtype in ((tables.keep, "uint32"), (tables.packed, "uint64"), (tables.weights, "int64"))
         )
         self._room = _Room()
         self._slots: list[_Slot | None] = [None, None]
         self._scratch: dict[str, Any] = {}
         self._totals: Any = None
 
-    def _load(self, part: np.ndarray, dtype: str) -> Any:
-        loaded = allocate(self._cupy, {"": len(part)}, dtype)[""]
+    def _load(self, table: np.ndarray, dtype: str) -> Any:
+        loaded = allocate(self._cupy, {"": len(table)}, dtype)[""]
         with self._stream as stream:
-            loaded.set(np.ascontiguousarray(part, dtype))
+            loaded.set(np.ascontiguousarray(table, dtype))
             stream.synchronize()
         return loaded
 
-    def blocks(self, parts: Iterable[Stretch], epoch: int) -> Iterator[StepBlock]:
-        """The steps of the stretches; a block is to be trained, and waited for, before the next is asked for."""
-        self._stream.synchronize()  # a generator that was given up may have left work
-        waiting: tuple[Stretch, _Slot] | None = None
-        for number, stretch in enumerate(parts):
-            started = self._start(stretch, epoch, number % 2)
+    def step_ranges(self, token_ranges: Iterable[TokenRange], epoch: int) -> Iterator[StepRange]:
+        """The step ranges of the token ranges. Train each, and wait for that, before you take the next."""
+        self._stream.synchronize()  # an abandoned generator may have left work
+        waiting: tuple[TokenRange, _Slot] | None = None
+        for number, token_range in enumerate(token_ranges):
+            started = self._start(token_range, epoch, number % 2)
             if waiting:
                 yield self._finish(*waiting)
-            waiting = stretch, started
+            waiting = token_range, started
         if waiting:
             yield self._finish(*waiting)
 
-    def _slot(self, stretch: Stretch, which: int) -> _Slot:
-        """A slot with room for a stretch. What was in it has been trained."""
-        needed, negatives = _Room.of(stretch, self.sampling.window), self.sampling.negatives
+    def _slot(self, token_range: TokenRange, which: int) -> _Slot:
+        """A slot with room for a token range; its content before has been trained."""
+        needed, negatives = _Room.of(token_range, self.sampling.window), self.sampling.negatives
         if not self._room.covers(needed):
             self._stream.synchronize()
             room = needed.with_headroom(self._room)
@@ -270,30 +270,37 @@ class Generator:
         if slot is None or not slot.room.covers(needed):
             self._slots[which] = slot = None
             sizes = {
-                "given": _length(self._room.given()),
+                "uploads": _length(self._room.uploads()),
                 "rows": _length(self._room.rows(negatives)),
-                "found": _length(self._room.found(negatives)),
+                "downloads": _length(self._room.downloads(negatives)),
             }
-            given, found = self._pinned(sizes["given"], "int32"), self._pinned(sizes["found"], "int32")
-            made = self._cupy.cuda.Event(disable_timing=True)
-            self._slots[which] = slot = _Slot(self._room, given, found, made, **allocate(self._cupy, sizes, "int32"))
+            host_uploads, host_downloads = (
+                self._pinned(sizes["uploads"], "int32"),
+                self._pinned(sizes["downloads"], "int32"),
+            )
+            ready = self._cupy.cuda.Event(disable_timing=True)
+            self._slots[which] = slot = _Slot(
+                self._room, host_uploads, host_downloads, ready, **allocate(self._cupy, sizes, "int32")
+            )
         return slot
 
     def _grid(self, items: int, items_of_a_block: int) -> int:
-        """Blocks for kernels that go round until all is done."""
+        """Number of blocks for kernels that loop until all items are done."""
         return max(1, min(-(-items // items_of_a_block), self._most_blocks))
 
-    def _start(self, stretch: Stretch, epoch: int, which: int) -> _Slot:
-        """Have a stretch's rows made, without waiting for them."""
-        slot, sampling, policy = self._slot(stretch, which), self.sampling, POLICIES[self.sampling.policy]
-        room = _Room.of(stretch, sampling.window)
-        negatives, vocabulary, steps = sampling.negatives, len(self.tables.keep), stretch.steps
-        sizes = room.given()
-        host, given = _parts(slot.host_given, sizes), _parts(slot.given, sizes)
-        rows, found = _parts(slot.rows, room.rows(negatives)), _parts(slot.found, room.found(negatives))
-        host["tokens"][: room.tokens], host["sentences"][:] = stretch.tokens, stretch.sentences
-        host["kept_back"][: room.sentences] = kept_back(stretch.sentences[:-1] + stretch.position, sampling.holdout)
-        random = stretch.position, epoch, *philox.key_of(sampling.seed)
+    def _start(self, token_range: TokenRange, epoch: int, which: int) -> _Slot:
+        """Starts making the rows of a token range, without waiting for them."""
+        slot, sampling, policy = self._slot(token_range, which), self.sampling, POLICIES[self.sampling.policy]
+        room = _Room.of(token_range, sampling.window)
+        negatives, vocabulary, steps = sampling.negatives, len(self.tables.keep), token_range.steps
+        sizes = room.uploads()
+        host, uploads = _views(slot.host_uploads, sizes), _views(slot.uploads, sizes)
+        rows, downloads = _views(slot.rows, room.rows(negatives)), _views(slot.downloads, room.downloads(negatives))
+        host["tokens"][: room.tokens], host["sentences"][:] = token_range.tokens, token_range.sentences
+        host["kept_back"][: room.sentences] = kept_back(
+            token_range.sentences[:-1] + token_range.position, sampling.holdout
+        )
+        random = token_range.position, epoch, *philox.key_of(sampling.seed)
         launch, block, n, scratch, totals = self._launch, self._block, room.tokens, self._scratch, self._totals
         shares = -(-n // SHARE)
         warps = max(1, -(-shares // (block // 32)))
@@ -301,10 +308,12 @@ class Generator:
         radius, kept_before, word, place, begins, contexts, row_place = scratch.values()
         target, row_offset, context, drawn = rows.values()
         with self._stream as stream:
-            slot.given[: _length(sizes)].set(slot.host_given[: _length(sizes)], stream=stream)
-            launch("draw_kept", warps, block, given["tokens"], n, *random, self._keep, sampling.window, radius, totals)
+            slot.uploads[: _length(sizes)].set(slot.host_uploads[: _length(sizes)], stream=stream)
+            launch(
+                "draw_kept", warps, block, uploads["tokens"], n, *random, self._keep, sampling.window, radius, totals
+            )
             launch("scan_totals", 1, 32, totals, shares)
-            launch("list_kept", warps, block, given["tokens"], n, radius, totals, kept_before, word, place)
+            launch("list_kept", warps, block, uploads["tokens"], n, radius, totals, kept_before, word, place)
             launch(
                 "count_contexts",
                 warps,
@@ -313,10 +322,10 @@ class Generator:
                 kept_before,
                 place,
                 radius,
-                given["sentences"],
-                given["kept_back"],
+                uploads["sentences"],
+                uploads["kept_back"],
                 room.sentences,
-                *stretch.own,
+                *token_range.own,
                 sampling.window,
                 begins,
                 contexts,
@@ -346,11 +355,11 @@ class Generator:
                 everything,
                 row_place,
                 row_offset,
-                stretch.edge,
-                stretch.batch_size,
+                token_range.edge,
+                token_range.batch_size,
                 steps,
-                found["bounds"],
-                found["context_bounds"],
+                downloads["bounds"],
+                downloads["context_bounds"],
             )
             launch(
                 "draw_negatives",
@@ -384,29 +393,31 @@ class Generator:
                 "sample_rows",
                 self._grid(steps * room.tiles * TILE, block),
                 block,
-                found["bounds"],
+                downloads["bounds"],
                 row_offset,
                 target,
                 drawn,
                 negatives,
                 steps,
                 room.tiles,
-                found["target"],
-                found["contexts"],
-                found["negatives"],
+                downloads["target"],
+                downloads["contexts"],
+                downloads["negatives"],
             )
-            size = _length(room.found(negatives))
-            slot.found[:size].get(stream=stream, out=slot.host_found[:size], blocking=False)
-            slot.made.record(stream)
+            size = _length(room.downloads(negatives))
+            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)
+            slot.ready.record(stream)
         return slot
 
-    def _finish(self, stretch: Stretch, slot: _Slot) -> StepBlock:
-        slot.made.synchronize()
-        room, negatives = _Room.of(stretch, self.sampling.window), self.sampling.negatives
-        found = {name: part.copy() for name, part in _parts(slot.host_found, room.found(negatives)).items()}
-        bounds, context_bounds = found["bounds"].astype(np.int64), found["context_bounds"].astype(np.int64)
-        offset = np.append(0, np.cumsum(found["contexts"], dtype=np.int64))
-        sample = Batch(found["target"], offset, np.empty(0, np.int32), found["negatives"].reshape(-1, negatives))
-        arrays = _parts(slot.rows, room.rows(negatives))
-        rows = MadeRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
-        return StepBlock(stretch.first, rows, bounds)
+    def _finish(self, token_range: TokenRange, slot: _Slot) -> StepRange:
+        slot.ready.synchronize()
+        room, negatives = _Room.of(token_range, self.sampling.window), self.sampling.negatives
+        downloads = {
+            name: array.copy() for name, array in _views(slot.host_downloads, room.downloads(negatives)).items()
+        }
+        bounds, context_bounds = downloads["bounds"].astype(np.int64), downloads["context_bounds"].astype(np.int64)
+        offset = np.append(0, np.cumsum(downloads["contexts"], dtype=np.int64))
+        sample = Rows(downloads["target"], offset, np.empty(0, np.int32), downloads["negatives"].reshape(-1, negatives))
+        arrays = _views(slot.rows, room.rows(negatives))
+        rows = DeviceRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
+        return StepRange(token_range.first, rows, bounds)

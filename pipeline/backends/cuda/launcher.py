@@ -66,14 +66,14 @@ def signatures(code: str) -> dict[str, list[Parameter]]:
 
 
 def _parameter(text: str) -> Parameter:
-    found = _PARAMETER.fullmatch(" ".join(text.split()))
-    if not found or found[2] not in SCALARS:
+    match = _PARAMETER.fullmatch(" ".join(text.split()))
+    if not match or match[2] not in SCALARS:
         raise ValueError(f"a kernel's parameter is of a type that is not known here: {text.strip()}")
-    return Parameter(found[4], np.dtype(SCALARS[found[2]]), bool(found[3]), bool(found[1]))
+    return Parameter(match[4], np.dtype(SCALARS[match[2]]), bool(match[3]), bool(match[1]))
 
 
 def options(constants: Mapping[str, int]) -> tuple[str, ...]:
-    """What NVRTC is told, besides the architecture."""
+    """The options for NVRTC, without the architecture."""
     return (*OPTIONS, *(f"-D{name}={value}" for name, value in constants.items()))
 
 
@@ -81,10 +81,10 @@ def options(constants: Mapping[str, int]) -> tuple[str, ...]:
 def _compiled(cupy: Any, names: tuple[str, ...], constants: tuple[tuple[str, int], ...]) -> tuple[dict, dict]:
     """Signatures and functions; a process compiles each shape once, and CuPy keeps the machine code on disk."""
     code = read_sources(names)
-    found = signatures(code)
+    parameters = signatures(code)
     module = cupy.RawModule(code=code, backend="nvrtc", options=options({"THREADS": THREADS, **dict(constants)}))
     module.compile()  # or an error would come with the first launch
-    return found, {name: module.get_function(name) for name in found}
+    return parameters, {name: module.get_function(name) for name in parameters}
 
 
 class Launcher:

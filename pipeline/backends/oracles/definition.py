@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.backends.backend import StepLoss, padded, step_rules
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.kernels import definition
 from pipeline.kernels.block import Weights
 
@@ -18,14 +18,14 @@ class PlainBackend:
         self._in, self._out = padded(w_in), padded(w_out)
         self._rules = step_rules(model, tau, zero_hits)
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+    def train(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         losses = [
             definition.step(
-                Batch(
-                    batch.target[begin:end],
-                    batch.offset[begin : end + 1],
-                    batch.context,
-                    batch.negatives[begin:end],
+                Rows(
+                    rows.target[begin:end],
+                    rows.offset[begin : end + 1],
+                    rows.context,
+                    rows.negatives[begin:end],
                 ),
                 Weights(self._in.reshape(-1), self._out.reshape(-1), self._in.shape[1]),
                 np.float32(lr),

@@ -1,7 +1,7 @@
-"""The training step on top of the layers: what the other backends compute, as one would explain it.
+"""The training step made of the layers: what the other backends compute, in the form in which one would explain it.
 
-Float32, and close to them (1e-6 a step), but not the same bits: the order of the
-sums is NumPy's. Gradients are whole tables, so this is for small vocabularies.
+It is in float32 and close to the others (1e-6 a step), but has not their bits: the order of the sums is NumPy's.
+Gradients are whole tables, so it is for small vocabularies.
 """
 
 from __future__ import annotations
@@ -12,26 +12,30 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.backends.backend import LOSS_TILES, TILE, StepLoss
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.kernels.arithmetic import MOST_MOVE
 from pipeline.layers import Array, Embedding, NegativeSamplingLoss, add_rows, array_module, to_host
 
 
 class Model(Protocol):
-    """An embedding of contexts and a loss of targets, and how the one feeds the other."""
+    """An embedding of contexts, a loss of targets, and how they are connected."""
 
     embedding: Embedding
     loss: NegativeSamplingLoss
 
     def forward(self, context: Array, row: Array, target: Array, negatives: Array, zero_hits: bool) -> Array:
-        """Compute the loss of n rows; `row` int [m] is the row of each of the m contexts.
+        """Computes the loss of n rows.
+
+        Args:
+          context: int [m], the contexts of all rows; row: int [m], the row of each.
+          target: int [n]; negatives: int [n, K].
 
         Returns:
           int [examples], the row of each example of the loss.
         """
 
     def backward(self) -> None:
-        """Leave the gradients of the summed loss in embedding and loss."""
+        """Leaves the gradients of the summed loss in `embedding` and `loss`."""
 
 
 class SkipGram:
@@ -52,8 +56,8 @@ class SkipGram:
 class Cbow:
     """The mean of a row's contexts predicts the target: one example for each row.
 
-    Each context gets the whole gradient of the mean and not 1/m of it, as in word2vec.c:
-    divided, the vectors were measurably worse at analogies.
+    Each context gets the whole gradient of the mean, as in word2vec.c, and not 1/m of it: with the division, vectors
+    were measurably worse at analogies.
     """
 
     def __init__(self, w_in: Array, w_out: Array):
@@ -77,7 +81,7 @@ class Cbow:
 
 
 class ReferenceBackend:
-    """Backend on NumPy or CuPy; see `pipeline.backends.Backend`."""
+    """A backend on NumPy or CuPy; see `pipeline.backends.backend.Backend`."""
 
     def __init__(
         self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, xp: ModuleType = np
@@ -95,14 +99,14 @@ class ReferenceBackend:
         models: dict[str, type[SkipGram] | type[Cbow]] = {"skipgram": SkipGram, "cbow": Cbow}
         self._model: Model = models[model](xp.array(w_in), xp.array(w_out))
 
-    def train(self, batch: Batch, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
-        """Run consecutive steps."""
+    def train(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        """See `Backend`."""
         steps = len(learning_rates)
         loss = StepLoss(np.zeros(steps), np.zeros(steps, np.int64))
         for step in range(steps):
             begin, end = int(bounds[step]), int(bounds[step + 1])
             if begin < end:
-                loss.total[step], loss.pairs[step] = self._step(batch, begin, end, learning_rates[step])
+                loss.total[step], loss.pairs[step] = self._step(rows, begin, end, learning_rates[step])
         return loss
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -110,13 +114,13 @@ class ReferenceBackend:
         (w_in,), (w_out,) = self._model.embedding.params, self._model.loss.params
         return to_host(w_in.copy()), to_host(w_out.copy())
 
-    def _step(self, batch: Batch, begin: int, end: int, learning_rate: float) -> tuple[float, int]:
+    def _step(self, rows: Rows, begin: int, end: int, learning_rate: float) -> tuple[float, int]:
         """One step on the rows begin:end; gradients are those of the weights before it."""
         xp, model = self._xp, self._model
-        offset = batch.offset[begin : end + 1]
+        offset = rows.offset[begin : end + 1]
         row = xp.asarray(np.repeat(np.arange(end - begin), np.diff(offset)))
-        context = xp.asarray(batch.context[offset[0] : offset[-1]])
-        target, negatives = xp.asarray(batch.target[begin:end]), xp.asarray(batch.negatives[begin:end])
+        context = xp.asarray(rows.context[offset[0] : offset[-1]])
+        target, negatives = xp.asarray(rows.target[begin:end]), xp.asarray(rows.negatives[begin:end])
 
         example_row = model.forward(context, row, target, negatives, self._zero_hits)
         model.backward()
@@ -128,11 +132,10 @@ class ReferenceBackend:
         return float(model.loss.loss.losses[sampled].sum()), int(model.loss.counted[sampled].sum())
 
     def _update(self, layer: Embedding | NegativeSamplingLoss, touched: Array, learning_rate: float) -> None:
-        """Move the rows of the layer's table, those touched more than tau times as if by tau and by 1 at most.
+        """W[row] -= lr min(1, tau / pairs) dW[row]; a row with more than tau pairs moves by at most MOST_MOVE.
 
         Args:
-          touched: int, the row of each (context, output) pair that has a part in a gradient,
-            zeroed hits included.
+          touched: int, the weight row of each (context, output) pair, also of zeroed hits.
         """
         (W,), (dW,) = layer.params, layer.grads
         xp, number = array_module(W), W.dtype.type

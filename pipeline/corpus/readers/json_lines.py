@@ -1,4 +1,4 @@
-"""JSON lines: an object a line, one field of it the text or the items."""
+"""JSON lines: each line is an object, and one of its fields holds the text or the items."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from pipeline.runtime.shown_text import quoted, shown_list
 NOT_JSON = "not JSON"
 _NO_FIELD = object()
 _LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
-"""Bytes of a file in which its first whole row is sought, one after the other; what holds none is taken for text."""
+"""How many bytes of a file are searched for its first whole row; the next number if there is none in them."""
 _FILES, _ROWS = 20, 1000
-"""Files and rows of each that are looked into to learn what the field holds."""
+"""How many files, and rows of each, are looked at to learn what the field holds."""
 
 
 @dataclass(frozen=True)
 class JsonReader(LineReader):
-    """One field of JSON lines. Dead letters: no JSON, no such field, null, another type; blank lines are none."""
+    """One field of JSON lines. Dead letters: invalid JSON, no such field, null, another type; not blank lines."""
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
+        self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        for block in line_blocks(part, self.max_line_bytes, dead_letters, digests):
+        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests):
             values, places, bad = self._values(block, dead_letters)
 
             def place(row: int, block: Block = block, places: list[int] = places) -> str:
@@ -43,17 +43,17 @@ class JsonReader(LineReader):
             yield Portion(block.lines - bad, self._spans(values, place))
 
     def preview(self, file: InputFile) -> list[list[str]]:
-        found: list[list[str]] = []
+        sentences: list[list[str]] = []
         pick = picker(self.field)
         for line in _first_lines(file, _LOOKED_AT):
             value = _parsed(line, pick)
             if wrong(value, self.items) is None:
                 for spans in self._spans([value], lambda row: file.uri):
-                    found += spans.sentences()
-        return found
+                    sentences += spans.sentences()
+        return sentences
 
     def _values(self, block: Block, dead_letters: DeadLetters) -> tuple[list, list[int], int]:
-        """(the field's values, where in the block their lines begin, bad lines)."""
+        """(values of the field, where their lines begin in the block, number of bad lines)."""
         pick, items, before = picker(self.field), self.items, dead_letters.count
         values: list[Any] = []
         places: list[int] = []
@@ -69,7 +69,7 @@ class JsonReader(LineReader):
                     values.append(value)
                     places.append(position)
                 else:
-                    dead_letters.add(block.part.name(), block.place(position), why, line)
+                    dead_letters.add(block.text_range.name(), block.place(position), why, line)
             position += len(line) + 1
         return values, places, dead_letters.count - before
 
@@ -82,27 +82,28 @@ class JsonReader(LineReader):
 
 
 def picker(field: str) -> Callable[[Any], Any]:
-    """A function that takes the field out of a JSON value: by its name as it stands, else down the dots."""
-    parts = field.split(".")
+    """A function that takes the field out of a JSON value: the field of that name, else "a.b" as field b within a."""
+    names = field.split(".")
 
     def pick(row: Any) -> Any:
         if type(row) is not dict:
             return _NO_FIELD
         value = row.get(field, _NO_FIELD)
-        if value is _NO_FIELD and len(parts) > 1:
+        if value is _NO_FIELD and len(names) > 1:
             value = row
-            for part in parts:
-                value = value.get(part, _NO_FIELD) if type(value) is dict else _NO_FIELD
+            for name in names:
+                value = value.get(name, _NO_FIELD) if type(value) is dict else _NO_FIELD
         return value
 
     return pick
 
 
 def json_items(files: Sequence[InputFile], field: str) -> str:
-    """What the field holds, by the first rows that tell.
+    """What the field holds, by the first row that shows it.
 
     Raises:
-      InputError: no row among the first has it, or as something that can be read; names what is there.
+      InputError: none of the first rows has the field, or with a value that can be read; the message says what they
+        have.
     """
     pick = picker(field)
     trouble = ""
@@ -118,7 +119,7 @@ def json_items(files: Sequence[InputFile], field: str) -> str:
 
 
 def _first_lines(file: InputFile, sizes: Sequence[int]) -> list[bytes]:
-    """The whole lines in the smallest part of the file that has one."""
+    """The whole lines among the first bytes of the file: as many of `sizes` as are needed to find one."""
     return next((lines for size in sizes if (lines := head_lines(file, size))), [])
 
 
@@ -130,7 +131,7 @@ def _parsed(line: bytes, pick: Callable[[Any], Any]) -> Any:
 
 
 def _trouble(file: InputFile, field: str, line: bytes, value: Any) -> str:
-    """What is wrong with the first line, in words."""
+    """What is wrong with a line, as a message."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -1,8 +1,7 @@
-"""Parquet: row group by row group, the one column that holds the text or the items.
+"""Parquet: reads one column, which holds the text or the items, row group by row group.
 
-For cutting, a file is as many bytes long as its column is when decoded. A row
-group begins where those before it end, and belongs to the range in which it
-begins, as a line does; so it is never cut.
+For byte ranges, the size of a file is that of its decoded column. A row group begins where the one before it ends. Like
+a line, it belongs to the range in which it begins, so it is never cut.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from pipeline.runtime.shown_text import shown, shown_list
 from pipeline.storage.open_storage import open_storage, split_uri
 
 _BATCH_BYTES = 4 << 20
-"""About how much of the column is decoded at once."""
+"""About how many bytes of the column are decoded at once."""
 _BUFFER_BYTES = 4 << 20
 _PREVIEW_ROWS = 64
 
@@ -42,13 +41,13 @@ class RowGroup(NamedTuple):
     rows: int
     first_row: int
     start: int
-    """Bytes of the decoded column before it."""
+    """bytes of the decoded column before it"""
     size: int
 
 
 @dataclass(frozen=True)
 class ParquetReader(Reader):
-    """One column of Parquet files. Dead letters (null, too long, not UTF-8) have the row's number as offset.
+    """One column of Parquet files. Dead letters: null, too long, not UTF-8; their offset is the number of the row.
 
     Memory: some batches of 4 MiB of the column, plus the longest row.
     """
@@ -56,11 +55,11 @@ class ParquetReader(Reader):
     def source(self, file: InputFile) -> TextSource:
         if not file.size:
             return TextSource(file.uri, 0)
-        with _opened(file.uri) as parquet:
-            found = _column_items(file.uri, parquet.schema_arrow, self.field)
-            if found != self.items:
+        with _open_parquet(file.uri) as parquet:
+            items = _column_items(file.uri, parquet.schema_arrow, self.field)
+            if items != self.items:
                 raise InputError(
-                    f"{file.uri} differs from the files before it: --field={self.field} is {EXPECTED[found]} in it, not"
+                    f"{file.uri} differs from the files before it: --field={self.field} is {EXPECTED[items]} in it, not"
                     f" {EXPECTED[self.items]}"
                 )
             groups = _row_groups(parquet, self.field)
@@ -68,47 +67,50 @@ class ParquetReader(Reader):
         return TextSource(file.uri, size, version=file.version)
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
+        self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        with _opened(part.uri) as parquet:
+        with _open_parquet(text_range.uri) as parquet:
             groups = _row_groups(parquet, self.field)
-            if not groups or groups[-1].start + groups[-1].size != part.size:
-                raise InputError(f"{part.uri} changed while it was read; run again with --overwrite")
-            mine = [group for group in groups if part.start <= group.start < part.end]
-            for group in mine:
+            if not groups or groups[-1].start + groups[-1].size != text_range.size:
+                raise InputError(f"{text_range.uri} changed while it was read; run again with --overwrite")
+            groups_of_range = [group for group in groups if text_range.start <= group.start < text_range.end]
+            for group in groups_of_range:
                 row = group.first_row
-                for array in _batches(part.uri, parquet, group, self.field):
-                    yield self._portion(part, row, array, dead_letters)
+                for array in _batches(text_range.uri, parquet, group, self.field):
+                    yield self._portion(text_range, row, array, dead_letters)
                     row += len(array)
-            if digests is not None and mine:
-                found = [group_digest(part.uri, parquet.metadata, group.number, self.field) for group in mine]
-                digests.append(FileDigests(part.uri, mine[0].number, found, self.field))
+            if digests is not None and groups_of_range:
+                group_digests = [
+                    group_digest(text_range.uri, parquet.metadata, group.number, self.field)
+                    for group in groups_of_range
+                ]
+                digests.append(FileDigests(text_range.uri, groups_of_range[0].number, group_digests, self.field))
 
     def preview(self, file: InputFile) -> list[list[str]]:
-        found: list[list[str]] = []
+        sentences: list[list[str]] = []
         if file.size:
-            with _opened(file.uri) as parquet:
+            with _open_parquet(file.uri) as parquet:
                 for group in _row_groups(parquet, self.field)[:1]:
                     for array in _batches(file.uri, parquet, group, self.field):
                         rows = array.slice(0, _PREVIEW_ROWS)
                         portion = self._portion(TextRange(file.uri, 0, 0, 0), 0, rows, DeadLetters())
-                        found += [sentence for spans in portion.spans for sentence in spans.sentences()]
+                        sentences += [sentence for spans in portion.spans for sentence in spans.sentences()]
                         break
-        return found
+        return sentences
 
-    def _portion(self, part: TextRange, row: int, array: pa.Array, dead_letters: DeadLetters) -> Portion:
-        """`array` holds the rows from `row` on."""
+    def _portion(self, text_range: TextRange, row: int, array: pa.Array, dead_letters: DeadLetters) -> Portion:
+        """The sentences of `array`, which holds the rows from number `row` on."""
         before = dead_letters.count
         array = _decoded(array)
         good = np.asarray(array.is_valid())
         for i in np.flatnonzero(~good).tolist():
-            dead_letters.add(part.name(), row + i, NULL, b"")
-        spans = self._text if self.items == TEXT else self._lists
-        found = spans(part, row, array, good, dead_letters)
-        return Portion(len(array) - (dead_letters.count - before), found)
+            dead_letters.add(text_range.name(), row + i, NULL, b"")
+        make_spans = self._text if self.items == TEXT else self._lists
+        spans = make_spans(text_range, row, array, good, dead_letters)
+        return Portion(len(array) - (dead_letters.count - before), spans)
 
     def _text(
-        self, part: TextRange, row: int, array: pa.Array, good: np.ndarray, dead_letters: DeadLetters
+        self, text_range: TextRange, row: int, array: pa.Array, good: np.ndarray, dead_letters: DeadLetters
     ) -> Iterator[Spans]:
         values = array.cast(pa.large_binary())
         long = good & (np.asarray(pc.fill_null(pc.binary_length(values), 0)) > self.max_line_bytes)
@@ -118,7 +120,7 @@ class ParquetReader(Reader):
             bad += [(i, reasons.NOT_UTF8) for i in kept if not _is_text(values.slice(i, 1))]
         for i, why in sorted(bad):
             good[i] = False
-            dead_letters.add(part.name(), row + i, why, values[i].as_py()[: reasons.SAMPLE_BYTES])
+            dead_letters.add(text_range.name(), row + i, why, values[i].as_py()[: reasons.SAMPLE_BYTES])
         rows = row + np.flatnonzero(good)
         if not len(rows):
             return iter(())
@@ -129,21 +131,21 @@ class ParquetReader(Reader):
         _, offsets, data = lines.buffers()
         bound = np.frombuffer(offsets, np.int64)[lines.offset : lines.offset + len(lines) + 1]
         text = as_array(data)[bound[0] : bound[-1]]
-        return self.tokenizer.split(text, locate_rows(bound[1:] - bound[0], lambda i: _place(part, rows, i)))
+        return self.tokenizer.split(text, locate_rows(bound[1:] - bound[0], lambda i: _place(text_range, rows, i)))
 
     def _lists(
-        self, part: TextRange, row: int, array: pa.Array, good: np.ndarray, dead_letters: DeadLetters
+        self, text_range: TextRange, row: int, array: pa.Array, good: np.ndarray, dead_letters: DeadLetters
     ) -> Iterator[Spans]:
         array = array.cast(pa.large_list(array.type.value_type)).filter(pa.array(good))
         rows = np.flatnonzero(good)
         words, why = _words(_items(array), self.items)
-        if words is None:  # a bad item: find the rows that have one
+        if words is None:  # an item is bad: find the rows with bad items
             fine = np.ones(len(array), bool)
             for i in range(len(array)):
-                found, why = _words(_items(array.slice(i, 1)), self.items)
-                if found is None:
+                row_words, why = _words(_items(array.slice(i, 1)), self.items)
+                if row_words is None:
                     fine[i] = False
-                    dead_letters.add(part.name(), row + int(rows[i]), why, b"")
+                    dead_letters.add(text_range.name(), row + int(rows[i]), why, b"")
             array = array.filter(pa.array(fine))
             words, _ = _words(_items(array), self.items)
         bound = array.offsets.to_numpy()
@@ -154,17 +156,17 @@ def parquet_items(files: Sequence[InputFile], field: str) -> str:
     """What the field holds, by the schema of the first file.
 
     Raises:
-      InputError: that is no Parquet file, has no such column, or one of another type; names what is there.
+      InputError: it is not a Parquet file, or has no such column, or one of another type; the message says what it has.
     """
     file = next((file for file in files if file.size), None)
     if file is None:
         return TEXT
-    with _opened(file.uri) as parquet:
+    with _open_parquet(file.uri) as parquet:
         return _column_items(file.uri, parquet.schema_arrow, field)
 
 
 def group_digest(uri: str, metadata: pq.FileMetaData, group: int, field: str) -> str:
-    """32 hex digits over the stored bytes of the column in a row group."""
+    """SHA-256 of the stored bytes of the column in a row group, shortened to 32 hex digits."""
     digest = hashlib.sha256()
     for chunk in _chunks(metadata, group, field):
         begin = chunk.data_page_offset
@@ -177,40 +179,40 @@ def group_digest(uri: str, metadata: pq.FileMetaData, group: int, field: str) ->
 
 
 def column_digests(uri: str, field: str) -> dict[int, str]:
-    """Row group -> digest, of a file as it is now; row groups without rows have none."""
-    with _opened(uri) as parquet:
+    """Row group -> digest, for a file as it is now; row groups without rows are left out."""
+    with _open_parquet(uri) as parquet:
         groups = _row_groups(parquet, field)
         return {group.number: group_digest(uri, parquet.metadata, group.number, field) for group in groups}
 
 
 @contextlib.contextmanager
-def _opened(uri: str) -> Iterator[pq.ParquetFile]:
+def _open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
     root, path = split_uri(uri)
-    with open_storage(root).open(path) as file, _told(uri):
+    with open_storage(root).open(path) as file, _parquet_errors(uri):
         yield pq.ParquetFile(file, buffer_size=_BUFFER_BYTES)
 
 
 @contextlib.contextmanager
-def _told(uri: str) -> Iterator[None]:
+def _parquet_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{uri} is no sound Parquet file: {shown(error)}; get the file again") from error
+        raise InputError(f"{uri} is not a valid Parquet file: {shown(error)}; get the file again") from error
 
 
 def _path(schema: pa.Schema, field: str) -> list[str] | None:
-    """The column's name, or the names from struct to struct; None where there is none."""
+    """The name of the column, or the names from struct to struct; None if there is no such column."""
     if field in schema.names:
         return [field]
-    parts = field.split(".")
-    if parts[0] not in schema.names:
+    names = field.split(".")
+    if names[0] not in schema.names:
         return None
-    kind = schema.field(parts[0]).type
-    for part in parts[1:]:
-        if not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
+    kind = schema.field(names[0]).type
+    for name in names[1:]:
+        if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
             return None
-        kind = kind.field(part).type
-    return parts
+        kind = kind.field(name).type
+    return names
 
 
 def _column_items(uri: str, schema: pa.Schema, field: str) -> str:
@@ -220,8 +222,8 @@ def _column_items(uri: str, schema: pa.Schema, field: str) -> str:
         names = shown_list(schema.names) or "none"
         raise InputError(f"--field={field}: {uri} has no such column; there are {names}")
     kind = schema.field(path[0]).type
-    for part in path[1:]:
-        kind = kind.field(part).type
+    for name in path[1:]:
+        kind = kind.field(name).type
     if _is_string(kind):
         return TEXT
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -245,7 +247,7 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def _chunks(metadata: pq.FileMetaData, group: int, field: str) -> Iterator[Any]:
-    """Column chunks of the field: one, or several where lists or structs lie below."""
+    """Column chunks of the field: one, or several if it is a struct or list."""
     info = metadata.row_group(group)
     for i in range(info.num_columns):
         chunk = info.column(i)
@@ -274,16 +276,18 @@ def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> 
     batches = parquet.iter_batches(size, row_groups=[group.number], columns=[".".join(path)], use_threads=False)
     read = 0
     while True:
-        with _told(uri):
+        with _parquet_errors(uri):
             batch = next(batches, None)
         if batch is None:
             break
         read += batch.num_rows
-        array = batch.column(batch.schema.names.index(path[0]))  # "a.b" selects a column and a struct's field alike
-        for part in path[1:]:
-            array = pc.struct_field(array, part)
+        array = batch.column(
+            batch.schema.names.index(path[0])
+        )  # "a.b" selects a column of that name, and a field of a struct
+        for name in path[1:]:
+            array = pc.struct_field(array, name)
         yield array
-    if read != group.rows:  # Arrow passes over what it cannot make sense of
+    if read != group.rows:  # Arrow skips what it cannot decode
         raise InputError(
             f"{uri} is damaged: row group {group.number} holds {read:,} rows where its footer says {group.rows:,};"
             " get the file again"
@@ -291,19 +295,19 @@ def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> 
 
 
 def _decoded(array: pa.Array) -> pa.Array:
-    """Without dictionaries."""
+    """The array without dictionary encoding."""
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
     return array
 
 
 def _items(array: pa.LargeListArray) -> pa.Array:
-    """All items of some lists, none of which is null."""
+    """The items of all lists; no list is null."""
     return _decoded(array.flatten())
 
 
 def _words(items: pa.Array, kind: str) -> tuple[pa.LargeStringArray | None, str]:
-    """(the items as strings, ""), or (None, why not)."""
+    """(the items as strings, ""), or (None, reason)."""
     if items.null_count:
         return None, f"null in {EXPECTED[kind]}"
     try:
@@ -315,7 +319,7 @@ def _words(items: pa.Array, kind: str) -> tuple[pa.LargeStringArray | None, str]
 
 
 def _is_text(values: pa.Array) -> bool:
-    """Whether all are valid UTF-8."""
+    """Whether all values are valid UTF-8."""
     try:
         values.cast(pa.large_string())
     except pa.ArrowInvalid:
@@ -323,5 +327,5 @@ def _is_text(values: pa.Array) -> bool:
     return True
 
 
-def _place(part: TextRange, rows: np.ndarray, i: int) -> str:
-    return f"row {int(rows[min(i, len(rows) - 1)]):,} of {part.name()}"
+def _place(text_range: TextRange, rows: np.ndarray, i: int) -> str:
+    return f"row {int(rows[min(i, len(rows) - 1)]):,} of {text_range.name()}"

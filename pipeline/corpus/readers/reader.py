@@ -1,7 +1,8 @@
-"""Readers: ranges of the corpus -> sentences of tokens, whatever the format of its files.
+"""Readers: byte ranges of the corpus -> sentences of tokens, for any format of files.
 
-A reader is made once, when a run begins, and sent to the workers: it holds only
-names and numbers. Counting, encoding and the preview see nothing of formats.
+A reader is made once, when a run begins, and sent to the workers: it holds only names and numbers. Counting, encoding
+  and
+the preview do not know formats.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.kernels.text import first_invalid
 
 HEAD_BYTES = 64 << 10
-"""What a preview reads of a file."""
+"""Bytes of a file that a preview reads."""
 
 
 @dataclass(frozen=True)
@@ -35,89 +36,91 @@ class Reader(abc.ABC):
 
     tokenizer: Tokenizer
     max_line_bytes: int
-    """Longer lines, or texts of rows, are dead letters."""
+    """longer lines, or texts of rows, become dead letters"""
     field: str = ""
-    """What holds the text or the items, where rows have fields."""
+    """the field that holds text or items, for formats with fields"""
     items: str = TEXT
-    """What a row holds: text to tokenise, or a list (see `fields`)."""
+    """what a row holds: TEXT, STRINGS or INTEGERS (see `values`)"""
     max_sentence: int = 1000
-    """Longer lists are split."""
+    """longer lists are split"""
 
     @abc.abstractmethod
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
+        self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        """The sentences of a range, in order. A portion's spans are used before the next is asked for.
+        """The sentences of a byte range, in order. Use the spans of a portion before you take the next.
 
         Args:
           dead_letters: gets the bad lines or rows.
           digests: gets the content digests of what was read.
 
         Raises:
-          InputError: the file is not what it was when it was listed; the user's tokeniser failed.
+          InputError: the file has changed since it was listed; the user's tokeniser failed.
         """
 
     def portions(
         self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        """`read` one range after the other."""
-        for part in ranges:
-            yield from self.read(part, dead_letters, digests)
+        """`read` for one byte range after the other."""
+        for text_range in ranges:
+            yield from self.read(text_range, dead_letters, digests)
 
     @abc.abstractmethod
     def preview(self, file: InputFile) -> list[list[str]]:
-        """The first sentences of a file; bad lines are passed over."""
+        """The first sentences of a file, without bad lines."""
 
     def identity(self) -> dict[str, Any]:
-        """What the tokens depend on beside the input and the options: for stage keys and run.json."""
+        """What the tokens depend on besides input and options, for stage keys and run.json."""
         return self.tokenizer.identity() if self.items == TEXT else {"name": "items", "items": self.items}
 
     def source(self, file: InputFile) -> TextSource | None:
-        """The file as something to cut into ranges; None where it has to be unpacked first."""
+        """The file as a text that can be cut into byte ranges; None if it has to be unpacked first."""
         return None if compression_of(file) else TextSource(file.uri, file.size, version=file.version)
 
 
 class LineReader(Reader):
-    """Reads a format whose rows are lines, by the bytes of the file."""
+    """Reads a format whose rows are lines."""
 
     def portions(
         self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        """Small objects of a store are fetched many at once."""
+        """Like `Reader.portions`; small objects of a store are fetched in parallel."""
         with contextlib.closing(fetched_ahead(ranges, read_exactly)) as coming:
             yield from super().portions(coming, dead_letters, digests)
 
 
 def line_blocks(
-    part: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: list[FileDigests] | None
+    text_range: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: list[FileDigests] | None
 ) -> Iterator[Block]:
-    """`read_blocks`, with the content digests of the range put into `digests`."""
-    wanted = digests is not None and not part.origin  # work text is ours, its artefacts have digests
-    ranges = RangeDigests(part.start, part.end, part.size) if wanted else None
-    yield from read_blocks(part, max_line_bytes, dead_letters, ranges)
+    """`read_blocks`; the content digests of the range are appended to `digests`."""
+    is_input_file = (
+        digests is not None and not text_range.origin
+    )  # pieces of work text are artefacts, which have digests
+    ranges = RangeDigests(text_range.start, text_range.end, text_range.size) if is_input_file else None
+    yield from read_blocks(text_range, max_line_bytes, dead_letters, ranges)
     if digests is not None and ranges is not None:
-        found = ranges.finish(part.uri, functools.partial(read_exactly, part.uri))
-        digests += [found] if found else []
+        file_digests = ranges.finish(text_range.uri, functools.partial(read_exactly, text_range.uri))
+        digests += [file_digests] if file_digests else []
 
 
 def head_lines(file: InputFile, size: int, whole: bool = True) -> list[bytes]:
-    """The good lines among the first `size` bytes of a file's text; unless `whole`, a part of the first will do."""
+    """The good lines among the first `size` bytes of a file's text; without `whole`, the first line may be cut."""
     text = head(file, size)
     lines = text.split(b"\n")
     if len(text) >= size and (whole or len(lines) > 1):
-        lines.pop()  # cut off by the end of what was read
+        lines.pop()  # incomplete: the bytes read end in it
     return [line for line in lines if line and first_invalid(as_array(line), 0, len(line)) == len(line)]
 
 
 def first_sentences(files: Iterable[InputFile], reader: Reader, count: int = 3) -> list[list[str]]:
-    """The first sentences that have a token, `count` of them or fewer, from the first bytes of each file.
+    """The first sentences of the files, at most `count`, from the first bytes of each file.
 
     Raises:
       InputError: a file cannot be read; the user's tokeniser failed.
     """
-    found: list[list[str]] = []
+    sentences: list[list[str]] = []
     for file in files:
-        if len(found) >= count:
+        if len(sentences) >= count:
             break
-        found += reader.preview(file)[: count - len(found)]
-    return found
+        sentences += reader.preview(file)[: count - len(sentences)]
+    return sentences

@@ -18,9 +18,9 @@ class TextReader(LineReader):
     """Lines of plain text."""
 
     def read(
-        self, part: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
+        self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        for block in line_blocks(part, self.max_line_bytes, dead_letters, digests):
+        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests):
             yield Portion(block.lines, self.tokenizer.split(block.data, block.locate))
 
     def preview(self, file: InputFile) -> list[list[str]]:

@@ -1,9 +1,8 @@
 """Rows of structured input: what a field may hold, and items as tokens.
 
-A field is text (tokenised; each of its lines is a sentence), or a list of
-strings or of integers (a sentence of items, taken as they are). Integers are
-counted by their decimal text, so that the same items make the same model in any
-format; only the `word` columns of vocabulary and checkpoints hold integers again.
+A field holds text, which is tokenised and each line of which is a sentence; or a list of strings or integers, a
+sentence of items that are used as they are. Integers are counted as decimal text, so the same items give the same model
+in any format. Only the `word` columns of vocabulary and checkpoints hold integers again.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ _NAMES = {str: "text", bool: "true or false", int: "a number", float: "a number"
 
 @dataclass(frozen=True)
 class Portion:
-    """Some consecutive lines or rows of the corpus as sentences."""
+    """Consecutive lines or rows of the corpus as sentences."""
 
     lines: int
-    """Good ones."""
+    """number of good lines or rows"""
     spans: Iterator[Spans]
 
 
 def items_of(value: Any) -> str | None:
-    """TEXT, STRINGS or INTEGERS where a JSON value shows which; "" for an empty list, None for no such value."""
+    """TEXT, STRINGS or INTEGERS, by a JSON value; "" for an empty list, None for any other value."""
     if type(value) is str:
         return TEXT
     if type(value) is not list:
@@ -47,18 +46,18 @@ def items_of(value: Any) -> str | None:
 
 
 def wrong(value: Any, items: str) -> str | None:
-    """Why a JSON value cannot be a row of a corpus of `items`; None where it can."""
+    """Why a JSON value cannot be a row of a corpus of `items`; None if it can."""
     if items == TEXT:
-        found = type(value) is str
+        is_good = type(value) is str
     else:
-        found = type(value) is list and set(map(type, value)) <= {str if items == STRINGS else int}
-        if found and items == INTEGERS and value and (max(value) > _LARGEST or min(value) < -_LARGEST - 1):
+        is_good = type(value) is list and set(map(type, value)) <= {str if items == STRINGS else int}
+        if is_good and items == INTEGERS and value and (max(value) > _LARGEST or min(value) < -_LARGEST - 1):
             return "an integer beyond 64 bits"
-    return None if found else NULL if value is None else f"{describe(value)} where {EXPECTED[items]} belongs"
+    return None if is_good else NULL if value is None else f"{describe(value)} where {EXPECTED[items]} belongs"
 
 
 def describe(value: Any) -> str:
-    """A JSON value's type in words."""
+    """The type of a JSON value in words."""
     if value is None:
         return NULL
     if type(value) is not list:
@@ -74,7 +73,7 @@ def text_spans(texts: list[str], place: Callable[[int], str], tokenizer: Tokeniz
 
 
 def locate_rows(ends: np.ndarray, place: Callable[[int], str]) -> Locate:
-    """Names the row of a byte position, from where the rows end (int64 [n])."""
+    """A function from a byte position to the name of its row, by the ends of the rows (int64 [n])."""
     return lambda position: place(int(np.searchsorted(ends, position, side="right")))
 
 

@@ -1,6 +1,6 @@
-"""Words of Korean, Japanese and Chinese, which are not set apart by spaces, by libraries with dictionaries.
+"""Words of Korean, Japanese and Chinese, which spaces do not separate, by libraries with dictionaries.
 
-Each is an extra of this package. What holds no letter and no number is left out.
+Each library is an extra of this package. Words without a letter or number are left out.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class DictionaryTokenizer(LineTokenizer):
 
     @classmethod
     def checked(cls, *fields: Any) -> DictionaryTokenizer:
-        """The tokeniser; InputError names the extra to install where its library is missing."""
-        made = cls(*fields)
-        _LOADERS[made.name]()
-        return made
+        """The tokeniser; InputError if its library is missing, with the extra to install."""
+        tokenizer = cls(*fields)
+        _LOADERS[tokenizer.name]()
+        return tokenizer
 
     def own_identity(self) -> dict[str, Any]:
         return {"name": self.name, "versions": versions(self.name)}
@@ -74,7 +74,7 @@ def _load_korean() -> Split:
 
 
 def _load_japanese() -> Split:
-    """A tagger a thread: it holds the sentence at work."""
+    """Each thread gets its own tagger, because a tagger holds the current sentence."""
     try:
         import fugashi
         import unidic_lite  # noqa: F401  fugashi takes its dictionary from there

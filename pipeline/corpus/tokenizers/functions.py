@@ -18,8 +18,8 @@ from pipeline.errors import InputError
 from pipeline.runtime.shown_text import shown
 
 _digests: weakref.WeakKeyDictionary[ModuleType, str] = weakref.WeakKeyDictionary()
-"""Modules of users' functions -> the digests of their files when they were first asked for: a file may be
-edited later, the code at work stays."""
+"""Module of a user's function -> digest of its file when it was loaded. The file may be edited later, but the code that
+runs stays the same."""
 
 
 @dataclass(frozen=True)
@@ -45,32 +45,32 @@ class FunctionTokenizer(LineTokenizer):
 
 
 def load_function(name: str) -> Callable[[str], list[str]]:
-    """The function that "module:function" names; InputError where there is none."""
+    """The function named "module:function"; InputError if it cannot be loaded."""
     return _load(name)[0]
 
 
 @functools.cache
 def _load(name: str) -> tuple[Callable[[str], list[str]], ModuleType]:
-    """The function and the module that defines it, whose digest is remembered."""
+    """(the function, the module that defines it); the digest of the module is remembered."""
     module, colon, function = name.partition(":")
     if not colon:
         raise InputError(
-            f"--tokenizer={name}: there is no such tokenizer; known are {', '.join(BUILT_IN)}, "
+            f"--tokenizer={name}: there is no such tokenizer; there are {', '.join(BUILT_IN)}, "
             "and functions of your own as module:function"
         )
     try:
-        found = operator.attrgetter(function)(importlib.import_module(module))
+        tokenize = operator.attrgetter(function)(importlib.import_module(module))
     except Exception as error:
         raise InputError(
             f"--tokenizer={name} cannot be loaded: {type(error).__name__}: {shown(error)}; "
-            "it has to be importable wherever the job runs (see --setup_file)"
+            "it must be importable wherever the job runs (see --setup_file)"
         ) from error
-    if not callable(found):
-        raise InputError(f"--tokenizer={name} is a {type(found).__name__}, not a function")
-    defined = inspect.getmodule(found) or importlib.import_module(module)
+    if not callable(tokenize):
+        raise InputError(f"--tokenizer={name} is a {type(tokenize).__name__}, not a function")
+    defined = inspect.getmodule(tokenize) or importlib.import_module(module)
     if defined not in _digests:
         _digests[defined] = _file_digest(defined)
-    return found, defined
+    return tokenize, defined
 
 
 def _file_digest(module: Any) -> str:

@@ -13,7 +13,7 @@ from pipeline.kernels import text as kernels
 
 
 def normalize(text: np.ndarray, form: str) -> np.ndarray:
-    """Valid UTF-8 text (uint8) in a normal form; line ends stay where they are, since nothing joins them."""
+    """Valid UTF-8 text (uint8) in a normal form. Lines stay lines: no normal form composes a line end."""
     if not _beyond_ascii(text):
         return text
     return as_array(normal(bytes(text).decode(), form).encode())
@@ -24,21 +24,21 @@ def normal(text: str, form: str) -> str:
 
 
 def _beyond_ascii(text: np.ndarray) -> bool:
-    """Whether any character is beyond ASCII."""
+    """Whether the text has a character beyond ASCII."""
     return bool(len(text)) and int(text.max()) >= 0x80
 
 
 def lower(text: np.ndarray) -> np.ndarray:
-    """Valid UTF-8 text (uint8) in lower case: what Python's str.lower makes of it, line by line.
+    """Valid UTF-8 text (uint8) in lower case, as Python's str.lower would give for each line.
 
-    Characters go through a table; a line with one whose lower case depends on its
-    neighbours (the final sigma) or is two characters goes through str.lower itself.
+    Most characters go through a table. A line goes through str.lower itself if the lower case of one of its characters
+    depends on neighbours (the final sigma) or is two characters.
     """
     out = np.empty(len(text) + len(text) // 2 + 64, dtype=np.uint8)
     read = written = 0
     while read < len(text):
-        more, made = kernels.lower_text(text[read:], _lower_table(), out[written:])
-        read, written = read + more, written + made
+        bytes_read, bytes_written = kernels.lower_text(text[read:], _lower_table(), out[written:])
+        read, written = read + bytes_read, written + bytes_written
         if read < len(text):
             newline = kernels.find_newline(text, read, len(text))
             stop = len(text) if newline < 0 else newline + 1

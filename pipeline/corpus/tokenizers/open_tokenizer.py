@@ -16,18 +16,17 @@ def open_tokenizer(
     """The tokeniser that --tokenizer, --lowercase, --max_sentence, --normalize and --stopwords describe.
 
     Raises:
-      InputError: there is no such tokeniser; it, or a module:function, cannot be imported; the
-        file of stop words cannot be read.
+      InputError: there is no such tokeniser; it cannot be imported; the file of stop words cannot be read.
     """
     form = (lowercase, max_sentence, normal_form)
-    made: Tokenizer
+    tokenizer: Tokenizer
     if name == "whitespace":
-        made = WhitespaceTokenizer(*form)
+        tokenizer = WhitespaceTokenizer(*form)
     elif name in ("unicode_words", "characters"):
-        made = UnicodeTokenizer(*form, name)
+        tokenizer = UnicodeTokenizer(*form, name)
     elif name in BUILT_IN:
-        made = DictionaryTokenizer.checked(*form, name)
+        tokenizer = DictionaryTokenizer.checked(*form, name)
     else:
         load_function(name)
-        made = FunctionTokenizer(*form, name)
-    return without_stopwords(made, stopwords) if stopwords else made
+        tokenizer = FunctionTokenizer(*form, name)
+    return without_stopwords(tokenizer, stopwords) if stopwords else tokenizer

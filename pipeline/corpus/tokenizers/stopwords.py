@@ -21,12 +21,12 @@ from pipeline.errors import InputError
 
 @dataclass(frozen=True)
 class StopwordsTokenizer(Tokenizer):
-    """Another tokeniser's tokens without some words. Sentences are what remains of them."""
+    """The tokens of another tokeniser without some words. Sentences are what remains."""
 
     inner: Tokenizer = field(default_factory=WhitespaceTokenizer)
     words: tuple[str, ...] = ()
     digest: str = ""
-    """Of the file that they stand in."""
+    """digest of the file of stop words"""
 
     def own_identity(self) -> dict[str, Any]:
         return {**self.inner.own_identity(), "stopwords": self.digest}
@@ -51,19 +51,19 @@ def _table(words: tuple[str, ...]) -> WordTable:
 
 
 def without_stopwords(tokenizer: Tokenizer, uri: str) -> StopwordsTokenizer:
-    """The tokeniser without the words of a file, one a line, in the form into which it brings its text.
+    """The tokeniser without the words of a file, one a line; they are lower-cased and normalised as the text is.
 
     Raises:
-      InputError: the file cannot be read, is not UTF-8, or holds no word.
+      InputError: the file cannot be read, is not UTF-8, or has no word.
     """
     data = read_option_file("stopwords", uri)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"--stopwords={uri} is not UTF-8 text at byte {error.start:,}") from None
-    words = dict.fromkeys(tokenizer.prepared_line(line.strip()) for line in text.split("\n"))
-    found = tuple(word for word in words if word)
-    if not found:
-        raise InputError(f"--stopwords={uri} holds no word: it should have one a line")
+    prepared = dict.fromkeys(tokenizer.prepared_line(line.strip()) for line in text.split("\n"))
+    words = tuple(word for word in prepared if word)
+    if not words:
+        raise InputError(f"--stopwords={uri} has no word: write one a line")
     form = (tokenizer.lowercase, tokenizer.max_sentence, tokenizer.normal_form)
-    return StopwordsTokenizer(*form, tokenizer, found, hashlib.sha256(data).hexdigest()[:32])
+    return StopwordsTokenizer(*form, tokenizer, words, hashlib.sha256(data).hexdigest()[:32])

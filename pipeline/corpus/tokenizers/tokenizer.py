@@ -1,8 +1,6 @@
-"""Tokenisers: blocks of text -> tokens and sentences, as places in a buffer of bytes.
+"""Tokenisers: text blocks -> sentences of tokens, as places in a buffer of bytes.
 
-A line is a sentence; one of more than `max_sentence` tokens is split into
-several, never cut off. `whitespace` splits at the characters listed in
-WHITE_SPACE and at nothing else, so its result does not change with a library.
+A line is a sentence; a line of more than `max_sentence` tokens becomes several, and loses none.
 """
 
 from __future__ import annotations
@@ -23,17 +21,17 @@ from pipeline.kernels import text as kernels
 from pipeline.runtime.shown_text import shown
 
 _BATCH_BYTES = 1 << 18
-"""Bytes of whole lines given to a user's function before its tokens are passed on."""
+"""Bytes of lines that a user's function gets before its tokens are passed on."""
 
 
 @dataclass(frozen=True)
 class Tokenizer(abc.ABC):
-    """Turns text into sentences of tokens. Holds only names and numbers, so it can be sent to a worker."""
+    """Turns text into sentences of tokens. It holds only names and numbers, so it can be sent to a worker."""
 
     lowercase: bool = False
     max_sentence: int = 1000
     normal_form: str = ""
-    """"nfc" or "nfkc", which text is brought into first; "" leaves it as it is."""
+    """"nfc" or "nfkc": the normal form that text is converted to first; "" for none"""
 
     @abc.abstractmethod
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
@@ -44,38 +42,37 @@ class Tokenizer(abc.ABC):
           locate: names a byte position of `text` in messages.
 
         Yields:
-          Spans that hold until the next one is asked for (their arrays are used again).
+          Spans, each valid until the next is taken: their arrays are used again.
 
         Raises:
-          InputError: the tokeniser is the user's and failed; names the line and what it did.
+          InputError: the user's function failed; the message names the line.
         """
 
     @property
     def users_function(self) -> str:
-        """The user's own function, of which nobody knows whether it is deterministic; "" for none."""
+        """The name of the user's function, which may not be deterministic; "" for other tokenisers."""
         return ""
 
     @abc.abstractmethod
     def own_identity(self) -> dict[str, Any]:
-        """`identity` without what the forms of text add."""
+        """`identity` without the part for lower case and normal form."""
 
     def identity(self) -> dict[str, Any]:
-        """What the tokens depend on beside the text: goes into stage keys and run.json.
+        """What the tokens depend on besides the text, for stage keys and run.json.
 
         Returns:
-          "name"; for a user's function also the "version" of its package and the "digest" of its file;
-          for words of a dictionary the "versions" of its packages; for words and characters by Unicode
-          the digest of its "table"; with lowercase or a normal form the Unicode version ("unicode"); the
-          digest of the "stopwords".
+          "name", and more by kind: "version" of the package and "digest" of the file of a user's function; "versions"
+          of the packages of a dictionary; digest of the "table" of Unicode properties; version of "unicode" with
+          lowercase or a normal form; digest of the "stopwords".
 
         Raises:
-          InputError: the file of a user's function is no longer the one that was imported.
+          InputError: the file of a user's function has changed since it was imported.
         """
         forms = {"unicode": unicodedata.unidata_version} if self.lowercase or self.normal_form else {}
         return {**self.own_identity(), **forms}
 
     def prepared(self, text: np.ndarray) -> np.ndarray:
-        """The text (uint8) normalised and in lower case, as wanted; its lines stay lines."""
+        """The text (uint8) in the normal form and lower case that the options ask for; lines stay lines."""
         if self.normal_form:
             text = normalize(text, self.normal_form)
         return lower(text) if self.lowercase else text
@@ -87,19 +84,19 @@ class Tokenizer(abc.ABC):
         return line.lower() if self.lowercase else line
 
     def sentences(self, text: bytes) -> list[list[str]]:
-        """All sentences of some text as Python strings, for messages and tests."""
+        """All sentences of a text as Python strings, for messages and tests."""
         return [sentence for spans in self.split(as_array(text)) for sentence in spans.sentences()]
 
 
 @dataclass(frozen=True)
 class LineTokenizer(Tokenizer):
-    """Tokens of a Python function, line by line. Empty strings among them are no tokens."""
+    """Tokens from a Python function, line by line. Empty strings are not tokens."""
 
     name: str = ""
 
     @abc.abstractmethod
     def tokens_of(self, lines: list[str]) -> Iterator[Any]:
-        """The tokens of each line, given without its line end."""
+        """The tokens of each line; lines come without their ends."""
 
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
         for position, piece in pieces(text, _BATCH_BYTES):
@@ -116,31 +113,33 @@ class LineTokenizer(Tokenizer):
         results = self.tokens_of(prepared)
         for line in lines:
             try:
-                found = next(results)
+                line_tokens = next(results)
             except (Exception, SystemExit) as error:
                 raise InputError(
                     f"--tokenizer={self.name} failed on the line at {locate(position)}: "
                     f"{type(error).__name__}: {shown(error)}"
                 ) from error
-            self._check(found, position, locate)
-            tokens.extend(filter(None, found))
+            self._check(line_tokens, position, locate)
+            tokens.extend(filter(None, line_tokens))
             if len(tokens) > sentence[-1]:
                 sentence.append(len(tokens))
             position += len(line) + 1
         return tokens, sentence
 
-    def _check(self, found: Any, position: int, locate: Locate) -> None:
-        if not isinstance(found, (list, tuple)):
-            wrong = f"a {type(found).__name__}"
-        elif not all(isinstance(token, str) for token in found):
-            wrong = "a list with " + next(shown(repr(token), 100) for token in found if not isinstance(token, str))
-        elif any(not token.isascii() and _has_surrogate(token) for token in found):
-            wrong = "a string with half a surrogate pair, which is no text"
+    def _check(self, line_tokens: Any, position: int, locate: Locate) -> None:
+        if not isinstance(line_tokens, (list, tuple)):
+            wrong = f"a {type(line_tokens).__name__}"
+        elif not all(isinstance(token, str) for token in line_tokens):
+            wrong = "a list with " + next(
+                shown(repr(token), 100) for token in line_tokens if not isinstance(token, str)
+            )
+        elif any(not token.isascii() and _has_surrogate(token) for token in line_tokens):
+            wrong = "a string with half a surrogate pair, which is not text"
         else:
             return
         raise InputError(
             f"--tokenizer={self.name} returned {wrong} for the line at {locate(position)}; "
-            "it has to return a list of strings"
+            "it must return a list of strings"
         )
 
     def _spans(self, tokens: list[str], sentence: list[int]) -> Spans:
@@ -151,7 +150,7 @@ class LineTokenizer(Tokenizer):
 
 
 def pieces(text: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(position, part) of a text: whole lines of about `size` bytes together, or one longer line."""
+    """(position, piece) of a text: whole lines of about `size` bytes together, or one longer line."""
     position = 0
     while position < len(text):
         stop = min(position + size, len(text))

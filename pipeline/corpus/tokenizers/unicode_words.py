@@ -1,7 +1,7 @@
 """Words and characters of any script, by Unicode's own tables, without a dictionary.
 
-The tables are those of the `regex` library; the rules are kernels, because a
-call for each word would be fifty times as slow.
+The tables are those of the `regex` library. The rules are kernels, because a call for each word would be fifty times as
+slow.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _PIECE_BYTES = 1 << 17
 
 @dataclass(frozen=True)
 class UnicodeTokenizer(Tokenizer):
-    """`unicode_words`: Unicode's default word boundaries (UAX #29); a word holds a letter or a number.
+    """Tokens by Unicode's tables.
 
-    Ideographs and Hiragana come one by one: for words of Chinese and Japanese there are tokenisers
-    with dictionaries. `characters`: all that is not white space, each with the marks that follow it.
+    `unicode_words`: Unicode's default word boundaries (UAX #29); a word has a letter or a number in it. Ideographs and
+    Hiragana are words by themselves: for Chinese and Japanese use the tokenisers with dictionaries.
+    `characters`: every character that is not white space, with the marks that follow it.
     """
 
     name: str = "unicode_words"
@@ -59,8 +60,8 @@ def property_table() -> np.ndarray:
     everything = "".join(map(chr, points))
 
     def having(pattern: str) -> np.ndarray:
-        found = [np.arange(*match.span()) for match in regex.finditer(f"[{pattern}]+", everything)]
-        return points[np.concatenate(found)]
+        ranges = [np.arange(*match.span()) for match in regex.finditer(f"[{pattern}]+", everything)]
+        return points[np.concatenate(ranges)]
 
     table = np.zeros(0x110000, np.uint8)
     for number, name in enumerate(kernels.CLASSES):
@@ -74,5 +75,5 @@ def property_table() -> np.ndarray:
 
 
 def table_digest() -> str:
-    """Changes when Unicode changes a character's properties, and not with every version of the library."""
+    """Digest of the table: it changes when Unicode changes properties, not with every version of the library."""
     return hashlib.sha256(property_table().tobytes()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`whitespace`: tokens are what stands between white space, as Unicode lists it."""
+"""`whitespace`: tokens are separated by white space, as Unicode lists it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ _ROOM = 1 << 15
 
 @dataclass(frozen=True)
 class WhitespaceTokenizer(Tokenizer):
-    """Tokens are what stands between the characters of WHITE_SPACE."""
+    """Tokens are separated by the characters of WHITE_SPACE, and by nothing else, whatever libraries think.
+
+    >>> WhitespaceTokenizer(lowercase=True).sentences(b"A rose\\tis\\na rose.")
+    [['a', 'rose', 'is'], ['a', 'rose.']]
+    """
 
     def own_identity(self) -> dict[str, Any]:
         return {"name": "whitespace"}

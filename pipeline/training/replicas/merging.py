@@ -1,4 +1,4 @@
-"""What replicas make of a partition of the vocabulary: as it is stored, and how it is merged."""
+"""The changes that replicas make to a partition of the vocabulary: how they are stored and merged."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from pipeline.model.checkpoints import vector_lists, vector_type, vectors_of
 from pipeline.model.model import BLOCK_ROWS
 
 Changes = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""(int32 [m] rows of the partition, float32 [m, dims] input, output): what a replica made of them."""
+"""(rows of the partition, int32 [m]; their input and output vectors after a replica's training, float32 [m, dims])."""
 
 
 def merge_rows(
-    w_in: np.ndarray, w_out: np.ndarray, made: Iterable[Changes], replicas: int
+    w_in: np.ndarray, w_out: np.ndarray, changes: Iterable[Changes], replicas: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Adaptive summation of what the replicas made of some rows: see `kernels.merge.share`.
+    """Adaptive summation of the changes of several replicas; `kernels.merge.share` has the formula.
 
     Args:
-      w_in, w_out: float32 [n, dims], what all of them began with.
-      made: in replica order; rows that a replica leaves out it has not changed.
-      replicas: how many there are.
+      w_in, w_out: float32 [n, dims], the weights that all replicas began with.
+      changes: one for each replica, in their order; rows that are not in it were not changed.
+      replicas: number of replicas.
 
     Returns:
-      float32 [n, dims] each.
+      (input vectors, output vectors), float32 [n, dims] each.
     """
     n, dims = w_in.shape
     merged = [padded(weights).reshape(-1) for weights in (w_in, w_out)]
     width = len(merged[0]) // max(1, n)
     totals = [np.zeros_like(weights) for weights in merged]
     squares = [np.zeros(n, np.float32) for _ in merged]
-    for rows, *changed in made:
+    for rows, *changed in changes:
         for weights, total, square, matrix in zip(merged, totals, squares, changed):
             kernels.add_moves(weights, rows, padded(matrix).reshape(-1), width, total, square)
     for weights, total, square in zip(merged, totals, squares):

@@ -1,10 +1,10 @@
-"""Several trainers: replicas train slices of a round side by side, then their rows are merged.
+"""Training by several replicas: they train slices of a round side by side, then their weights are merged.
 
-Each piece of work is a plain function of what is stored, is committed by itself, and is
-skipped when that has been done. What a replica leaves until its round is merged:
+Each piece of work depends on what is stored alone, is committed by itself, and is skipped if it has been committed.
+Until its round is merged, a replica leaves a file for each partition:
 
     slices/KEY/round=00017/replica=0003/part-000000-of-000004.parquet
-      id int32, input and output fixed_size_list<float32>: the words it changed, 65,536 a part
+      id int32, input and output fixed_size_list<float32>: the words that it has changed
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from pipeline.model.checkpoints import (
     commit_checkpoint,
     prune_checkpoints,
     read_blocks,
-    read_part,
+    read_partition,
     record_end,
     write_checkpoint,
-    write_part,
+    write_partition,
 )
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests
@@ -49,26 +49,26 @@ from pipeline.training.metrics import POINTS as METRIC_POINTS
 from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import changes_to_parquet, merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, in_order, new_backend, resume_point, step_blocks
+from pipeline.training.trainer import Progress, in_order, new_backend, ranges_to_train, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
 _DELETIONS = 16
-"""Objects that are deleted at a time: a store takes milliseconds for each."""
+"""Objects that are deleted in parallel: a store takes milliseconds for each."""
 
 
 def slice_name(number: int, replica: int) -> str:
-    """Of the record of a replica's round."""
+    """The name of the record of a replica's round."""
     return f"round={number:05d}-replica={replica:04d}"
 
 
 def slice_folder(number: int, replica: int) -> str:
-    """Where its artefacts lie in the folder of the stage."""
+    """The folder of its artefacts, in the folder of the stage."""
     return f"round={number:05d}/replica={replica:04d}"
 
 
 def merge_name(number: int, index: int) -> str:
-    """Of the record of a partition that was merged after a round."""
+    """The name of the record of a partition that was merged after a round."""
     return f"round={number:05d}-part={index:06d}"
 
 
@@ -77,14 +77,14 @@ class SliceNumbers:
     """What is recorded of a replica's round; its artefacts are the partitions in order."""
 
     step: Number
-    """With which the round ends."""
+    """at the end of the round"""
     base: Digest
-    """Of the model that it began with."""
+    """digest of the model that it began with"""
     loss: list[tuple[float, int]]
     """(sum, pairs) for each point of the loss curve."""
     began: float
     ended: float
-    """Seconds since 1970."""
+    """seconds since 1970"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,26 +98,26 @@ class MergeNumbers:
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """Where training stands between two rounds."""
+    """The state of training between two rounds."""
 
     checkpoint: CheckpointRef
     positions: int
     """of the corpus"""
     seconds: float = 0.0
-    """that somebody has trained, since the run was started or resumed"""
+    """in which at least one replica was training, since the run was started or resumed"""
 
 
 @dataclasses.dataclass(frozen=True)
-class SlicePart:
-    """What a replica made of one partition of the vocabulary."""
+class SlicePartition:
+    """The changes of one replica to one partition of the vocabulary."""
 
     replica: int
     artifact: Artifact
 
 
 @dataclasses.dataclass(frozen=True)
-class MergedPart:
-    """One partition after a round: a part of its checkpoint."""
+class MergedPartition:
+    """One partition of the checkpoint of a round."""
 
     index: int
     artifact: Artifact
@@ -127,13 +127,14 @@ class MergedPart:
 
 @dataclasses.dataclass(frozen=True)
 class Replicas:
-    """Trains one model by several replicas; what `Trainer` is for one.
+    """Trains one model by several replicas, as `Trainer` does by one.
 
     Attributes:
       commits: of the stage "checkpoints".
       provenance: JSON values for the checkpoints' metadata.
       threads: of each replica.
-      report: called after every block of steps, with where the replica stands in its slice.
+      report: called after every step range, with the progress of the replica in its slice.
+      warn: called with lines for the user.
     """
 
     options: Options
@@ -144,19 +145,19 @@ class Replicas:
     warn: Callable[[str], None] = lambda message: None
 
     def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
-        """All of it in this process, one replica after the other; see `Trainer.train`."""
+        """The whole training in this process, one replica after the other; see `Trainer.train`."""
         standing = self.start(words, counts, sum(shard.positions for shard in shards))
         rounds = self._rounds(standing.positions)
         for number in range(rounds.count):
             if self.is_over(standing, number):
                 continue
-            made = [self.train_slice(standing, number, replica, shards) for replica in range(rounds.replicas)]
-            merged = [self.merge(standing, number, index, parts) for index, parts in enumerate(zip(*made))]
+            changes = [self.train_slice(standing, number, replica, shards) for replica in range(rounds.replicas)]
+            merged = [self.merge(standing, number, index, parts) for index, parts in enumerate(zip(*changes))]
             standing = self.commit(standing, number, merged, shards)
         return standing.checkpoint
 
     def start(self, words: pa.Array, counts: np.ndarray, positions: int) -> Standing:
-        """The last checkpoint, or the first: the initial vectors, after step 0.
+        """The state to begin with: the last checkpoint, or a new one of the initial vectors, after step 0.
 
         Args:
           words: string [V]; counts: int64 [V], in the order of ids.
@@ -185,7 +186,7 @@ class Replicas:
     def lists_of_slices(
         self, number: int, shards: Iterable[BatchShard], positions: int
     ) -> Iterator[tuple[int, ShardList]]:
-        """List `number` of a corpus, for each slice of an epoch that has a part of it: (index of the slice, list)."""
+        """List `number` of a corpus, for each slice of an epoch that has shards of it: (index of the slice, list)."""
         return sliced_lists(self.commits.beside(LISTS), number, shards, self._rounds(positions).slices_of)
 
     def slice_index(self, standing: Standing, number: int, replica: int) -> int:
@@ -194,19 +195,19 @@ class Replicas:
 
     def train_slice(
         self, standing: Standing, number: int, replica: int, shards: Iterable[BatchShard]
-    ) -> list[SlicePart]:
-        """Train a replica on its slice of a round; a part for each partition of the vocabulary.
+    ) -> list[SlicePartition]:
+        """Trains a replica on its slice of a round; returns its changes, for each partition of the vocabulary.
 
         Args:
-          shards: all that have positions of the slice, in any order; others do no harm.
+          shards: all that have positions of the slice, in any order; others are ignored.
         """
         name = slice_name(number, replica)
-        record = self._made(STAGE, name, standing, SliceNumbers)
+        record = self._earlier_record(STAGE, name, standing, SliceNumbers)
         if record is None:
             slice_ = _Slice(self, standing.checkpoint, self._rounds(standing.positions), number, replica)
             began = time.time()
             backend = slice_.train(shards)
-            parts = tuple(slice_.write_changes(backend))
+            artifacts = tuple(slice_.write_changes(backend))
             numbers = SliceNumbers(
                 slice_.rounds.end(number),
                 standing.checkpoint.digest,
@@ -214,55 +215,57 @@ class Replicas:
                 round(began, 3),
                 round(time.time(), 3),
             )
-            record = self.commits.beside(STAGE).commit(name, parts, numbers)
-        return [SlicePart(replica, part) for part in record.artifacts]
+            record = self.commits.beside(STAGE).commit(name, artifacts, numbers)
+        return [SlicePartition(replica, artifact) for artifact in record.artifacts]
 
-    def merge(self, standing: Standing, number: int, index: int, parts: Iterable[SlicePart]) -> MergedPart:
-        """Merge what the replicas made of one partition, in replica order; one replica's is held at a time."""
+    def merge(self, standing: Standing, number: int, index: int, parts: Iterable[SlicePartition]) -> MergedPartition:
+        """Merges the changes of the replicas to one partition, in their order; one at a time is in memory."""
         name = merge_name(number, index)
-        record = self._made(PARTS_STAGE, name, standing, MergeNumbers)
+        record = self._earlier_record(PARTS_STAGE, name, standing, MergeNumbers)
         if record is None:
             rounds, base = self._rounds(standing.positions), standing.checkpoint
-            block = read_part(self._records, base, index)
-            made = (
-                read_changes(self._records.read(part.artifact), base.dims, index)
-                for part in sorted(parts, key=lambda part: part.replica)
+            block = read_partition(self._records, base, index)
+            changes = (
+                read_changes(self._records.read(slice_partition.artifact), base.dims, index)
+                for slice_partition in sorted(parts, key=lambda slice_partition: slice_partition.replica)
             )
-            w_in, w_out = merge_rows(block.input, block.output, made, rounds.replicas)
+            w_in, w_out = merge_rows(block.input, block.output, changes, rounds.replicas)
             check_weights(w_in, w_out, rounds.end(number), rounds.schedule)
             merged = Model(block.words, block.counts, w_in, w_out)
             place = index, len(base.parts)
             provenance = {**self.provenance, "words": base.words, "steps": rounds.schedule.steps}
-            artifact = write_part(self.commits, rounds.end(number), place, merged, provenance)
+            artifact = write_partition(self.commits, rounds.end(number), place, merged, provenance)
             numbers = MergeNumbers(rounds.end(number), base.digest, block_digest(merged).hex())
             record = self.commits.beside(PARTS_STAGE).commit(name, [artifact], numbers)
-        return MergedPart(index, record.artifacts[0], record.read(MergeNumbers).block)
+        return MergedPartition(index, record.artifacts[0], record.read(MergeNumbers).block)
 
     def commit(
-        self, standing: Standing, number: int, merged: Iterable[MergedPart], kept_back: Sequence[BatchShard] = ()
+        self, standing: Standing, number: int, merged: Iterable[MergedPartition], kept_back: Sequence[BatchShard] = ()
     ) -> Standing:
-        """Make the merged parts the checkpoint of a round, and remove what led to it.
+        """Makes the merged partitions the checkpoint of a round, and removes what was needed for it.
 
         Args:
-          kept_back: shards that the loss on sentences kept back is taken from, with --holdout.
+          kept_back: shards for the loss on sentences kept back, with --holdout.
         """
         rounds, base = self._rounds(standing.positions), standing.checkpoint
-        step, parts = rounds.end(number), sorted(merged, key=lambda part: part.index)
-        if [part.index for part in parts] != list(range(len(base.parts))):
-            raise ValueError(f"round {number} has partitions {[part.index for part in parts]} of {len(base.parts)}")
-        digest = join_digests(base.words, base.dims, [bytes.fromhex(part.digest) for part in parts])
-        artifacts = tuple(part.artifact for part in parts)
+        step, partitions = rounds.end(number), sorted(merged, key=lambda partition: partition.index)
+        if [partition.index for partition in partitions] != list(range(len(base.parts))):
+            raise ValueError(
+                f"round {number} has partitions {[partition.index for partition in partitions]} of {len(base.parts)}"
+            )
+        digest = join_digests(base.words, base.dims, [bytes.fromhex(partition.digest) for partition in partitions])
+        artifacts = tuple(partition.artifact for partition in partitions)
         numbers = CheckpointNumbers(VERSION, step, rounds.schedule.steps, digest, base.words, base.dims)
         record, seconds = self.commits.record(step_name(step), artifacts, numbers), standing.seconds
-        made = CheckpointRef.of_record(record)
-        if self.commits.load(record.name) != record:  # else a worker died after this
-            holdout = self._holdout_loss(made, base.step, rounds, kept_back)
+        checkpoint = CheckpointRef.of_record(record)
+        if self.commits.load(record.name) != record:  # otherwise a worker has died after this was done
+            holdout = self._holdout_loss(checkpoint, base.step, rounds, kept_back)
             seconds = self._write_metrics(standing, number, holdout)
             commit_checkpoint(self.commits, numbers, artifacts)
-        record_end(self.commits, made)
+        record_end(self.commits, checkpoint)
         self._forget_work(step, rounds)
         prune_checkpoints(self.commits, self.options.keep_checkpoints)
-        return Standing(made, standing.positions, seconds)
+        return Standing(checkpoint, standing.positions, seconds)
 
     def _rounds(self, positions: int) -> Rounds:
         return Rounds.of(self.options, positions)
@@ -271,15 +274,15 @@ class Replicas:
     def _records(self) -> Records:
         return self.commits.records
 
-    def _made(
+    def _earlier_record(
         self, stage: str, name: str, standing: Standing, kind: type[SliceNumbers] | type[MergeNumbers]
     ) -> Record | None:
-        """The record of an earlier attempt from the same weights, where its artefacts are whole."""
+        """The record of an earlier attempt from the same weights, if its artefacts are whole."""
         record = self.commits.beside(stage).find(name)
         return record if record and record.read(kind).base == standing.checkpoint.digest else None
 
     def _forget_work(self, step: int, rounds: Rounds) -> None:
-        """Remove what led to the checkpoint of `step` and those before it: their own records name their parts."""
+        """Removes what was needed for the checkpoints up to `step`. Their own records name their partitions."""
         past = [
             dataclasses.replace(record, artifacts=()) if stage == PARTS_STAGE else record
             for stage in (PARTS_STAGE, STAGE)
@@ -290,12 +293,14 @@ class Replicas:
         with ThreadPoolExecutor(_DELETIONS) as pool:
             list(pool.map(self._records.remove, past))
             folder = self.commits.beside(STAGE).path("")
-            found = (info.path for info in self._records.storage.list(folder))  # of workers that died: no record
-            left = [path for path in found if (match := _FOLDER.match(path)) and int(match[1]) < over]
+            paths = (
+                info.path for info in self._records.storage.list(folder)
+            )  # files of workers that died have no record
+            left = [path for path in paths if (match := _FOLDER.match(path)) and int(match[1]) < over]
             list(pool.map(self._records.storage.delete, left))
 
     def _write_metrics(self, standing: Standing, number: int, holdout: float | None) -> float:
-        """Commit the points of a round; returns the seconds trained until its end."""
+        """Commits the points of a round; returns the seconds of training until its end."""
         rounds = self._rounds(standing.positions)
         schedule, first, end = rounds.schedule, standing.checkpoint.step, rounds.end(number)
         names = [slice_name(number, replica) for replica in range(rounds.replicas)]
@@ -314,18 +319,18 @@ class Replicas:
         return standing.seconds + busy
 
     def _holdout_loss(
-        self, made: CheckpointRef, before: int, rounds: Rounds, kept_back: Sequence[BatchShard]
+        self, checkpoint: CheckpointRef, before: int, rounds: Rounds, kept_back: Sequence[BatchShard]
     ) -> float | None:
-        """On sentences kept back, some forty times a run; None where it is not its turn."""
+        """The loss on sentences kept back, about POINTS times in a run; None if it is not due."""
         steps = rounds.schedule.steps
-        if not self.options.holdout or made.step * POINTS // steps == before * POINTS // steps:
+        if not self.options.holdout or checkpoint.step * POINTS // steps == before * POINTS // steps:
             return None
         rows = kept_back_rows(sorted(kept_back, key=lambda shard: shard.index), self._records)
-        return None if rows is None else mean_loss_of(rows, read_blocks(self._records, made), self.options.model)
+        return None if rows is None else mean_loss_of(rows, read_blocks(self._records, checkpoint), self.options.model)
 
 
 class _Slice:
-    """One replica's part of a round."""
+    """The work of one replica in a round."""
 
     def __init__(self, replicas: Replicas, base: CheckpointRef, rounds: Rounds, number: int, replica: int):
         self.replicas, self.base, self.rounds = replicas, base, rounds
@@ -334,7 +339,7 @@ class _Slice:
         self.loss: list[tuple[float, int]] = []
 
     def train(self, shards: Iterable[BatchShard]) -> Backend:
-        """The weights of the round's beginning, trained on the slice."""
+        """The backend, with the weights at the beginning of the round trained on the slice."""
         replicas, schedule = self.replicas, self.rounds.schedule
         options, threads = replicas.options, replicas.threads
         first, end = self.rounds.steps(self.index)
@@ -346,25 +351,25 @@ class _Slice:
         rows, clock = 0, time.monotonic()
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             epoch, size = self.rounds.epoch(self.number), schedule.batch_size
-            mine, ahead = self._shards(shards), pool if threads > 1 else None
-            for block in step_blocks(backend, mine, replicas.commits.records, epoch, size, first, end, ahead):
-                step = before + block.first
-                rates = schedule.learning_rates(step, block.steps)
-                found = backend.train(block.batch, block.bounds, rates)
-                check_loss(found, rates, step, schedule)
-                point = (np.arange(block.steps) + block.first - first) * points // (end - first)
-                np.add.at(loss, point, np.column_stack([found.total, found.pairs]))
-                rows += int(block.bounds[-1])
-                done = block.first + block.steps
+            own_shards, ahead = self._shards(shards), pool if threads > 1 else None
+            for steps in ranges_to_train(backend, own_shards, replicas.commits.records, epoch, size, first, end, ahead):
+                step = before + steps.first
+                rates = schedule.learning_rates(step, steps.steps)
+                step_loss = backend.train(steps.rows, steps.bounds, rates)
+                check_loss(step_loss, rates, step, schedule)
+                point = (np.arange(steps.steps) + steps.first - first) * points // (end - first)
+                np.add.at(loss, point, np.column_stack([step_loss.total, step_loss.pairs]))
+                rows += int(steps.bounds[-1])
+                done = steps.first + steps.steps
                 positions = min(done * schedule.batch_size, schedule.positions) - first * schedule.batch_size
                 now = time.monotonic() - clock
-                recent = float(found.total.sum()) / max(1, int(found.pairs.sum()))
+                recent = float(step_loss.total.sum()) / max(1, int(step_loss.pairs.sum()))
                 replicas.report(Progress(before + done, schedule.steps, before + first, positions, rows, now, recent))
         self.loss = [(total, int(pairs)) for total, pairs in loss.tolist()]
         return backend
 
     def write_changes(self, backend: Backend) -> Iterator[Artifact]:
-        """One part for each of the checkpoint that the round began with."""
+        """Writes the changes to each partition of the checkpoint that the round began with."""
         w_in, w_out = backend.weights()
         schedule = self.rounds.schedule
         check_weights(w_in, w_out, self.rounds.end(self.number), schedule)
@@ -386,7 +391,7 @@ class _Slice:
         return w_in, w_out
 
     def _shards(self, shards: Iterable[BatchShard]) -> list[BatchShard]:
-        """Those that the slice lies in."""
+        """The shards that have positions of the slice, in order."""
         first, end = self.rounds.positions(self.index)
         return in_order((shard for shard in shards if shard.first_position < end and shard.end > first), first, end)
 
@@ -396,14 +401,14 @@ def _nothing(message: str) -> None:
 
 
 def _points(rounds: Rounds) -> int:
-    """Points of the loss curve that each replica's slice of a round has a part in, the same for all."""
+    """Number of points of the loss curve in a round; every replica's slice contributes to each."""
     steps = rounds.schedule.steps_per_epoch
-    wanted = steps // rounds.rounds * METRIC_POINTS // rounds.schedule.steps
-    return max(1, min(wanted, steps // (rounds.rounds * rounds.replicas)))
+    share = steps // rounds.rounds * METRIC_POINTS // rounds.schedule.steps
+    return max(1, min(share, steps // (rounds.rounds * rounds.replicas)))
 
 
 def _length_of_union(spans: Iterable[tuple[float, float]]) -> float:
-    """How long at least one of the (begin, end) goes on."""
+    """Length of the union of some intervals (begin, end)."""
     length, reached = 0.0, float("-inf")
     for begin, end in sorted(spans):
         length += max(0.0, end - max(begin, reached))

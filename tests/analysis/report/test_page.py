@@ -206,7 +206,7 @@ def test_log_spaced_and_rounded():
         (["--step=1"], "--step=1: "),
         (["--against=/nowhere"], "is not the output of a run"),
         (["--against={a}", "--against_step=1"], "--against_step=1: {a} has no such checkpoint; there are: "),
-        (["--against_step=1"], "name that with --against"),
+        (["--against_step=1"], "--against_step needs --against"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(folder, arguments, message):

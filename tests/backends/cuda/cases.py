@@ -11,8 +11,8 @@ import numpy as np
 from pipeline.backends.backend import Backend, StepLoss
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
-from pipeline.batches.rows import Batch
-from tests.helpers.training_rows import RATES, quarters, random_batch, random_weights, run
+from pipeline.batches.rows import Rows
+from tests.helpers.training_rows import RATES, quarters, random_rows, random_weights, run
 
 MODELS = ("skipgram", "cbow")
 
@@ -37,8 +37,8 @@ class Case:
     grows: bool = False
     """calls of train with ever larger steps, and then with several of them"""
 
-    def batch(self) -> Batch:
-        return random_batch(self.vocabulary, self.rows, self.negatives, self.window, self.rows, self.fewest)
+    def batch(self) -> Rows:
+        return random_rows(self.vocabulary, self.rows, self.negatives, self.window, self.rows, self.fewest)
 
     def weights(self) -> list[np.ndarray]:
         return random_weights(self.vocabulary, self.dims, 3, self.scale)

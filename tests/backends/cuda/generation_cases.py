@@ -14,13 +14,13 @@ from pipeline.batches.sampling import Sampling, Tables, without_kept_back
 from pipeline.kernels import philox
 from pipeline.words import unigram
 
-tested = {"generation.py": generation, "stretches.py": cutting}
+tested = {"generation.py": generation, "token_ranges.py": cutting}
 """The host code: itself, or a copy with a defect."""
 
 
 @contextlib.contextmanager
 def positions_at_once(number):
-    module = tested["stretches.py"]
+    module = tested["token_ranges.py"]
     before, module.POSITIONS_AT_ONCE = module.POSITIONS_AT_ONCE, number
     try:
         yield
@@ -53,14 +53,14 @@ def on_the_cpu(pieces, tables, sampling, epoch, batch_size, first, end):
             rows = generate_rows(tokens, sentences, position, tables, sampling, epoch)
             yield without_kept_back(rows, sentences, position, sampling.holdout) if sampling.holdout else rows
 
-    return steps.blocks_of_steps(batches(), batch_size, first, end, sampling.negatives)
+    return steps.step_ranges(batches(), batch_size, first, end, sampling.negatives)
 
 
 def steps_of(blocks):
     """The rows of each step."""
     found = {}
     for block in blocks:
-        rows = block.batch
+        rows = block.rows
         for i, (begin, end) in enumerate(zip(block.bounds[:-1], block.bounds[1:])):
             offset = rows.offset[begin : end + 1]
             context = rows.context[offset[0] : offset[-1]].tolist()
@@ -73,7 +73,7 @@ def unpacked(block):
     """The rows of each step, read as the kernels of the training step read them; and those of the sampled tiles."""
     import cupy
 
-    made, found = block.batch, {}
+    made, found = block.rows, {}
     for i, (begin, end) in enumerate(zip(block.bounds[:-1], block.bounds[1:])):
         if begin == end:
             found[block.first + i] = ([], [0], [], [])
@@ -117,11 +117,11 @@ def on_the_device(pieces, tables, sampling, epoch, batch_size, first, end, block
     import cupy
     import cupyx
 
-    cut = tested["stretches.py"].stretches
+    cut = tested["token_ranges.py"].token_ranges
     make = tested["generation.py"].Generator
     generator = make(cupy, cupyx.empty_pinned, tables, sampling, lambda size, what: None, block)
     found = {}
-    for made in generator.blocks(cut(pieces, batch_size, first, end, sampling.window), epoch):
+    for made in generator.step_ranges(cut(pieces, batch_size, first, end, sampling.window), epoch):
         found |= unpacked(made)
     return found
 

@@ -65,22 +65,22 @@ DEFECTS = {
     "tiles side by side": ("generate.cu", "(TILE * LOSS_TILES)", "(TILE * LOSS_TILES / 2)"),
     "offsets of the block": ("generate.cu", " - context_begin;", ";"),
     "the last offset left out": ("generate.cu", "i <= rows;", "i < rows;"),
-    "nobody waits for the rows": ("generation.py", "slot.made.synchronize()", "pass"),
+    "nobody waits for the rows": ("generation.py", "slot.ready.synchronize()", "pass"),
     "one slot for all blocks": ("generation.py", "number % 2", "0"),
     "rows are ready before they are": (
         "generation.py",
-        "            slot.found[:size].get(stream=stream, out=slot.host_found[:size], blocking=False)\n"
-        "            slot.made.record(stream)",
-        "            slot.made.record(stream)\n"
-        "            slot.found[:size].get(stream=stream, out=slot.host_found[:size], blocking=False)",
+        "            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)\n"
+        "            slot.ready.record(stream)",
+        "            slot.ready.record(stream)\n"
+        "            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)",
     ),
-    "sentences cut at the step": ("stretches.py", 'offset, side="right")) - 1', 'offset, side="right"))'),
+    "sentences cut at the step": ("token_ranges.py", 'offset, side="right")) - 1', 'offset, side="right"))'),
     "the halo of the last step left out": (
-        "stretches.py",
+        "token_ranges.py",
         "behind = min(behind, len(sentences) - 1)",
         "behind = max(begin, behind - 1)",
     ),
-    "positions of the shard": ("stretches.py", "position + low, step, last", "position, step, last"),
+    "positions of the shard": ("token_ranges.py", "position + low, step, last", "position, step, last"),
 }
 """Name -> file, what stands there, what is put in its place."""
 FAST = ["sums that count the share itself", "the epoch in other bits", "a token kept below its threshold alone"]

@@ -15,7 +15,7 @@ from pipeline.backends import open_backend as choice
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.buffers import Room, Shape
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 from pipeline.batches.shards import BatchShard
 from pipeline.errors import InputError, InterruptedRunError
 from pipeline.options import Options
@@ -211,7 +211,7 @@ def test_steps_are_refused_that_would_overflow():
     offset = np.full(rows + 1, 2**29, np.int32)
     offset[0] = 0
     negatives = np.broadcast_to(np.int32(0), (rows, 1000))
-    wide = Batch(np.zeros(rows, np.int32), offset, np.empty(0, np.int32), negatives)
+    wide = Rows(np.zeros(rows, np.int32), offset, np.empty(0, np.int32), negatives)
     with installed(Device()):
         backend = CudaBackend(*cases.Case(dims=4, vocabulary=2).weights(), model="cbow", tau=1.0, zero_hits=True)
         with pytest.raises(InputError, match="entries, a GPU takes 536,870,912 at most: lower --batch_size"):

@@ -106,5 +106,5 @@ def test_batches_of_other_negatives_compile_other_kernels():
     with installed(Device(policy="random")):
         backend = CudaBackend(*case.weights(), **case.settings("cbow"))
         for batch in (case.batch(), other.batch(), case.batch()):
-            wanted, _ = run(plain, batch, [0, batch.rows], [0.1])
-            assert run(backend, batch, [0, batch.rows], [0.1])[0] == wanted
+            wanted, _ = run(plain, batch, [0, batch.size], [0.1])
+            assert run(backend, batch, [0, batch.size], [0.1])[0] == wanted

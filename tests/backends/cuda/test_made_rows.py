@@ -14,7 +14,7 @@ from pipeline.backends.cuda import generation
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import FOLDER
-from pipeline.backends.cuda.token_ranges import Stretch, stretches
+from pipeline.backends.cuda.token_ranges import TokenRange, token_ranges
 from pipeline.batches.rows import TokenPiece
 from pipeline.batches.sampling import Sampling
 from pipeline.errors import InputError, InterruptedRunError
@@ -43,14 +43,14 @@ def train_on_made_rows(model, made_by=CudaBackend):
         trained = backend(*case.weights(), **case.settings(model))
         source = on_the_cpu(pieces, tables, sampling, 0, *steps_in)
         if backend is made_by:
-            source = trained.blocks(pieces, tables, sampling, 0, *steps_in)
+            source = trained.step_ranges(pieces, tables, sampling, 0, *steps_in)
         loss = []
         for block in source:
             half = (block.steps + 1) // 2
             for part in (slice(0, half), slice(half, block.steps)):
                 rates = np.linspace(0.5, 0.1, 7, dtype=np.float32)[block.first :][: block.steps][part]
                 if len(rates):
-                    given = trained.train(block.batch, block.bounds[part.start : part.stop + 1], rates)
+                    given = trained.train(block.rows, block.bounds[part.start : part.stop + 1], rates)
                     loss += list(zip(given.total.tolist(), given.pairs.tolist()))
         results.append((loss, [w.tobytes() for w in trained.weights()]))
     assert len(results[0][0]) == 5
@@ -100,9 +100,9 @@ def test_a_run_from_token_shards_has_the_digest_of_the_cpu(values, monkeypatch):
     cuts = [0, 12, 1200, 1212, 3600, POSITIONS]
     wanted = train_model(options_of(device="cpu", **values))
     records, device, asked, copied = new_records(), Device(schedule=1, policy="eager-3"), 0, []
-    copy_step = generation.MadeRows.copy_step
+    copy_step = generation.DeviceRows.copy_step
     monkeypatch.setattr(
-        generation.MadeRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given)
+        generation.DeviceRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given)
     )
     with installed(device), positions_at_once(1000):
         while True:
@@ -142,13 +142,13 @@ def test_stored_rows_are_not_made_again(monkeypatch):
 
         def weights(self): ...
 
-        def blocks(self, *given):
+        def step_ranges(self, *given):
             return "made"
 
     monkeypatch.setattr(trainer, "load_tables", lambda records, unigram: None)
     shards = [Shard([1]), Shard([1, 2])]
     for epoch, made in ((0, False), (1, False), (2, True)):
-        blocks = trainer.step_blocks(Backend(), shards, None, epoch, 10, 0, 1)
+        blocks = trainer.ranges_to_train(Backend(), shards, None, epoch, 10, 0, 1)
         assert (blocks == "made") == made
 
 
@@ -167,7 +167,7 @@ def test_memory_is_computed_before_it_is_taken():
         before = device.allocated
         assert before == asked[0][0] == 50 * (4 + 8 + 8)
         with positions_at_once(500):
-            list(generator.blocks(stretches(pieces, 100, 0, 20, 5), 0))
+            list(generator.step_ranges(token_ranges(pieces, 100, 0, 20, 5), 0))
     assert asked[1][0] == device.allocated - before
     assert asked[1][1] == "rows of 500 positions at a time, vectors"
     with positions_at_once(500):
@@ -179,14 +179,14 @@ def test_rows_that_do_not_fit_are_told_with_numbers():
     pieces = [piece([100] * 20, 50, 0)]
     with installed(Device(memory=2 * 4 * 50 * 112 + 100_000)):
         backend = CudaBackend(*case.weights(), **case.settings("skipgram"))
-        blocks = backend.blocks(pieces, tables_of(50), Sampling(5, 5, "any", 1), 0, 100, 0, 20)
+        blocks = backend.step_ranges(pieces, tables_of(50), Sampling(5, 5, "any", 1), 0, 100, 0, 20)
         said = r"the GPU has .*MB of .*MB free, rows of 2,000 positions at a time, .* need .*MB: lower --batch_size"
         with pytest.raises(InputError, match=said):
             next(blocks)
     wide = TokenPiece(np.empty(0, np.int32), np.array([0, 1 << 20]), 0)
     with installed(Device()):
-        stretch = Stretch(np.broadcast_to(np.int32(0), 1 << 20), wide.sentences, 0, 0, 1, 1 << 20)
+        token_range = TokenRange(np.broadcast_to(np.int32(0), 1 << 20), wide.sentences, 0, 0, 1, 1 << 20)
         backend = CudaBackend(*case.weights(), **case.settings("skipgram"))
-        backend.blocks([], tables_of(50), Sampling(0, 5, "any", 1), 0, 100, 0, 1)
+        backend.step_ranges([], tables_of(50), Sampling(0, 5, "any", 1), 0, 100, 0, 1)
         with pytest.raises(InputError, match=r"1,048,576 positions of a training step may have .* too many for a GPU"):
-            next(backend._generator.blocks([stretch], 0))
+            next(backend._generator.step_ranges([token_range], 0))

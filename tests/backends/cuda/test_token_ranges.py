@@ -25,7 +25,7 @@ def test_a_stretch_has_the_sentences_of_its_steps(monkeypatch, steps, cuts, expe
     tokens, ends = np.arange(40, dtype=np.int32), np.cumsum([0, *LENGTHS])
     for cut in cuts:
         pieces = [TokenPiece(tokens, part, int(part[0])) for part in (ends[: cut + 1], ends[cut:]) if len(part) > 1]
-        found = list(token_ranges.stretches(pieces, 10, 0, 4, 2))
+        found = list(token_ranges.token_ranges(pieces, 10, 0, 4, 2))
         assert [(s.first, s.end) for s in found] == [(n, n + steps) for n in range(0, 4, steps)]
         assert [(int(s.tokens[0]), int(s.tokens[-1]) + 1, s.edge) for s in found] == expected
         assert all(s.position == s.tokens[0] and s.sentences[-1] == len(s.tokens) for s in found)

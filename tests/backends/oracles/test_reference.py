@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from pipeline.backends.oracles.reference import Cbow, ReferenceBackend, SkipGram
-from pipeline.batches.rows import Batch
+from pipeline.batches.rows import Rows
 
 MODELS = {"skipgram": SkipGram, "cbow": Cbow}
 WORDS, DIMS = 12, 5
 
 
-def make_batch(rows: int, seed: int = 1) -> Batch:
+def random_rows(rows: int, seed: int = 1) -> Rows:
     """Rows of 1 to 4 contexts and 3 negatives; low words are frequent, so that hits and repeats abound."""
     random = np.random.default_rng(seed)
 
@@ -22,7 +22,7 @@ def make_batch(rows: int, seed: int = 1) -> Batch:
         return (random.integers(0, WORDS, shape) * random.random(shape)).astype(np.int32)
 
     offset = np.concatenate([[0], np.cumsum(random.integers(1, 5, rows))]).astype(np.int32)
-    return Batch(draw(rows), offset, draw(int(offset[-1])), draw(rows, 3))
+    return Rows(draw(rows), offset, draw(int(offset[-1])), draw(rows, 3))
 
 
 def make_weights(dtype=np.float64) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def step_by_pairs(w_in, w_out, batch, begin, end, model, lr, tau, zero_hits):
 @pytest.mark.parametrize("zero_hits", [False, True])
 @pytest.mark.parametrize("model", MODELS)
 def test_steps_equal_the_sums_pair_by_pair(model, zero_hits):
-    batch = make_batch(1100)
+    batch = random_rows(1100)
     bounds = np.array([0, 30, 30, 31, 1090, 1100])  # step 1 is empty, step 3 goes past its 64th tile
     rates = np.array([0.05, 0.04, 0.5, 0.01, 0.02], np.float32)
     w_in, w_out = make_weights()
@@ -84,7 +84,7 @@ def test_steps_equal_the_sums_pair_by_pair(model, zero_hits):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_float32_stays_within_a_millionth(model):
-    batch, bounds = make_batch(200), np.array([0, 200])
+    batch, bounds = random_rows(200), np.array([0, 200])
     rates = np.array([0.025], np.float32)
     w_in, w_out = make_weights(np.float32)
     backend = ReferenceBackend(w_in, w_out, model=model, tau=256.0, zero_hits=True)
@@ -100,8 +100,8 @@ def test_float32_stays_within_a_millionth(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_gradients_equal_numerical_ones(model, zero_hits):
     """All rows have 3 contexts, so that the undivided CBOW gradient is 3 times that of the mean."""
-    batch = make_batch(6)
-    context, row = make_batch(18).target.astype(int), np.repeat(np.arange(6), 3)
+    batch = random_rows(6)
+    context, row = random_rows(18).target.astype(int), np.repeat(np.arange(6), 3)
     weights = make_weights()
     layers = MODELS[model](*weights)
 
@@ -127,7 +127,7 @@ def test_gradients_equal_numerical_ones(model, zero_hits):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_steps_on_the_same_rows_lower_the_loss(model):
-    batch = make_batch(16)
+    batch = random_rows(16)
     backend = ReferenceBackend(*make_weights(), model=model, tau=1e6, zero_hits=True)
     rate, bounds = np.full(1, 0.01, np.float32), np.array([0, 16])
     losses = [backend.train(batch, bounds, rate).total[0] for _ in range(20)]
@@ -137,8 +137,8 @@ def test_steps_on_the_same_rows_lower_the_loss(model):
 # The cases that are easy to get wrong, as figures.
 
 
-def one_row(contexts: list[int], target: int, negatives: list[int]) -> Batch:
-    return Batch(
+def one_row(contexts: list[int], target: int, negatives: list[int]) -> Rows:
+    return Rows(
         np.array([target], np.int32),
         np.array([0, len(contexts)], np.int32),
         np.array(contexts, np.int32),
@@ -146,7 +146,7 @@ def one_row(contexts: list[int], target: int, negatives: list[int]) -> Batch:
     )
 
 
-def train_once(batch: Batch, model: str, tau: float, zero_hits: bool) -> tuple[np.ndarray, np.ndarray]:
+def train_once(batch: Rows, model: str, tau: float, zero_hits: bool) -> tuple[np.ndarray, np.ndarray]:
     """Weights of ones, dims 1, learning rate 1/8: returns how far each row moved, times 8."""
     ones = np.ones((4, 1))
     backend = ReferenceBackend(ones, ones, model=model, tau=tau, zero_hits=zero_hits)
@@ -192,7 +192,7 @@ def test_weights_are_copies():
     before = w_in.copy()
     backend = ReferenceBackend(w_in, w_out, model="skipgram", tau=1e6, zero_hits=False)
     first, _ = backend.weights()
-    backend.train(make_batch(5), np.array([0, 5]), np.ones(1, np.float32))
+    backend.train(random_rows(5), np.array([0, 5]), np.ones(1, np.float32))
     assert (w_in == before).all()
     assert (first == before).all()
     assert (backend.weights()[0] != before).any()

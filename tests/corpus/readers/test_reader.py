@@ -78,7 +78,7 @@ def test_dead_letters_of_a_run_and_their_limit(tmp_path):
         ("jsonl", "n", [{"n": [[1]]}], r"--field=n holds a list of other or mixed types"),
         ("jsonl", "n", [["n"]], r"holds no objects with a field n: the first line is a list of strings"),
         ("jsonl", "n", None, r"holds no JSON lines: .* in its first line, 'hello world'"),
-        ("parquet", "n", None, r"x is no sound Parquet file"),
+        ("parquet", "n", None, r"x is not a valid Parquet file"),
         ("jsonl", None, [{}], r"--input_format=jsonl needs --field=NAME"),
         ("text", "a", None, r"--field=a needs --input_format=jsonl or parquet"),
         ("parquet", "n", pa.table({"a": [1], "b": [1]}), r"--field=n: .* has no such column; there are a, b"),
@@ -117,7 +117,7 @@ def test_files_that_differ_from_the_first(tmp_path):
 def test_options_for_text_are_refused_for_items(tmp_path):
     file = jsonl(tmp_path / "a", [{"x": ["B"]}])
     outcome = train(f"--input={file}", f"--output={tmp_path / 'o'}", "--input_format=jsonl", "--field=x", "--lowercase")
-    assert "--lowercase is for text, and --field=x is a list of strings, taken as they are" in outcome.error
+    assert "--lowercase is for text, but --field=x is a list of strings, which are used as they are" in outcome.error
 
 
 def test_dry_run_shows_items(tmp_path):
@@ -134,5 +134,5 @@ def test_window_all_and_its_bound(tmp_path):
     assert train(*arguments, "--window=all").status == 0
     assert "--window is 2, the run has all" in train(*arguments, "--window=2").error
     refused = train(*arguments, "--window=all", "--max_sentence=5000")
-    assert "--max_sentence is at most 4,096, not 5,000" in refused.error
+    assert "--max_sentence of at most 4,096" in refused.error
     assert "is a whole number (or all) of at least 1 and at most 1000" in train(*arguments, "--window=some").error

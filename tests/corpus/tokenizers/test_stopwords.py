@@ -25,7 +25,7 @@ def test_stop_words(tmp_path):
         open_tokenizer("whitespace", True, normal_form="nfc", stopwords=options["stopwords"]).identity()["stopwords"]
         != first["stopwords"]
     )
-    for content, message in ((b"\n \n", "holds no word"), (b"\xff", "is not UTF-8 text at byte 0")):
+    for content, message in ((b"\n \n", "has no word"), (b"\xff", "is not UTF-8 text at byte 0")):
         (tmp_path / "stop").write_bytes(content)
         with pytest.raises(InputError, match=f"--stopwords=.*stop {message}"):
             open_tokenizer("whitespace", **options)

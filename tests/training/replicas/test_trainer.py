@@ -46,8 +46,8 @@ def check_records(records) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"rounds": 3}, "--rounds=3 without --replicas"),
-        ({"replicas": 2, "rounds": 500, "epochs": 3}, "1,500 rounds, and 500 are the most"),
+        ({"rounds": 3}, "--rounds=3 needs --replicas"),
+        ({"replicas": 2, "rounds": 500, "epochs": 3}, "1,500 rounds, a run can have 500"),
         ({"replicas": 0}, "--replicas=0: allowed is a whole number of at least 1"),
         ({"replicas": 2, "rounds": "often"}, "--rounds=often"),
     ],

@@ -1,8 +1,7 @@
-"""Operations on whole rows of weights, sixteen lanes at a time: what a training step spends its time on.
+"""Operations on whole weight rows, sixteen lanes at a time: what a training step spends its time on.
 
-Written as LLVM code, because Numba keeps neither a row's sums in registers nor small
-loops small. `dims` is a multiple of 16; rows are named by the index at which they begin
-in a flat float32 array.
+They are written as LLVM code, because Numba neither keeps the sums of a row in registers nor leaves small loops
+rolled. `dims` is a multiple of 16. A row is given by the index at which it begins in a flat float32 array.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from pipeline.kernels.lanes import (
 )
 
 Array = tuple[Any, Any]
-"""(Numba's type, LLVM value) of an array: the two parameters of `pointer`, `_offset` and `_ask`."""
+"""(Numba's type, LLVM value) of an array: two parameters of `pointer`, `_load_number` and `_prefetch`."""
 
 
-def _offset(context, builder, array_type, array, index, step):
+def _load_number(context, builder, array_type, array, index, step):
     data = context.make_array(array_type)(context, builder, array).data
     step = ir.Constant(I64, step) if isinstance(step, int) else step
     return builder.load(builder.gep(data, [builder.add(index, step)]))
 
 
-def _ask(context, builder, array_type, array, index):
+def _prefetch(context, builder, array_type, array, index):
     data = context.make_array(array_type)(context, builder, array).data
     byte = ir.IntType(8).as_pointer()
     function = cgutils.get_or_insert_function(
@@ -55,12 +54,12 @@ def _ask(context, builder, array_type, array, index):
 
 @intrinsic
 def prefetch(typing_context, array, at, dims):
-    """Ask for the cache lines of array[at : at + dims]."""
+    """Prefetch the cache lines of array[at : at + dims]."""
 
     def generate(context, builder, signature, args):
         array, at, dims = args
         loop = Loop(builder, dims, LANES, [], rolled=True)
-        _ask(context, builder, signature.args[0], array, builder.add(at, loop.index))
+        _prefetch(context, builder, signature.args[0], array, builder.add(at, loop.index))
         loop.close([])
         return context.get_dummy_value()
 
@@ -68,22 +67,22 @@ def prefetch(typing_context, array, at, dims):
 
 
 @intrinsic
-def ask(typing_context, array, index):
-    """Ask for the cache line of array[index]."""
+def prefetch_number(typing_context, array, index):
+    """Prefetch the cache line of array[index]."""
 
     def generate(context, builder, signature, args):
-        _ask(context, builder, signature.args[0], *args)
+        _prefetch(context, builder, signature.args[0], *args)
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
 
 
 PANEL = 8
-"""Vectors of a row that are held in registers at a time, at most."""
+"""At most so many vectors of a row are held in registers at a time."""
 
 
 def _over_panels(context, builder, dims, emit):
-    """emit(q, n) for the lanes from q on, n <= PANEL vectors, until `dims` are done: as few panels as will do."""
+    """Cut `dims` into panels of n <= PANEL vectors, as few and as even as possible; emit(q, n) for each, from dim q."""
     vectors = builder.lshr(dims, ir.Constant(I64, LANES.bit_length() - 1))
     panels = builder.udiv(builder.add(vectors, ir.Constant(I64, PANEL - 1)), ir.Constant(I64, PANEL))
     width = builder.udiv(builder.add(vectors, builder.sub(panels, ir.Constant(I64, 1))), panels)
@@ -111,7 +110,7 @@ def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
 
         def emit(q, n):
             loop = Loop(builder, count, 1, [emit_zero()] * n, rolled=True)
-            row = builder.add(_offset(context, builder, t[3], at, first, loop.index), q)
+            row = builder.add(_load_number(context, builder, t[3], at, first, loop.index), q)
             values = [emit_load(builder, pointer(context, builder, t[2], rows, _at(builder, row, i))) for i in range(n)]
             totals = loop.close([builder.fadd(total, value) for total, value in zip(loop.values, values)])
             for i, total in enumerate(totals):
@@ -137,7 +136,7 @@ def add_to_each(typing_context, to, at, first, count, row, dims):
         def emit(q, n):
             values = [emit_load(builder, pointer(context, builder, t[4], row, _at(builder, q, i))) for i in range(n)]
             loop = Loop(builder, count, 1, [], rolled=True)
-            begin = builder.add(_offset(context, builder, t[1], at, first, loop.index), q)
+            begin = builder.add(_load_number(context, builder, t[1], at, first, loop.index), q)
             for i, value in enumerate(values):
                 place = pointer(context, builder, t[0], to, _at(builder, begin, i))
                 emit_store(builder, builder.fadd(emit_load(builder, place), value), place)
@@ -170,9 +169,9 @@ def add(typing_context, to, at, row, row_at, dims):
 
 
 MOST_OUTPUTS = 8
-"""Outputs whose vectors are held in registers at a time; a kernel is made for each number from 2 on."""
+"""Outputs whose vectors are held in registers at a time: a group. Code is generated for each number from 2 on."""
 FEWEST_OF_MANY = 4
-"""When there are more than 8 outputs they are dealt with in parts of at least so many."""
+"""More than MOST_OUTPUTS outputs are split evenly into groups, which then have at least so many."""
 
 
 def _dots(contexts):
@@ -183,8 +182,8 @@ def _dots(contexts):
             t = signature.args
 
             def emit(outputs):
-                rows_x = [_offset(context, builder, t[2], x_at, a, i) for i in range(contexts)]
-                rows_y = [_offset(context, builder, t[5], y_at, k, j) for j in range(outputs)]
+                rows_x = [_load_number(context, builder, t[2], x_at, a, i) for i in range(contexts)]
+                rows_y = [_load_number(context, builder, t[5], y_at, k, j) for j in range(outputs)]
                 loop = Loop(builder, dims, LANES, [emit_zero()] * (contexts * outputs))
                 q = loop.index
 
@@ -213,17 +212,17 @@ dots_of_one, dots_of_two = _dots(1), _dots(2)
 """dots_of_two(width, x, x_at, a, y, y_at, k, dims): the dot products of the rows that begin at
 x[x_at[a + i]], i = 0, 1, with those at y[y_at[k + j]], j = 0..width-1, in lane i * width + j."""
 
-WHOLE, PART = 0, 16
-"""Whether a call of `gradients` deals with all outputs of a target, or with a part of them."""
+WHOLE, GROUP = 0, 16
+"""Whether a call of `gradients` handles all outputs of a target, or one group of them."""
 FIRST, LAST = 1, 2
-"""Flags of a part: none are before it; none are behind it."""
+"""Flags of a group: it is the target's first; it is the last."""
 
 
-def _ask_for_rows(context: Any, builder: Any, array: Array, offsets: Array, at: Any, q: Any, count: int) -> None:
+def _prefetch_rows(context: Any, builder: Any, array: Array, offsets: Array, at: Any, q: Any, count: int) -> None:
     """Prefetch the lanes at q of the rows of `array` that begin at offsets[at + j], j < count."""
     for j in range(count):
-        row = _offset(context, builder, *offsets, at, j)
-        _ask(context, builder, *array, builder.add(row, q))
+        row = _load_number(context, builder, *offsets, at, j)
+        _prefetch(context, builder, *array, builder.add(row, q))
 
 
 def _fields(builder: Any, kinds: Any, values: Any) -> dict[str, Array]:
@@ -233,10 +232,11 @@ def _fields(builder: Any, kinds: Any, values: Any) -> dict[str, Array]:
 
 def _place(context: Any, builder: Any, own: dict[str, Array], k: Any, q: Any, gradient: Any) -> None:
     """to[k] = fma(factor[k], +0 + gradient, base[k]) for the lanes at q; `to` and `base` hold addresses."""
-    to, base, factor = (_offset(context, builder, *own[name], k, 0) for name in ("to", "base", "factor"))
+    to, base, factor = (_load_number(context, builder, *own[name], k, 0) for name in ("to", "base", "factor"))
     offset = builder.mul(q, ir.Constant(I64, 4))
     to, base = (builder.inttoptr(builder.add(row, offset), VECTOR.as_pointer()) for row in (to, base))
-    # +0 + gradient turns -0 into +0, as a sum from +0 does: a row that is alone has the bits that it would have in one.
+    # +0 + gradient turns -0 into +0, as each sum of the definition does, which starts from +0. So a gradient that needs
+    # no sum gets the same bits.
     gradient = builder.fadd(emit_zero(), gradient)
     emit_store(builder, emit_fma(builder, emit_splat(builder, factor), gradient, emit_load(builder, base)), to)
 
@@ -245,15 +245,15 @@ def _place(context: Any, builder: Any, own: dict[str, Array], k: Any, q: Any, gr
 def gradients(typing_context, kind, flags, width, x_from, m, k, g_at, soon, weights, own):
     """Gradient rows of one target, for `width` of its outputs and all its m contexts.
 
-    `kind` is WHOLE, or PART with `flags`. Context c is the row x of weights.w_in that begins at own.x_at[x_from + c],
+    `kind` is WHOLE, or GROUP with `flags`. Context c is the row x of weights.w_in that begins at own.x_at[x_from + c],
     output j the row y of weights.w_out that begins at own.y_at[k + j]; names below without `weights` are in `own`.
 
-    output j: sum over contexts c of g[g_at + c width + j] * x row c, from +0, in order, put in place k + j
-    e_c     : sum over j of g[...] * y row j, in order, from +0 in the first part, else from
-              e[c dims:], where an earlier part has left it
-    tile[tile_at[x_from + c]:] += e_c in the last part, else e[c dims:] = e_c
+    output j: sum over contexts c of g[g_at + c width + j] * x row c, from +0, in order, stored by `_place` k + j
+    e_c     : sum over j of g[...] * y row j, in order, from +0 in the first group, else from
+              e[c dims:], where the group before has left it
+    tile[tile_at[x_from + c]:] += e_c in the last group, else e[c dims:] = e_c
 
-    Places are as in `_place`; rows that begin at y_at[soon + j] are asked for on the way.
+    Rows that begin at y_at[soon + j] are prefetched on the way.
 
     Args:
       weights: `Weights`; own: `Scratch`; the others are integers.
@@ -269,20 +269,21 @@ def gradients(typing_context, kind, flags, width, x_from, m, k, g_at, soon, weig
 
         def emit(outputs, whole):
             first, last = is_set(FIRST), is_set(LAST)
-            rows_y = [_offset(context, builder, *own["y_at"], k, j) for j in range(outputs)]
+            rows_y = [_load_number(context, builder, *own["y_at"], k, j) for j in range(outputs)]
 
             def at(array: Array, index: Any) -> Any:
                 return pointer(context, builder, *array, index)
 
-            # Lanes outside, contexts inside: the sums of all outputs stay in registers until they are placed.
+            # The outer loop is over lanes, the inner one over contexts: so the sums of all outputs stay in registers
+            # until they are stored. The order of the sums is the definition's either way: lanes are independent.
             over_dims = Loop(builder, dims, LANES, [])
             q = over_dims.index
             ys = [emit_load(builder, at(weights["w_out"], builder.add(row, q))) for row in rows_y]
-            _ask_for_rows(context, builder, weights["w_out"], own["y_at"], soon, q, outputs)
+            _prefetch_rows(context, builder, weights["w_out"], own["y_at"], soon, q, outputs)
             over_contexts = Loop(builder, m, 1, [emit_zero()] * outputs)
             c = over_contexts.index
             c_at = builder.add(x_from, c)
-            row_x = _offset(context, builder, *own["x_at"], c_at, 0)
+            row_x = _load_number(context, builder, *own["x_at"], c_at, 0)
             value = emit_load(builder, at(weights["w_in"], builder.add(row_x, q)))
             place = builder.add(builder.mul(c, dims), q)
             gradient = emit_zero()
@@ -291,10 +292,10 @@ def gradients(typing_context, kind, flags, width, x_from, m, k, g_at, soon, weig
             weights_at = builder.add(g_at, builder.mul(c, ir.Constant(I64, outputs)))
             sums = []
             for j in range(outputs):
-                weight = emit_splat(builder, _offset(context, builder, *own["g"], weights_at, j))
+                weight = emit_splat(builder, _load_number(context, builder, *own["g"], weights_at, j))
                 sums.append(emit_fma(builder, weight, value, over_contexts.values[j]))
                 gradient = emit_fma(builder, weight, ys[j], gradient)
-            row = _offset(context, builder, *own["tile_at"], c_at, 0)
+            row = _load_number(context, builder, *own["tile_at"], c_at, 0)
             sum_at = at(own["tile"], builder.add(row, q))
             added = builder.fadd(emit_load(builder, sum_at), gradient)
             if not whole:
@@ -308,7 +309,7 @@ def gradients(typing_context, kind, flags, width, x_from, m, k, g_at, soon, weig
             return []
 
         cases = {WHOLE + n: functools.partial(emit, n, True) for n in range(2, MOST_OUTPUTS + 1)}
-        cases |= {PART + n: functools.partial(emit, n, False) for n in range(FEWEST_OF_MANY, MOST_OUTPUTS + 1)}
+        cases |= {GROUP + n: functools.partial(emit, n, False) for n in range(FEWEST_OF_MANY, MOST_OUTPUTS + 1)}
         switch(builder, builder.add(kind, width), cases)
         return context.get_dummy_value()
 
@@ -322,11 +323,11 @@ def gradients_of_mean(typing_context, width, h_at, y_from, k, g_at, soon, weight
 
     Output j is the row y of weights.w_out that begins at own.y_at[y_from + j]; other names are in `own`.
 
-    output j: g[g_at + j] * h[h_at:], put in place y_from + j
-    e       : sum over j of g[g_at + j] * y row j, in order, from +0 for k = 0, else from e, where an
-              earlier part has left it
+    output j: g[g_at + j] * h[h_at:], stored by `_place` y_from + j
+    e       : sum over j of g[g_at + j] * y row j, in order, from +0 for k = 0, else from e, where the
+              group before has left it
 
-    Places are as in `_place`; rows that begin at y_at[soon + j] are asked for on the way.
+    Rows that begin at y_at[soon + j] are prefetched on the way.
 
     Args:
       weights: `Weights`; own: `Scratch`; the others are integers.
@@ -338,13 +339,13 @@ def gradients_of_mean(typing_context, width, h_at, y_from, k, g_at, soon, weight
         begins = builder.icmp_signed("==", k, ir.Constant(I64, 0))
 
         def emit(outputs):
-            rows_y = [_offset(context, builder, *own["y_at"], y_from, j) for j in range(outputs)]
-            factors = [emit_splat(builder, _offset(context, builder, *own["g"], g_at, j)) for j in range(outputs)]
+            rows_y = [_load_number(context, builder, *own["y_at"], y_from, j) for j in range(outputs)]
+            factors = [emit_splat(builder, _load_number(context, builder, *own["g"], g_at, j)) for j in range(outputs)]
             loop = Loop(builder, weights["dims"][1], LANES, [])
             q = loop.index
             mean = emit_load(builder, pointer(context, builder, *own["h"], builder.add(h_at, q)))
             gradient_at = pointer(context, builder, *own["e"], q)
-            _ask_for_rows(context, builder, weights["w_out"], own["y_at"], soon, q, outputs)
+            _prefetch_rows(context, builder, weights["w_out"], own["y_at"], soon, q, outputs)
             gradient = builder.select(begins, emit_zero(), emit_load(builder, gradient_at))
             for j, (row, factor) in enumerate(zip(rows_y, factors)):
                 value = emit_load(builder, pointer(context, builder, *weights["w_out"], builder.add(row, q)))
@@ -364,7 +365,7 @@ def gradients_of_mean(typing_context, width, h_at, y_from, k, g_at, soon, weight
 
 @kernel(allocates=False)
 def squares(array, at, dims):
-    """The row at array[at:] times itself."""
+    """Squared length of the row at array[at:], in the order of the definition's `dot`."""
     sums = lanes.zero()
     for q in range(0, dims, LANES):
         value = lanes.load(array, at + q)
