@@ -24,13 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in COMMANDS:
         from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
-        from jobs.cli.entry import run_command  # the list comes at once
+        from jobs.cli.entry import run_command, run_process  # the list comes at once
 
         if "" not in sys.path and os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # where a tokeniser of the user's is; python -m has it first
         sys.argv[1:] = rest if arguments is None else sys.argv[1:]
         command = importlib.import_module(f"jobs.{name}").main
-        return run_command(f"jobs.{name}", command, None if arguments is None else rest)
+        if arguments is None:
+            run_process(f"jobs.{name}", command)
+        return run_command(f"jobs.{name}", command, rest)
     if name == "--version":
         print(f"beam2vec {importlib.metadata.version('beam2vec')}")
         return 0

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.cli.entry import run_command
+from jobs.cli.entry import run_process
 from jobs.cli.reading_options import (
     add_judged,
     add_vectors,
@@ -132,4 +132,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("jobs.evaluate", main))
+    run_process("jobs.evaluate", main)

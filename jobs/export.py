@@ -10,10 +10,9 @@ from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loade
 
 # isort: split
 import argparse
-import sys
 from collections.abc import Sequence
 
-from jobs.cli.entry import run_command
+from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_vectors, check_target, reading_parser, shown_progress, whole
 from pipeline.analysis.export import FORMATS, Export, export
 from pipeline.errors import InputError
@@ -80,4 +79,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("jobs.export", main))
+    run_process("jobs.export", main)

@@ -10,10 +10,9 @@ from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loade
 
 # isort: split
 import argparse
-import sys
 from collections.abc import Sequence
 
-from jobs.cli.entry import run_command
+from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_judged, check_target, listed, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.report.data import Judged
@@ -69,4 +68,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("jobs.report", main))
+    run_process("jobs.report", main)

@@ -13,11 +13,10 @@ from __future__ import annotations
 from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
-import sys
 from collections.abc import Sequence
 
 from jobs.cli import summary
-from jobs.cli.entry import run_command
+from jobs.cli.entry import run_process
 from jobs.cli.parser import parser, read
 from jobs.runners.signals import stopping_on_signals
 from jobs.training_job import Job, run_job
@@ -37,4 +36,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("jobs.train", main))
+    run_process("jobs.train", main)

@@ -17,7 +17,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.cli.entry import run_command
+from jobs.cli.entry import run_process
 from jobs.cli.reading_options import Parser
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
@@ -46,4 +46,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("jobs.verify", main))
+    run_process("jobs.verify", main)

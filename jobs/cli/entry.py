@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
 import logging
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from jobs.runners import log_filter as worker_messages
 from jobs.runners.signals import received
@@ -19,6 +22,7 @@ from pipeline.runtime.shown_text import Screen
 from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
 from pipeline.storage.storage import Storage
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -26,6 +30,28 @@ def run_command(name: str, main: Callable[[Sequence[str]], int | None], argument
     """Runs a command; returns 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
     with _printable_output(for_good=arguments is None):
         return _run(name, main, arguments)
+
+
+def run_process(name: str, main: Callable[[Sequence[str]], int | None]) -> NoReturn:
+    """Runs a command on the arguments of this process, and ends the process with its status.
+
+    The interpreter's own end is left out. While it lasts, threads of gRPC or Arrow that return to Python abort the
+    process now and then, after the command has done all its work (status 134, "terminate called").
+    """
+    try:
+        status = run_command(name, main)
+    except SystemExit as left:  # of argparse
+        status = int(left.code or 0)
+    atexit._run_exitfuncs()  # which end servers that Beam has started
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = status or 128 + signal.SIGPIPE
+    except OSError as error:
+        status = status or _unwritable(name, error)
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None) -> int:
@@ -51,6 +77,8 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
         return 128 + signal.SIGPIPE
     except Exception as error:
         progress.close_all()
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+            return _unwritable(name, error)  # of a file, storage would have told its name
         known_error = find(error)
         if known_error is None:
             raise
@@ -60,6 +88,13 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
         return known_error.exit_status
     finally:
         progress.close_all()
+
+
+def _unwritable(name: str, error: OSError) -> int:
+    """Says that standard output cannot be written; returns the status."""
+    with contextlib.suppress(OSError):  # stderr may be the same file
+        print(f"{name}: standard output cannot be written: {error.strerror}", file=sys.stderr)
+    return 1
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:

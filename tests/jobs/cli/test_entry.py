@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from jobs.cli.entry import run_command
 from jobs.runners.signals import received
 from pipeline.errors import ArtifactError, InputError, InterruptedRunError, OutputInUseError
+from tests.helpers.commands import ROOT
 
 
 @pytest.mark.parametrize(
@@ -32,3 +36,53 @@ def test_a_signal_decides_the_status_and_one_of_the_command_before_does_not():
 
     assert run_command("jobs.train", is_stopped, []) == 143
     assert run_command("jobs.train", stops, []) == 130
+
+
+PROGRAM = """
+import atexit, os, sys
+from jobs.cli.entry import run_process
+
+class Loud:
+    def __del__(self):
+        os.write(2, b"the interpreter's end")
+
+loud = Loud()
+atexit.register(os.write, 2, b"the exit's functions")
+
+def main(arguments):
+    print(*arguments)
+    return 3 if arguments else 0
+
+run_process("jobs.test", main)
+"""
+
+
+def ended(*arguments: str, stdout: int = subprocess.PIPE, buffered: bool = True) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+
+
+def test_a_process_ends_with_the_commands_status_and_without_the_interpreters_end():
+    done = ended("all", "is", "said")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "all is said\n", "the exit's functions")
+    assert ended().returncode == 0
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_result_that_cannot_be_written_is_told_and_is_no_success(buffered):
+    with open("/dev/full", "w") as full:
+        done = ended(stdout=full.fileno(), buffered=buffered)
+    assert done.returncode == 1
+    assert done.stderr.replace("the exit's functions", "").splitlines() == [
+        "jobs.test: standard output cannot be written: No space left on device"
+    ]
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_has_left_ends_the_command_in_silence(buffered):
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = ended(stdout=writes, buffered=buffered)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "the exit's functions")
