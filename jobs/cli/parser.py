@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from jobs.cli.reading_options import Parser
 from jobs.runners.launch import IN_THIS_PROCESS, whole_name
 from jobs.sources import Request
-from pipeline.corpus.files import read_option_file
+from pipeline.corpus.files import read_option_file, split_names
 from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
@@ -100,7 +100,10 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     )
     files = command_parser.add_argument_group("files")
     files.add_argument(
-        "--input", metavar="PATTERN[,PATTERN...]", help="files, folders, patterns, or @FILE that lists them"
+        "--input",
+        action="append",
+        metavar="PATTERN[,PATTERN...]",
+        help="files, folders, patterns, or @FILE that lists them; given several times, it adds up",
     )
     if trains:
         files.add_argument(
@@ -109,7 +112,12 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
             help="in place of --input: a run of jobs.preprocess or jobs.train, whose tokens are trained on",
         )
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
-    files.add_argument("--config", metavar="FILE.yaml", help="the same options as a file; the command line wins")
+    files.add_argument(
+        "--config",
+        action="append",
+        metavar="FILE.yaml",
+        help="the same options as a file; the command line wins; several files may not disagree",
+    )
     files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
     files.add_argument(_OFF["overwrite"], dest="overwrite", action="store_false", help=argparse.SUPPRESS)
     if trains:
@@ -129,7 +137,8 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         else:
             kind = str(field.type).partition(" | ")[0]
             metavar = "FILE" if field.name in _NAME_FILES else {"int": "N", "float": "X"}.get(kind, "TEXT")
-            group.add_argument(name, metavar=metavar, help=text.replace("%", "%%"))
+            action = "append" if field.name == "stopwords" else "store"
+            group.add_argument(name, action=action, metavar=metavar, help=text.replace("%", "%%"))
     command_parser.names = frozenset(field.name for field in fields) | (_FILES if trains else _FILES - _TRAINING_FILES)
     command_parser.epilog = (
         "Beam's own options are passed on: --runner=..., --dry_run (print the plan and stop), and so on."
@@ -143,12 +152,12 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
         [argument for values in arguments for argument in _for_argparse(values)]
     )
     values = vars(known)
-    beam = list(others)
+    beam = _all_for_beam(others)
+    beam_options(beam, once=True)
     if "config" in values:
-        own_values, beam_arguments = _read_config(values.pop("config"), command_parser.names)
+        own_values, beam_arguments = _read_configs(values.pop("config"), command_parser.names)
         values = {**own_values, **values}
-        beam = beam_arguments + beam
-    beam = list(itertools.chain.from_iterable(map(_for_beam, beam)))
+        beam = _all_for_beam(beam_arguments) + beam
     _refuse_unknown(beam, command_parser)
     corpus = str(values.pop("corpus", ""))
     if corpus and values.get("input"):
@@ -156,15 +165,18 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     for name in ("input", "output"):
         if not values.get(name) and not (name == "input" and corpus):
             raise InputError(f"--{name} is missing: see --help")
+    if isinstance(files := values.get("stopwords"), list):
+        values["stopwords"] = ",".join(map(str, files))
     inputs = values.pop("input", "")
-    patterns = inputs if isinstance(inputs, list) else str(inputs).split(",")
+    lists = inputs if isinstance(inputs, list) else [inputs]
+    patterns = [pattern for names in lists for pattern in split_names(str(names))]
     output = str(values.pop("output"))
     switches = {name: values.pop(name, False) for name in ("overwrite", "no_report")}
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise InputError(f"--{name}={value}: allowed are true, false")
     return Request(
-        tuple(str(pattern).strip() for pattern in patterns if str(pattern).strip()),
+        tuple(patterns),
         output,
         switches["overwrite"],
         not switches["no_report"],
@@ -190,6 +202,10 @@ def _for_argparse(argument: str) -> list[str]:
     return [f"--{option}{equals}{value}"]
 
 
+def _all_for_beam(arguments: Sequence[str]) -> list[str]:
+    return list(itertools.chain.from_iterable(map(_for_beam, arguments)))
+
+
 def _for_beam(argument: str) -> list[str]:
     """An argument in the form for Beam, where --dry_run needs a value and any value means yes."""
     name, _, value = argument.partition("=")
@@ -199,7 +215,17 @@ def _for_beam(argument: str) -> list[str]:
 
 
 class _AsWritten(yaml.SafeLoader):
-    """YAML in which whole numbers and dates stay text, as on the command line: in YAML 010 is 8, and 1:30 is 90."""
+    """YAML in which whole numbers and dates stay text, as on the command line: in YAML 010 is 8, and 1:30 is 90.
+
+    A name that stands twice in a mapping is an error: YAML would forget the first value.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise InputError(f"{shown(name)} stands there twice: write it once")
+        return super().construct_mapping(node, deep)
 
 
 _AsWritten.yaml_implicit_resolvers = {
@@ -208,10 +234,31 @@ _AsWritten.yaml_implicit_resolvers = {
 }
 
 
+def _read_configs(paths: Sequence[str], taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """`_read_config` of several files; InputError if two of them give an option different values."""
+    values: dict[str, Any] = {}
+    beam: dict[str, list[str]] = {}
+    places: dict[str, str] = {}
+    for path in dict.fromkeys(paths):
+        own_values, beam_arguments = _read_config(path, taken)
+        for name, arguments in itertools.groupby(beam_arguments, lambda argument: argument.partition("=")[0]):
+            own_values[name] = list(arguments)
+        for name, value in own_values.items():
+            earlier = (beam if name.startswith("--") else values).setdefault(name, value)
+            if earlier != value:
+                raise InputError(
+                    f"--config={places[name]} and --config={path} differ in {name.lstrip('-')}: leave it out of one"
+                )
+            places.setdefault(name, path)
+    return values, list(itertools.chain.from_iterable(beam.values()))
+
+
 def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """(options of the command, arguments for Beam) from a YAML file; options of other commands are ignored."""
     try:
         values = yaml.load(io.BytesIO(read_option_file("config", path)), _AsWritten) or {}
+    except InputError as error:
+        raise InputError(f"--config={path}: {error}") from error
     except yaml.YAMLError as error:  # its message quotes nothing of the file
         raise InputError(f"--config={path} is not YAML: {shown(error)}") from error
     if not isinstance(values, Mapping):
@@ -224,6 +271,8 @@ def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], lis
         name = str(key).replace("-", "_")
         if name == "config":
             raise InputError(f"--config={path} names another configuration file: put all options into one")
+        if name in own_values:
+            raise InputError(f"--config={path}: {name} stands there twice, with - and with _: write it once")
         if name in taken:
             own_values[name] = value
         elif name not in _all_names():
@@ -251,9 +300,14 @@ def _all_names() -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(Options)) | _FILES | {"config"}
 
 
-def beam_options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """(Beam's options, arguments that Beam does not know)"""
+def beam_options(arguments: Sequence[str], once: bool = False) -> tuple[argparse.Namespace, list[str]]:
+    """(Beam's options, arguments that Beam does not know)
+
+    Args:
+      once: refuse an option that is given twice with different values; else the last one counts, as for Beam.
+    """
     beam = _Parser(add_help=False, allow_abbrev=False)
+    beam.last_counts = not once
     for cls in PipelineOptions.__subclasses__():
         cls._add_argparse_args(beam)
     return beam.parse_known_args(list(arguments))

@@ -5,21 +5,56 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.errors import InputError
 from pipeline.model.vectors import SIDES
 from pipeline.runtime import progress
-from pipeline.runtime.shown_text import quoted
+from pipeline.runtime.shown_text import quoted, shown
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.open_storage import open_storage
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports errors in one line; --help prints the usage."""
+    """A parser that reports errors in one line; --help prints the usage.
+
+    An option that takes one value may be given twice only with equal values: argparse would forget the first.
+    """
+
+    last_counts = False
+    """Whether of several values the last one counts, as for Beam."""
+
+    def __init__(self, *arguments: Any, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.values: dict[str, Any] = {}
+        """destination -> value, of the options given so far"""
+        for name in (None, "store", "store_true", "store_false", argparse.BooleanOptionalAction):
+            self.register("action", name, _once(self._registry_get("action", name, name)))
+
+    def parse_known_args(self, *arguments: Any, **settings: Any) -> Any:
+        self.values.clear()
+        return super().parse_known_args(*arguments, **settings)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}: see --help")
+
+
+def _once(action: type[argparse.Action]) -> type[argparse.Action]:
+    """The action, which refuses another value than it was called with before."""
+
+    class Once(action):  # type: ignore[misc, valid-type]
+        def __call__(
+            self, parser: Parser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+        ) -> None:
+            super().__call__(parser, namespace, values, option_string)
+            value = getattr(namespace, self.dest)
+            earlier = parser.values.setdefault(self.dest, value)
+            if earlier != value and not parser.last_counts:
+                raise InputError(
+                    f"--{self.dest} is given twice, as {shown(earlier)} and as {shown(value)}: give it once"
+                )
+
+    return Once
 
 
 def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:

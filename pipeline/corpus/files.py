@@ -114,6 +114,12 @@ def read_option_file(option: str, uri: str) -> bytes:
         raise InputError(f"--{option}={uri} cannot be read: {error}") from error
 
 
+def split_names(names: str) -> list[str]:
+    """The names in a list with commas. A file that is there may have commas in its own name."""
+    parts = [names] if "," in names and os.path.exists(names) else names.split(",")
+    return [part.strip() for part in parts if part.strip()]
+
+
 def uri_order(uri: str) -> bytes:
     """The sort key of the corpus: the bytes of the uri (names of local files may be any bytes)."""
     return uri.encode("utf-8", "surrogateescape")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.files import read_option_file
+from pipeline.corpus.files import read_option_file, split_names
 from pipeline.corpus.spans import Locate, Spans
 from pipeline.corpus.tokenizers.tokenizer import Tokenizer
 from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
@@ -50,20 +50,31 @@ def _table(words: tuple[str, ...]) -> WordTable:
     return table
 
 
-def without_stopwords(tokenizer: Tokenizer, uri: str) -> StopwordsTokenizer:
-    """The tokeniser without the words of a file, one a line; they are lower-cased and normalised as the text is.
+def without_stopwords(tokenizer: Tokenizer, uris: str) -> StopwordsTokenizer:
+    """The tokeniser without the words of some files, one a line; they are lower-cased and normalised as the text is.
+
+    Args:
+      uris: the files, with commas between them.
 
     Raises:
-      InputError: the file cannot be read, is not UTF-8, or has no word.
+      InputError: a file cannot be read, is not UTF-8, has no word, or has all its words on one line.
     """
-    data = read_option_file("stopwords", uri)
+    contents = [read_option_file("stopwords", uri) for uri in split_names(uris)]
+    lines = [line for uri, data in zip(split_names(uris), contents) for line in _lines(uri, data)]
+    words = tuple(dict.fromkeys(word for word in map(tokenizer.prepared_line, lines) if word))
+    form = (tokenizer.lowercase, tokenizer.max_sentence, tokenizer.normal_form)
+    return StopwordsTokenizer(*form, tokenizer, words, hashlib.sha256(b"\n".join(contents)).hexdigest()[:32])
+
+
+def _lines(uri: str, data: bytes) -> list[str]:
+    """The lines of a file that are not empty."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"--stopwords={uri} is not UTF-8 text at byte {error.start:,}") from None
-    prepared = dict.fromkeys(tokenizer.prepared_line(line.strip()) for line in text.split("\n"))
-    words = tuple(word for word in prepared if word)
-    if not words:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
         raise InputError(f"--stopwords={uri} has no word: write one a line")
-    form = (tokenizer.lowercase, tokenizer.max_sentence, tokenizer.normal_form)
-    return StopwordsTokenizer(*form, tokenizer, words, hashlib.sha256(data).hexdigest()[:32])
+    if len(lines) == 1 and "," in lines[0].strip(","):
+        raise InputError(f"--stopwords={uri} has one line, with commas: write one word a line")
+    return lines
