@@ -134,7 +134,7 @@ def _from_text(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None
 
 def _from_parquet(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None]:
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         names = file.schema_arrow.names
         if "word" not in names:
             raise InputError(f"--vocabulary={uri} has no column word; there are {shown_list(names)}")

@@ -21,6 +21,7 @@ from jobs import report as report_job
 from jobs import train as train_job
 from jobs import verify as verify_job
 from jobs.cli.entry import run_command
+from pipeline.options import Options
 from tests.helpers import beam_shortcuts
 from tests.helpers.warm import WarmProcess
 
@@ -35,6 +36,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 TINY = ("--dims=12", "--epochs=2", "--batch_size=256", "--min_count=2", "--threads=2", "--window=3", "--seed=7")
 """Options of a run that takes half a second on `write_corpus`."""
+_OPTIONS = {f"--{field.name}" for field in dataclasses.fields(Options)} - {"--stopwords"}
 beam_shortcuts.install()
 
 
@@ -61,12 +63,18 @@ class Outcome:
         return lines[0].partition(": ")[2]
 
 
+def overridden(arguments: Sequence[str]) -> list[str]:
+    """The arguments, of which the last `--name=value` of a model's option counts: those of TINY may be overridden."""
+    last = {argument.partition("=")[0]: argument for argument in arguments if argument.partition("=")[0] in _OPTIONS}
+    return [argument for argument in arguments if last.get(argument.partition("=")[0], argument) is argument]
+
+
 def run(job: str, *arguments: str) -> Outcome:
     """Run a command in this process."""
     out, error = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
         try:
-            status = run_command(job, JOBS[job], list(arguments))
+            status = run_command(job, JOBS[job], overridden(arguments))
         except SystemExit as left:  # as argparse does
             status = int(left.code or 0)
     return Outcome(status, out.getvalue(), error.getvalue())
@@ -95,7 +103,7 @@ def start(job: str, *arguments: str) -> WarmProcess:
 def start_cold(job: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen:
     """Start a command as users do: where the start is the point, or variables that are read by it."""
     return subprocess.Popen(
-        [sys.executable, "-m", job, *arguments],
+        [sys.executable, "-m", job, *overridden(arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,7 +113,7 @@ def start_cold(job: str, *arguments: str, environment: Mapping[str, str] | None 
 
 
 def _command(job: str, arguments: Sequence[str]) -> int:
-    sys.argv = [job, *arguments]
+    sys.argv = [job, *overridden(arguments)]
     return run_command(job, JOBS[job])
 
 

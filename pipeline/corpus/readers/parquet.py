@@ -189,7 +189,7 @@ def column_digests(uri: str, field: str) -> dict[int, str]:
 def _open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
     root, path = split_uri(uri)
     with open_storage(root).open(path) as file, _parquet_errors(uri):
-        yield pq.ParquetFile(file, buffer_size=_BUFFER_BYTES)
+        yield pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, page_checksum_verification=True)
 
 
 @contextlib.contextmanager
@@ -197,7 +197,7 @@ def _parquet_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{uri} is not a valid Parquet file: {shown(error)}; get the file again") from error
+        raise InputError(f"{uri} is damaged, or no Parquet file: {shown(error)}; get the file again") from error
 
 
 def _path(schema: pa.Schema, field: str) -> list[str] | None:

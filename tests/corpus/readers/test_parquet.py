@@ -106,3 +106,29 @@ def test_changed_parquet_is_found(tmp_path):
     unit = plan_work_units([(str(file), 10)], 100)[0]
     with pytest.raises(InputError, match="changed while it was read"):
         count_unit(unit, reader)
+
+
+@pytest.mark.parametrize("column", ["plain", "dictionary"])
+def test_a_changed_byte_of_a_page_stops_the_run(tmp_path, column):
+    """Parquet's pages carry checksums; Arrow compares them only where it is asked to."""
+    path = tmp_path / "rows.parquet"
+    words = [f"word{i % 97} other{i % 89}" for i in range(3000)]
+    pq.write_table(
+        pa.table({"text": words}), path, compression="none", use_dictionary=column == "dictionary",
+        write_page_checksum=True,
+    )  # fmt: skip
+    data = bytearray(path.read_bytes())
+    place = data.index(b"word5") + 2
+    data[place : place + 1] = b"X"
+    arguments = ("--input_format=parquet", "--field=text", "--dims=8", "--no_report")
+    train(f"--input={path}", f"--output={tmp_path / 'whole'}", *TINY, *arguments)
+    path.write_bytes(data)
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, *arguments)
+    assert outcome.status == 2
+    assert f"{path} is damaged, or no Parquet file" in outcome.error
+    words_list = tmp_path / "words.parquet"
+    pq.write_table(pa.table({"word": ["one", "two"]}), words_list, compression="none", write_page_checksum=True)
+    words_list.write_bytes(words_list.read_bytes().replace(b"two", b"tow"))
+    listed = train(f"--input={path}", f"--output={tmp_path / 'run'}", f"--vocabulary={words_list}", *arguments)
+    assert listed.status == 2
+    assert f"--vocabulary={words_list} cannot be read" in listed.error

@@ -78,7 +78,7 @@ def test_dead_letters_of_a_run_and_their_limit(tmp_path):
         ("jsonl", "n", [{"n": [[1]]}], r"--field=n holds a list of other or mixed types"),
         ("jsonl", "n", [["n"]], r"holds no objects with a field n: the first line is a list of strings"),
         ("jsonl", "n", None, r"holds no JSON lines: .* in its first line, 'hello world'"),
-        ("parquet", "n", None, r"x is not a valid Parquet file"),
+        ("parquet", "n", None, r"x is damaged, or no Parquet file"),
         ("jsonl", None, [{}], r"--input_format=jsonl needs --field=NAME"),
         ("text", "a", None, r"--field=a needs --input_format=jsonl or parquet"),
         ("parquet", "n", pa.table({"a": [1], "b": [1]}), r"--field=n: .* has no such column; there are a, b"),
