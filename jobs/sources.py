@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pipeline.corpus.files import InputFile, match_inputs
+from pipeline.corpus.readers.hints import format_hint
 from pipeline.corpus.readers.open_reader import open_reader
-from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.reader import HEAD_BYTES, Reader, head_lines
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
 from pipeline.options import Options
@@ -65,6 +66,9 @@ class Source:
         corpus = self.corpus
         if corpus and stored_epochs(corpus) and corpus.keys["batches"] != run.keys["batches"]:
             return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]
+        if self.files and self.options.input_format == "text":
+            hint = format_hint(head_lines(self.files[0], HEAD_BYTES))
+            return [f"{self.files[0].uri} {hint}"] if hint else []
         return []
 
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:

@@ -206,7 +206,11 @@ class Options:
         optional=True,
     )
     stopwords: str | None = _option(
-        None, "model", "files of words to leave out, one a line, with commas between files", stage="counts", optional=True
+        None,
+        "model",
+        "files (with commas) of words to leave out, one a line",
+        stage="counts",
+        optional=True,
     )
     phrases: int = _option(
         0,

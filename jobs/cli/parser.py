@@ -71,6 +71,16 @@ _NOT_HERE = {
     "save_vocab": "the vocabulary is in the run, vocabulary/*/vocabulary.parquet",
     "minn": "words are not cut into parts",
     "maxn": "words are not cut into parts",
+    "bucket": "words are not cut into parts",
+    "wordNgrams": "words are joined by --phrases",
+    "loss": "it is always that of negative sampling",
+    "compute_loss": "the loss is always computed: it is in the report, and in metrics/",
+    "shrink_windows": "windows always shrink at random, as in word2vec.c",
+    "batch_words": "--batch_size is the number of words in a training step",
+    "trim_rule": "--min_count, --max_vocabulary and --vocabulary say which words stay",
+    "pretrainedVectors": "a model begins with vectors of its own",
+    "sorted_vocab": "the vocabulary is always sorted by count",
+    "cbow_mean": "--model=cbow always takes the mean",
 }
 """Options of those that do not exist here, and why."""
 

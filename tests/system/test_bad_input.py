@@ -60,6 +60,8 @@ def files_of(folder: pathlib.Path) -> list[str]:
         (["--vector_size", "100"], ["--vector_size is no option: it is called --dims here"]),
         (["-sample=0"], ["it is called --subsample here"]),
         (["-size=50", "-iter", "3", "--hs=1"], ["called --dims", "called --epochs", "negative sampling alone"]),
+        (["--compute_loss=1"], ["--compute_loss is no option: the loss is always computed"]),
+        (["-wordNgrams", "2"], ["--wordNgrams is no option: words are joined by --phrases"]),
         (["--cbow=1"], ["--cbow is no option: it is called --model=cbow (or skipgram) here"]),
         (["--runner=NoSuchRunner"], ["--runner=NoSuchRunner"]),
         (["--direct_num_workers=x"], ["--direct_num_workers"]),

@@ -1,0 +1,64 @@
+"""Text that is not plain text is noticed by its first lines, and plain text is left alone."""
+
+from __future__ import annotations
+
+import json
+from pydoc_data import topics
+
+import pytest
+
+from pipeline.corpus.readers.hints import format_hint
+from tests.helpers.commands import TINY, train
+
+ROWS = [{"id": number, "title": f"t{number}", "text": f"row number {number} has words"} for number in range(9)]
+TABLE = ["id,title,text", *(f"{row['id']},{row['title']},{row['text']}" for row in ROWS)]
+
+
+def lines_of(*texts: str) -> list[bytes]:
+    return [text.encode() for text in texts]
+
+
+def test_json_lines_are_told_with_the_longest_field():
+    assert format_hint(lines_of(*map(json.dumps, ROWS))).endswith("--field=text takes the text alone")
+    assert "--field=items" in format_hint(lines_of('{"items": ["a", "b"]}', '{"items": ["c"]}'))
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";", "|"])
+def test_tables_are_told_with_their_columns(separator):
+    hint = format_hint(lines_of(*(line.replace(",", separator) for line in TABLE)))
+    assert "looks like a table" in hint
+    assert "(id, title, text)" in hint
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        ["{"],
+        ['{"a": 1}', "not JSON"],
+        ["{" * 100_000, "{" * 100_000],
+        ["one, two", "three, four", "five, six"],
+        ["Roses are red, my love, and violets are blue all day long", *["a b c d e f, g h i j k, l m n"] * 9],
+        ["same,same", *["a,b"] * 9],
+        ["word " * 9] * 9,
+        ["[]"] * 9,
+    ],
+)
+def test_plain_text_is_left_alone(texts):
+    assert format_hint(lines_of(*texts)) == ""
+
+
+def test_no_topic_of_pythons_help_looks_like_a_table():
+    for text in topics.topics.values():
+        assert format_hint([line for line in text.encode().split(b"\n") if line]) == ""
+
+
+def test_a_run_says_so_and_trains(tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_text("\n".join(map(json.dumps, ROWS * 40)) + "\n")
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
+    assert outcome.status == 0
+    assert f"{path} looks like JSON lines: --input_format=jsonl --field=text" in outcome.stderr
+    told = train(f"--input={path}", f"--output={tmp_path / 'r2'}", *TINY, "--no_report", "--input_format=jsonl",
+                 "--field=text")  # fmt: skip
+    assert "looks like" not in told.stderr
