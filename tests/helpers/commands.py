@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from jobs import evaluate as evaluate_job
 from jobs import export as export_job
@@ -20,7 +21,7 @@ from jobs import preprocess as preprocess_job
 from jobs import report as report_job
 from jobs import train as train_job
 from jobs import verify as verify_job
-from jobs.cli.entry import run_command
+from jobs.cli.entry import run_command, run_process
 from pipeline.options import Options
 from tests.helpers import beam_shortcuts
 from tests.helpers.warm import WarmProcess
@@ -97,7 +98,7 @@ def digest_of(text: pathlib.Path | str, output: pathlib.Path, *arguments: str) -
 
 def start(job: str, *arguments: str) -> WarmProcess:
     """Start a command in a process of its own, without the seconds that imports take: see warm.py."""
-    return WarmProcess(_command, job, arguments)
+    return WarmProcess(_process, job, arguments)
 
 
 def start_cold(job: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen:
@@ -110,6 +111,11 @@ def start_cold(job: str, *arguments: str, environment: Mapping[str, str] | None 
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
     )
+
+
+def _process(job: str, arguments: Sequence[str]) -> NoReturn:
+    sys.argv = [job, *overridden(arguments)]
+    run_process(job, JOBS[job])
 
 
 def _command(job: str, arguments: Sequence[str]) -> int:

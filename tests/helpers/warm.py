@@ -156,7 +156,10 @@ def _become(request: bytes, streams: list[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None  # it is asked for again
-    sys.exit(act())
+    status = act()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)  # as commands end; an exception ends the interpreter as usual
 
 
 def _warm_up() -> None:

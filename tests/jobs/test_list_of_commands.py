@@ -16,7 +16,7 @@ JOBS = pathlib.Path(listing.__file__).parent
 
 
 def test_every_command_is_listed_with_a_line(capsys):
-    runnable = {path.stem for path in JOBS.glob("*.py") if "run_command(" in path.read_text("utf-8")}
+    runnable = {path.stem for path in JOBS.glob("*.py") if "run_process(" in path.read_text("utf-8")}
     assert set(listing.COMMANDS) == runnable - {"running", "__main__"}
     assert listing.main([]) == 0
     out = capsys.readouterr().out

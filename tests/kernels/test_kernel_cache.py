@@ -186,10 +186,10 @@ def choose_folder(place, uid=USER, gid=USER, **environment):
     os.setgid(gid)
     os.setuid(uid)
     numba.config.reload_config()
-    compile._choice.cache_clear()
+    compile._choose_folder.cache_clear()
     print(compile._cache_folder())
-    compile.tell_of_cache.cache_clear()
-    compile.tell_of_cache()
+    compile.report_cache.cache_clear()
+    compile.report_cache()
     return 0
 
 

@@ -116,7 +116,7 @@ def test_an_address_at_which_no_store_answers_is_told(monkeypatch, tmp_path, fil
         use(monkeypatch, environment)
         outcome = train(f"--input={files[0]}", f"--output={files[1]}", *TINY)
     assert outcome.status == 2
-    assert outcome.error.startswith("s3://bucket: there is no such bucket, or what answers is no object store; check")
+    assert outcome.error.startswith("s3://bucket: there is no such bucket, or the server is no object store; check")
 
 
 @pytest.mark.parametrize("conditions", ["refused", "ignored"])
