@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.model.neighbors import nearest
 
 KINDS = ("bread", "fish", "fruit", "tools", "toys", "wine")

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.batches.rows import to_numpy
 
 if sys.argv[1:2] in (["--help"], ["-h"]):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.batches.rows import to_numpy
 
 try:

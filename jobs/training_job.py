@@ -167,7 +167,7 @@ def holding(output: str, around: Around) -> Iterator[Lock]:
 
 
 def _raise_if_lost(lock: Lock, error: Exception) -> None:
-    """Where the lock is lost, any other error follows from what its new holder does, and is not told."""
+    """Raises OutputInUseError if the lock is lost: the other error is a consequence of that."""
     with contextlib.suppress(ArtifactError, InputError):  # of the storage, which may be what has failed
         try:
             lock.renew()

@@ -42,14 +42,14 @@ class Counting:
     """Which count of words: that for the vocabulary, or that for a pass of --phrases."""
 
     commits: Commits
-    next: Commits
-    piece: str
-    """the piece of the next stage that is made of the words: when it is committed, they are not needed"""
+    next_stage: Commits
+    next_record: str
+    """the record of the next stage that is made of the words: when it is committed, they are not needed"""
     min_count: int
     listed: WordListRef | None = None
     shown: str = "Count words"
-    last: bool = True
-    """whether it is the first count of the run, which also records bad lines, bytes and so on"""
+    for_vocabulary: bool = True
+    """whether the vocabulary is made of it; only this count records dead letters, bytes and so on"""
 
     @classmethod
     def of_vocabulary(cls, context: JobContext) -> "Counting":
@@ -58,7 +58,7 @@ class Counting:
 
     def is_wanted(self) -> bool:
         """Whether the words are needed: the next stage is not committed yet."""
-        return self.next.earlier(self.piece) is None
+        return self.next_stage.earlier(self.next_record) is None
 
     def kept(self, merged: pa.Table) -> pa.Table:
         """The words of a bucket that the next stage needs."""
@@ -115,9 +115,9 @@ class CountUnit(StageDoFn):
         self, unit: WorkUnit, phrases: PhrasesRef | None = None
     ) -> Iterator[KeyedCounts | TaggedOutput[Literal["summaries"], UnitSummary]]:
         counting = self.counting
-        counts = counted_unit(counting.commits, unit, self.phrases.reader(phrases), whole=counting.last)
+        counts = counted_unit(counting.commits, unit, self.phrases.reader(phrases), whole=counting.for_vocabulary)
         summary = UnitSummary(unit.index, counts.bytes, counts.lines, counts.bad_lines, counts.tokens, 1, unit.of)
-        if counting.last:
+        if counting.for_vocabulary:
             for name, metric in self.counters.items():
                 metric.inc(getattr(summary, name))
         progress.stage(counting.shown, None, "B").advance(counts.bytes)

@@ -131,7 +131,7 @@ def _counting(context: JobContext, number: int) -> Counting:
         WORDS,
         context.options.phrase_discount + 1,
         shown=f"Count words, pass {number}",
-        last=False,
+        for_vocabulary=False,
     )
 
 

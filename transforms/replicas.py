@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
-import numpy as np
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
 
@@ -13,7 +12,7 @@ from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import progress
-from pipeline.training.holdout_loss import SHARDS
+from pipeline.training.holdout_loss import chosen_shards
 from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext, StageDoFn
@@ -91,8 +90,7 @@ class ToSlices(StageDoFn):
 
 
 def _is_chosen(shard: BatchShard, count: int) -> bool:
-    """Whether the loss on sentences kept back is taken from this shard: a few, evenly spaced."""
-    return shard.index in np.linspace(0, count - 1, SHARDS).astype(int)
+    return shard.index in chosen_shards(count)
 
 
 class Start(StageDoFn):

@@ -82,7 +82,7 @@ _NOT_HERE = {
     "sorted_vocab": "the vocabulary is always sorted by count",
     "cbow_mean": "--model=cbow always takes the mean",
 }
-"""Options of those that do not exist here, and why."""
+"""Options of gensim and others that beam2vec lacks, and why."""
 
 
 class _Parser(Parser):

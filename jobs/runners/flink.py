@@ -56,7 +56,7 @@ def cancel(master: str, name: str) -> None:
 
 
 @contextlib.contextmanager
-def ended_by_what_no_restart_mends(master: str, name: str, lock: Lock) -> Iterator[list[PipelineError]]:
+def cancelled_on_permanent_error(master: str, name: str, lock: Lock) -> Iterator[list[PipelineError]]:
     """While open, a job that fails for want of something that the user has to change is cancelled.
 
     Flink would start it again as often as it is told to, minutes on end. Gives a list, which then holds the error.

@@ -149,7 +149,7 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
         found: list[PipelineError] = []
         watched: contextlib.AbstractContextManager = contextlib.nullcontext(found)
         if on_flink:
-            watched = flink.ended_by_what_no_restart_mends(master, cloud.job_name, lock)
+            watched = flink.cancelled_on_permanent_error(master, cloud.job_name, lock)
         try:
             with watched as found:
                 result.wait_until_finish()

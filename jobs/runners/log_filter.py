@@ -1,4 +1,4 @@
-"""What runners and their workers say on the way, without what ends the command as one line anyway.
+"""Hides log lines about errors that the command reports itself.
 
 Beam's worker prints and logs each error with its traceback, the runner logs it again, and workers
 whose job has ended fail once more when they next ask the runner for something.
@@ -52,12 +52,12 @@ def workers_are_elsewhere() -> None:
 
 
 def job_is_over() -> None:
-    """From now on nothing is of interest that fails in a worker's thread."""
+    """Hides failures in threads of workers from now on."""
     _over.set()
 
 
 def cause_of(error: Exception) -> PipelineError | None:
-    """The error of ours, or about workers that are not there, that was left out last, where `error` follows from one.
+    """The last hidden error, if `error` is only its consequence; else None.
 
     For a runner elsewhere that ends a job by another: by the lost connection that followed from it, say. An error
     that quotes what a worker raised stands for itself.

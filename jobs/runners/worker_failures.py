@@ -34,7 +34,7 @@ _TROUBLE = (
 )
 """What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
 _LASTING = (_TROUBLE[0][0], r"IOException: (?:Cannot run program .*?)?error=(?:2|13),")
-"""Of these, what meets every worker that is started anew."""
+"""Those of them that a restart does not cure."""
 WORKER_LOST = "a Python worker was lost, perhaps killed for want of memory: run the command again"
 _ENDED = {
     "SDK worker disconnected": WORKER_LOST,

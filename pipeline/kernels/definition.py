@@ -1,7 +1,7 @@
 """The definition of the training step, written plainly: the oracle of every other backend.
 
 It has no plan and no threads, and keeps gradients in dense tables. The order of every float operation here *is* the
-definition (ARCHITECTURE.md, "The training step"): every backend has to give these bits.
+definition (docs/definition.md, "The training step"): every backend has to give these bits.
 """
 
 from __future__ import annotations

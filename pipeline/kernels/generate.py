@@ -157,7 +157,7 @@ def generate(tokens, sentences, first_position, tables, rules, position, room):
       tables: `Tables`; rules: `DrawRules`.
       position: int64 [n], written: where in the corpus each row's target is; n >= the positions of the sentences.
       room: a `Rows` with room for n rows, written. Its contexts have room for 2 window n, or with window 0 for the
-        sum of length * (length - 1) over the sentences.
+        sum of length * (length - 1) over the sentences, and for one more: a context is written before it counts.
     """
     target, offset, context, negatives = room
     keep, window = tables.keep, rules.window

@@ -154,7 +154,7 @@ def total(typing_context, value):
 
     def generate(context, builder, signature, args):
         # The upper half is added onto the lower half, until one lane is left: a few instructions for vectors of any
-        # width. This order is the definition's (ARCHITECTURE.md, "The training step"); `emit_totals` and the CUDA
+        # width. This order is the definition's (docs/definition.md, "The training step"); `emit_totals` and the CUDA
         # source keep it too.
         (value,) = args
         width = LANES

@@ -53,19 +53,6 @@ def below(x, n):
     return np.int64((u64(x) * u64(n)) >> _HALF)
 
 
-@kernel
-def words(c0, c1, c2, c3, k0, k1):
-    """Philox over arrays of counters: uint32 [n] each -> uint32 [4, n]."""
-    out = np.empty((4, len(c0)), u32)
-    for i in range(len(c0)):
-        a, b, c, d = philox(c0[i], c1[i], c2[i], c3[i], k0, k1)
-        out[0, i] = a
-        out[1, i] = b
-        out[2, i] = c
-        out[3, i] = d
-    return out
-
-
 def key_of(seed: int) -> tuple[np.uint32, np.uint32]:
     """The two key words of a 64-bit seed."""
     return u32(seed & 0xFFFFFFFF), u32(seed >> 32)

@@ -155,26 +155,32 @@ def record_end(commits: Commits, ref: CheckpointRef) -> None:
         ends.commit(_END, (), EndNumbers(ref.step))
 
 
-def recorded(records: Records, key: str) -> dict[int, CheckpointRef | str]:
-    """Step -> the checkpoint recorded under this stage key, by rising step; partitions are not checked.
+@dataclasses.dataclass(frozen=True)
+class UnusableCheckpoint:
+    """A checkpoint whose record is damaged, or is missing although training ended with it."""
 
-    If a record is damaged, or is gone although training ended with it, the value says in words what is wrong.
-    """
+    problem: str
+    is_missing: bool = False
+
+
+def recorded(records: Records, key: str) -> dict[int, CheckpointRef | UnusableCheckpoint]:
+    """Step -> the checkpoint recorded under this stage key, by rising step; partitions are not checked."""
     # This is read first: if a run ends at the same time, its last checkpoint is listed below.
     ends = [record for _, record in records.scan(stage_folder(END_STAGE, key))]
     end = next((record.read(EndNumbers).step for record in ends if record and record.key == key), None)
-    checkpoints: dict[int, CheckpointRef | str] = {}
+    checkpoints: dict[int, CheckpointRef | UnusableCheckpoint] = {}
     for path, record in records.scan(stage_folder(STAGE, key)):
         if record and record.key == key:
             ref = CheckpointRef.of_record(record)
             checkpoints[ref.step] = ref
         elif record is None and (match := _RECORD.fullmatch(path)):
-            checkpoints[int(match[1])] = f"{records.storage.uri(path)} is damaged"
+            checkpoints[int(match[1])] = UnusableCheckpoint(f"{records.storage.uri(path)} is damaged")
     if None in ends:  # damaged; it is written when training ends, with the last step
         end = max((ref.steps or 0 for ref in checkpoints.values() if isinstance(ref, CheckpointRef)), default=0) or None
     if end is not None and end not in checkpoints:
         path = record_path(STAGE, key, step_name(end))
-        checkpoints[end] = f"{records.storage.uri(path)} is missing, and training ended with this checkpoint"
+        problem = f"{records.storage.uri(path)} is missing, and training ended with this checkpoint"
+        checkpoints[end] = UnusableCheckpoint(problem, is_missing=True)
     return dict(sorted(checkpoints.items()))
 
 
@@ -189,8 +195,9 @@ def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
     To read a run use `Run.checkpoint`, which skips nothing.
     """
     for checkpoint in reversed(recorded(records, key).values()):
-        damage = checkpoint if isinstance(checkpoint, str) else _damage(records, checkpoint, "digest")
-        if not damage and isinstance(checkpoint, CheckpointRef):
+        if isinstance(checkpoint, UnusableCheckpoint):
+            damage: str | None = checkpoint.problem
+        elif not (damage := _damage(records, checkpoint, "digest")):
             return checkpoint
         _log.warning("%s", shown_line(f"{damage}: this checkpoint is skipped"))
     return None
@@ -257,10 +264,14 @@ def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> Non
     """
     for older, checkpoint in recorded(commits.records, commits.key).items():
         if older < step:
-            damage = checkpoint if isinstance(checkpoint, str) else _damage(commits.records, checkpoint, "size")
+            parts: tuple[Artifact, ...] = ()
+            if isinstance(checkpoint, UnusableCheckpoint):
+                damage: str | None = checkpoint.problem
+            else:
+                damage, parts = _damage(commits.records, checkpoint, "size"), checkpoint.parts
             if damage:
                 say(f"{damage}: the checkpoint of step {older:,} is removed")
-                _remove(commits, older, checkpoint.parts if isinstance(checkpoint, CheckpointRef) else ())
+                _remove(commits, older, parts)
 
 
 def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:

@@ -16,7 +16,7 @@ from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model import loss_curve
-from pipeline.model.checkpoints import CheckpointRef, read_blocks, recorded
+from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_blocks, recorded
 from pipeline.model.model import Model
 from pipeline.model.vectors import Report, Vectors
 from pipeline.options import MAX_EPOCHS, Options
@@ -97,11 +97,11 @@ class Run:
             steps = ", ".join(map(str, checkpoints)) or "none"
             raise InputError(f"{self.step_option}={step}: {self.uri} has no such checkpoint; there are: {steps}")
         ref = checkpoints[step]
-        if isinstance(ref, str):
-            raise ArtifactError(ref, self._other_checkpoints(step))
+        if isinstance(ref, UnusableCheckpoint):
+            raise ArtifactError(ref.problem, self._other_checkpoints(step))
         return ref
 
-    def _checkpoints(self) -> dict[int, CheckpointRef | str]:
+    def _checkpoints(self) -> dict[int, CheckpointRef | UnusableCheckpoint]:
         return recorded(self.records, self.key("checkpoints"))
 
     def _other_checkpoints(self, damaged: int) -> str:

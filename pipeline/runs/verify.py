@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.batches.tokens import TokenNumbers
 from pipeline.errors import ArtifactError, PipelineError
-from pipeline.model.checkpoints import STAGE, CheckpointRef, check_digest, read_blocks, recorded
+from pipeline.model.checkpoints import STAGE, CheckpointRef, UnusableCheckpoint, check_digest, read_blocks, recorded
 from pipeline.model.model import block_digest
 from pipeline.runs import directory as run_directory
 from pipeline.runs.directory import RunDirectory
@@ -165,7 +165,9 @@ def _progress(run: RunDirectory, findings: _Findings) -> tuple[bool, str]:
     if run.has_model:
         known = recorded(run.records, run.keys[STAGE])
         findings.problems += [
-            f"{line}: {_AGAIN}" for line in known.values() if isinstance(line, str) and "missing" in line
+            f"{checkpoint.problem}: {_AGAIN}"
+            for checkpoint in known.values()
+            if isinstance(checkpoint, UnusableCheckpoint) and checkpoint.is_missing
         ]
         if refs := [ref for ref in known.values() if isinstance(ref, CheckpointRef)]:
             return refs[-1].step == refs[-1].steps, refs[-1].place

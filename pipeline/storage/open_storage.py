@@ -34,13 +34,13 @@ def open_storage(root: str) -> Storage:
 
     memory://NAME/… exists in this process alone, for tests. `add_storage` registers other schemes.
     """
-    from pipeline.storage.object_store import ObjectStorage  # obstore takes long to import
-
     scheme, rest = _split_scheme(root)
     if not scheme:
         return LocalStorage(rest)
     if scheme not in OBJECT_SCHEMES:
         return _open_other(root, scheme)
+    from pipeline.storage.object_store import ObjectStorage  # obstore takes long to import
+
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise InputError(f"{root} names no bucket: write {scheme}://BUCKET/FOLDER")

@@ -23,9 +23,14 @@ POINTS = 40
 _BLOCK = 256
 
 
+def chosen_shards(count: int) -> list[int]:
+    """Indexes of the shards, of so many, that the loss is taken from: at most SHARDS, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, SHARDS).astype(int)).tolist()
+
+
 def kept_back_rows(shards: Sequence[BatchShard], records: Records) -> Rows | None:
     """Up to ROWS rows of sentences that were kept back, with the draws of epoch 0; None if there are none."""
-    chosen = [shards[i] for i in np.unique(np.linspace(0, len(shards) - 1, SHARDS).astype(int))]
+    chosen = [shards[i] for i in chosen_shards(len(shards))]
     chosen_rows: Rows | None = None
     for n, shard in enumerate(chosen, 1):
         tokens, sentences = read_tokens(records.read(shard.tokens))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.analysis.export import FORMATS, Export, PlainWords, export
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model

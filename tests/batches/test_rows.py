@@ -13,13 +13,14 @@ from pipeline.kernels import philox
 from pipeline.kernels.generate import REDRAWS
 from pipeline.options import Options
 from pipeline.words import unigram
+from tests.helpers.philox_words import philox_words
 from tests.helpers.training_rows import tables_of
 
 
 def words(position, epoch, purpose, draw, seed):
     """The four random words of one counter, as Python integers."""
     counter = (position & 0xFFFFFFFF, position >> 32 | epoch << 16, purpose, draw)
-    found = philox.words(*(np.array([c], np.uint32) for c in counter), *philox.key_of(seed))
+    found = philox_words(*(np.array([c], np.uint32) for c in counter), *philox.key_of(seed))
     return [int(word) for word in found[:, 0]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.sampling import kept_back
 from pipeline.batches.tokens import read_tokens

@@ -9,7 +9,7 @@ import pathlib
 
 import pyarrow as pa
 
-from pipeline import Run
+from beam2vec import Run
 from tests.helpers.commands import preprocess, train
 
 CORPUS_SIDE = ("--min_count=2", "--window=3", "--seed=7", "--block_bytes=12000")

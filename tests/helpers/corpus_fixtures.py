@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from tests.helpers.commands import digest_of, write_corpus
 from tests.helpers.corpora import STORED, made
 

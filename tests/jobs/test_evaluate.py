@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from tests.helpers.commands import TINY, run, train, write_corpus
 
 

@@ -8,7 +8,7 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.batches.schedule import step_name
 from pipeline.errors import ArtifactError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS

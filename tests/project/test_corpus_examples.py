@@ -9,8 +9,8 @@ import shlex
 import numpy as np
 import pytest
 
+from beam2vec import Run
 from examples import baskets, json_articles, korean_text
-from pipeline import Run
 from pipeline.model.neighbors import nearest
 from tests.helpers.commands import train
 

@@ -49,7 +49,7 @@ def test_switches_can_be_given_with_a_value_as_launchers_do():
     assert given("--lowercase=true", "--overwrite=true").options.lowercase
     assert given("--overwrite=true").overwrite
     assert not given("--overwrite=false").overwrite
-    assert not given("--lowercase", "--lowercase=false").options.lowercase
+    assert not given("--lowercase=false").options.lowercase
     assert not given("--no_report=true").report
 
 

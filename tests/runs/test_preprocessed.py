@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
 from pipeline.errors import InputError
@@ -117,7 +117,7 @@ def test_half_encoded_corpus_gives_no_batches(run, tmp_path):
 def test_importing_the_package_imports_nothing_heavy():
     check = "import sys, pipeline; assert not {'numpy', 'numba', 'pyarrow', 'apache_beam'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
-    check = "from pipeline import Run; import sys; assert not {'apache_beam', 'gensim'} & set(sys.modules)"
+    check = "from beam2vec import Run; import sys; assert not {'apache_beam', 'gensim'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 

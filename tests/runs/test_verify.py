@@ -123,6 +123,13 @@ def test_each_damaged_file_is_named_once_with_what_to_do(run, pattern, damage):
     assert "run the same command again" in problem
 
 
+def test_a_damaged_record_is_named_once_whatever_the_run_is_called(trained, tmp_path):
+    run = open_run(str(shutil.copytree(trained / "a run", tmp_path / "missing")))
+    (path,) = paths(run, f"records/checkpoints/*{LAST}.json")
+    run.storage.put(path, b"{}")
+    assert len([line for line in verified(run).stderr.splitlines() if path in line]) == 1
+
+
 @pytest.mark.parametrize("pattern", [*ARTEFACTS, *RECORDS])
 def test_each_missing_file_is_named_once_with_what_to_do(run, pattern):
     (path,) = paths(run, pattern)

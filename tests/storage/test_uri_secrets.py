@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.analysis.export import Export
 from pipeline.corpus.files import match_inputs
 from pipeline.errors import InputError

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.errors import ArtifactError
 from pipeline.model import checkpoints as checkpoints_module
 from pipeline.model import model as model_digest

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.batches.rows import Rows
 from pipeline.training.holdout_loss import kept_back_rows, mean_loss
 from tests.helpers.commands import TINY, train, write_corpus

@@ -10,7 +10,7 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.analysis.export import FORMATS
 from pipeline.errors import ArtifactError, InputError
 from pipeline.storage.open_storage import open_storage, split_uri

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.text import TextReader

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
 from pipeline.words.word_list import word_list

@@ -1,11 +1,11 @@
-// What the kernels of the training step share. The numbers are those of ARCHITECTURE.md, "The training
+// What the kernels of the training step share. The numbers are those of docs/definition.md, "The training
 // step": every float operation is an intrinsic that rounds once (_rn), so neither compiler flags, nor the size of a
 // block, nor the order in which threads run can change a bit. Warps always work with all 32 threads.
 //
 // DIMS       numbers in a row of the weights, a multiple of 16
 // NEGATIVES  negatives of a row of the batch
 // CBOW       1: the mean of the contexts predicts the target; 0: each of them does
-// TILE, CHUNK, LOSS_TILES   as in pipeline/backends/__init__.py
+// TILE, CHUNK, LOSS_TILES   as in pipeline/backends/backend.py
 #define OUTPUTS (NEGATIVES + 1)                    // of a row: its target, then its negatives
 #define PADDED_OUTPUTS ((OUTPUTS + 3) / 4 * 4)
 #define PART (OUTPUTS < 8 ? OUTPUTS : 8)           // outputs that a thread holds in registers at a time

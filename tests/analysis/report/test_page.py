@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
+from beam2vec import Run
 from examples import python_topics
-from pipeline import Run
 from pipeline.analysis.report.comparison import neighborhoods
 from pipeline.analysis.report.data import log_spaced, rounded
 from pipeline.analysis.report.page import render

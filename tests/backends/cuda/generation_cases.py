@@ -13,6 +13,7 @@ from pipeline.batches.rows import TokenPiece, generate_rows
 from pipeline.batches.sampling import Sampling, Tables, without_kept_back
 from pipeline.kernels import philox
 from pipeline.words import unigram
+from tests.helpers.philox_words import philox_words
 
 tested = {"generation.py": generation, "token_ranges.py": cutting}
 """The host code: itself, or a copy with a defect."""
@@ -168,7 +169,7 @@ def draws_at_the_threshold():
 def random_words(positions, purpose, seed):
     low, high = (positions & 0xFFFFFFFF).astype(np.uint32), (positions >> 32).astype(np.uint32)
     same = np.zeros(len(positions), np.uint32)
-    return philox.words(low, high, same + np.uint32(purpose), same, *philox.key_of(seed))
+    return philox_words(low, high, same + np.uint32(purpose), same, *philox.key_of(seed))
 
 
 def exact_draws():

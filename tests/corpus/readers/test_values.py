@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import Run
+from beam2vec import Run
 from pipeline.corpus.files import match_inputs
 from pipeline.model.checkpoints import latest_checkpoint, read_checkpoint
 from tests.helpers.commands import digest_of, run

@@ -98,7 +98,7 @@ def check_cancelled(monkeypatch, lock, exceptions, told):
     asked: list[str] = []
     with (
         answering(200, json.dumps({**jobs, **exceptions}).encode(), asked) as address,
-        flink.ended_by_what_no_restart_mends(address, "ours", lock) as found,
+        flink.cancelled_on_permanent_error(address, "ours", lock) as found,
     ):
         wanted = "PATCH /jobs/a?mode=cancel" if told else "GET /jobs/a/exceptions"
         until = time.monotonic() + 60
