@@ -29,16 +29,17 @@ _SAMPLER_BLOCK = 1 << 22
 class Embedding:
     """Looks up rows of a table.
 
-    >>> layer = Embedding(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
-    >>> layer.forward([0, 2, 2])
-    array([[1., 2.],
-           [5., 6.],
-           [5., 6.]])
-    >>> layer.backward([[1, 2], [10, 20], [3, 4]])
-    >>> layer.grads[0]  # row 2 was looked up twice
-    array([[ 1.,  2.],
-           [ 0.,  0.],
-           [13., 24.]])
+    Examples:
+      >>> layer = Embedding(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+      >>> layer.forward([0, 2, 2])
+      array([[1., 2.],
+             [5., 6.],
+             [5., 6.]])
+      >>> layer.backward([[1, 2], [10, 20], [3, 4]])
+      >>> layer.grads[0]  # row 2 was looked up twice
+      array([[ 1.,  2.],
+             [ 0.,  0.],
+             [13., 24.]])
     """
 
     def __init__(self, W: Array):
@@ -66,12 +67,13 @@ class Embedding:
 class EmbeddingDot:
     """Scores vectors against rows of a table by their inner products.
 
-    >>> layer = EmbeddingDot(np.repeat(np.arange(7.0), 3).reshape(7, 3))  # row i is [i, i, i]
-    >>> layer.forward(np.array([[3, 4, 5], [6, 7, 8]]), np.array([1, 2]))
-    array([12., 42.])
-    >>> layer.backward(np.array([3.0, 4.0]))
-    array([[3., 3., 3.],
-           [8., 8., 8.]])
+    Examples:
+      >>> layer = EmbeddingDot(np.repeat(np.arange(7.0), 3).reshape(7, 3))  # row i is [i, i, i]
+      >>> layer.forward(np.array([[3, 4, 5], [6, 7, 8]]), np.array([1, 2]))
+      array([12., 42.])
+      >>> layer.backward(np.array([3.0, 4.0]))
+      array([[3., 3., 3.],
+             [8., 8., 8.]])
     """
 
     def __init__(self, W: Array):
@@ -106,11 +108,12 @@ class SigmoidWithLoss:
 
     After `forward`, `losses` holds the float64 loss of each score, 0 where it does not count.
 
-    >>> layer = SigmoidWithLoss()
-    >>> round(layer.forward(np.array([0.0, 2.0]), np.array([1, 0])), 6)  # (log 2 + log(1 + e^2)) / 2
-    1.410038
-    >>> layer.backward().round(4)
-    array([-0.25  ,  0.4404])
+    Examples:
+      >>> layer = SigmoidWithLoss()
+      >>> round(layer.forward(np.array([0.0, 2.0]), np.array([1, 0])), 6)  # (log 2 + log(1 + e^2)) / 2
+      1.410038
+      >>> layer.backward().round(4)
+      array([-0.25  ,  0.4404])
     """
 
     def __init__(self) -> None:
@@ -165,11 +168,12 @@ class UnigramSampler:
 
     The laws are those of `pipeline.batches.rows`; the random numbers are others.
 
-    >>> sampler = UnigramSampler(np.array([0, 1, 2, 3, 4, 1, 2, 3, 1, 1, 2]), power=0.75, sample_size=2, seed=0)
-    >>> sampler.word_p.round(8)
-    array([0.11376918, 0.32178782, 0.25933764, 0.19133618, 0.11376918])
-    >>> sampler.get_negative_sample(np.array([1, 3, 0])).shape
-    (3, 2)
+    Examples:
+      >>> sampler = UnigramSampler(np.array([0, 1, 2, 3, 4, 1, 2, 3, 1, 1, 2]), power=0.75, sample_size=2, seed=0)
+      >>> sampler.word_p.round(8)
+      array([0.11376918, 0.32178782, 0.25933764, 0.19133618, 0.11376918])
+      >>> sampler.get_negative_sample(np.array([1, 3, 0])).shape
+      (3, 2)
     """
 
     def __init__(self, corpus: Array, power: float, sample_size: int, law: str = "distinct", seed: int | None = None):
@@ -238,10 +242,11 @@ class NegativeSamplingLoss:
     Head 0 scores the target (label 1), the others score the negatives (label 0). So a negative that equals its target
     is trained under both labels, unless `zero_hits` is set.
 
-    >>> layer = NegativeSamplingLoss(np.zeros((3, 2)))
-    >>> loss = layer.forward(np.ones((1, 2)), target=np.array([0]), negatives=np.array([[1, 2]]))
-    >>> bool(np.isclose(loss, 3 * np.log(2)))  # all scores are 0, so each of the three heads has loss log 2
-    True
+    Examples:
+      >>> layer = NegativeSamplingLoss(np.zeros((3, 2)))
+      >>> loss = layer.forward(np.ones((1, 2)), target=np.array([0]), negatives=np.array([[1, 2]]))
+      >>> bool(np.isclose(loss, 3 * np.log(2)))  # all scores are 0, so each of the three heads has loss log 2
+      True
     """
 
     def __init__(

@@ -88,12 +88,13 @@ def _option(
 class Options:
     """The options of a run. `Options.checked()` converts values and refuses what is not allowed.
 
-    >>> options = Options.checked({"dims": "50", "window": "all"})
-    >>> options.dims, options.window == ALL, options.negatives
-    (50, True, 5)
-    >>> Options.checked({"dims": 0})
-    Traceback (most recent call last):
-    pipeline.errors.InputError: --dims=0: allowed is a whole number of at least 1 and at most 4096
+    Examples:
+      >>> options = Options.checked({"dims": "50", "window": "all"})
+      >>> options.dims, options.window == ALL, options.negatives
+      (50, True, 5)
+      >>> Options.checked({"dims": 0})
+      Traceback (most recent call last):
+      pipeline.errors.InputError: --dims=0: allowed is a whole number of at least 1 and at most 4096
     """
 
     model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS)
@@ -399,8 +400,9 @@ def _number(value: float) -> str:
 def bad_line_limit(text: str, lines: int) -> float:
     """How many bad lines --max_bad_lines tolerates among `lines`.
 
-    >>> bad_line_limit("100", lines=5000), bad_line_limit("1%", lines=5000)
-    (100.0, 50.0)
+    Examples:
+      >>> bad_line_limit("100", lines=5000), bad_line_limit("1%", lines=5000)
+      (100.0, 50.0)
 
     Raises:
       InputError: the text is neither a number nor a percentage from 0% to 100%.

@@ -255,7 +255,7 @@ def _read_configs(paths: Sequence[str], taken: Collection[str]) -> tuple[dict[st
             own_values[name] = list(arguments)
         for name, value in own_values.items():
             earlier = (beam if name.startswith("--") else values).setdefault(name, value)
-            if earlier != value:
+            if str(earlier) != str(value):  # .nan differs from itself
                 raise InputError(
                     f"--config={places[name]} and --config={path} differ in {name.lstrip('-')}: leave it out of one"
                 )
@@ -265,19 +265,22 @@ def _read_configs(paths: Sequence[str], taken: Collection[str]) -> tuple[dict[st
 
 def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """(options of the command, arguments for Beam) from a YAML file; options of other commands are ignored."""
+    data = read_option_file("config", path)
     try:
-        values = yaml.load(io.BytesIO(read_option_file("config", path)), _AsWritten) or {}
+        values = yaml.load(io.BytesIO(data), _AsWritten) or {}
     except InputError as error:
         raise InputError(f"--config={path}: {error}") from error
-    except yaml.YAMLError as error:  # its message quotes nothing of the file
-        raise InputError(f"--config={path} is not YAML: {shown(error)}") from error
+    except (yaml.YAMLError, RecursionError) as error:  # its message may quote a secret
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"--config={path} is not YAML of names and values{place}") from None
     if not isinstance(values, Mapping):
         raise InputError(f"--config={path} must hold names and values, like `dims: 100`")
     own_values, beam = {}, []
     for key, value in values.items():
         refuse_secrets_of_option("", str(key), f"--config={path}: the name of an option")
         for text in _texts_in(value):
-            refuse_secrets_of_option(str(key), text, f"--config={path}: {shown(key)}")
+            refuse_secrets_of_option(str(key), text, f"--config={path}: {shown(str(key).partition('=')[0])}")
         name = str(key).replace("-", "_")
         if name == "config":
             raise InputError(f"--config={path} names another configuration file: put all options into one")

@@ -34,15 +34,16 @@ class Run:
     a `step` read the checkpoint after so many training steps, by default the newest. Where that is damaged or gone,
     they raise an ArtifactError; an older one is taken only if its step is asked for.
 
-    >>> run = Run.open(uri)  # what was --output of the training
-    >>> run.words()
-    ['a', 'rose', 'is']
-    >>> run.vectors().shape, run.options.dims
-    ((3, 8), 8)
-    >>> run.vocabulary().to_pylist()[0]
-    {'word': 'a', 'count': 60}
-    >>> [word for word, cosine in run.nearest("rose", count=2)]
-    ['a', 'is']
+    Examples:
+      >>> run = Run.open(uri)  # what was --output of the training
+      >>> run.words()
+      ['a', 'rose', 'is']
+      >>> run.vectors().shape, run.options.dims
+      ((3, 8), 8)
+      >>> run.vocabulary().to_pylist()[0]
+      {'word': 'a', 'count': 60}
+      >>> [word for word, cosine in run.nearest("rose", count=2)]
+      ['a', 'is']
     """
 
     uri: str

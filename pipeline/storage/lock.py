@@ -61,7 +61,7 @@ class _Holder:
             holder = cls(**json.loads(data))
             time.gmtime(holder.since + holder.expires)
             return holder if isinstance(holder.token, str) and isinstance(holder.pid, int) else None
-        except (ValueError, TypeError, OverflowError, OSError):
+        except (ValueError, TypeError, OverflowError, OSError, RecursionError):
             return None
 
 

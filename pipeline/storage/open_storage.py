@@ -21,6 +21,9 @@ _REMOTE = re.compile(r"^(?!file://)[A-Za-z][A-Za-z0-9+.-]*://")
 OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _JSON_NAME = re.compile(r'"([^"]*)"\s*:')
+_HAS_NAMES = re.compile("environment|experiment|label|dataflow_service_option")
+"""Beginnings of Beam's options whose values hold names and values."""
+_NAME_IN_VALUE = re.compile(r"([\w.-]+)[\"']?\s*[=:]")
 _others: dict[Callable[[str], Storage | None], None] = {}
 
 
@@ -112,9 +115,14 @@ def refuse_secrets(place: str, where: str) -> None:
 def refuse_secrets_of_option(name: str, value: str, where: str) -> None:
     """`refuse_secrets` for an option, whose value may be a list with commas, or JSON.
 
-    Names may say too that a secret follows: --s3_secret_access_key=..., {"AWS_SECRET_ACCESS_KEY": ...}.
+    Names may say too that a secret follows: --s3_secret_access_key=..., {"AWS_SECRET_ACCESS_KEY": ...}, and in options
+    of Beam's that hold other names: --environment_option=process_variables=AWS_SECRET_ACCESS_KEY=...
     """
-    names = [name, *_JSON_NAME.findall(value)] if value.lstrip().startswith("{") else [name]
+    names = [name]
+    if value.lstrip().startswith(("{", "[")):
+        names += _JSON_NAME.findall(value)
+    if _HAS_NAMES.match(name.replace("-", "_").lstrip("_")):
+        names += _NAME_IN_VALUE.findall(value)
     if any(map(is_secret, names)) or any(map(holds_secret, places_in(value))):
         raise _held(where)
 

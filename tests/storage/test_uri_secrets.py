@@ -108,6 +108,45 @@ def test_an_option_for_a_secret_is_refused(option, corpus, tmp_path):
     assert refused("jobs.train", f"--config={config}").startswith(f"--config={config}: {option[2:]} holds a password")
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--environment_options=process_variables=AWS_SECRET_ACCESS_KEY=HIDDEN",
+        "--environment_option=process_variables=x=1,AWS_SECRET_ACCESS_KEY=HIDDEN",
+        '--environment_config={"command":"env AWS_SECRET_ACCESS_KEY=HIDDEN /boot"}',
+        '--environment_config=[{"AWS_SECRET_ACCESS_KEY":"HIDDEN"}]',
+        "--environment_config={'env':{'AWS_SECRET_ACCESS_KEY':'HIDDEN'}}",
+        "--experiments=a,auth_token=HIDDEN",
+        "--labels=password=HIDDEN",
+        "--dataflow_service_options=secret=HIDDEN",
+    ],
+)
+def test_a_secret_behind_a_name_in_an_option_of_beams_is_refused(option, corpus, tmp_path):
+    refused(TRAIN, f"--input={corpus}", f"--output={tmp_path / 'run'}", "--dry_run", option)
+    name, _, value = option.lstrip("-").partition("=")
+    config = tmp_path / "c.yaml"
+    config.write_text(json.dumps({name: value}))
+    refused(TRAIN, f"--input={corpus}", f"--output={tmp_path / 'run'}", "--dry_run", f"--config={config}")
+
+
+@pytest.mark.parametrize(
+    "text", ["s3_secret_access_key: *HIDDENabc\n", "s3_secret_access_key: !HIDDENabc\n", "password: [HIDDEN\n"]
+)
+def test_a_file_that_is_not_yaml_is_not_quoted(text, corpus, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(text)
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--config={config}")
+    assert outcome.status == 2
+    assert "HIDDEN" not in outcome.stderr
+    assert f"--config={config} is not YAML of names and values at line " in outcome.error
+
+
+def test_a_name_with_a_secret_in_it_is_not_repeated(corpus, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text('"password=HIDDEN": 1\n')
+    refused(TRAIN, f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--config={config}")
+
+
 def test_no_option_of_ours_has_the_name_of_a_secret():
     names = [field.name for field in dataclasses.fields(Options)]
     assert not any(map(is_secret, names))

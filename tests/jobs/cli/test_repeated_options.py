@@ -102,6 +102,13 @@ def test_several_files_may_share_an_option_with_an_equal_value_only(tmp_path):
     assert asked(*FILES, one, one).options.dims == 50
 
 
+def test_what_is_no_number_differs_from_nothing(tmp_path):
+    """.nan differs from itself."""
+    config = written(tmp_path, "nan.yaml", "learning_rate: .nan\n")
+    assert "--learning_rate=nan" in refused(*FILES, config)
+    assert "--learning_rate=nan" in refused(*FILES, config, written(tmp_path, "again.yaml", "learning_rate: .nan\n"))
+
+
 def test_the_command_line_wins_over_a_file_for_beams_options_too(tmp_path):
     config = written(tmp_path, "c.yaml", "direct_num_workers: 2\ndims: 50\n")
     request = asked(*FILES, config, "--direct_num_workers=3", "--dims=60")
