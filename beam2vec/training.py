@@ -14,8 +14,10 @@ from pipeline.options import Options
 from pipeline.runs.run import Run
 from pipeline.runtime import progress as stages
 from pipeline.runtime.progress import Progress
+from pipeline.runtime.shown_text import quoted
 
 with without_warnings_of_beam():  # it warns on import about clients that are not used
+    from jobs.cli.parser import named_elsewhere
     from jobs.sources import Request
     from jobs.training_job import PREPROCESSING, Job, run_job
 
@@ -29,7 +31,7 @@ def train(
     input: Inputs = (),
     output: str | os.PathLike[str] = "",
     *,
-    corpus: str | os.PathLike[str] = "",
+    corpus: str | os.PathLike[str] | Run = "",
     overwrite: bool = False,
     report: bool = False,
     progress: ProgressArgument = False,
@@ -92,7 +94,7 @@ def _run(
     trains: bool,
     input: Inputs,
     output: str | os.PathLike[str],
-    corpus: str | os.PathLike[str],
+    corpus: str | os.PathLike[str] | Run,
     overwrite: bool,
     report: bool,
     progress: ProgressArgument,
@@ -100,6 +102,10 @@ def _run(
     options: dict[str, Any],
 ) -> Run:
     inputs = (input,) if isinstance(input, (str, os.PathLike)) else tuple(input)
+    for path in inputs:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputError(f"input has {quoted(path, 40)}: give paths of files or folders, or patterns")
+    corpus = corpus.uri if isinstance(corpus, Run) else corpus
     _check(trains, inputs, output, corpus, options)
     request = Request(
         tuple(os.fspath(path) for path in inputs),
@@ -126,6 +132,8 @@ def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[
     names = set(Options.__dataclass_fields__) if trains else set(PREPROCESSING)
     for name in options:
         if name not in names:
+            if hint := named_elsewhere(f"--{name}"):
+                raise InputError(hint.replace("--", ""))
             near = suggestions(name, sorted(names), 1)
             raise InputError(f"{name} is no option{f': did you mean {near[0]}?' if near else ''}")
     if not os.fspath(output):

@@ -335,7 +335,7 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
     known, unknown = beam_options(arguments)
     local = whole_name(known.runner) in IN_THIS_PROCESS
     names = sorted(command_parser.names | {"config", "help"})
-    if messages := [message for argument in unknown if (message := _named_elsewhere(argument))]:
+    if messages := [message for argument in unknown if (message := named_elsewhere(argument))]:
         raise InputError("; ".join(messages))
     for argument in unknown:
         if not argument.startswith("--"):
@@ -353,7 +353,7 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
             raise InputError(f"--{name} is no option, here or in Beam: see --help")
 
 
-def _named_elsewhere(argument: str) -> str:
+def named_elsewhere(argument: str) -> str:
     """What to write in place of an option of gensim, word2vec.c or fastText; "" for other arguments."""
     name = argument.lstrip("-").partition("=")[0].replace("-", "_")  # word2vec.c has one dash
     if argument.startswith("-") and name in _ELSEWHERE:

@@ -151,7 +151,8 @@ class Run:
     ) -> list[tuple[str, float]]:
         """The words most similar to one, with their cosines, the most similar first.
 
-        Each call reads all vectors. For many words, read them once: `read_vectors().neighbors(...)`.
+        Each call reads all vectors. For many words, read them once:
+        `vectors = run.read_vectors()`, then `vectors.neighbors(vectors.rows_of(words, "words"), 10)`.
 
         Raises:
           InputError: the word is not in the vocabulary; the message names words with a similar spelling.

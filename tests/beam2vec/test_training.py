@@ -72,7 +72,10 @@ def test_a_listener_hears_of_each_stage(text, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"dim": 8}, r"dim is no option: did you mean dims\?"),
+        ({"dim": 8}, "dim is no option: it is called dims here"),
+        ({"vector_size": 8}, "vector_size is no option: it is called dims here"),
+        ({"dimms": 8}, r"dimms is no option: did you mean dims\?"),
+        ({"input": [["a", "b"]]}, "give paths of files or folders, or patterns"),
         ({"dims": 0}, "--dims=0: allowed is a whole number of at least 1"),
         ({"corpus": "there"}, "give either input .* or corpus"),
         ({"output": ""}, "output is missing"),

@@ -215,7 +215,7 @@ def test_an_answer_that_was_lost_is_no_other_run(storage, monkeypatch):
     Lock(storage).acquire().release()
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"null", b'{"token": 1}', b"\xff"])
+@pytest.mark.parametrize("data", [b"", b"{}", b"null", b'{"token": 1}', b"\xff", b"[" * 100_000])
 def test_a_lock_that_cannot_be_read_is_never_taken(storage, data):
     storage.put("lock.json", data)
     with pytest.raises(OutputInUseError, match=r"is not a valid lock: .* delete it"):
