@@ -23,8 +23,8 @@ COMMANDS = ("train", "preprocess", "verify", "evaluate", "export", "report")
 def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in COMMANDS:
-        from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
         from jobs.cli.entry import run_command, run_process  # the list comes at once
+        from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
 
         if "" not in sys.path and os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # where a tokeniser of the user's is; python -m has it first

@@ -8,7 +8,7 @@ The numbers are those of gensim's evaluate_word_pairs and evaluate_word_analogie
 
 from __future__ import annotations
 
-from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
 import argparse

@@ -6,7 +6,7 @@ python -m jobs.export --run=runs/first --format=projector --top=10000 --to=proje
 
 from __future__ import annotations
 
-from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
 import argparse

@@ -6,7 +6,7 @@ python -m jobs.report --run=runs/first --against=runs/second --to=compared.html
 
 from __future__ import annotations
 
-from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
 import argparse

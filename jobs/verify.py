@@ -10,7 +10,7 @@ checked too.
 
 from __future__ import annotations
 
-from jobs.cli import environment  # noqa: F401  before NumPy and Arrow are loaded
+from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
 import argparse

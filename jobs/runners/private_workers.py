@@ -9,6 +9,10 @@ in a folder that only this user may enter, and no worker opens a server of its o
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # a worker process; a program that uses the package is not changed
+    import jobs.runners.environment  # noqa: F401  before Beam is loaded
+
+# isort: split
 import contextlib
 import itertools
 import logging
