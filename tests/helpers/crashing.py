@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import pytest
+
 from pipeline.backends.cpu import CpuBackend
 from pipeline.runtime import interruption
 from pipeline.storage.local import LocalStorage
@@ -24,6 +26,12 @@ from transforms import work_units
 
 PIECE_BYTES = 20_000
 """Of work text, so that a small file is unpacked into several pieces."""
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch) -> None:
+    """As in the commands here: equal pieces of text have equal names. A module of tests takes it as its own."""
+    monkeypatch.setattr(work_units, "unpack", functools.partial(work_units.unpack, piece_bytes=PIECE_BYTES))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import gzip
 import os
 import pathlib
 import shutil
@@ -21,15 +20,14 @@ from pipeline.storage.commits import Commits
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, sealed_json
-from tests.helpers.commands import TINY, Outcome, train, write_corpus
+from tests.helpers.commands import Outcome, train
 from tests.helpers.commands import run as run_job
+from tests.helpers.whole_runs import EVERY_STAGE, write_every_kind
 
-SMALL = (
-    *TINY, "--no_report", "--phrases=1", "--phrase_threshold=2", "--phrase_discount=1", "--batches=stored",
-    "--max_bad_lines=5", "--checkpoint_every=10", "--keep_checkpoints=2",
-)  # fmt: skip
 FIRST, LAST = 10, 14
 """Steps of the two checkpoints."""
+OF_LAST = (f"checkpoints/*/step=*{LAST}/*", f"metrics/*/step=*{LAST}-*")
+"""Artefacts of the last step; digits of a hash, which follow, are of no step."""
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +35,8 @@ def trained(tmp_path_factory) -> pathlib.Path:
     """A run with something of every stage, and its corpus: a file with a bad line, a packed one and an empty one."""
     folder = tmp_path_factory.mktemp("verify")
     corpus = folder / "a corpus"
-    corpus.mkdir()
-    with open(write_corpus(corpus / "a.txt", lines=60, words=40), "ab") as file:
-        file.write(b"bad \xff line\n")
-    text = write_corpus(folder / "text", lines=60, words=40, seed=1).read_bytes()
-    (corpus / "b.txt.gz").write_bytes(gzip.compress(text))
-    (corpus / "empty.txt").write_bytes(b"")
-    outcome = train(f"--input={corpus}", f"--output={folder / 'a run'}", *SMALL)
+    write_every_kind(corpus)
+    outcome = train(f"--input={corpus}", f"--output={folder / 'a run'}", *EVERY_STAGE)
     assert outcome.status == 0, outcome.stderr
     return folder
 
@@ -147,7 +140,7 @@ def test_each_missing_file_is_named_once_with_what_to_do(run, pattern):
     [
         (["records/*"], "vocabulary/"),
         (["records/checkpoints/*", "records/metrics/*", "records/timings/*"], f"step={LAST:012d}.json is missing"),
-        ([f"records/*{LAST}.json", f"*/step=*{LAST}*"], f"step={LAST:012d}.json is missing"),
+        ([f"records/*{LAST}.json", *OF_LAST], f"step={LAST:012d}.json is missing"),
         (["records/metrics/*"], "metrics/"),
         (["records/batches/*"], "epoch=00000-shard-000000000.json is missing"),
         (["records/batches/*", "batches/*"], "epoch=00000-shard-000000000.json is missing"),
@@ -174,7 +167,7 @@ def test_a_run_that_has_lost_records_is_not_sound(run, removed, told):
 
 def test_batches_are_missed_only_where_they_are_stored_and_text_only_where_files_are_packed(run, trained, tmp_path):
     other = f"--output={tmp_path / 'other'}"
-    assert train(f"--input={trained / 'a corpus' / 'a.txt'}", other, *SMALL, "--batches=stream").status == 0
+    assert train(f"--input={trained / 'a corpus' / 'a.txt'}", other, *EVERY_STAGE, "--batches=stream").status == 0
     outcome = run_job("jobs.verify", f"--run={tmp_path / 'other'}")
     assert (outcome.status, outcome.stderr) == (0, "")
 
@@ -243,7 +236,7 @@ def test_what_is_no_record_among_the_records_is_told(run, path):
 
 def unfinished(run: RunDirectory) -> None:
     """Leaves what a kill after the first checkpoint leaves."""
-    remove(run, f"records/*{LAST}.json", f"*/step=*{LAST}*", "records/training/*", "records/timings/*")
+    remove(run, f"records/*/step=*{LAST}.json", *OF_LAST, "records/training/*", "records/timings/*")
 
 
 def test_a_run_that_has_not_ended_is_unfinished(run):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import pathlib
 import re
@@ -11,12 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.commands import TINY, Outcome, run, train, write_corpus
+from tests.helpers.commands import Outcome, run, train
+from tests.helpers.whole_runs import EVERY_STAGE, write_every_kind
 
-OPTIONS = (
-    *TINY, "--no_report", "--phrases=1", "--phrase_threshold=2", "--phrase_discount=1", "--batches=stored",
-    "--max_bad_lines=5", "--checkpoint_every=10", "--keep_checkpoints=2", "--holdout=0.1",
-)  # fmt: skip
 DAMAGES = ("flip", "cut", "delete")
 NOTHING_IS_MISSED = ("records/timings",)
 """Without these a run is as sound as with them."""
@@ -26,20 +22,15 @@ NOTHING_IS_MISSED = ("records/timings",)
 def whole(tmp_path_factory) -> pathlib.Path:
     """A folder with a corpus and a run that has something of every stage; `digest` holds the model's."""
     folder = tmp_path_factory.mktemp("whole")
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    with open(write_corpus(corpus / "a.txt", lines=60, words=40), "ab") as file:
-        file.write(b"bad \xff line\n")
-    packed = write_corpus(folder / "text", lines=60, words=40, seed=1).read_bytes()
-    (corpus / "b.txt.gz").write_bytes(gzip.compress(packed))
-    trained = again(folder / "run", corpus)
+    write_every_kind(folder / "corpus")
+    trained = again(folder / "run", folder / "corpus")
     assert trained.status == 0, trained.stderr
     (folder / "digest").write_text(trained.digest)
     return folder
 
 
 def again(output: pathlib.Path, corpus: pathlib.Path, *more: str) -> Outcome:
-    return train(f"--input={corpus}", f"--output={output}", *OPTIONS, *more)
+    return train(f"--input={corpus}", f"--output={output}", *EVERY_STAGE, "--holdout=0.1", *more)
 
 
 def kinds(folder: pathlib.Path) -> dict[str, pathlib.Path]:

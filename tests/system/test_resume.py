@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import pathlib
 import re
@@ -14,9 +13,9 @@ from beam2vec import Run
 from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
+from tests.helpers import crashing
 from tests.helpers.commands import TINY, digest_of, finish, run, start, train, write_corpus
 from tests.helpers.crashing import (
-    PIECE_BYTES,
     Moment,
     interrupt,
     interrupt_twice,
@@ -25,7 +24,6 @@ from tests.helpers.crashing import (
     terminate,
     terminate_another_thread,
 )
-from transforms import work_units
 
 LAYOUT = ("--block_bytes=12000", "--batches=stored", "--checkpoint_every=5", "--keep_checkpoints=2", "--no_report")
 
@@ -56,10 +54,7 @@ MORE_MOMENTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch) -> None:
-    """As in the commands that are killed: equal pieces of text have equal names."""
-    monkeypatch.setattr(work_units, "unpack", functools.partial(work_units.unpack, piece_bytes=PIECE_BYTES))
+small_pieces = crashing.small_pieces
 
 
 @pytest.fixture(scope="module")

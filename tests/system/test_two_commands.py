@@ -18,9 +18,9 @@ import time
 
 import pytest
 
+from tests.helpers import crashing
 from tests.helpers.commands import TINY, Outcome, digest_of, run, train, write_corpus
-from tests.helpers.crashing import PIECE_BYTES, Moment, run_until
-from transforms import work_units
+from tests.helpers.crashing import Moment, run_until
 
 LAYOUT = ("--block_bytes=12000", "--batches=stored", "--checkpoint_every=5", "--keep_checkpoints=2", "--no_report")
 LEFT = re.compile(r"that no record names|command that lost its lock|/checkpoints/.* is missing: run the same")
@@ -54,17 +54,16 @@ MORE_MOMENTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch) -> None:
-    """As in the commands that stand still: equal pieces of text have equal names."""
-    monkeypatch.setattr(work_units, "unpack", functools.partial(work_units.unpack, piece_bytes=PIECE_BYTES))
+small_pieces = crashing.small_pieces
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("corpus")
+    packed = write_corpus(folder / "b.txt", lines=150, seed=1)
+    (folder / "b.txt.gz").write_bytes(gzip.compress(packed.read_bytes()))
+    packed.unlink()
     write_corpus(folder / "a.txt", lines=150)
-    (folder / "b.txt.gz").write_bytes(gzip.compress(write_corpus(folder / "a.txt", lines=150, seed=1).read_bytes()))
     return folder
 
 
