@@ -258,17 +258,14 @@ def remove_newer(commits: Commits, step: int) -> None:
 
 
 def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> None:
-    """Removes damaged checkpoints older than `step`, and says so: training will not make them again.
-
-    Only sizes are checked, because checkpoints can be large; `verify` reads them.
-    """
+    """Removes damaged checkpoints older than `step`, and says so: training will not make them again."""
     for older, checkpoint in recorded(commits.records, commits.key).items():
         if older < step:
             parts: tuple[Artifact, ...] = ()
             if isinstance(checkpoint, UnusableCheckpoint):
                 damage: str | None = checkpoint.problem
             else:
-                damage, parts = _damage(commits.records, checkpoint, "size"), checkpoint.parts
+                damage, parts = _damage(commits.records, checkpoint, "digest"), checkpoint.parts
             if damage:
                 say(f"{damage}: the checkpoint of step {older:,} is removed")
                 _remove(commits, older, parts)

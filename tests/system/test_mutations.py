@@ -94,6 +94,20 @@ def test_a_damaged_file_is_told_and_made_again(whole, tmp_path):
     assert failures(whole, tmp_path / "run", chosen) == []
 
 
+@pytest.mark.parametrize("how", DAMAGES)
+def test_an_older_checkpoint_that_is_damaged_is_told_once_and_dropped(whole, tmp_path, how):
+    output = shutil.copytree(whole / "run", tmp_path / "run")
+    older, newest = sorted(output.glob("checkpoints/*/*/part-*"))
+    damage(older, how)
+    assert run("jobs.verify", f"--run={output}").status == 1
+    mended = again(output, whole / "corpus")
+    assert mended.digest == (whole / "digest").read_text()
+    assert "the checkpoint of step 10 is removed" in mended.stderr
+    assert sorted(output.glob("checkpoints/*/*/part-*")) == [newest]
+    assert run("jobs.verify", f"--run={output}").status == 0
+    assert "is removed" not in again(output, whole / "corpus").stderr
+
+
 @pytest.mark.slow
 def test_every_damage_of_every_kind_of_file_is_told_and_made_again(whole, tmp_path):
     assert failures(whole, tmp_path / "run", list(mutations(whole / "run"))) == []
