@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -66,10 +67,16 @@ class Source:
         corpus = self.corpus
         if corpus and stored_epochs(corpus) and corpus.keys["batches"] != run.keys["batches"]:
             return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]
-        if self.files and self.options.input_format == "text":
+        return [hint] if (hint := self.hint()) else []
+
+    def hint(self) -> str:
+        """What the first file looks like, if it is read as plain text and does not look so; else ""."""
+        if not self.files or self.options.input_format != "text":
+            return ""
+        hint = ""
+        with contextlib.suppress(InputError):  # where a file cannot be read, the stage that reads it says so
             hint = format_hint(head_lines(self.files[0], HEAD_BYTES))
-            return [f"{self.files[0].uri} {hint}"] if hint else []
-        return []
+        return f"{self.files[0].uri} {hint}" if hint else ""
 
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:
         """The context for the stages."""

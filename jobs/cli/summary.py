@@ -35,6 +35,8 @@ def print_plan(request: Request, source: Source, runner: str, names: Collection[
         print(f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {epochs} epochs stored")
     if source.reader:
         _print_input(request, source.files, source.reader)
+    if hint := source.hint():
+        print(f"note: {hint}")
     for kind in ("model", "layout", "execution"):
         values = source.options.of_kind(kind).items()
         shown_options = (

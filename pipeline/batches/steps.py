@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.batches.rows import Rows, to_numpy
-
-Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)

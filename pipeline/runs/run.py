@@ -177,7 +177,10 @@ class Run:
             raise ArtifactError(error.problem, self._other_checkpoints(ref.step)) from error
 
     def vocabulary(self) -> pa.Table:
-        """A table of `word` (string) and `count` (int64), the most frequent first: a word's id is its row."""
+        """A table of `word` (string; int64 where items are integers) and `count` (int64), the most frequent first.
+
+        A word's id is its row.
+        """
         return self._vocabulary().open(self.records).to_table()
 
     def _vocabulary(self) -> VocabularyRef:
@@ -193,7 +196,11 @@ class Run:
         return UnigramDistribution.from_table(pq.read_table(pa.BufferReader(data)))
 
     def metrics(self) -> pa.Table:
-        """The loss curve: a table of step, epoch, position, loss, learning_rate, seconds."""
+        """The loss curve, a row for each training step that was sampled.
+
+        `step`, `epoch` and `position` (int64) are those done by then. `loss` (float64) is the mean per
+        (context, output) pair since the row before, `learning_rate` is float32. docs/schema.md has the rest.
+        """
         return loss_curve.read_metrics(self.records, self.key("checkpoints"))
 
     def shards(self) -> list[BatchShard]:

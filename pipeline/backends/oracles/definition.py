@@ -14,7 +14,7 @@ class PlainBackend:
     """See `Backend`; `model` is skipgram or cbow, `tau` the damping in pairs, `zero_hits` as in `StepRules`."""
 
     def __init__(self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool):
-        self._rows, self._dims = w_in.shape
+        self._dims = w_in.shape[1]
         self._in, self._out = padded(w_in), padded(w_out)
         self._rules = step_rules(model, tau, zero_hits)
 

@@ -59,6 +59,8 @@ def test_a_run_says_so_and_trains(tmp_path):
     outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
     assert outcome.status == 0
     assert f"{path} looks like JSON lines: --input_format=jsonl --field=text" in outcome.stderr
+    plan = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--dry_run")
+    assert f"note: {path} looks like JSON lines" in plan.stdout
     told = train(f"--input={path}", f"--output={tmp_path / 'r2'}", *TINY, "--no_report", "--input_format=jsonl",
                  "--field=text")  # fmt: skip
     assert "looks like" not in told.stderr
