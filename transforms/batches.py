@@ -45,8 +45,8 @@ class GenerateBatches(beam.PTransform):
         )
 
 
-def _size(shard: TokenShard) -> tuple[int, int]:
-    return shard.index, shard.tokens
+def _size(shard: TokenShard) -> tuple[int, int, int]:
+    return shard.index, shard.tokens, shard.sentences
 
 
 class Refer(StageDoFn):
@@ -59,7 +59,9 @@ class Refer(StageDoFn):
     def setup(self) -> None:
         self.positions = None
 
-    def process(self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int]]) -> Iterator[BatchShard]:
+    def process(
+        self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int, int]]
+    ) -> Iterator[BatchShard]:
         if self.positions is None:
             self.positions = first_positions(sizes)
         sampling = Sampling.of(self.context.options)

@@ -12,6 +12,7 @@ from pipeline.batches.rows import TokenPiece, generated_batches
 from pipeline.batches.sampling import Sampling, load_tables
 from pipeline.batches.stored import BatchNumbers, read_batches, stored_name, stored_path, write_batches
 from pipeline.batches.tokens import read_tokens
+from pipeline.errors import InputError
 from pipeline.options import MAX_POSITION
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.records import Artifact, Records
@@ -70,14 +71,23 @@ def stored_epoch(commits: Commits, shard: BatchShard, epoch: int) -> Artifact:
     return commits.once(stored_name(epoch, shard.index), make).artifacts[0]
 
 
-def first_positions(sizes: Iterable[tuple[int, int]]) -> dict[int, int]:
+def first_positions(sizes: Iterable[tuple[int, int, int]]) -> dict[int, int]:
     """Index of each shard -> its first position: the number of tokens in the shards before it.
 
     Args:
-      sizes: (index, tokens) of every shard, in any order.
+      sizes: (index, tokens, sentences) of every shard, in any order.
+
+    Raises:
+      InputError: every sentence has one token, so that no target has a context.
     """
-    positions, position = {}, 0
-    for index, tokens in sorted(sizes):
+    positions, position, sentences = {}, 0, 0
+    for index, tokens, sentences_of_shard in sorted(sizes):
         positions[index] = position
         position += tokens
+        sentences += sentences_of_shard
+    if position and position == sentences:
+        raise InputError(
+            f"none of the {sentences:,} sentences has two words of the vocabulary, so no word has a context to"
+            " learn from: write a sentence or a basket a line, not a word, or raise --max_sentence, or lower --min_count"
+        )
     return positions

@@ -12,6 +12,7 @@ import pytest
 from pipeline.batches.rows import generate_rows, schema
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.storage.records import Artifact
+from tests.helpers.commands import TINY, train
 from tests.helpers.world import OPTIONS, check
 from transforms.batches import GenerateBatches, _together
 
@@ -46,3 +47,28 @@ def test_stored_epochs_are_in_order_whatever_the_runner_delivers_first(world):
     shard, stored = world.batch_shards()[0], [Artifact(f"epoch={epoch}", "", 0) for epoch in range(3)]
     delivered = [(epoch, stored[epoch], shard) for epoch in (2, 0, 1)]
     assert _together((0, delivered)).stored == tuple(stored)
+
+
+@pytest.mark.parametrize(
+    "options", [["--min_count=1"], ["--min_count=1", "--replicas=2"], ["--min_count=1", "--batches=stored"]]
+)
+def test_words_without_any_context_are_refused_before_training(tmp_path, options):
+    """Random vectors came out, with status 0."""
+    text = tmp_path / "one.txt"
+    text.write_text("".join(f"w{number}\n" for number in range(1000)))
+    command = (f"--input={text}", f"--output={tmp_path / 'run'}", *TINY, "--no_report", *options)
+    outcome = train(*command)
+    assert outcome.status == 2
+    assert "none of the 1,000 sentences has two words of the vocabulary" in outcome.error
+    steps = [path.name for path in tmp_path.glob("run/checkpoints/*/*")]
+    assert steps == (["step=000000000000"] if "--replicas=2" in options else [])  # with replicas, where they begin
+    assert list(tmp_path.glob("run/tokens/*/*")), "the preprocessing is kept"
+
+
+@pytest.mark.parametrize("option", ["--max_sentence=1", "--min_count=30"])
+def test_what_leaves_a_word_a_sentence_is_refused_too(tmp_path, option):
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"the w{number}\n" for number in range(50)))
+    outcome = train(f"--input={text}", f"--output={tmp_path / 'run'}", *TINY, "--min_count=1", option, "--no_report")
+    assert outcome.status == 2
+    assert "so no word has a context to learn from" in outcome.error
