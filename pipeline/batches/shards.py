@@ -88,6 +88,6 @@ def first_positions(sizes: Iterable[tuple[int, int, int]]) -> dict[int, int]:
     if position and position == sentences:
         raise InputError(
             f"none of the {sentences:,} sentences has two words of the vocabulary, so no word has a context to"
-            " learn from: write a sentence or a basket a line, not a word, or raise --max_sentence, or lower --min_count"
+            " learn from: write a sentence or a basket a line, not a word; or raise --max_sentence, lower --min_count"
         )
     return positions
