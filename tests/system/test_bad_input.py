@@ -185,7 +185,7 @@ def test_another_model_or_input_in_the_same_output_is_refused_with_what_differs(
     arguments = [f"--input={corpus}", f"--output={output}", *TINY]
     fails(train(*arguments, "--dims=13", "--epochs=3"), "--dims is 13, the run has 12", "--epochs is 3", "--overwrite")
     other = write_corpus(tmp_path / "other.txt", lines=10)
-    fails(train(*arguments, f"--input={other}"), f"input added: {other}", f"input gone: {corpus}")
+    fails(train(f"--input={other}", *arguments[1:]), f"input added: {other}", f"input gone: {corpus}")
     before = corpus.stat()
     corpus.write_bytes(corpus.read_bytes() + b"more\n")
     fails(train(*arguments), "input changed", f"size {before.st_size} -> {before.st_size + 5}")
