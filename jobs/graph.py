@@ -50,8 +50,10 @@ class Corpus:
     batches: PCollection[BatchShard]
 
 
-def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: JobContext) -> Corpus:
-    """Input files -> vocabulary and batches."""
+def corpus_side(
+    pipeline: beam.Pipeline, files: Sequence[InputFile], context: JobContext, trains: bool = True
+) -> Corpus:
+    """Input files -> vocabulary and batches; `trains` says whether a model is trained on them in this run."""
     inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
     units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context, len(files))
     phrases, buckets = None, buckets_for(sum(file.size for file in files))
@@ -61,7 +63,7 @@ def corpus_side(pipeline: beam.Pipeline, files: Sequence[InputFile], context: Jo
     vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, left_out, files[:3])
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
     shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary, phrases)
-    return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram))
+    return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram, trains))
 
 
 def taken_corpus(pipeline: beam.Pipeline, context: JobContext) -> Corpus:

@@ -136,7 +136,7 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
 def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirectory) -> set[int]:
     """Adds the stages to the graph; returns the steps of the checkpoints that exist already."""
     if not job.trains:
-        corpus_side(graph, job.source.files, context)
+        corpus_side(graph, job.source.files, context, trains=False)
         return set()
     build(graph, job.source.files, context, _provenance(run, job.source.items))
     trained = {ref.step for ref in checkpoints(run.records, run.keys[CHECKPOINTS])}

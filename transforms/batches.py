@@ -8,7 +8,7 @@ from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from pipeline.batches.sampling import Sampling
-from pipeline.batches.shards import BatchShard, first_positions, stored_epoch
+from pipeline.batches.shards import BatchShard, check_contexts, first_positions, stored_epoch
 from pipeline.batches.stored import STAGE, stored_batches
 from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
@@ -29,10 +29,14 @@ class GenerateBatches(beam.PTransform):
 
     context: JobContext
     unigram: PCollection[UnigramRef]
+    trains: bool = True
+    """whether a model is trained on them in this run"""
 
     def expand(self, shards: PCollection[TokenShard]) -> PCollection[BatchShard]:
         sizes = shards | "Sizes" >> beam.Map(_size)
-        referenced = shards | "Refer" >> beam.ParDo(Refer(self.context), AsSingleton(self.unigram), AsIter(sizes))
+        referenced = shards | "Refer" >> beam.ParDo(
+            Refer(self.context, self.trains), AsSingleton(self.unigram), AsIter(sizes)
+        )
         if self.context.options.batches == "stream":
             return referenced
         return (
@@ -52,8 +56,9 @@ def _size(shard: TokenShard) -> tuple[int, int, int]:
 class Refer(StageDoFn):
     """Gives each shard its first position: the number of tokens in the shards before it."""
 
-    def __init__(self, context: JobContext):
+    def __init__(self, context: JobContext, trains: bool):
         super().__init__(context)
+        self.trains = trains
         self.positions: dict[int, int] | None = None
 
     def setup(self) -> None:
@@ -63,6 +68,8 @@ class Refer(StageDoFn):
         self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int, int]]
     ) -> Iterator[BatchShard]:
         if self.positions is None:
+            if self.trains:
+                check_contexts(sizes)
             self.positions = first_positions(sizes)
         sampling = Sampling.of(self.context.options)
         sampling.check(unigram.words)

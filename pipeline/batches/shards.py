@@ -76,18 +76,22 @@ def first_positions(sizes: Iterable[tuple[int, int, int]]) -> dict[int, int]:
 
     Args:
       sizes: (index, tokens, sentences) of every shard, in any order.
-
-    Raises:
-      InputError: every sentence has one token, so that no target has a context.
     """
-    positions, position, sentences = {}, 0, 0
-    for index, tokens, sentences_of_shard in sorted(sizes):
+    positions, position = {}, 0
+    for index, tokens, _ in sorted(sizes):
         positions[index] = position
         position += tokens
+    return positions
+
+
+def check_contexts(sizes: Iterable[tuple[int, int, int]]) -> None:
+    """InputError if every sentence has one token: then no target has a context, and there is nothing to train on."""
+    tokens = sentences = 0
+    for _, tokens_of_shard, sentences_of_shard in sizes:
+        tokens += tokens_of_shard
         sentences += sentences_of_shard
-    if position and position == sentences:
+    if tokens and tokens == sentences:
         raise InputError(
             f"none of the {sentences:,} sentences has two words of the vocabulary, so no word has a context to"
             " learn from: write a sentence or a basket a line, not a word; or raise --max_sentence, lower --min_count"
         )
-    return positions
