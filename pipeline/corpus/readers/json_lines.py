@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted, shown_list
 
 NOT_JSON = "not JSON"
+_NO_NUMBER = re.compile(rb"(?<=[\[:,])\s*-?(?:NaN|Infinity)\b")
 _NO_FIELD = object()
 _LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
 """How many bytes of a file are searched for its first whole row; the next number if there is none in them."""
@@ -64,7 +66,7 @@ class JsonReader(LineReader):
                     value = pick(orjson.loads(line))
                     why = wrong(value, items) if value is not _NO_FIELD else f"no field {self.field}"
                 except orjson.JSONDecodeError as error:
-                    value, why = None, f"{NOT_JSON}: {error.msg}"
+                    value, why = None, f"{NOT_JSON}: {_message(error, line)}"
                 if why is None:
                     values.append(value)
                     places.append(position)
@@ -123,6 +125,12 @@ def _first_lines(file: InputFile, sizes: Sequence[int]) -> list[bytes]:
     return next((lines for size in sizes if (lines := head_lines(file, size))), [])
 
 
+def _message(error: orjson.JSONDecodeError, line: bytes) -> str:
+    """What is wrong with a line; Python's json writes NaN and Infinity, which JSON does not have."""
+    written = _NO_NUMBER.search(line)
+    return f"JSON has no {written[0].decode().strip()}: write null" if written else error.msg
+
+
 def _parsed(line: bytes, pick: Callable[[Any], Any]) -> Any:
     try:
         return pick(orjson.loads(line))
@@ -135,7 +143,7 @@ def _trouble(file: InputFile, field: str, line: bytes, value: Any) -> str:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return f"{file.uri} holds no JSON lines: {error.msg} in its first line, {quoted(line[:200], 60)}"
+        return f"{file.uri} holds no JSON lines: {_message(error, line)} in its first line, {quoted(line[:200], 60)}"
     if type(row) is not dict:
         return f"{file.uri} holds no objects with a field {field}: the first line is {describe(row)}"
     if value is _NO_FIELD:

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.open_reader import open_reader
+from tests.helpers.commands import TINY, train
 from tests.helpers.formats import counted, jsonl, options
 
 # Bad rows
@@ -65,3 +66,16 @@ def test_rows_longer_than_the_first_look(tmp_path, size, pack):
         assert reader.preview(files[0]) == [words] * 3
         if pack is bytes:
             assert counted(files, options("jsonl", max_sentence=1 << 20))[0] == [words] * 3
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "Infinity"])
+def test_a_number_that_json_does_not_have_is_named(tmp_path, number):
+    """Python's json writes such."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"score": {number}, "text": "a rose"}}\n' * 3)
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", "--input_format=jsonl", "--field=text", *TINY)
+    assert outcome.status == 2
+    assert f"JSON has no {number}: write null" in outcome.error
+    path.write_text('{"text": "a rose is NaN: NaN"}\n' * 40)
+    told = train(f"--input={path}", f"--output={tmp_path / 'run'}", "--input_format=jsonl", "--field=text", *TINY)
+    assert told.status == 0, told.stderr
