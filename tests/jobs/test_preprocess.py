@@ -202,7 +202,7 @@ def test_the_documents_ways_to_read_rows_work(stored, tmp_path, monkeypatch, num
     assert len(snippets) == 3
     word = Run.open(stored).vocabulary()["word"][0].as_py()
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "corpus").symlink_to(stored)
+    (tmp_path / "runs" / "rows").symlink_to(stored)
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(compile(snippets[number].replace("coffee", word), "preprocessing.md", "exec"), names)
