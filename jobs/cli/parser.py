@@ -224,6 +224,10 @@ def _for_beam(argument: str) -> list[str]:
     return [] if value.lower() == "false" else ["--dry_run=True"]
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+"""Of the key <<, which stands for the names of another mapping: a name beside it replaces one of these."""
+
+
 class _AsWritten(yaml.SafeLoader):
     """YAML in which whole numbers and dates stay text, as on the command line: in YAML 010 is 8, and 1:30 is 90.
 
@@ -231,7 +235,7 @@ class _AsWritten(yaml.SafeLoader):
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        names = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise InputError(f"{shown(name)} stands there twice: write it once")

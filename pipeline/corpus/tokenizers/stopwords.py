@@ -59,8 +59,9 @@ def without_stopwords(tokenizer: Tokenizer, uris: str) -> StopwordsTokenizer:
     Raises:
       InputError: a file cannot be read, is not UTF-8, has no word, or has all its words on one line.
     """
-    contents = [read_option_file("stopwords", uri) for uri in split_names(uris)]
-    lines = [line for uri, data in zip(split_names(uris), contents) for line in _lines(uri, data)]
+    files = split_names(uris)
+    contents = [read_option_file("stopwords", uri) for uri in files]
+    lines = [line for uri, data in zip(files, contents) for line in _lines(uri, data)]
     words = tuple(dict.fromkeys(word for word in map(tokenizer.prepared_line, lines) if word))
     form = (tokenizer.lowercase, tokenizer.max_sentence, tokenizer.normal_form)
     return StopwordsTokenizer(*form, tokenizer, words, hashlib.sha256(b"\n".join(contents)).hexdigest()[:32])

@@ -89,6 +89,12 @@ def test_a_name_that_stands_twice_in_a_file_is_refused(tmp_path):
     )
 
 
+def test_a_name_beside_a_merge_replaces_the_merged_one(tmp_path):
+    config = written(tmp_path, "c.yaml", "<<: {dims: 50, window: 3}\ndims: 60\n")
+    request = asked(*FILES, config)
+    assert (request.options.dims, request.options.window) == (60, 3)
+
+
 def test_several_files_may_share_an_option_with_an_equal_value_only(tmp_path):
     one = written(tmp_path, "1.yaml", "dims: 50\nepochs: 2\nrunner: FnApiRunner\nexperiments: [a, b]\n")
     two = written(tmp_path, "2.yaml", "dims: 50\nwindow: 3\nrunner: FnApiRunner\n")
