@@ -43,11 +43,11 @@ class TrainReplicas(beam.PTransform):
             | "GatherList" >> beam.GroupByKey()
             | "ToSlices" >> beam.ParDo(ToSlices(work), vocabulary)
         )
+        count = AsSingleton(shards | "Count" >> beam.combiners.Count.Globally())
         kept_back = []
         if self.context.options.holdout:
-            count = shards | "Count" >> beam.combiners.Count.Globally()
-            kept_back = [AsIter(shards | "KeptBack" >> beam.Filter(_is_chosen, AsSingleton(count)))]
-        standing = self.vocabulary | "Start" >> beam.ParDo(Start(work))
+            kept_back = [AsIter(shards | "KeptBack" >> beam.Filter(_is_chosen, count))]
+        standing = self.vocabulary | "Start" >> beam.ParDo(Start(work), count)
         options = self.context.options
         for number in range(options.epochs * options.rounds):
             standing = standing | f"Round{number}" >> Round(work, number, slices, kept_back)
@@ -94,13 +94,16 @@ def _is_chosen(shard: BatchShard, count: int) -> bool:
 
 
 class Start(StageDoFn):
-    """Finds the last checkpoint, or writes the one before the first step."""
+    """Finds the last checkpoint, or writes the one before the first step.
+
+    It waits for all `shards`, because a corpus that cannot be trained on is refused where they are made.
+    """
 
     def __init__(self, work: Work):
         super().__init__(work.context)
         self.work = work
 
-    def process(self, vocabulary: VocabularyRef) -> Iterator[Standing]:
+    def process(self, vocabulary: VocabularyRef, shards: int) -> Iterator[Standing]:
         words = vocabulary.open(self.work.context.records)
         yield self.work.replicas().start(words.words, words.counts, vocabulary.tokens)
 

@@ -69,6 +69,8 @@ class CheckpointNumbers:
     """of the model"""
     words: Number
     dims: Number
+    first_epoch_rows: Number | None = None
+    """targets trained on in the first epoch, up to this step; None if not known"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +92,14 @@ class CheckpointRef:
     parts: tuple[Artifact, ...]
     steps: int | None = None
     """training steps of the whole run; None if the record does not say"""
+    first_epoch_rows: int | None = None
+    """targets trained on in the first epoch, up to this step; None if the record does not say"""
 
     @classmethod
     def of_record(cls, record: Record) -> CheckpointRef:
         n = record.read(CheckpointNumbers)
         folder = f"{STAGE}/{record.key[:KEY_DIGITS]}/{record.name}"
-        return cls(n.step, folder, n.digest, n.words, n.dims, record.artifacts, n.steps)
+        return cls(n.step, folder, n.digest, n.words, n.dims, record.artifacts, n.steps, n.first_epoch_rows)
 
     @property
     def place(self) -> str:
@@ -104,7 +108,12 @@ class CheckpointRef:
 
 
 def write_checkpoint(
-    commits: Commits, step: int, model: Model, provenance: Mapping[str, Any], steps: int | None = None
+    commits: Commits,
+    step: int,
+    model: Model,
+    provenance: Mapping[str, Any],
+    steps: int | None = None,
+    first_epoch_rows: int | None = None,
 ) -> CheckpointRef:
     """Writes the partitions, then the record that makes them a checkpoint.
 
@@ -114,6 +123,7 @@ def write_checkpoint(
       provenance: JSON values for the metadata (configuration, versions, input digest, …); step, steps, digest, words
         and dims are added. "items" says whether the words are integers.
       steps: training steps of the whole run; None if not known.
+      first_epoch_rows: targets trained on in the first epoch, up to this step; None if not known.
     """
     digest = model_digest(model)
     blocks = list(model.blocks())
@@ -122,7 +132,7 @@ def write_checkpoint(
         write_partition(commits, step, (index, len(blocks)), block, {**provenance, **more})
         for index, block in enumerate(blocks)
     ]
-    numbers = CheckpointNumbers(VERSION, step, steps, digest, len(model.words), model.dims)
+    numbers = CheckpointNumbers(VERSION, step, steps, digest, len(model.words), model.dims, first_epoch_rows)
     return commit_checkpoint(commits, numbers, parts)
 
 

@@ -11,11 +11,15 @@ from pipeline.batches.sampling import Sampling
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.errors import InputError, NonFiniteError
 from pipeline.options import MAX_POSITION, MAX_STEPS, Options
+from pipeline.words.unigram import kept_share
 
 ABSURD_LOSS = 100.0
 """Limit of the mean cross-entropy per pair of a step. Chance has 0.69, and healthy training is seldom above 5."""
 FEW_STEPS = 400
 """With fewer steps than this a run learns little, and the user is warned."""
+
+FEW_ROWS = 0.01
+"""With a smaller share of the positions trained on in an epoch, the user is warned."""
 
 
 def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: Callable[[str], None]) -> None:
@@ -35,6 +39,35 @@ def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: 
             f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"
             f" (now {options.batch_size}) would train better"
         )
+
+
+def has_few_rows(rows: int | None, positions: int) -> bool:
+    """Whether an epoch has hardly a target to train on. Args as for `check_first_epoch`."""
+    return rows is not None and rows < FEW_ROWS * positions
+
+
+def check_first_epoch(
+    rows: int | None, positions: int, counts: np.ndarray, options: Options, warn: Callable[[str], None]
+) -> None:
+    """InputError if the first epoch had no target to train on; a warning if it had few.
+
+    Args:
+      rows: targets trained on in the first epoch; None if not known.
+      positions: of the corpus.
+      counts: int64 [V], for the number of words that subsampling keeps.
+    """
+    if rows is None or not has_few_rows(rows, positions):
+        return
+    kept = round(positions * kept_share(counts, options.subsample))
+    causes = [f"of {positions:,} words of the text, --subsample={options.subsample:g} keeps about {kept:,}"]
+    if options.holdout:
+        causes.append(f"--holdout={options.holdout:g} keeps sentences back from training")
+    alone = max(0, round(kept * (1 - options.holdout)) - rows)
+    causes.append(f"about {alone:,} are alone in their sentence, without a context")
+    remedy = "raise --subsample (0 keeps every word), lower --min_count, or write longer sentences or baskets"
+    if not rows:
+        raise InputError(f"there is nothing to train on: {', '.join(causes)}: {remedy}")
+    warn(f"only {rows:,} words are trained on in an epoch: {', '.join(causes)}: {remedy}")
 
 
 def check_loss(loss: StepLoss, rates: np.ndarray, first: int, schedule: Schedule) -> None:

@@ -38,7 +38,7 @@ from pipeline.runtime import memory
 from pipeline.runtime.process import one_ahead
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Records
-from pipeline.training.checks import check_loss, check_schedule, check_weights
+from pipeline.training.checks import check_first_epoch, check_loss, check_schedule, check_weights
 from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss
 from pipeline.training.metrics import MetricsLog
 
@@ -105,18 +105,19 @@ class Trainer:
         schedule = Schedule.of(options, sum(shard.positions for shard in shards))
         check_schedule(schedule, options, len(words), self.warn)
         done = resume_point(self.commits, self.warn)
+        if done and done.step >= schedule.steps_per_epoch:
+            check_first_epoch(done.first_epoch_rows, schedule.positions, counts, options, self.warn)
         if done and done.step >= schedule.steps:
             record_end(self.commits, done)
             return done
-        step = done.step if done else 0
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
         backend = new_backend(w_in, w_out, options, schedule, threads, self.warn)
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.commits.records) if options.holdout else None
-        session = _Session(self, backend, schedule, words, counts, step, kept_back)
+        session = _Session(self, backend, schedule, words, counts, done, kept_back)
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
-            for epoch in range(step // schedule.steps_per_epoch, schedule.epochs):
+            for epoch in range(session.step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
         last = session.commit()
         record_end(self.commits, last)
@@ -153,12 +154,13 @@ class _Session:
         schedule: Schedule,
         words: pa.Array,
         counts: np.ndarray,
-        step: int,
+        done: CheckpointRef | None,
         kept_back: Rows | None = None,
     ):
         self.trainer, self.backend, self.schedule = trainer, backend, schedule
         self.words, self.counts = words, counts
-        self.step = self.began = step
+        self.step = self.began = step = done.step if done else 0
+        self.first_epoch_rows = done.first_epoch_rows if done else 0
         self.committed: CheckpointRef | None = None
         self.metrics = MetricsLog(schedule, holdout=bool(trainer.options.holdout))
         self.kept_back, self.next_holdout = kept_back, step
@@ -177,7 +179,10 @@ class _Session:
                 count = min(steps.steps - begin, self._steps_to_checkpoint())
                 rates = schedule.learning_rates(self.step, count)
                 loss = self.backend.train(steps.rows, steps.bounds[begin : begin + count + 1], rates)
-                self.rows += int(steps.bounds[begin + count] - steps.bounds[begin])
+                rows = int(steps.bounds[begin + count] - steps.bounds[begin])
+                self.rows += rows
+                if epoch == 0 and self.first_epoch_rows is not None:
+                    self.first_epoch_rows += rows
                 self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
                 check_loss(loss, rates, self.step, schedule)
                 self.step += count
@@ -189,8 +194,12 @@ class _Session:
         return every - self.step % every if every else self.schedule.steps
 
     def _after_steps(self) -> None:
+        options = self.trainer.options
+        if self.step == self.schedule.steps_per_epoch:
+            positions, rows = self.schedule.positions, self.first_epoch_rows
+            check_first_epoch(rows, positions, self.counts, options, self.trainer.warn)
         if self.kept_back is not None and (self.step >= self.next_holdout or self.step == self.schedule.steps):
-            self.metrics.add_holdout(mean_loss(self.kept_back, *self.backend.weights(), self.trainer.options.model))
+            self.metrics.add_holdout(mean_loss(self.kept_back, *self.backend.weights(), options.model))
             self.next_holdout = self.step + max(1, self.schedule.steps // POINTS)
         now = time.monotonic()
         positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
@@ -205,14 +214,16 @@ class _Session:
                 self.metrics.recent_loss,
             )
         )
+        is_trained = self.first_epoch_rows != 0  # else the checkpoint would hold random vectors
         if self.trainer.stop():
-            self.commit()
+            if is_trained:
+                self.commit()
             raise InterruptedRunError(
                 f"stopped after {step_of(self.step, self.schedule.steps)}; run the same command again to go on"
             )
-        every = self.trainer.options.checkpoint_every
+        every = options.checkpoint_every
         due = self.step % every == 0 if every else now - self.checkpoint_clock >= self.checkpoint_wait
-        if due:
+        if due and is_trained:
             self.commit()
 
     def commit(self) -> CheckpointRef:
@@ -225,7 +236,9 @@ class _Session:
         check_weights(w_in, w_out, self.step, self.schedule)
         self.metrics.write(trainer.commits, self.step)
         model = Model(self.words, self.counts, w_in, w_out)
-        self.committed = write_checkpoint(trainer.commits, self.step, model, trainer.provenance, self.schedule.steps)
+        self.committed = write_checkpoint(
+            trainer.commits, self.step, model, trainer.provenance, self.schedule.steps, self.first_epoch_rows
+        )
         prune_checkpoints(trainer.commits, trainer.options.keep_checkpoints)
         self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = seconds_to_checkpoint(self.checkpoint_clock - began)

@@ -162,6 +162,16 @@ def keep_thresholds(counts: np.ndarray, subsample: float) -> np.ndarray:
     return np.minimum(np.floor(share * 2.0**32), float(_ALWAYS)).astype(np.uint32)
 
 
+def kept_share(counts: np.ndarray, subsample: float) -> float:
+    """The share of the tokens that subsampling is expected to keep.
+
+    >>> kept_share(np.array([98, 1, 1]), subsample=0), round(kept_share(np.array([98, 1, 1]), subsample=0.01), 2)
+    (1.0, 0.13)
+    """
+    kept = (keep_thresholds(counts, subsample) + 1.0) / 2.0**32
+    return float(kept @ counts) / float(counts.sum())
+
+
 def _checked(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts, np.int64)
     if not counts.size:

@@ -28,7 +28,10 @@ COVERED = {
     "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),
     "corpus/tokenizers/test_unicode_words.py": ("pipeline/kernels/word_break.py",),
     "kernels/test_kernel_cache.py": ("pipeline/kernels/compile.py", "pipeline/runtime/private_folders.py"),
-    "training/replicas/test_trainer.py": ("pipeline/kernels/merge.py",),
+    "training/replicas/test_trainer.py": (
+        "pipeline/kernels/merge.py",
+        "pipeline/training/replicas/slice_training.py",
+    ),
     "words/test_phrases.py": (
         "pipeline/kernels/phrases.py",
         "pipeline/storage/parquet.py",

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.backends.backend import Backend, StepLoss
+from pipeline.backends.backend import StepLoss
 from pipeline.batches.schedule import step_name
 from pipeline.batches.shard_lists import STAGE as LISTS
 from pipeline.batches.shard_lists import ShardList, sliced_lists
 from pipeline.batches.shards import BatchShard
+from pipeline.errors import InputError
 from pipeline.model.checkpoints import (
     PARTS_STAGE,
     VERSION,
@@ -34,22 +35,23 @@ from pipeline.model.checkpoints import (
     read_blocks,
     read_partition,
     record_end,
+    remove_newer,
+    remove_unrecorded,
     write_checkpoint,
     write_partition,
 )
 from pipeline.model.initial_vectors import initial_vectors
-from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests
+from pipeline.model.model import Model, block_digest, join_digests
 from pipeline.options import Options
-from pipeline.runtime import memory
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Artifact, Digest, Number, Record, Records
-from pipeline.training.checks import check_loss, check_schedule, check_weights
+from pipeline.training.checks import check_first_epoch, check_schedule, check_weights, has_few_rows
 from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss_of
-from pipeline.training.metrics import POINTS as METRIC_POINTS
 from pipeline.training.metrics import MetricsLog
-from pipeline.training.replicas.merging import changes_to_parquet, merge_rows, read_changes
+from pipeline.training.replicas.merging import merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, in_order, new_backend, ranges_to_train, resume_point
+from pipeline.training.replicas.slice_training import SliceTraining
+from pipeline.training.trainer import Progress, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
@@ -85,6 +87,8 @@ class SliceNumbers:
     began: float
     ended: float
     """seconds since 1970"""
+    rows: Number | None = None
+    """targets trained on; None if not known"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +179,9 @@ class Replicas:
         if done is None:
             w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
             model = Model(words, counts, w_in, np.zeros_like(w_in))
-            done = write_checkpoint(self.commits, 0, model, self.provenance, rounds.schedule.steps)
+            done = write_checkpoint(self.commits, 0, model, self.provenance, rounds.schedule.steps, 0)
+        if done.step >= rounds.schedule.steps_per_epoch:
+            check_first_epoch(done.first_epoch_rows, positions, counts, self.options, self.warn)
         record_end(self.commits, done)
         return Standing(done, positions)
 
@@ -204,16 +210,21 @@ class Replicas:
         name = slice_name(number, replica)
         record = self._earlier_record(STAGE, name, standing, SliceNumbers)
         if record is None:
-            slice_ = _Slice(self, standing.checkpoint, self._rounds(standing.positions), number, replica)
+            say = self.warn if number == replica == 0 else _nothing  # one line on the device is enough
+            rounds, base = self._rounds(standing.positions), standing.checkpoint
+            training = SliceTraining(
+                self.options, self._records, self.threads, self.report, say, base, rounds, number, replica
+            )
             began = time.time()
-            backend = slice_.train(shards)
-            artifacts = tuple(slice_.write_changes(backend))
+            backend = training.train(shards)
+            folder = slice_folder(number, replica)
+            artifacts = tuple(
+                self.commits.beside(STAGE).put(f"{folder}/part-{index:06d}-of-{len(base.parts):06d}.parquet", data)
+                for index, data in training.changes(backend)
+            )
+            ended, rows = time.time(), training.rows
             numbers = SliceNumbers(
-                slice_.rounds.end(number),
-                standing.checkpoint.digest,
-                slice_.loss,
-                round(began, 3),
-                round(time.time(), 3),
+                rounds.end(number), base.digest, training.loss, round(began, 3), round(ended, 3), rows
             )
             record = self.commits.beside(STAGE).commit(name, artifacts, numbers)
         return [SlicePartition(replica, artifact) for artifact in record.artifacts]
@@ -255,13 +266,17 @@ class Replicas:
             )
         digest = join_digests(base.words, base.dims, [bytes.fromhex(partition.digest) for partition in partitions])
         artifacts = tuple(partition.artifact for partition in partitions)
-        numbers = CheckpointNumbers(VERSION, step, rounds.schedule.steps, digest, base.words, base.dims)
-        record, seconds = self.commits.record(step_name(step), artifacts, numbers), standing.seconds
-        checkpoint = CheckpointRef.of_record(record)
-        if self.commits.load(record.name) != record:  # otherwise a worker has died after this was done
-            holdout = self._holdout_loss(checkpoint, base.step, rounds, kept_back)
+        record, seconds = self.commits.load(step_name(step)), standing.seconds
+        if record is None or record.artifacts != artifacts:  # otherwise a worker has died after this was done
+            rows = self._first_epoch_rows(standing, number)
+            if step == rounds.schedule.steps_per_epoch:
+                self._check_first_epoch(rows, standing)
+            numbers = CheckpointNumbers(VERSION, step, rounds.schedule.steps, digest, base.words, base.dims, rows)
+            record = self.commits.record(step_name(step), artifacts, numbers)
+            holdout = self._holdout_loss(CheckpointRef.of_record(record), base.step, rounds, kept_back)
             seconds = self._write_metrics(standing, number, holdout)
             commit_checkpoint(self.commits, numbers, artifacts)
+        checkpoint = CheckpointRef.of_record(record)
         record_end(self.commits, checkpoint)
         self._forget_work(step, rounds)
         prune_checkpoints(self.commits, self.options.keep_checkpoints)
@@ -299,13 +314,38 @@ class Replicas:
             left = [path for path in paths if (match := _FOLDER.match(path)) and int(match[1]) < over]
             list(pool.map(self._records.storage.delete, left))
 
+    def _slices(self, number: int) -> list[SliceNumbers]:
+        """What the replicas have recorded of a round."""
+        slices, replicas = self.commits.beside(STAGE), range(self.options.replicas)
+        records = [slices.load(slice_name(number, replica)) for replica in replicas]
+        return [record.read(SliceNumbers) for record in records if record]
+
+    def _first_epoch_rows(self, standing: Standing, number: int) -> int | None:
+        """Targets trained on in the first epoch until the end of a round, by all replicas; None if not known."""
+        before = standing.checkpoint.first_epoch_rows
+        if before is None or self._rounds(standing.positions).epoch(number) > 0:
+            return before
+        rows = [numbers.rows for numbers in self._slices(number)]
+        return None if None in rows else before + sum(filter(None, rows))
+
+    def _check_first_epoch(self, rows: int | None, standing: Standing) -> None:
+        """See `check_first_epoch`. If there was nothing to train on, no checkpoint of random vectors is left."""
+        if has_few_rows(rows, standing.positions):
+            rounds = self._rounds(standing.positions)
+            counts = np.concatenate([block.counts for block in read_blocks(self._records, standing.checkpoint)])
+            try:
+                check_first_epoch(rows, standing.positions, counts, self.options, self.warn)
+            except InputError:
+                remove_newer(self.commits, -1)
+                self._forget_work(rounds.schedule.steps, rounds)
+                remove_unrecorded(self.commits)
+                raise
+
     def _write_metrics(self, standing: Standing, number: int, holdout: float | None) -> float:
         """Commits the points of a round; returns the seconds of training until its end."""
         rounds = self._rounds(standing.positions)
         schedule, first, end = rounds.schedule, standing.checkpoint.step, rounds.end(number)
-        names = [slice_name(number, replica) for replica in range(rounds.replicas)]
-        slices = self.commits.beside(STAGE)
-        trained = [record.read(SliceNumbers) for name in names if (record := slices.load(name))]
+        trained = self._slices(number)
         busy = _length_of_union((numbers.began, numbers.ended) for numbers in trained)
         points = np.sum([numbers.loss for numbers in trained], axis=0)
         log = MetricsLog(schedule, holdout=bool(self.options.holdout))
@@ -329,82 +369,8 @@ class Replicas:
         return None if rows is None else mean_loss_of(rows, read_blocks(self._records, checkpoint), self.options.model)
 
 
-class _Slice:
-    """The work of one replica in a round."""
-
-    def __init__(self, replicas: Replicas, base: CheckpointRef, rounds: Rounds, number: int, replica: int):
-        self.replicas, self.base, self.rounds = replicas, base, rounds
-        self.number, self.replica = number, replica
-        self.index = rounds.slice_index(number, replica)
-        self.loss: list[tuple[float, int]] = []
-
-    def train(self, shards: Iterable[BatchShard]) -> Backend:
-        """The backend, with the weights at the beginning of the round trained on the slice."""
-        replicas, schedule = self.replicas, self.rounds.schedule
-        options, threads = replicas.options, replicas.threads
-        first, end = self.rounds.steps(self.index)
-        before = self.rounds.epoch(self.number) * schedule.steps_per_epoch
-        say = replicas.warn if self.number == self.replica == 0 else _nothing  # one line on the device is enough
-        backend = new_backend(*self._weights(), options, schedule, threads, say)
-        points = _points(self.rounds)
-        loss = np.zeros((points, 2))
-        rows, clock = 0, time.monotonic()
-        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
-            epoch, size = self.rounds.epoch(self.number), schedule.batch_size
-            own_shards, ahead = self._shards(shards), pool if threads > 1 else None
-            for steps in ranges_to_train(backend, own_shards, replicas.commits.records, epoch, size, first, end, ahead):
-                step = before + steps.first
-                rates = schedule.learning_rates(step, steps.steps)
-                step_loss = backend.train(steps.rows, steps.bounds, rates)
-                check_loss(step_loss, rates, step, schedule)
-                point = (np.arange(steps.steps) + steps.first - first) * points // (end - first)
-                np.add.at(loss, point, np.column_stack([step_loss.total, step_loss.pairs]))
-                rows += int(steps.bounds[-1])
-                done = steps.first + steps.steps
-                positions = min(done * schedule.batch_size, schedule.positions) - first * schedule.batch_size
-                now = time.monotonic() - clock
-                recent = float(step_loss.total.sum()) / max(1, int(step_loss.pairs.sum()))
-                replicas.report(Progress(before + done, schedule.steps, before + first, positions, rows, now, recent))
-        self.loss = [(total, int(pairs)) for total, pairs in loss.tolist()]
-        return backend
-
-    def write_changes(self, backend: Backend) -> Iterator[Artifact]:
-        """Writes the changes to each partition of the checkpoint that the round began with."""
-        w_in, w_out = backend.weights()
-        schedule = self.rounds.schedule
-        check_weights(w_in, w_out, self.rounds.end(self.number), schedule)
-        commits = self.replicas.commits.beside(STAGE)
-        folder = slice_folder(self.number, self.replica)
-        for index, block in enumerate(read_blocks(commits.records, self.base)):
-            first = index * BLOCK_ROWS
-            rows = slice(first, first + len(block.words))
-            changed = np.flatnonzero(((w_in[rows] != block.input) | (w_out[rows] != block.output)).any(axis=1)) + first
-            data = changes_to_parquet(changed, w_in[changed], w_out[changed])
-            yield commits.put(f"{folder}/part-{index:06d}-of-{len(self.base.parts):06d}.parquet", data)
-
-    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
-        base = self.base
-        w_in, w_out = (np.empty((base.words, base.dims), np.float32) for _ in range(2))
-        for index, block in enumerate(read_blocks(self.replicas.commits.records, base)):
-            rows = slice(index * BLOCK_ROWS, index * BLOCK_ROWS + len(block.words))
-            w_in[rows], w_out[rows] = block.input, block.output
-        return w_in, w_out
-
-    def _shards(self, shards: Iterable[BatchShard]) -> list[BatchShard]:
-        """The shards that have positions of the slice, in order."""
-        first, end = self.rounds.positions(self.index)
-        return in_order((shard for shard in shards if shard.first_position < end and shard.end > first), first, end)
-
-
 def _nothing(message: str) -> None:
     pass
-
-
-def _points(rounds: Rounds) -> int:
-    """Number of points of the loss curve in a round; every replica's slice contributes to each."""
-    steps = rounds.schedule.steps_per_epoch
-    share = steps // rounds.rounds * METRIC_POINTS // rounds.schedule.steps
-    return max(1, min(share, steps // (rounds.rounds * rounds.replicas)))
 
 
 def _length_of_union(spans: Iterable[tuple[float, float]]) -> float:

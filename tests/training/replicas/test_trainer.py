@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def whole_epoch(shard, records):
 def test_parts_of_the_vocabulary_are_merged_alike_one_by_one(monkeypatch):
     records = new_records()
     wanted = read_checkpoint(records, train(records=records))
-    for module in ("training.replicas.trainer", "training.replicas.merging", "model.checkpoints", "model.model"):
+    for module in ("training.replicas.slice_training", "training.replicas.merging", "model.checkpoints", "model.model"):
         monkeypatch.setattr(f"pipeline.{module}.BLOCK_ROWS", 64)
     records = new_records()
     ref = train(records=records)
@@ -351,3 +352,17 @@ def test_a_lost_shard_is_noticed(lost, number, replica):
     del run.shards[lost]
     with pytest.raises(ArtifactError, match="a shard was lost"):
         run.replicas.train_slice(run.standing, number, replica, run.shards)
+
+
+def test_few_rows_are_told_with_the_first_epoch_and_by_each_later_command():
+    options, records = options_of(subsample=1e-7, batch_size=64), new_records()
+    for _ in range(2):
+        told: list[str] = []
+        train(options, records, warn=told.append)
+        (line,) = [line for line in told if "are trained on" in line]
+        assert re.match(r"only \d+ words are trained on in an epoch: of 6,000 words of the text, --subsample=", line)
+    (ref,) = checkpoints(records, KEY)[-1:]
+    wanted = sum(
+        to_numpy(batch)[1].size for shard in shards_of(records, options) for batch in shard.batches(records, 0)
+    )
+    assert ref.first_epoch_rows == wanted > 0
