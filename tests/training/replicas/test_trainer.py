@@ -355,7 +355,7 @@ def test_a_lost_shard_is_noticed(lost, number, replica):
 
 
 def test_few_rows_are_told_with_the_first_epoch_and_by_each_later_command():
-    options, records = options_of(subsample=1e-7, batch_size=64), new_records()
+    options, records = options_of(subsample=3e-7, batch_size=64), new_records()
     for _ in range(2):
         told: list[str] = []
         train(options, records, warn=told.append)
