@@ -110,7 +110,12 @@ class Options:
     )
     negatives: int = _option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
     power: float = _option(
-        0.75, "model", "exponent of the unigram distribution of negatives; 0: uniform", stage="unigram", low=0, high=4
+        0.75,
+        "model",
+        "exponent of the unigram distribution of negatives; 0: uniform, below 0: rare words more often",
+        stage="unigram",
+        low=-1,
+        high=4,
     )
     negative_policy: str = _option(
         "exclude_target",

@@ -11,9 +11,10 @@ from apache_beam.utils.shared import Shared
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
-from pipeline.words.merging import BucketCounts, UnitSummary, buckets_for, table_bytes, total
+from pipeline.words.merging import BucketCounts, UnitSummary, buckets_for, total
 from pipeline.words.phrases import (
     WORDS,
+    BucketPhrases,
     PhrasesRef,
     PhraseWordsRef,
     Scoring,
@@ -103,22 +104,22 @@ class CountPairs(Pass):
 
 
 class MergePairs(Pass):
-    """The phrases of one bucket, as Arrow IPC bytes."""
+    """The phrases of one bucket."""
 
-    def process(self, bucket: int, words: PhraseWordsRef, pairs: Sequence[Artifact]) -> Iterator[bytes]:
+    def process(self, bucket: int, words: PhraseWordsRef, pairs: Sequence[Artifact]) -> Iterator[BucketPhrases]:
         units = sorted(pairs, key=lambda artifact: artifact.path)
         scoring = _scoring(self.context, words)
-        yield table_bytes(bucket_phrases(self.commits.records, units, bucket, self.words(words), scoring))
+        yield bucket_phrases(self.commits.records, units, bucket, self.words(words), scoring)
 
 
 class OrderPhrases(Pass):
     """Stores the phrases of a pass, unless an earlier attempt has."""
 
     def process(
-        self, once: int, tables: Iterable[bytes], words: PhraseWordsRef, before: PhrasesRef | None = None
+        self, once: int, buckets: Iterable[BucketPhrases], words: PhraseWordsRef, before: PhrasesRef | None = None
     ) -> Iterator[PhrasesRef]:
         scoring = _scoring(self.context, words)
-        phrases = stored_phrases(self.commits, tables, lambda: self.words(words), scoring)
+        phrases = stored_phrases(self.commits, buckets, lambda: self.words(words), scoring, self.number)
         yield PhrasesRef((*(before.passes if before else ()), phrases))
 
 

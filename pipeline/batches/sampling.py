@@ -45,7 +45,11 @@ there are 5: lower --min_count or --negatives, or use --negative_policy=any
         return cls(options.window, options.negatives, options.negative_policy, options.seed, options.holdout)
 
     def check(self, vocabulary: int) -> None:
-        """InputError if the vocabulary has too few words for the number and policy of negatives."""
+        """InputError if too few words can be drawn for the number and policy of negatives.
+
+        Args:
+          vocabulary: how many words occur.
+        """
         needed = {"any": 1, "exclude_target": 2, "distinct": self.negatives + 1}[self.policy]
         if vocabulary < needed:
             raise InputError(

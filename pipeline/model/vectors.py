@@ -30,6 +30,10 @@ class Vectors:
     """string [V]"""
     vectors: np.ndarray
     """float32 [V, dims]"""
+    counts: np.ndarray
+    """int64 [V]"""
+    absent: pa.Array = dataclasses.field(default_factory=lambda: pa.array([], pa.string()))
+    """string [n]: words of the vocabulary that are left out, because they do not occur in the corpus"""
 
     @classmethod
     def of_blocks(
@@ -42,17 +46,32 @@ class Vectors:
     ) -> Vectors:
         """One side of a model, from blocks that have `rows` words together; one block at a time is in memory."""
         words, vectors, done = [], np.empty((rows, dims), np.float32), 0
+        counts = np.empty(rows, np.int64)
         for block in blocks:
             words.append(block.words)
+            counts[done : done + len(block.words)] = block.counts
             vectors[done : done + len(block.words)] = side_of(block, side)
             done += len(block.words)
             report(done, rows)
-        return cls(pa.concat_arrays(words), vectors)
+        return cls(pa.concat_arrays(words), vectors, counts)
+
+    def without(self, absent: np.ndarray) -> Vectors:
+        """The vectors without the words that are absent (bool [V]) from the corpus: those were never trained."""
+        if not absent.any():
+            return self
+        rows = pa.array(~absent)
+        left_out = self.words.filter(pa.array(absent))
+        return Vectors(self.words.filter(rows), self.vectors[~absent], self.counts[~absent], left_out)
 
     def rows_of(self, words: Sequence[str], option: str) -> list[int]:
         """The row of each word; InputError if one is not known, which suggests similar words."""
         rows = pc.index_in(pa.array(words, pa.string()), value_set=self.words).to_pylist()
         for word, row in zip(words, rows):
+            if row is None and pc.is_in(pa.scalar(word), value_set=self.absent).as_py():
+                raise InputError(
+                    f"{option}: {quoted(word)} stands in --vocabulary and does not occur in the corpus: its vector was"
+                    " never trained"
+                )
             if row is None:
                 near = suggestions(word, self.words)
                 hint = f"; did you mean {' or '.join(map(quoted, near))}?" if near else ""

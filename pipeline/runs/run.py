@@ -126,7 +126,7 @@ class Run:
           step: of the checkpoint.
           top: how many rows.
         """
-        return self.read_vectors(side, step, top).vectors
+        return self._vectors(side, step, top).vectors
 
     def read_vectors(
         self,
@@ -135,10 +135,27 @@ class Run:
         top: int | None = None,
         report: Report = lambda done, total: None,
     ) -> Vectors:
-        """Words and one side of their vectors, as `vectors`; `report` is called with (words read, of how many)."""
+        """Words and one side of their vectors, as `vectors`, without words of --vocabulary that do not occur.
+
+        Args:
+          report: called with (words read, of how many).
+        """
+        known = self._vectors(side, step, top, report)
+        return known.without(self.absent()[: len(known.words)]) if self.options.vocabulary else known
+
+    def _vectors(
+        self, side: str, step: int | None, top: int | None, report: Report = lambda done, total: None
+    ) -> Vectors:
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)
         return Vectors.of_blocks(self._blocks(ref, rows), rows, ref.dims, side, report)
+
+    def absent(self) -> np.ndarray:
+        """bool [V]: which words do not occur in the corpus, because they come from --vocabulary.
+
+        They keep the vectors that they began with, are never drawn as negatives, and are no neighbours of others.
+        """
+        return self._vocabulary().open(self.records).occurrences == 0
 
     def words(self, step: int | None = None, top: int | None = None) -> list[str]:
         """The words of the vocabulary: a word's id is its place; with `top`, the first alone."""

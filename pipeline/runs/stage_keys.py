@@ -22,6 +22,7 @@ from typing import Any
 from pipeline.options import MAX_PASSES, Options
 from pipeline.storage.records import canonical_json
 from pipeline.words.phrases import phrases_stage, words_stage
+from pipeline.words.word_list import LIST_VERSION
 
 FORMAT_VERSION = 2
 """Raise it when the meaning of an artefact changes: artefacts of another format are never reused."""
@@ -75,7 +76,7 @@ def stage_keys(identity: Mapping[str, Any], options: Options) -> dict[str, str]:
     own: dict[str, Any] = {
         "text": identity["inputs"],
         "counts": identity["tokenizer"],
-        "vocabulary": identity.get("vocabulary"),
+        "vocabulary": [listed, LIST_VERSION] if (listed := identity.get("vocabulary")) else None,
     }
     keys: dict[str, str] = {}
     for stage, upstream in stages(options.phrases).items():

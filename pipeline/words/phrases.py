@@ -28,12 +28,21 @@ from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.kernels.phrases import candidate_pairs
+from pipeline.runtime import progress
+from pipeline.runtime.shown_text import quoted
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import groups_to_parquet, read_group, to_parquet
 from pipeline.storage.records import Artifact, Number, Records
 from pipeline.words.counts import counted_fingerprint, fingerprint_mismatch_message
 from pipeline.words.merging import SCHEMA as COUNTS
-from pipeline.words.merging import BucketCounts, UnitSummary, check_complete, forget_buckets, table_from_bytes
+from pipeline.words.merging import (
+    BucketCounts,
+    UnitSummary,
+    check_complete,
+    forget_buckets,
+    table_bytes,
+    table_from_bytes,
+)
 from pipeline.words.vocabulary import Vocabulary, by_frequency, plain
 
 SCHEMA = pa.schema(
@@ -152,10 +161,22 @@ def pairs_to_parquet(pairs: np.ndarray, counts: np.ndarray, buckets: int) -> pa.
     return groups_to_parquet(groups, PAIRS, {"pair": "DELTA_BINARY_PACKED", "count": "DELTA_BINARY_PACKED"})
 
 
+@dataclass(frozen=True)
+class BucketPhrases:
+    """The phrases among the pairs of a bucket, and how near the best of its pairs came."""
+
+    phrases: bytes
+    """Arrow IPC of `_CANDIDATES`"""
+    pairs: int
+    """that `count_pairs` counted, and that occur more often than the discount"""
+    best: tuple[float, str, str] | None
+    """(score, first word, second word) of the pair with the highest score; None if there is no pair"""
+
+
 def bucket_phrases(
     records: Records, units: Sequence[Artifact], bucket: int, words: Vocabulary, scoring: Scoring
-) -> pa.Table:
-    """The phrases among the pairs of one bucket, counted over all units: first, second (rows of words), count.
+) -> BucketPhrases:
+    """The phrases among the pairs of one bucket, counted over all units.
 
     Memory: some 50 bytes for each different pair of the bucket.
     """
@@ -168,12 +189,19 @@ def bucket_phrases(
     frequent = counts > scoring.discount
     pairs, counts = pairs[frequent], counts[frequent]
     first, second = (pairs >> np.uint64(32)).astype(np.int32), pairs.astype(np.uint32).astype(np.int32)
-    good = scoring.scores(counts, words.counts[first], words.counts[second]) > scoring.threshold
-    return pa.table([first[good], second[good], counts[good]], schema=_CANDIDATES)
+    scores = scoring.scores(counts, words.counts[first], words.counts[second])
+    good = scores > scoring.threshold
+    phrases = table_bytes(pa.table([first[good], second[good], counts[good]], schema=_CANDIDATES))
+    if not len(scores):
+        return BucketPhrases(phrases, 0, None)
+    at = int(np.argmax(scores))
+    pair = (words.words[int(row)].as_py() for row in (first[at], second[at]))
+    return BucketPhrases(phrases, len(scores), (float(scores[at]), *pair))
 
 
-def phrases_table(tables: Iterable[pa.Table], words: Vocabulary, scoring: Scoring) -> pa.Table:
+def phrases_table(buckets: Iterable[BucketPhrases], words: Vocabulary, scoring: Scoring) -> pa.Table:
     """All phrases of a pass (SCHEMA), by falling score and then by the bytes of their words."""
+    tables = (table_from_bytes(bucket.phrases) for bucket in buckets)
     table = pa.concat_tables([_CANDIDATES.empty_table(), *tables])
     first, second = (table[name].to_numpy() for name in ("first", "second"))
     counts = table["count"].to_numpy(), words.counts[first], words.counts[second]
@@ -181,6 +209,25 @@ def phrases_table(tables: Iterable[pa.Table], words: Vocabulary, scoring: Scorin
     table = pa.table(columns, schema=SCHEMA)
     keys = [("score", "descending"), ("first", "ascending"), ("second", "ascending")]
     return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
+
+
+def nothing_joined_message(buckets: Sequence[BucketPhrases], number: int, words: Vocabulary, scoring: Scoring) -> str:
+    """Why pass `number` of --phrases has found no phrase, and what to change."""
+    found, option = f"pass {number} of --phrases joins no words", f"--phrase_threshold={scoring.threshold:g}"
+    often = f"more than --phrase_discount={scoring.discount} times"
+    best = max((bucket.best for bucket in buckets if bucket.best), default=None)
+    if best:
+        pairs = sum(bucket.pairs for bucket in buckets)
+        score, first, second = best
+        return (
+            f"{found}: {pairs:,} pairs that might score above {option} occur {often}, and the best of them,"
+            f" {quoted(f'{first} {second}')}, scores {score:.4g}: lower the threshold"
+        )
+    if not len(words):
+        return f"{found}: no word occurs {often}"
+    counts = words.counts.astype(np.float64)
+    highest = float(scoring.scores(counts, counts, counts).max())  # of two equal words that always stand together
+    return f"{found}: with these counts of words a pair can score {highest:.4g} at most, not above {option}: lower it"
 
 
 WORDS, PHRASES = "words", "phrases"
@@ -282,16 +329,19 @@ def stored_pairs(
 
 
 def stored_phrases(
-    commits: Commits, tables: Iterable[bytes], words: Callable[[], Vocabulary], scoring: Scoring
+    commits: Commits,
+    buckets: Iterable[BucketPhrases],
+    words: Callable[[], Vocabulary],
+    scoring: Scoring,
+    number: int,
 ) -> Artifact:
-    """The phrases of a pass.
-
-    Args:
-      tables: those of `bucket_phrases`, as Arrow IPC bytes.
-    """
+    """The phrases of pass `number`."""
 
     def make() -> Made:
-        phrases = phrases_table(map(table_from_bytes, tables), words(), scoring)
+        held = list(buckets)
+        phrases = phrases_table(held, words(), scoring)
+        if not len(phrases):
+            progress.say(nothing_joined_message(held, number, words(), scoring))
         return [commits.put("phrases.parquet", to_parquet(phrases))], PhraseNumbers(len(phrases))
 
     return commits.once(PHRASES, make).artifacts[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
@@ -16,6 +17,7 @@ from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import Options, bad_line_limit
 from pipeline.runtime import progress
+from pipeline.runtime.shown_text import quoted
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import from_parquet
 from pipeline.words.counts import STAGE as COUNTS
@@ -50,8 +52,8 @@ def stored_vocabulary(
     def make() -> Made:
         held = list(buckets)
         check_complete(summaries, held)
-        vocabulary, tokens = _build(OpenedCounts(commits.records, held), options, reader, listed, first_files)
-        numbers = VocabularyNumbers(len(vocabulary), tokens, sum(unit.units for unit in summaries))
+        vocabulary = _build(OpenedCounts(commits.records, held), options, reader, listed, first_files)
+        numbers = VocabularyNumbers(len(vocabulary), vocabulary.tokens, sum(unit.units for unit in summaries))
         return [commits.put("vocabulary.parquet", vocabulary.to_parquet())], numbers
 
     record = commits.once(STAGE, make)
@@ -65,16 +67,28 @@ def _build(
     reader: Reader,
     listed: WordListRef | None,
     first_files: Sequence[InputFile],
-) -> tuple[Vocabulary, int]:
-    """(the vocabulary, tokens of the corpus that are in it)."""
+) -> Vocabulary:
     integers = reader.items == INTEGERS
     if listed is not None:
-        return listed_vocabulary(tables, listed.load(), integers)
+        vocabulary = listed_vocabulary(tables, listed.load(), integers)
+        _tell_absent(vocabulary)
+        return vocabulary
     sentences = first_sentences(first_files, reader, 1)
     first = sentences[0] if sentences else []
     table = build_vocabulary(tables, options.min_count, options.max_vocabulary, first)
-    vocabulary = Vocabulary.from_table(table, integers)
-    return vocabulary, vocabulary.tokens
+    return Vocabulary.from_table(table, integers)
+
+
+def _tell_absent(vocabulary: Vocabulary) -> None:
+    """Tells the user how many words of --vocabulary do not occur, if there are such."""
+    absent = np.flatnonzero(vocabulary.occurrences == 0)
+    if len(absent):
+        first = ", ".join(quoted(vocabulary.words[int(row)].as_py()) for row in absent[:3])
+        progress.say(
+            f"{len(absent):,} of the {len(vocabulary):,} words of --vocabulary do not occur in --input ({first}"
+            f"{', …' if len(absent) > 3 else ''}): they keep their places, are never drawn as negatives, and are no"
+            " neighbours of others"
+        )
 
 
 def check_bad_lines(

@@ -62,8 +62,9 @@ class UnigramDistribution:
         return self.alias.astype(np.uint64) << np.uint64(32) | self.threshold
 
     def weights(self) -> np.ndarray:
-        """int64 [V], about probability * 2^48 and at least 1, for exact draws by running sums."""
-        return np.maximum(1, np.floor(self.probability * 2.0**48).astype(np.int64))
+        """int64 [V], about probability * 2^48, for exact draws by running sums; 0 only where the probability is 0."""
+        weights = np.maximum(1, np.floor(self.probability * 2.0**48).astype(np.int64))
+        return np.where(self.probability > 0, weights, 0)
 
     def to_table(self) -> pa.Table:
         """The artefact: one row for each word, in the order of the vocabulary."""
@@ -83,18 +84,19 @@ class UnigramDistribution:
         return cls(**{name: table.column(name).combine_chunks().to_numpy() for name in expected})
 
 
-def build(counts: np.ndarray, power: float, subsample: float) -> UnigramDistribution:
+def build(counts: np.ndarray, power: float, subsample: float, occurs: np.ndarray | None = None) -> UnigramDistribution:
     """The distribution of a vocabulary.
 
     Args:
-      counts: int64 [V], occurrences of each word; all positive.
+      counts: int64 [V], occurrences of each word; not all 0.
       power: exponent of the noise distribution.
       subsample: frequency above which words are thinned out; 0 keeps all.
+      occurs: bool [V], which words may be drawn; by default those whose count is not 0.
 
     Raises:
       InputError: there is no word.
     """
-    probability = powered_distribution(counts, power)
+    probability = powered_distribution(counts if occurs is None else np.where(occurs, counts, 0), power)
     threshold, alias = alias_table(probability)
     return UnigramDistribution(probability, threshold, alias, keep_thresholds(counts, subsample))
 
@@ -106,14 +108,15 @@ def powered_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
     p_i = count_i**power / sum_j count_j**power   (Mikolov et al. 2013, section 2.2)
 
     Powers are taken in decimal arithmetic, once for each distinct count (a corpus of n tokens has fewer than sqrt(2 n)
-    of them), and rounded once to float64.
+    of them), and rounded once to float64. A word with count 0 has probability 0 at any power.
 
     >>> powered_distribution(np.array([1000, 1010, 10])).round(8)
     array([0.4904092 , 0.49408269, 0.0155081 ])
 
     Args:
-      counts: int64 [V], occurrences of each word; all positive.
-      power: 1 keeps the distribution, 0 makes it uniform; 0.75 favours rare words.
+      counts: int64 [V], occurrences of each word; not all 0.
+      power: 1 keeps the distribution, 0 makes it uniform; 0.75 favours rare words; below 0 rare words are the most
+        probable (Caselles-Dupré et al. 2018, for items in place of words).
 
     Returns:
       float64 [V], sums to 1.
@@ -124,7 +127,7 @@ def powered_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
     counts = _checked(counts)
     distinct, which, times = np.unique(counts, return_inverse=True, return_counts=True)
     exponent = decimal.Decimal(repr(float(power)))  # 0.7 means seven tenths, not the float beside it
-    powered = np.array([float(_ARITHMETIC.power(int(count), exponent)) for count in distinct])
+    powered = np.array([float(_ARITHMETIC.power(int(count), exponent)) if count else 0.0 for count in distinct])
     return powered[which] / math.fsum(powered * times)
 
 
@@ -152,13 +155,14 @@ def keep_thresholds(counts: np.ndarray, subsample: float) -> np.ndarray:
     """Subsampling as uint32 [V]: a token is kept if a random 32-bit number is at most this.
 
     A token of a word that occurs c times among n tokens is kept with probability (sqrt(c / (t n)) + 1) t n / c, where
-    t = `subsample`, as in word2vec.c; always if that is above 1, or t is 0.
+    t = `subsample`, as in word2vec.c; always if that is above 1, or t or c is 0.
     """
     counts = _checked(counts)
     if not subsample:
         return np.full(counts.size, _ALWAYS, np.uint32)
     allowance = subsample * float(counts.sum())
-    share = (np.sqrt(counts / allowance) + 1.0) * allowance / counts
+    positive = np.maximum(counts, 1)
+    share = np.where(counts > 0, (np.sqrt(positive / allowance) + 1.0) * allowance / positive, 1.0)
     return np.minimum(np.floor(share * 2.0**32), float(_ALWAYS)).astype(np.uint32)
 
 
@@ -176,8 +180,8 @@ def _checked(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts, np.int64)
     if not counts.size:
         raise InputError("the vocabulary has no words, so there is no unigram distribution")
-    if counts.min() < 1:
-        raise ValueError("every count must be positive")
+    if counts.min() < 0 or not counts.any():
+        raise ValueError("counts must be 0 or more, and one of them positive")
     return counts
 
 
@@ -186,6 +190,7 @@ class UnigramNumbers:
     """What is recorded of the unigram distribution."""
 
     words: Number
+    """that can be drawn"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,15 +199,17 @@ class UnigramRef:
 
     artifact: Artifact
     words: int
+    """that can be drawn"""
 
 
 def stored_unigram(commits: Commits, vocabulary: VocabularyRef, power: float, subsample: float) -> UnigramRef:
     """The distribution that an earlier attempt has stored, else a new one from the vocabulary."""
 
     def make() -> Made:
-        counts = vocabulary.open(commits.records).counts
-        table = build(counts, power, subsample).to_table()
-        return [commits.put("unigram.parquet", to_parquet(table))], UnigramNumbers(len(counts))
+        words = vocabulary.open(commits.records)
+        noise = build(words.counts, power, subsample, words.occurrences > 0)
+        drawn = int(np.count_nonzero(noise.probability))
+        return [commits.put("unigram.parquet", to_parquet(noise.to_table()))], UnigramNumbers(drawn)
 
     record = commits.once(STAGE, make)
     return UnigramRef(record.artifacts[0], record.read(UnigramNumbers).words)

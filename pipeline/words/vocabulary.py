@@ -23,6 +23,7 @@ MAX_WORDS = 2**31 - 1
 MAX_WORD_BYTES = 2**31 - 1
 """Bytes of all words together: Arrow's offsets are int32."""
 _INTEGER_SCHEMA = SCHEMA.set(0, pa.field("word", pa.int64(), nullable=False))
+_OCCURRENCES = pa.field("occurrences", pa.int64(), nullable=False)
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,24 @@ class Vocabulary:
     words: pa.StringArray
     """string [V]"""
     counts: np.ndarray
-    """int64 [V], how often each word occurs"""
+    """int64 [V], how often each word occurs, or what the file of --vocabulary says"""
     integers: bool = False
     """Whether the words are integers. They are decimal text here, and integers again in `to_table`."""
+    listed_occurrences: np.ndarray | None = None
+    """int64 [V], how often each word occurs, where `counts` are those of a file"""
 
     def __len__(self) -> int:
         return len(self.words)
 
     @property
+    def occurrences(self) -> np.ndarray:
+        """int64 [V], how often each word occurs in the corpus: 0 for words that only the file of --vocabulary has."""
+        return self.counts if self.listed_occurrences is None else self.listed_occurrences
+
+    @property
     def tokens(self) -> int:
         """How many tokens of the corpus are in the vocabulary."""
-        return int(self.counts.sum())
+        return int(self.occurrences.sum())
 
     def lookup_table(self) -> WordTable:
         """A hash table from words to ids, built once; about 80 bytes a word."""
@@ -64,13 +72,17 @@ class Vocabulary:
 
     def __getstate__(self) -> dict:
         """Leaves out the lookup table, which workers build themselves."""
-        return {"words": self.words, "counts": self.counts, "integers": self.integers}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def to_table(self) -> pa.Table:
-        """word: string (int64 where the items are integers), count: int64."""
+        """word: string (int64 where items are integers), count: int64; where counts are listed, also occurrences."""
         if self.integers:
-            return pa.table([self.words.cast(pa.int64()), pa.array(self.counts)], schema=_INTEGER_SCHEMA)
-        return pa.table([self.words, pa.array(self.counts)], schema=SCHEMA)
+            table = pa.table([self.words.cast(pa.int64()), pa.array(self.counts)], schema=_INTEGER_SCHEMA)
+        else:
+            table = pa.table([self.words, pa.array(self.counts)], schema=SCHEMA)
+        if self.listed_occurrences is None:
+            return table
+        return table.append_column(_OCCURRENCES, pa.array(self.listed_occurrences))
 
     def to_parquet(self) -> pa.Buffer:
         return to_parquet(self.to_table())
@@ -82,7 +94,8 @@ class Vocabulary:
         words = table["word"].combine_chunks()
         if isinstance(words, pa.ChunkedArray):
             words = pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.string())
-        return cls(words.cast(pa.string()), table["count"].to_numpy().astype(np.int64), integers)
+        listed = table[_OCCURRENCES.name].to_numpy() if _OCCURRENCES.name in table.column_names else None
+        return cls(words.cast(pa.string()), table["count"].to_numpy().astype(np.int64), integers, listed)
 
     @classmethod
     def from_parquet(cls, data: bytes | pa.Buffer) -> Vocabulary:

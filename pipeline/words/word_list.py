@@ -2,8 +2,9 @@
 
 The file is text or Parquet. Text has a word on each line, or a word and its count with a tab between them (or one blank
 if every line has a count). Parquet has a column `word` and perhaps `count`, as vocabulary/ and checkpoints do. Counts
-decide how negatives are drawn and which tokens subsampling keeps. Without them the counts of the corpus do; a word that
-does not occur counts as 1.
+decide how negatives are drawn and which tokens subsampling keeps. Without them the counts of the corpus do.
+
+A word that does not occur keeps its place and its first vector, and is never drawn as a negative.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pipeline.runtime.shown_text import quoted, shown, shown_list
 from pipeline.words.merging import SCHEMA
 from pipeline.words.vocabulary import Vocabulary, plain
 
+LIST_VERSION = 2
+"""Raise it when the same list and corpus make another vocabulary. It is in the stage key of runs with --vocabulary."""
 _LARGEST = 2**63 - 1
 _BLANK = re.compile(rb"[^ \t]+ [0-9]+")
 
@@ -84,26 +87,31 @@ def listed_counts(tables: Iterable[pa.Table], listed: WordList) -> pa.Table:
     return table.filter(pc.is_in(table["word"], value_set=listed.words))
 
 
-def listed_vocabulary(tables: Iterable[pa.Table], listed: WordList, integers: bool) -> tuple[Vocabulary, int]:
-    """(the vocabulary in the order of the list, tokens of the corpus that are in it).
+def listed_vocabulary(tables: Iterable[pa.Table], listed: WordList, integers: bool) -> Vocabulary:
+    """The vocabulary in the order of the list.
 
     Args:
       tables: word, count; no word is in two of them.
 
     Raises:
-      InputError: no word of the list occurs.
+      InputError: no word of the list occurs, or each that does counts as 0.
     """
     corpus_counts = listed_counts(tables, listed)
     counts = np.zeros(len(listed.words), np.int64)
     places = pc.index_in(corpus_counts["word"], value_set=listed.words).to_numpy()
     counts[places] = corpus_counts["count"].to_numpy()
-    tokens = int(counts.sum())
-    if not tokens:
+    if not counts.any():
         raise InputError(
             f"none of the {len(listed.words):,} words of --vocabulary occurs in --input (its first word is"
             f" {quoted(listed.words[0].as_py())}): check --tokenizer, --lowercase and --normalize"
         )
-    return Vocabulary(listed.words, np.maximum(counts, 1) if listed.counts is None else listed.counts, integers), tokens
+    if listed.counts is None:
+        return Vocabulary(listed.words, counts, integers)
+    if not listed.counts[counts > 0].any():
+        raise InputError(
+            "--vocabulary counts 0 for each of its words that occur in --input: write counts above 0, or none"
+        )
+    return Vocabulary(listed.words, listed.counts, integers, counts)
 
 
 def _from_text(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None]:
@@ -166,10 +174,12 @@ def _check(uri: str, words: pa.StringArray, counts: np.ndarray | None) -> None:
         raise InputError(f"--vocabulary={uri} has {quoted(word)} {times} times")
     if pc.min(pc.binary_length(words)).as_py() == 0:
         raise InputError(f"--vocabulary={uri} has an empty word")
-    if counts is not None and counts.min() < 1:
+    if counts is not None and counts.min() < 0:
         row = int(np.argmin(counts))
         word = quoted(words[row].as_py())
-        raise InputError(f"--vocabulary={uri}: the count of {word} is {counts[row]}, not 1 or more")
+        raise InputError(f"--vocabulary={uri}: the count of {word} is {counts[row]}, not 0 or more")
+    if counts is not None and not counts.any():
+        raise InputError(f"--vocabulary={uri} counts 0 for each word: write counts above 0, or words alone")
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -279,9 +279,21 @@ def test_stop_words_go_first_and_listed_words_may_be_phrases(tmp_path):
     assert rows == [{"word": "y", "count": 140}, {"word": "tower_babel", "count": 20}, {"word": "x", "count": 100}]
 
 
-def test_a_corpus_without_frequent_words_has_no_phrases(tmp_path):
-    (tmp_path / "text").write_text("a b c d b e f g a\n")
-    digest_of(tmp_path / "text", tmp_path / "run", "--phrases=2")
+WHY_NONE = {
+    "no word occurs more than --phrase_discount=5 times": ("a b c d b e f g a\n", ()),
+    "best of them, 'x y', scores 0.5312: lower": ("x y\n" * 7 + "a y x\n", ("--phrase_threshold=.6",)),
+    "can score 1 at most, not above --phrase_threshold=100": ("a b\n" * 4, ("--phrase_discount=2",)),
+}
+
+
+@pytest.mark.parametrize("why", WHY_NONE)
+def test_a_pass_without_phrases_says_how_near_the_best_pair_came(why, tmp_path):
+    text, options = WHY_NONE[why]
+    (tmp_path / "text").write_text(text)
+    options = (f"--output={tmp_path / 'run'}", "--min_count=1", "--phrases=2", *options)
+    outcome = preprocess(f"--input={tmp_path / 'text'}", *options)
+    assert "pass 1 of --phrases joins no words: " in outcome.stderr
+    assert why in outcome.stderr
     (stored,) = (tmp_path / "run").glob("phrases/pass=2/*/phrases.parquet")
     assert pq.read_table(stored).num_rows == 0
 

@@ -86,9 +86,21 @@ def test_no_word_is_an_error_of_one_line():
         unigram.build(np.array([], np.int64), 0.75, 1e-3)
 
 
-def test_counts_must_be_positive():
-    with pytest.raises(ValueError, match="positive"):
-        unigram.powered_distribution(np.array([3, 0]))
+def test_counts_must_not_be_negative_or_all_zero():
+    for counts in ([3, -1], [0, 0]):
+        with pytest.raises(ValueError, match="positive"):
+            unigram.powered_distribution(np.array(counts))
+
+
+@pytest.mark.parametrize("power", [-1, -0.5, 0, 0.75, 1, 4])
+def test_a_word_that_does_not_occur_has_no_weight_at_any_power(power):
+    counts, occurs = np.array([0, 9, 0, 4, 4, 0]), np.array([False, True, False, True, False, False])
+    noise = unigram.build(counts, power, 1e-2, occurs)
+    assert ((noise.probability > 0) == occurs).all()
+    assert ((noise.weights() > 0) == occurs).all()
+    assert [bool(share) for share in implied(noise.threshold, noise.alias)] == occurs.tolist()
+    assert noise.keep[counts == 0].tolist() == [2**32 - 1] * 3
+    np.testing.assert_allclose(noise.probability[[1, 3]], np.array([9.0, 4.0]) ** power / (9.0**power + 4.0**power))
 
 
 # The alias table.

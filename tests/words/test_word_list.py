@@ -28,6 +28,7 @@ def test_forms_of_a_list(tmp_path):
     assert loaded(file, b"b 3\na 1\n") == (["b", "a"], [3, 1])
     assert loaded(file, b"b 3\na\n") == (["b 3", "a"], None)
     assert loaded(file, b"007\n-3\t\n".replace(b"\t", b""), INTEGERS) == (["7", "-3"], None)
+    assert loaded(file, b"</s> 0\nthe 5\n") == (["</s>", "the"], [0, 5])  # as word2vec.c writes it
     pq.write_table(pa.table({"word": ["x", "y"], "count": [5, 4], "more": [1, 2]}), file)
     assert loaded(file, file.read_bytes()) == (["x", "y"], [5, 4])
     pq.write_table(pa.table({"word": [5, -6]}), file)
@@ -41,7 +42,7 @@ def test_forms_of_a_list(tmp_path):
         (b"a\n\nb\n", "line 2 is '', not a word"),
         (b"a\t1\nb\n", "line 2 is 'b', not a word, a tab and its count"),
         (b"a\nb\na\n", "has 'a' 2 times"),
-        (b"a\t0\n", "the count of 'a' is 0, not 1 or more"),
+        (b"a\t0\n", "counts 0 for each word"),
         (b"a\n\xff\n", "is not UTF-8 text in line 2"),
         (b"a\t99999999999999999999\n", "beyond 64 bits"),
         (b"PAR1 and no more", "cannot be read"),
@@ -69,11 +70,11 @@ def test_only_these_words_in_this_order(tmp_path):
     assert outcome.status == 0, outcome.stderr
     run = Run.open(str(tmp_path / "run"))
     assert run.words() == chosen
-    assert run.vocabulary()["count"].to_pylist() == [counts.get(word, 1) for word in chosen]
+    assert run.vocabulary()["count"].to_pylist() == [counts.get(word, 0) for word in chosen]
     assert sum(shard.positions for shard in run.shards()) == sum(counts.get(word, 0) for word in chosen)
     assert train(*arguments).digest == outcome.digest
     # With the counts written out, the same model.
-    (tmp_path / "list").write_text("".join(f"{word}\t{counts.get(word, 1)}\n" for word in chosen))
+    (tmp_path / "list").write_text("".join(f"{word}\t{counts.get(word, 0)}\n" for word in chosen))
     assert "the words of --vocabulary=" in train(*arguments).error
     assert train(*arguments, "--overwrite").digest == outcome.digest
     # A run's own vocabulary changes nothing.
@@ -93,4 +94,4 @@ def test_a_list_of_integers(tmp_path):
     assert train(*arguments, f"--vocabulary={tmp_path / 'list'}", f"--output={tmp_path / 'run'}").status == 0
     table = Run.open(str(tmp_path / "run")).vocabulary()
     assert table["word"].to_pylist() == [8, 3, 100, 5]
-    assert table["count"].to_pylist()[2] == 1
+    assert table["count"].to_pylist()[2] == 0

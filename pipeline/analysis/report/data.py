@@ -75,8 +75,8 @@ def collect(
         "speed": speed(run),
         "zipf": zipf(run, counts),
         "unigram": unigram(run, counts),
-        "neighbors": neighbors(known, counts),
-        "map": word_map(known, counts),
+        "neighbors": neighbors(known),
+        "map": word_map(known),
         "evaluation": evaluation_of(
             known, judged.pairs, judged.analogies, judged.most_frequent, judged.ignore_case, report
         ),
@@ -155,7 +155,7 @@ def zipf(run: Run, counts: np.ndarray) -> dict[str, Any]:
     options = run.options
     everything = _all_counts(run)
     whole = everything is not None and len(everything) >= len(counts)
-    values = everything if everything is not None and whole else counts
+    values = everything if everything is not None and whole else np.sort(counts[counts > 0])[::-1]
     ranks = log_spaced(len(values))
     return {
         "rank": (ranks + 1).tolist(),
@@ -180,13 +180,15 @@ def _all_counts(run: Run) -> np.ndarray | None:
 def unigram(run: Run, counts: np.ndarray) -> dict[str, Any]:
     """Probability of each rank in the text and among negatives, and how many of its tokens are kept."""
     made = run.unigram()
+    drawn = made.probability > 0  # words of --vocabulary that do not occur have no place in logarithmic charts
+    counts, probability, keep = counts[drawn], made.probability[drawn], made.keep[drawn]
     ranks = log_spaced(len(counts))
     share = counts / counts.sum()
-    kept = (made.keep.astype(np.float64) + 1) / 2**32
+    kept = (keep.astype(np.float64) + 1) / 2**32
     return {
         "rank": (ranks + 1).tolist(),
         "before": rounded(share[ranks]),
-        "after": rounded(made.probability[ranks]),
+        "after": rounded(probability[ranks]),
         "keep": rounded(kept[ranks]),
         "kept_tokens": rounded([float((share * kept).sum())])[0],
         "power": run.options.power,
@@ -194,12 +196,16 @@ def unigram(run: Run, counts: np.ndarray) -> dict[str, Any]:
     }
 
 
-def neighbors(known: Vectors, counts: np.ndarray) -> dict[str, list[Any]]:
+def neighbors(known: Vectors) -> dict[str, list[Any]]:
     """Nearest words of some frequent words and of some rare ones."""
     shown = {"frequent": frequent_rows(known.words), "rare": rare_rows(known.words)}
     return {
         name: [
-            {"word": known.words[row].as_py(), "count": int(counts[row]), "near": [[w, round(c, 3)] for w, c in near]}
+            {
+                "word": known.words[row].as_py(),
+                "count": int(known.counts[row]),
+                "near": [[w, round(c, 3)] for w, c in near],
+            }
             for row, near in zip(rows, known.neighbors(rows, NEIGHBORS))
         ]
         for name, rows in shown.items()
@@ -223,15 +229,16 @@ def rare_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
     return rows[:: max(1, len(rows) // count)][:count]
 
 
-def word_map(known: Vectors, counts: np.ndarray) -> dict[str, Any]:
+def word_map(known: Vectors) -> dict[str, Any]:
     """The most frequent words in the plane, with a few neighbours of each."""
     size = min(MAP_WORDS, len(known.words))
     points = principal_plane(known.vectors[:size])
-    among = Vectors(known.words[:_MAP_NEIGHBOR_WORDS], known.vectors[:_MAP_NEIGHBOR_WORDS])
+    rows = slice(0, _MAP_NEIGHBOR_WORDS)
+    among = Vectors(known.words[rows], known.vectors[rows], known.counts[rows])
     near = among.neighbors(range(size), _MAP_NEIGHBORS) if size else []
     return {
         "words": known.words[:size].to_pylist(),
-        "counts": counts[:size].tolist(),
+        "counts": known.counts[:size].tolist(),
         "x": rounded(points[:, 0], 4),
         "y": rounded(points[:, 1], 4),
         "near": [[w for w, _ in neighbors_of_word] for neighbors_of_word in near],

@@ -173,7 +173,7 @@ def test_a_run_is_like_itself(folder):
     found = neighborhoods(known, known)
     assert found["correlation"] == pytest.approx(1)
     assert found["overlap"] == 1
-    few = Vectors(known.words[:5], known.vectors[:5])
+    few = Vectors(known.words[:5], known.vectors[:5], known.counts[:5])
     assert neighborhoods(few, known) is None
 
 
