@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nonlocal made_rows
         made_rows = 0
         for shard, tokens, sentences in shards:
-            for begin, end in piece_bounds(sentences, options.window):
+            for begin, end in piece_bounds(sentences, options.window, options.negatives):
                 piece = sentences[begin : end + 1]
                 first = shard.first_position + int(piece[0])
                 made_rows += generate_rows(tokens, piece, first, tables, Sampling.of(options), 0).num_rows

@@ -24,6 +24,8 @@ _MOST_CONTEXTS = (1 << 31) - 1
 """Most contexts of the sentences of one batch: offsets of contexts have 32 bits."""
 _PIECE_CONTEXTS = 1 << 23
 """Room for contexts in a batch: with wide windows batches have fewer positions."""
+_PIECE_NEGATIVES = 1 << 22
+"""Room for negatives in a batch: with many of them batches have fewer positions, so a signal is soon heard."""
 
 
 def schema(negatives: int) -> pa.Schema:
@@ -143,7 +145,7 @@ def generated_batches(
     tokens, sentences, position = piece
     makers = [
         _maker(tokens, sentences[a : b + 1], position, tables, sampling, epoch)
-        for a, b in piece_bounds(sentences, sampling.window)
+        for a, b in piece_bounds(sentences, sampling.window, sampling.negatives)
         if sentences[a] + position < end and sentences[b] + position > first
     ]
     yield from evaluate(makers, pool)
@@ -161,10 +163,10 @@ def _maker(
     return make
 
 
-def piece_bounds(sentences: np.ndarray, window: int) -> list[tuple[int, int]]:
+def piece_bounds(sentences: np.ndarray, window: int, negatives: int) -> list[tuple[int, int]]:
     """Cut sentences into pieces of about `PIECE_POSITIONS` positions, at least one sentence each: (begin, end)."""
     contexts = 2 * window if window != ALL else int(np.max(np.diff(sentences), initial=1))
-    positions = max(1, min(PIECE_POSITIONS, _PIECE_CONTEXTS // contexts))
+    positions = max(1, min(PIECE_POSITIONS, _PIECE_CONTEXTS // contexts, _PIECE_NEGATIVES // negatives))
     bounds, begin, last = [], 0, len(sentences) - 1
     while begin < last:
         end = int(np.searchsorted(sentences, sentences[begin] + positions, side="right")) - 1

@@ -254,7 +254,7 @@ def new_backend(
     w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, say: Callable[[str], None]
 ) -> Backend:
     """The backend that trains these weights; it copies them."""
-    return open_backend(
+    backend = open_backend(
         options.device,
         w_in,
         w_out,
@@ -265,6 +265,13 @@ def new_backend(
         threads=threads,
         say=say,
     )
+    on_gpu, many = isinstance(backend, GeneratingBackend), 2 * options.negatives > len(w_in)
+    if on_gpu and many and options.negative_policy == "distinct":
+        say(
+            f"--negatives={options.negatives} of {len(w_in):,} words are slow to draw on a GPU with"
+            " --negative_policy=distinct: take fewer, or --device=cpu"
+        )
+    return backend
 
 
 def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = None) -> list[BatchShard]:

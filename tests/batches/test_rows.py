@@ -108,6 +108,30 @@ def test_draws_that_nearly_always_clash_end_in_the_exact_law():
     assert all(sorted(row[3]) == [1, 2, 3] for row in as_list(found))
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(18, 90), st.data())
+def test_many_distinct_negatives_are_those_of_the_plain_definition(vocabulary, data):
+    """Words that are taken are marked, and exact draws go down a tree: the same words as by the definition."""
+    counts = np.array(
+        data.draw(st.lists(st.sampled_from([0, 1, 2, 900, 10**6]), min_size=vocabulary, max_size=vocabulary))
+    )
+    counts[data.draw(st.integers(0, vocabulary - 1))] += 1
+    tables, there = tables_of(counts, 0), np.flatnonzero(counts)
+    for negatives in {len(there) - 1, data.draw(st.integers(1, len(there)))} & set(range(1, len(there))):
+        tokens = np.random.default_rng(vocabulary).choice(there, 12).astype(np.int32)
+        sampling = Sampling(2, negatives, "distinct", 3)
+        found = generate_rows(tokens, np.array([0, 5, 12]), 0, tables, sampling, 0)
+        assert as_list(found) == plain_rows(tokens, [0, 5, 12], 0, tables, sampling, 0)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_words_that_do_not_occur_are_never_drawn(policy):
+    tables, tokens = tables_of([0, 40, 0, 3, 2, 0, 1], 0), np.tile(np.int32([1, 3, 4, 6]), 3000)
+    found = generate_rows(tokens, np.arange(0, 12_001, 4), 0, tables, Sampling(2, 3, policy, 5), 0)
+    _, rows = to_numpy(found)
+    assert set(rows.negatives.ravel().tolist()) == {1, 3, 4, 6}
+
+
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.data())
 def test_rows_do_not_depend_on_where_the_sentences_are_cut(lengths, data):
@@ -126,7 +150,8 @@ def test_rows_do_not_depend_on_where_the_sentences_are_cut(lengths, data):
 def test_pieces_cover_the_sentences_and_stay_small(monkeypatch):
     monkeypatch.setattr(batches, "PIECE_POSITIONS", 10)
     sentences = np.array([0, 4, 8, 12, 40, 41, 42])
-    assert piece_bounds(sentences, 5) == [(0, 2), (2, 3), (3, 4), (4, 6)]
+    assert piece_bounds(sentences, 5, 5) == [(0, 2), (2, 3), (3, 4), (4, 6)]
+    assert piece_bounds(np.arange(0, 9 * 4096, 4096), 5, 1000) == [(i, i + 1) for i in range(8)]  # of 4M negatives
 
 
 def test_window_all_takes_every_other_word_of_the_sentence():
@@ -141,7 +166,7 @@ def test_window_all_takes_every_other_word_of_the_sentence():
         ([2], 0),
         ([0], 2),
     ]
-    assert piece_bounds(np.arange(0, 4096 * 9, 4096), 0) == [(i, i + 1) for i in range(0, 8)]
+    assert piece_bounds(np.arange(0, 4096 * 9, 4096), 0, 1) == [(i, i + 1) for i in range(0, 8)]
 
 
 def test_long_sentences_are_one_window_each():

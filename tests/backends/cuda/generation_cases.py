@@ -184,6 +184,9 @@ def exact_draws():
             results.append(assert_equal(pieces, tables, Sampling(2, negatives, policy, 1)))
     assert results[0] != results[2]
     assert results[1] != results[3], "no draw was exact"
+    absent = Tables.of(unigram.build(np.array([0, 10**13, 0, 10**6, 0, 7, 5, 0]), 1.0, 0.0))  # words of --vocabulary
+    present = [TokenPiece(np.tile(np.int32([1, 3, 5, 6]), 40), np.arange(0, 161, 40), 0)]
+    assert_equal(present, absent, Sampling(2, 3, "distinct", 1))
     half = Tables.of(unigram.build(np.append(63 * 8 * 100, np.full(8, 100)), 1.0, 0.0))  # so that some take all 64
     assert_equal(pieces, half, Sampling(2, 6, "exclude_target", 1))
 
