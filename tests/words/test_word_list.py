@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pytest
 from beam2vec import Run
 from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
+from pipeline.model.initial_vectors import initial_vectors
 from pipeline.words.word_list import word_list
 from tests.helpers.commands import TINY, train, write_corpus
 
@@ -95,3 +98,35 @@ def test_a_list_of_integers(tmp_path):
     table = Run.open(str(tmp_path / "run")).vocabulary()
     assert table["word"].to_pylist() == [8, 3, 100, 5]
     assert table["count"].to_pylist()[2] == 0
+
+
+@pytest.mark.parametrize("form", ["words", "words and counts"])
+def test_words_that_do_not_occur_are_never_drawn_nor_shown(tmp_path, form):
+    """Without counts they counted as 1, were drawn as negatives, and stood among the neighbours."""
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    known = [word for word, _ in collections.Counter(corpus.read_text().split()).most_common(20)]
+    chosen = ["nowhere", *known, "at", "all"]
+    counted = "" if form == "words" else "\t7"
+    (tmp_path / "list").write_text("".join(f"{word}{counted}\n" for word in chosen))
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--vocabulary={tmp_path / 'list'}", *TINY]
+    outcome = train(*arguments, "--power=0")
+    assert outcome.status == 0, outcome.stderr
+    told = "3 of the 23 words of --vocabulary do not occur in --input ('nowhere', 'at', 'all')"
+    assert told in outcome.stderr
+    run = Run.open(str(tmp_path / "run"))
+    assert run.words() == chosen
+    assert np.flatnonzero(run.absent()).tolist() == [0, 21, 22]
+    assert run.vocabulary()["count"].to_pylist()[0] == (0 if form == "words" else 7)
+    drawn = {word for batch in run.batches() for row in batch["negatives"].to_pylist() for word in row}
+    assert drawn == set(range(1, 21))
+    first = initial_vectors(chosen, run.options.dims, run.options.seed)
+    assert (run.vectors()[[0, 21, 22]] == first[[0, 21, 22]]).all()
+    assert not run.vectors("output")[[0, 21, 22]].any()
+    near = dict(run.nearest(known[3], 100))
+    assert sorted(near) == sorted(set(known) - {known[3]})
+    with pytest.raises(InputError, match="'at' stands in --vocabulary and does not occur in the corpus"):
+        run.nearest("at")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "nowhere" not in page
+    policy = ("--negative_policy=distinct", "--negatives=20", "--overwrite")
+    assert "needs a vocabulary of at least 21 words, there are 20" in train(*arguments, *policy).error
