@@ -96,4 +96,15 @@ def _check_siblings() -> None:
             )
 
 
+def _name_options_as_arguments() -> None:
+    """Makes messages of this process name options as a program writes them."""
+    from pipeline.options import Options
+    from pipeline.runtime import wording
+
+    names = [*Options.__dataclass_fields__, "input", "output", "corpus", "report", "step"]
+    flags = {flag: f"{flag}=True" for flag in ("overwrite", "allow_truncated")}
+    wording.use_arguments({name: name for name in names} | flags | {"vectors": "side"})
+
+
 _check_siblings()
+_name_options_as_arguments()

@@ -133,7 +133,7 @@ def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[
     for name in options:
         if name not in names:
             if hint := named_elsewhere(f"--{name}"):
-                raise InputError(hint.replace("--", ""))
+                raise InputError(hint.removeprefix("--"))
             near = suggestions(name, sorted(names), 1)
             raise InputError(f"{name} is no option{f': did you mean {near[0]}?' if near else ''}")
     if not os.fspath(output):

@@ -76,10 +76,11 @@ def test_a_listener_hears_of_each_stage(text, tmp_path):
         ({"vector_size": 8}, "vector_size is no option: it is called dims here"),
         ({"dimms": 8}, r"dimms is no option: did you mean dims\?"),
         ({"input": [["a", "b"]]}, "give paths of files or folders, or patterns"),
-        ({"dims": 0}, "--dims=0: allowed is a whole number of at least 1"),
+        ({"dims": 0}, "^dims=0: allowed is a whole number of at least 1"),
+        ({"rounds": 2}, "^rounds=2 needs replicas: .* Leave rounds out, or set replicas to 2 or more"),
         ({"corpus": "there"}, "give either input .* or corpus"),
         ({"output": ""}, "output is missing"),
-        ({"min_count": 10**6}, "leaves no word"),
+        ({"min_count": 10**6}, "^min_count=1000000 leaves no word: .* Lower min_count, or check tokenizer"),
         ({"input": "nothing/*.txt"}, "matches no file"),
     ],
 )
