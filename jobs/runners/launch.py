@@ -154,7 +154,7 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
             with watched as found:
                 result.wait_until_finish()
         except (KeyboardInterrupt, SystemExit):
-            progress.say("the job is cancelled; run the same command again to go on")
+            progress.say("the job is cancelled; start the run again to go on")
             with contextlib.suppress(Exception):  # it may have ended, or its server may be gone
                 result.cancel()
             if on_flink:
@@ -228,7 +228,7 @@ def _server_trouble(error: Exception) -> PipelineError | None:
         return None
     details = getattr(error, "details", None)
     told = details() if callable(details) else error
-    return PipelineError(f"the runner's server was lost ({told}): run the same command again")
+    return PipelineError(f"the runner's server was lost ({told}): start the run again")
 
 
 def _check_file(option: str, place: str | None) -> None:

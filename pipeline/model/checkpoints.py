@@ -246,7 +246,7 @@ def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> N
         raise ArtifactError(
             f"{records.storage.uri(ref.folder)}: its model digest is {digest[:16]}… where its record says"
             f" {ref.digest[:16]}…",
-            "delete the folder and run the same command again",
+            "delete the folder and start the run again",
         )
 
 

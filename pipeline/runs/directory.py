@@ -160,8 +160,8 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
     saved = _parsed(storage, data, remedy)
     if _has_model(saved) and not _has_model(identity_now):
         raise InputError(
-            f"{storage.root} holds a training run: choose another --output (jobs.train --corpus={storage.root}"
-            " takes the corpus side of that run as it is)"
+            f"{storage.root} holds a training run: choose another --output (beam2vec train with"
+            f" --corpus={storage.root} takes the corpus side of that run as it is)"
         )
     run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, identity_now))
     if changes := differences(saved, identity_now):
@@ -189,7 +189,7 @@ def _replacing(run: RunDirectory, why: str) -> RunDirectory:
 def _swap_identity(run: RunDirectory, data: bytes) -> None:
     """Replaces run.json, if it still holds `data`: else a command that has taken over the lock has written it."""
     if not run.storage.swap(PATH, data, sealed_json(run.identity)):
-        raise OutputInUseError(f"another command has written {run.storage.uri(PATH)} meanwhile: this one stops")
+        raise OutputInUseError(f"another process has written {run.storage.uri(PATH)} meanwhile: this one stops")
 
 
 def _remove_leftovers(run: RunDirectory, remedy: str) -> None:

@@ -91,7 +91,7 @@ class Run:
         checkpoints = self._checkpoints()
         if step is None:
             if not checkpoints:
-                remedy = self._remedy() if self.directory.has_model else f"run jobs.train with --corpus={self.uri}"
+                remedy = self._remedy() if self.directory.has_model else f"run beam2vec train with --corpus={self.uri}"
                 raise InputError(f"{self.uri} has no checkpoint yet: {remedy}")
             step = max(checkpoints)
         if step not in checkpoints:
@@ -109,11 +109,7 @@ class Run:
         """What to do if the checkpoint of a step is damaged."""
         checkpoints = self._checkpoints()
         others = [str(step) for step, ref in checkpoints.items() if step != damaged and isinstance(ref, CheckpointRef)]
-        ways = (
-            ["run the same training command again"]
-            if damaged == max(checkpoints, default=damaged) or not others
-            else []
-        )
+        ways = ["start the training again"] if damaged == max(checkpoints, default=damaged) or not others else []
         if others:
             ways.append(f"take another checkpoint by {self.step_option} (there are: {', '.join(others)})")
         return ", or ".join(ways)
@@ -257,7 +253,7 @@ class Run:
         return record
 
     def _remedy(self) -> str:
-        return f"run jobs.{'train' if self.directory.has_model else 'preprocess'} with this --output (again)"
+        return f"run beam2vec {'train' if self.directory.has_model else 'preprocess'} with this --output (again)"
 
     def _stored(self) -> dict[int, tuple[Artifact, ...]]:
         """Shard -> its stored epochs, up to the first that is missing."""

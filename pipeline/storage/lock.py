@@ -248,7 +248,7 @@ class Lock:
     def _in_use(self, data: bytes | None) -> OutputInUseError:
         where, lock = self.storage.root, self.storage.uri(self.path)
         if data is None:
-            return OutputInUseError(f"{where} was in use until just now: run the same command again")
+            return OutputInUseError(f"{where} was in use until just now: start the run again")
         holder = _Holder.from_json(data)
         if holder is None:
             return OutputInUseError(f"{lock} is not a valid lock: if no run uses {where}, delete it")

@@ -266,13 +266,13 @@ def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = Non
         if shard.first_position != position:
             raise ArtifactError(
                 f"token shard {shard.index} begins at position {shard.first_position:,}, not at {position:,}: a shard"
-                " was lost or came twice; run the same command again"
+                " was lost or came twice; start the run again"
             )
         position = shard.end
     if end is not None and position < end:
         raise ArtifactError(
-            f"the token shards hold {position:,} of the {end:,} tokens that were counted: a shard was lost; run the"
-            " same command again"
+            f"the token shards hold {position:,} of the {end:,} tokens that were counted: a shard was lost;"
+            " start the run again"
         )
     return ordered
 

@@ -101,7 +101,7 @@ def test_no_run_and_no_checkpoint_are_told(tmp_path, run):
     (tmp_path / "run.json").write_bytes(run.directory.storage.read("run.json"))
     begun = Run.open(str(tmp_path))
     for ask in (begun.vectors, begun.vocabulary, begun.batches):
-        with pytest.raises(InputError, match=r"yet: run jobs\.train"):
+        with pytest.raises(InputError, match=r"yet: run beam2vec train"):
             ask()
 
 
