@@ -139,7 +139,10 @@ def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirector
         corpus_side(graph, job.source.files, context, trains=False)
         return set()
     build(graph, job.source.files, context, _provenance(run, job.source.items))
-    trained = {ref.step for ref in checkpoints(run.records, run.keys[CHECKPOINTS])}
+    known = checkpoints(run.records, run.keys[CHECKPOINTS])
+    trained = {ref.step for ref in known}
+    if known and known[-1].step == known[-1].steps:
+        progress.say(f"{run.storage.root} had ended before, at {known[-1].place}: only damage is mended")
     if not trained:
         run.storage.delete(REPORT)  # it describes a model that is being replaced
     return trained

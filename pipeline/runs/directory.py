@@ -33,6 +33,7 @@ PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")
 _MANY = 10
 """Most differing inputs that a message names."""
+_NO_MODEL = "it is a preprocessed corpus, not a training run"
 
 Identity = Mapping[str, Any]
 
@@ -117,7 +118,10 @@ def open_run(output: str) -> RunDirectory:
     storage.check_holds_runs()
     data = storage.find(PATH)
     if data is None:
-        raise InputError(f"{storage.uri(PATH)} does not exist: {output} is not the output of a run")
+        raise InputError(
+            f"{storage.uri(PATH)} does not exist: {output} is not the output of a run; give the folder or prefix that"
+            " was --output of beam2vec train or beam2vec preprocess"
+        )
     saved = _parsed(storage, data, "restore it from a copy")
     return RunDirectory(storage, _records(storage, saved), saved)
 
@@ -165,7 +169,7 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
         )
     run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, identity_now))
     if changes := differences(saved, identity_now):
-        run, note = _with_other_options(run, data, identity_now, "; ".join(changes), remedy)
+        run, note = _with_other_options(run, data, identity_now, changes, remedy)
         notes = note, *notes
     else:
         _remove_leftovers(run, remedy)
@@ -206,7 +210,7 @@ def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
 
 
 def _with_other_options(
-    run: RunDirectory, data: bytes, identity_now: dict[str, Any], listed: str, remedy: str
+    run: RunDirectory, data: bytes, identity_now: dict[str, Any], changes: list[str], remedy: str
 ) -> tuple[RunDirectory, str]:
     """(the run with the options of the command and its own layout, a note).
 
@@ -220,10 +224,19 @@ def _with_other_options(
     if not split_by_owner(recorded, changed.keys)[1]:
         _replacing(changed, "")
         _swap_identity(changed, data)
-        return changed, f"the options have changed, and everything made so far is valid for them: {listed}"
+        return changed, _change_note(run.has_model or not changed.has_model, changes)
     if not any(folder.startswith(f"{RECORDS}/{CHECKPOINTS}/") for folder in recorded):
         remedy += " (there is no model yet that would be lost)"
-    raise InputError(f"the run in {run.storage.root} differs: {listed}. Repeat what it has, {remedy}")
+    raise InputError(f"the run in {run.storage.root} differs: {'; '.join(changes)}. Repeat what it has, {remedy}")
+
+
+def _change_note(is_alike: bool, changes: list[str]) -> str:
+    """What is said where other options take over what a run has made; `is_alike`: both train, or neither does."""
+    listed = "; ".join(change for change in changes if change != _NO_MODEL)
+    if is_alike:
+        return f"other options than before, and what was made is valid for them too: {listed}"
+    begins = "the preprocessed corpus becomes a training run: its words and tokens are used as they are"
+    return f"{begins} ({listed})" if listed else begins
 
 
 def _records(storage: Storage, identity: Identity) -> Records:
@@ -288,7 +301,7 @@ def differences(saved: Identity, now: Identity) -> list[str]:
     options = unchanged | saved["options"]["model"], known  # options that the run did not have count as their defaults
     unequal = _unequal(*options)
     if not _has_model(saved) and _has_model(now):
-        lines.append("it is a preprocessed corpus, not a training run")
+        lines.append(_NO_MODEL)
         unequal = [entry for entry in unequal if entry[0] in option_names()]
     for name, saved_value, value_now in unequal:
         lines.append(f"--{name} is {shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}")

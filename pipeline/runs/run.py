@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ from pipeline.words.unigram import UnigramDistribution
 from pipeline.words.vocabulary import VocabularyRef
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, init=False)
 class Run:
     """What a run has made, as Arrow and NumPy.
 
@@ -35,14 +36,14 @@ class Run:
     they raise an ArtifactError; an older one is taken only if its step is asked for.
 
     Examples:
-      >>> run = Run.open(uri)  # what was --output of the training
+      >>> run = Run(uri)  # what was --output of the training
       >>> run.words()
       ['a', 'rose', 'is']
       >>> run.vectors().shape, run.options.dims
       ((3, 8), 8)
       >>> run.vocabulary().to_pylist()[0]
       {'word': 'a', 'count': 60}
-      >>> [word for word, cosine in run.nearest("rose", count=2)]
+      >>> [word for word, cosine in run.nearest("rose", top=2)]
       ['a', 'is']
     """
 
@@ -51,15 +52,31 @@ class Run:
     step_option: str = "--step"
     """The option that selects a checkpoint of this run, for messages."""
 
+    def __init__(self, uri: str | os.PathLike[str], directory: RunDirectory | None = None, step_option: str = "--step"):
+        """The run in a folder or bucket prefix.
+
+        Args:
+          directory: the run, where it is open already.
+
+        Raises:
+          InputError: there is no run.
+        """
+        path = os.fspath(uri)
+        object.__setattr__(self, "uri", path)
+        object.__setattr__(self, "directory", directory or open_run(path))
+        object.__setattr__(self, "step_option", step_option)
+
     @classmethod
-    def open(cls, uri: str, step_option: str = "--step") -> Run:
-        """The run in a folder or bucket prefix; InputError if there is none."""
-        return cls(uri, open_run(uri), step_option)
+    def open(cls, uri: str | os.PathLike[str], step_option: str = "--step") -> Run:
+        """The same as `Run(uri)`."""
+        return cls(uri, None, step_option)
 
     def __repr__(self) -> str:
         """The run, with the step of its newest checkpoint or what is wrong with it; partitions are not read."""
         try:
-            return f"<Run {self.uri}: {self.checkpoint().place}>"
+            if self.directory.has_model:
+                return f"<Run {self.uri}: {self.checkpoint().place}>"
+            return f"<Run {self.uri}: a preprocessed corpus, {self.vocabulary_tokens():,} tokens>"
         except PipelineError as error:
             return f"<Run {self.uri}: {error}>"
 
@@ -143,9 +160,9 @@ class Run:
         return [word for block in self._blocks(ref, rows) for word in block.words.to_pylist()]
 
     def nearest(
-        self, word: str, count: int = 10, side: str = "input", step: int | None = None
+        self, word: str, top: int = 10, side: str = "input", step: int | None = None
     ) -> list[tuple[str, float]]:
-        """The words most similar to one, with their cosines, the most similar first.
+        """The `top` words most similar to one, with their cosines, the most similar first.
 
         Each call reads all vectors. For many words, read them once:
         `vectors = run.read_vectors()`, then `vectors.neighbors(vectors.rows_of(words, "words"), 10)`.
@@ -154,7 +171,7 @@ class Run:
           InputError: the word is not in the vocabulary; the message names words with a similar spelling.
         """
         vectors = self.read_vectors(side, step)
-        return vectors.neighbors(vectors.rows_of([word], "nearest"), count)[0]
+        return vectors.neighbors(vectors.rows_of([word], "nearest"), top)[0]
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""

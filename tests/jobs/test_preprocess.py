@@ -179,6 +179,7 @@ def test_kinds_of_runs_are_not_mixed_up(text, stream, whole, tmp_path):
     assert "it is a preprocessed corpus, not a training run; --min_count is 4, the run has 2" in refused.error
     assert "--dims" not in refused.error
     corpus = copied(stream, tmp_path / "corpus")  # with the same options, training goes on where preprocessing was
+    assert "a preprocessed corpus, " in repr(Run(corpus))
     assert digest_of(text, corpus, "--block_bytes=12000") == whole.checkpoint().digest
 
 

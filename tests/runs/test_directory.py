@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs import directory as run_directory
 from pipeline.runs.directory import RunDirectory, differences, make_identity, open_or_create, open_run
-from pipeline.runs.stage_keys import stage_keys
+from pipeline.runs.stage_keys import option_names, stage_keys
 from pipeline.storage.commits import Commits
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
@@ -111,11 +111,18 @@ def test_an_edited_file_of_stop_words_is_refused(output, tmp_path):
         open_or_create(output, edited("other", "a\n"))
 
 
+def test_a_preprocessed_corpus_becomes_a_training_run(output):
+    without_model = make_identity(Options(), FILES, TOKENIZER, names=option_names())
+    made(output, without_model, "text", "counts")
+    begins = "the preprocessed corpus becomes a training run: its words and tokens are used as they are"
+    assert open_or_create(output, identity()).notes[0] == begins
+
+
 def test_other_options_go_on_where_all_that_is_made_holds_for_them(output):
     run = made(output, identity(min_count=500, block_bytes=4096), "text", "counts")
     before = recorded(run)
     again = open_or_create(output, identity(min_count=5, dims=7, block_bytes=8192))
-    assert "is valid for them: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
+    assert "valid for them too: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
     assert "--block_bytes=8192 is ignored" in again.notes[1]
     assert recorded(again) == before
     options = open_run(output).pinned(Options())

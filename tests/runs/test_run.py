@@ -43,7 +43,7 @@ def test_nearest_words_by_name(run):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = vectors @ vectors[5]
     cosine[5] = -1
-    found = run.nearest(words[5], count=3)
+    found = run.nearest(words[5], top=3)
     assert [word for word, _ in found] == [words[i] for i in np.argsort(-cosine)[:3]]
     assert found[0][1] == pytest.approx(cosine.max(), abs=1e-6)
     with pytest.raises(InputError, match=f"is not in the vocabulary.*did you mean.*{words[5]}"):
