@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.layers import Embedding, EmbeddingDot, NegativeSamplingLoss, SigmoidWithLoss, UnigramSampler
     from pipeline.options import Options
     from pipeline.runs.run import Run
+    from pipeline.runtime.messages import PipelineWarning
 
 __all__ = [
     "ArtifactError",
@@ -42,6 +43,7 @@ __all__ = [
     "Options",
     "OutputInUseError",
     "PipelineError",
+    "PipelineWarning",
     "Progress",
     "Run",
     "SigmoidWithLoss",
@@ -63,6 +65,7 @@ _MODULES = {
     "pipeline.layers": ("Embedding", "EmbeddingDot", "NegativeSamplingLoss", "SigmoidWithLoss", "UnigramSampler"),
     "pipeline.options": ("Options",),
     "pipeline.runs.run": ("Run",),
+    "pipeline.runtime.messages": ("PipelineWarning",),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -40,7 +40,8 @@ def train(
 ) -> Run:
     """Trains word embeddings, or goes on with a run that was interrupted.
 
-    Nothing is printed, and the state of the process does not change. A call in another thread waits for the first.
+    Nothing is printed, and the state of the process does not change. Warnings are `PipelineWarning`s. A call in another
+    thread waits for the first.
 
     Args:
       input: a file, folder or pattern of text, or several of them.

@@ -81,7 +81,7 @@ PANEL = 8
 """At most so many vectors of a row are held in registers at a time."""
 
 
-def _over_panels(context, builder, dims, emit):
+def _over_panels(builder, dims, emit):
     """Cut `dims` into panels of n <= PANEL vectors, as few and as even as possible; emit(q, n) for each, from dim q."""
     vectors = builder.lshr(dims, ir.Constant(I64, LANES.bit_length() - 1))
     panels = builder.udiv(builder.add(vectors, ir.Constant(I64, PANEL - 1)), ir.Constant(I64, PANEL))
@@ -118,7 +118,7 @@ def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
                 emit_store(builder, builder.fmul(total, share), place)
             return []
 
-        _over_panels(context, builder, dims, emit)
+        _over_panels(builder, dims, emit)
         return context.get_dummy_value()
 
     i64 = types.intp
@@ -143,7 +143,7 @@ def add_to_each(typing_context, to, at, first, count, row, dims):
             loop.close([])
             return []
 
-        _over_panels(context, builder, dims, emit)
+        _over_panels(builder, dims, emit)
         return context.get_dummy_value()
 
     i64 = types.intp

@@ -89,12 +89,13 @@ def package_versions() -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """An output with its identity, the stage keys that follow from it, and notes for the user."""
+    """An output with its identity, the stage keys that follow from it, and what the user should hear about it."""
 
     storage: Storage
     records: Records
     identity: dict[str, Any]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @functools.cached_property
     def keys(self) -> dict[str, str]:
@@ -167,13 +168,12 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
             f"{storage.root} holds a training run: choose another --output (beam2vec train with"
             f" --corpus={storage.root} takes the corpus side of that run as it is)"
         )
-    run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, identity_now))
+    run = RunDirectory(storage, _records(storage, saved), saved)
     if changes := differences(saved, identity_now):
-        run, note = _with_other_options(run, data, identity_now, changes, remedy)
-        notes = note, *notes
+        run = _with_other_options(run, data, identity_now, changes, remedy)
     else:
         _remove_leftovers(run, remedy)
-    return dataclasses.replace(run, notes=notes)
+    return dataclasses.replace(run, warnings=tuple(_warnings(saved, identity_now)))
 
 
 def _replacing(run: RunDirectory, why: str) -> RunDirectory:
@@ -211,8 +211,8 @@ def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
 
 def _with_other_options(
     run: RunDirectory, data: bytes, identity_now: dict[str, Any], changes: list[str], remedy: str
-) -> tuple[RunDirectory, str]:
-    """(the run with the options of the command and its own layout, a note).
+) -> RunDirectory:
+    """The run with the options of the command and its own layout, and a note.
 
     Raises:
       InputError: a record is not valid for these options.
@@ -224,7 +224,8 @@ def _with_other_options(
     if not split_by_owner(recorded, changed.keys)[1]:
         _replacing(changed, "")
         _swap_identity(changed, data)
-        return changed, _change_note(run.has_model or not changed.has_model, changes)
+        note = _change_note(run.has_model or not changed.has_model, changes)
+        return dataclasses.replace(changed, notes=(note,))
     if not any(folder.startswith(f"{RECORDS}/{CHECKPOINTS}/") for folder in recorded):
         remedy += " (there is no model yet that would be lost)"
     raise InputError(f"the run in {run.storage.root} differs: {'; '.join(changes)}. Repeat what it has, {remedy}")
@@ -343,20 +344,20 @@ def _version_shown(version: str) -> str:
     return f"written {datetime.datetime.fromtimestamp(int(version) / 1e9):%Y-%m-%d %H:%M:%S.%f}"
 
 
-def _notes(saved: Identity, now: Identity) -> list[str]:
+def _warnings(saved: Identity, now: Identity) -> list[str]:
     layout = saved["options"]["layout"], now["options"]["layout"]
-    notes = [
+    warnings = [
         f"--{name}={shown_value(name, value)} is ignored, the run began with {shown_value(name, saved_value)}"
         " (no effect on the model)"
         for name, saved_value, value in _unequal(*layout)
         if name in layout[0]
     ]
-    notes += [
+    warnings += [
         f"{shown(name)} was {shown(saved_value or 'not installed')} when the run began, and is"
         f" {value or 'not installed'} now"
         for name, saved_value, value in _unequal(saved.get("versions", {}), now["versions"])
     ]
-    return notes
+    return warnings
 
 
 def _unequal(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

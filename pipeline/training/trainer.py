@@ -111,7 +111,7 @@ class Trainer:
         step = done.step if done else 0
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
-        backend = new_backend(w_in, w_out, options, schedule, threads, self.warn)
+        backend = new_backend(w_in, w_out, options, schedule, threads)
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.commits.records) if options.holdout else None
         session = _Session(self, backend, schedule, words, counts, step, kept_back)
@@ -238,7 +238,7 @@ def seconds_to_checkpoint(took: float) -> float:
 
 
 def new_backend(
-    w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, say: Callable[[str], None]
+    w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, is_quiet: bool = False
 ) -> Backend:
     """The backend that trains these weights; it copies them."""
     return open_backend(
@@ -250,7 +250,7 @@ def new_backend(
         zero_hits=options.negative_policy != "any",
         negatives=options.negatives,
         threads=threads,
-        say=say,
+        is_quiet=is_quiet,
     )
 
 

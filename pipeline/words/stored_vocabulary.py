@@ -15,7 +15,7 @@ from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import Options, bad_line_limit
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import from_parquet
 from pipeline.words.counts import STAGE as COUNTS
@@ -98,7 +98,7 @@ def check_bad_lines(
             f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={options.max_bad_lines}{first}: see"
             f" {letters} for where and why{advice}, or allow more"
         )
-    progress.say(f"{bad:,} of {lines:,} lines cannot be read and are left out{first}: see {letters}")
+    warn(f"{bad:,} of {lines:,} lines cannot be read and are left out{first}: see {letters}")
 
 
 def _first_bad_line(

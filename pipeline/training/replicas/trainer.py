@@ -344,8 +344,8 @@ class _Slice:
         options, threads = replicas.options, replicas.threads
         first, end = self.rounds.steps(self.index)
         before = self.rounds.epoch(self.number) * schedule.steps_per_epoch
-        say = replicas.warn if self.number == self.replica == 0 else _nothing  # one line on the device is enough
-        backend = new_backend(*self._weights(), options, schedule, threads, say)
+        is_quiet = self.number + self.replica > 0  # one line on the device is enough
+        backend = new_backend(*self._weights(), options, schedule, threads, is_quiet)
         points = _points(self.rounds)
         loss = np.zeros((points, 2))
         rows, clock = 0, time.monotonic()
@@ -394,10 +394,6 @@ class _Slice:
         """The shards that have positions of the slice, in order."""
         first, end = self.rounds.positions(self.index)
         return in_order((shard for shard in shards if shard.first_position < end and shard.end > first), first, end)
-
-
-def _nothing(message: str) -> None:
-    pass
 
 
 def _points(rounds: Rounds) -> int:
