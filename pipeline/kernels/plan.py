@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels import weight_rows
+from pipeline.kernels.bits import prefetch
 from pipeline.kernels.compile import kernel
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
@@ -229,9 +229,9 @@ def _plan_outputs(begin, end, rows, rules, scratch, plan):
                 continue
             touched = i64(1) if rules.cbow else i64(pairs)
             ahead = min(t + NUMBERS_AHEAD, u64(end) - u64(1))
-            weight_rows.prefetch_number(scratch.number, i64(target[ahead]))
+            prefetch(scratch.number, i64(target[ahead]))
             for j in range(ahead * count, (ahead + u64(1)) * count):
-                weight_rows.prefetch_number(scratch.number, i64(flat[j]))
+                prefetch(scratch.number, i64(flat[j]))
             entry = t * (count + u64(1)) - first
             known = _number_word(scratch, target[t], entry, chunk_number, touched, known)
             for j in range(u64(1), count + u64(1)):
