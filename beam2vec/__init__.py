@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.layers import Embedding, EmbeddingDot, NegativeSamplingLoss, SigmoidWithLoss, UnigramSampler
     from pipeline.options import Options
     from pipeline.runs.run import Run
+    from pipeline.runtime.messages import PipelineWarning
 
 __all__ = [
     "ArtifactError",
@@ -42,6 +43,7 @@ __all__ = [
     "Options",
     "OutputInUseError",
     "PipelineError",
+    "PipelineWarning",
     "Progress",
     "Run",
     "SigmoidWithLoss",
@@ -63,6 +65,7 @@ _MODULES = {
     "pipeline.layers": ("Embedding", "EmbeddingDot", "NegativeSamplingLoss", "SigmoidWithLoss", "UnigramSampler"),
     "pipeline.options": ("Options",),
     "pipeline.runs.run": ("Run",),
+    "pipeline.runtime.messages": ("PipelineWarning",),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -96,4 +99,15 @@ def _check_siblings() -> None:
             )
 
 
+def _name_options_as_arguments() -> None:
+    """Makes messages of this process name options as a program writes them."""
+    from pipeline.options import Options
+    from pipeline.runtime import wording
+
+    names = [*Options.__dataclass_fields__, "input", "output", "corpus", "report", "step"]
+    flags = {flag: f"{flag}=True" for flag in ("overwrite", "allow_truncated")}
+    wording.use_arguments({name: name for name in names} | flags | {"vectors": "side"})
+
+
 _check_siblings()
+_name_options_as_arguments()

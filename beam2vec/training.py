@@ -40,7 +40,8 @@ def train(
 ) -> Run:
     """Trains word embeddings, or goes on with a run that was interrupted.
 
-    Nothing is printed, and the state of the process does not change. A call in another thread waits for the first.
+    Nothing is printed, and the state of the process does not change. Warnings are `PipelineWarning`s. A call in another
+    thread waits for the first.
 
     Args:
       input: a file, folder or pattern of text, or several of them.
@@ -133,7 +134,7 @@ def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[
     for name in options:
         if name not in names:
             if hint := named_elsewhere(f"--{name}"):
-                raise InputError(hint.replace("--", ""))
+                raise InputError(hint.removeprefix("--"))
             near = suggestions(name, sorted(names), 1)
             raise InputError(f"{name} is no option{f': did you mean {near[0]}?' if near else ''}")
     if not os.fspath(output):

@@ -22,7 +22,7 @@ from pipeline.batches.shards import BatchShard
 from pipeline.corpus.files import InputFile
 from pipeline.errors import InputError
 from pipeline.options import Options
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.words.merging import buckets_for
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.batches import GenerateBatches
@@ -89,7 +89,7 @@ def _make_room_for(rounds: int) -> None:
     """Raises Python's recursion limit: runners traverse the graph recursively, and each round makes it deeper."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + _CALLS_A_ROUND * rounds))
     if rounds > MANY_ROUNDS:
-        progress.say(
+        warn(
             f"{rounds} rounds are a large graph: the launcher may need gigabytes for it; fewer --rounds train nearly"
             " as well"
         )

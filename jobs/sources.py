@@ -62,8 +62,8 @@ class Source:
             return items_of(self.corpus)
         return self.reader.items if self.reader else TEXT
 
-    def notes(self, run: RunDirectory) -> list[str]:
-        """Notes for the user about differences between this source and the run."""
+    def warnings(self, run: RunDirectory) -> list[str]:
+        """What the user may not have meant: input of another format, stored batches of other options."""
         corpus = self.corpus
         if corpus and stored_epochs(corpus) and corpus.keys["batches"] != run.keys["batches"]:
             return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -33,7 +32,7 @@ from pipeline.runs.run import Run
 from pipeline.runs.stage_keys import option_names
 from pipeline.runs.timings import add_timings
 from pipeline.runtime import interruption, memory, progress
-from pipeline.runtime.shown_text import shown_line
+from pipeline.runtime.messages import say, warn
 from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import add_storage, open_storage
@@ -44,7 +43,6 @@ PREPROCESSING = (*option_names(), "batches", "epochs", "threads", "max_bad_lines
 """Options that a run without training takes."""
 Around = Callable[[Callable[[], None]], contextlib.AbstractContextManager]
 """Gets the function that releases the lock; returns a context in which signals call it."""
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +112,10 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
     graph = new_graph(job.beam)
     with holding(request.output, around) as lock:
         run = open_or_create(request.output, source.identity, request.overwrite, lock.writer)
-        for note in [*run.notes, *source.notes(run)]:
-            progress.say(note)
+        for note in run.notes:
+            say(note)
+        for warning in [*run.warnings, *source.warnings(run)]:
+            warn(warning)
         context = source.context(run, lock.token, request.beam)
         trained = _build(graph, job, context, run)
         finished_run = Run(request.output, run)
@@ -139,7 +139,10 @@ def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirector
         corpus_side(graph, job.source.files, context, trains=False)
         return set()
     build(graph, job.source.files, context, _provenance(run, job.source.items))
-    trained = {ref.step for ref in checkpoints(run.records, run.keys[CHECKPOINTS])}
+    known = checkpoints(run.records, run.keys[CHECKPOINTS])
+    trained = {ref.step for ref in known}
+    if known and known[-1].step == known[-1].steps:
+        say(f"{run.storage.root} had ended before, at {known[-1].place}: only damage is mended")
     if not trained:
         run.storage.delete(REPORT)  # it describes a model that is being replaced
     return trained
@@ -191,7 +194,7 @@ def _report(run: Run, trained: Collection[int], lock: Lock) -> str:
     except OutputInUseError:
         raise
     except Exception as error:
-        _log.warning("the report is left out (%s): beam2vec report --run=%s", shown_line(error), run.uri)
+        warn(f"the report is left out ({error}): beam2vec report --run={run.uri}")
         return ""
 
 

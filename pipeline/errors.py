@@ -10,15 +10,22 @@ from __future__ import annotations
 import re
 
 from pipeline.runtime.shown_text import shown_line
+from pipeline.runtime.wording import worded
 
 
 class PipelineError(Exception):
-    """Base of the errors that a command shows as one line, without a traceback."""
+    """Base of the errors that a command shows as one line, without a traceback.
+
+    A message is written in words of the command line; a program reads it in its own (`pipeline/runtime/wording.py`).
+    """
 
     exit_status = 1
 
     def __init__(self, message: str):
         super().__init__(shown_line(message))
+
+    def __str__(self) -> str:
+        return worded(super().__str__())
 
 
 class InputError(PipelineError):

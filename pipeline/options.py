@@ -94,7 +94,7 @@ class Options:
       (50, True, 5)
       >>> Options.checked({"dims": 0})
       Traceback (most recent call last):
-      pipeline.errors.InputError: --dims=0: allowed is a whole number of at least 1 and at most 4096
+      pipeline.errors.InputError: dims=0: allowed is a whole number of at least 1 and at most 4096
     """
 
     model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS)
@@ -274,7 +274,7 @@ class Options:
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
-                raise InputError(f"--{name} is no option; there are {', '.join(fields)}")
+                raise InputError(f"{name} is no option; there are {', '.join(fields)}")
         options = cls(**{name: _checked(fields[name], value) for name, value in values.items()})
         options.check()
         return options

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import pathlib
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
 from pipeline.kernels.compile import has_cached_kernels
+from pipeline.runtime import wording
 from tests.helpers.compiling import compile_kernels
 
 # No deadline: a first call may compile a kernel. Derandomised: a commit passes or fails the same everywhere.
@@ -39,3 +41,10 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(autouse=True)
+def face() -> Iterator[None]:
+    """Messages speak of the command line, whether or not some test of this process has imported beam2vec."""
+    with wording.of_a_command():
+        yield

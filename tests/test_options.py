@@ -138,7 +138,7 @@ def test_only_optional_options_may_be_empty(name):
 
 
 def test_an_unknown_option_is_refused():
-    assert refusal("dim", 5).startswith("--dim is no option; there are model, dims, ")
+    assert refusal("dim", 5).startswith("dim is no option; there are model, dims, ")
 
 
 def test_numbers_with_a_fraction_have_a_highest_value():

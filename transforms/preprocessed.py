@@ -85,8 +85,8 @@ def _checked(vocabulary: VocabularyRef, tokens: int, context: JobContext) -> boo
         if tokens != vocabulary.tokens:
             root = vocabulary.artifact.root
             raise InputError(
-                f"--corpus={root} is unfinished or damaged, it has {tokens:,} of {vocabulary.tokens:,} tokens: run the"
-                " command that filled it again, it goes on where it was"
+                f"--corpus={root} is unfinished or damaged, it has {tokens:,} of {vocabulary.tokens:,} tokens: start"
+                " the run there again, which goes on with it"
             )
     return True
 

@@ -11,7 +11,7 @@ from pipeline.batches.shard_lists import ShardList
 from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.training.holdout_loss import chosen_shards
 from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
 from pipeline.words.vocabulary import VocabularyRef
@@ -70,7 +70,7 @@ class Work:
             context.commits(CHECKPOINTS),
             self.provenance,
             self.threads,
-            warn=progress.say,
+            warn=warn,
             **hooks,
         )
 

@@ -15,6 +15,7 @@ from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
+from pipeline.runtime.messages import warn
 from pipeline.training.trainer import Progress, Trainer
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import NAMESPACE, JobContext, StageDoFn, counter
@@ -117,7 +118,7 @@ class TrainModel(StageDoFn):
             self.provenance,
             report=report,
             stop=interruption.requested,
-            warn=progress.say,
+            warn=warn,
         )
         with interruption.listening():
             shards = [shard for one in element[1] for shard in one.open(context.records)]

@@ -118,6 +118,6 @@ def _plan(gathered: tuple[int, Iterable[FileSources]], block_bytes: int, files: 
     if expected != files:
         raise ArtifactError(
             f"the runner delivered the input files up to number {expected:,} of {files:,}, and then others: nothing"
-            " was stored, run the same command again"
+            " was stored, start the run again"
         )
     yield from plan_work_units(sources, block_bytes)

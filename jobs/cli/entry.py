@@ -17,7 +17,7 @@ from jobs.runners import log_filter as worker_messages
 from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
 from pipeline.kernels.compile import report_cache
-from pipeline.runtime import memory, progress
+from pipeline.runtime import memory, progress, wording
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
 from pipeline.storage.storage import Storage
@@ -28,7 +28,7 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
-    with _printable_output(for_good=arguments is None):
+    with _printable_output(for_good=arguments is None), wording.of_a_command():
         return _run(name, main, arguments)
 
 

@@ -18,7 +18,8 @@ from pipeline.options import Options, shown_value
 from pipeline.runs.directory import RunDirectory
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run
-from pipeline.runtime.progress import say, scaled
+from pipeline.runtime.messages import warn
+from pipeline.runtime.progress import scaled
 from pipeline.runtime.shown_text import quoted, shown, shown_list
 from pipeline.words.vocabulary import VocabularyNumbers
 
@@ -123,7 +124,7 @@ def _metrics(run: Run) -> pa.Table:
     try:
         return run.metrics()
     except ArtifactError as error:
-        say(f"the loss is left out: {error}")
+        warn(f"the loss is left out: {error}")
         return SCHEMA.empty_table()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.runners.worker_failures import lasting_worker_trouble
 from pipeline.errors import InputError, PipelineError
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 
@@ -40,7 +40,7 @@ def check(master: str, parallelism: int) -> None:
         ) from error
     wanted = max(1, parallelism)
     if free < wanted:
-        progress.say(
+        warn(
             f"the cluster has {free} of {slots} slots free, --parallelism={wanted} needs {wanted}: the job waits until"
             " there are as many; start TaskManagers, cancel other jobs, or lower --parallelism"
         )
@@ -50,7 +50,7 @@ def cancel(master: str, name: str) -> None:
     """Beam's job server lets go of a job that is cancelled, but leaves it running on the cluster."""
     jobs = _running(master, name)
     if len(jobs) > 1:
-        progress.say(f"several jobs on {master} are called {name}: cancel this one there by hand")
+        warn(f"several jobs on {master} are called {name}: cancel this one there by hand")
     elif jobs:
         _ask(master, f"jobs/{jobs[0]}?mode=cancel", "PATCH")
 

@@ -30,7 +30,8 @@ from jobs.runners.signals import unwinding_on_signals
 from jobs.runners.worker_failures import worker_trouble
 from pipeline.errors import InputError, PipelineError, find_in_text
 from pipeline.kernels.compile import can_cache_kernels, has_cached_kernels
-from pipeline.runtime import interruption, progress
+from pipeline.runtime import interruption
+from pipeline.runtime.messages import say, warn
 from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 
@@ -91,7 +92,7 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
         if runner_name(graph.options) in IN_THIS_PROCESS:
             if not has_cached_kernels():
                 this_once = ", this once" if can_cache_kernels() else ""
-                progress.say(f"the kernels are compiled on the way: some 20 seconds{this_once}")
+                say(f"the kernels are compiled on the way: some 20 seconds{this_once}")
             _run_beside(graph)
             return True
         return _run_elsewhere(graph, lock)
@@ -129,7 +130,7 @@ def _run_beside(graph: beam.Pipeline) -> None:
 
 def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
     if opens := _opens_ports(graph.options):
-        progress.say(
+        warn(
             f"{opens} listens on all network interfaces while the job runs, and whoever reaches it can run code as"
             " you: SECURITY.md has how to keep others out"
         )
@@ -154,7 +155,7 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
             with watched as found:
                 result.wait_until_finish()
         except (KeyboardInterrupt, SystemExit):
-            progress.say("the job is cancelled; run the same command again to go on")
+            say("the job is cancelled; start the run again to go on")
             with contextlib.suppress(Exception):  # it may have ended, or its server may be gone
                 result.cancel()
             if on_flink:
@@ -228,7 +229,7 @@ def _server_trouble(error: Exception) -> PipelineError | None:
         return None
     details = getattr(error, "details", None)
     told = details() if callable(details) else error
-    return PipelineError(f"the runner's server was lost ({told}): run the same command again")
+    return PipelineError(f"the runner's server was lost ({told}): start the run again")
 
 
 def _check_file(option: str, place: str | None) -> None:

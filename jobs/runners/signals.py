@@ -46,7 +46,7 @@ def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
         if again or not interruption.request():
             _tell("stopped; run the same command again to go on")
             leave(number)
-        _tell("stopping: a checkpoint is written first (once more, and it is not)")
+        _tell(_stopping(number))
         timer = threading.Timer(_PATIENCE, leave, [number])
         timer.daemon = True
         timer.start()
@@ -79,7 +79,7 @@ def unwinding_on_signals() -> Iterator[Callable[[], None]]:
         received.append(number)
         if again or not interruption.request():
             raise SystemExit(128 + number)
-        _tell("stopping: a checkpoint is written first (once more, and it is not)")
+        _tell(_stopping(number))
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -96,6 +96,11 @@ def unwinding_on_signals() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stopping(number: int) -> str:
+    again = "Ctrl-C again" if number == signal.SIGINT else "another signal"
+    return f"stopping as soon as a checkpoint is written; {again} stops at once, without it"
 
 
 def _tell(message: str) -> None:

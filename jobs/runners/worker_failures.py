@@ -35,11 +35,11 @@ _TROUBLE = (
 """What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
 _LASTING = (_TROUBLE[0][0], r"IOException: (?:Cannot run program .*?)?error=(?:2|13),")
 """Those of them that a restart does not cure."""
-WORKER_LOST = "a Python worker was lost, perhaps killed for want of memory: run the command again"
+WORKER_LOST = "a Python worker was lost, perhaps killed for want of memory: start the run again"
 _ENDED = {
     "SDK worker disconnected": WORKER_LOST,
     "Channel closed prematurely": WORKER_LOST,
-    "JobCancellationException: Job was cancelled": "the job was cancelled on the cluster: the same command goes on",
+    "JobCancellationException: Job was cancelled": "the job was cancelled on the cluster: start the run again to go on",
 }
 """What runners say (Prism, FnApiRunner, Flink) when they do not start a worker or a job again, and what is told."""
 

@@ -12,6 +12,7 @@ from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepRange
 from pipeline.kernels.block import StepRules
+from pipeline.kernels.lanes import rounded_up
 
 TILE = 16
 """Consecutive rows of a step whose context gradients are summed first: as many as a block of a GPU holds."""
@@ -81,9 +82,9 @@ def step_rules(model: str, tau: float, zero_hits: bool) -> StepRules:
     return StepRules(np.float32(tau), model == "cbow", bool(zero_hits), TILE, CHUNK, LOSS_TILES)
 
 
-def padded(weights: np.ndarray, multiple: int = 16) -> np.ndarray:
+def padded(weights: np.ndarray) -> np.ndarray:
     """A copy with zeros up to a multiple of 16 dims: the lanes of the step's arithmetic."""
     rows, dims = weights.shape
-    out = np.zeros((rows, -(-dims // multiple) * multiple), np.float32)
+    out = np.zeros((rows, rounded_up(dims)), np.float32)
     out[:, :dims] = weights
     return out

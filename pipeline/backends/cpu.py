@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.kernels import step as kernels
 from pipeline.kernels.block import Block, Sums, TileLoss, Weights
 from pipeline.kernels.gradients import Scratch, new_scratch
+from pipeline.kernels.lanes import rounded_up
 from pipeline.kernels.plan import PlanScratch, new_plan, new_plan_scratch
 from pipeline.kernels.team import Member
 
@@ -56,7 +57,7 @@ class CpuBackend:
         self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, threads: int = 1
     ):
         self._rows, self._dims = w_in.shape
-        self._width = -(-self._dims // 16) * 16
+        self._width = rounded_up(self._dims)
         self._weights = Weights(self._load(w_in), self._load(w_out), self._width)
         self._rules = step_rules(model, tau, zero_hits)
         self._threads = threads

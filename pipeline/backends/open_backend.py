@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from pipeline.batches.rows import Rows, TokenPiece, generate_rows
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import step_ranges
 from pipeline.errors import InputError
+from pipeline.runtime.messages import say, warn
 from pipeline.words import unigram
 
 _NEEDED = (
@@ -50,7 +50,7 @@ def open_backend(
     zero_hits: bool,
     negatives: int,
     threads: int,
-    say: Callable[[str], None],
+    is_quiet: bool = False,
 ) -> Backend:
     """The backend of a run.
 
@@ -74,9 +74,11 @@ def open_backend(
     except InputError as error:
         if device == "gpu":
             raise
-        say(f"training on the CPU: {error}")
+        if not is_quiet:
+            warn(f"training on the CPU: {error}")
         return on_cpu()
-    say(f"training on {gpu}")
+    if not is_quiet:
+        say(f"training on {gpu}")
     return backend
 
 

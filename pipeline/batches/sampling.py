@@ -27,8 +27,8 @@ class Sampling:
     >>> sampling.check(vocabulary=6)
     >>> sampling.check(vocabulary=5)
     Traceback (most recent call last):
-    pipeline.errors.InputError: --negative_policy=distinct with --negatives=5 needs a vocabulary of at least 6 words, \
-there are 5: lower --min_count or --negatives, or use --negative_policy=any
+    pipeline.errors.InputError: negative_policy=distinct with negatives=5 needs a vocabulary of at least 6 words, \
+there are 5: lower min_count or negatives, or use negative_policy=any
     """
 
     window: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pipeline.corpus.files import InputFile, check_unchanged
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.work_units import TextSource
 from pipeline.errors import InputError
+from pipeline.runtime.messages import warn
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.records import Artifact, Number
@@ -30,7 +30,6 @@ _LONG_LINE = 1 << 20
 ends a piece."""
 
 _REMEDY = "get the file again, or use the text before that with --allow_truncated"
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def unpack(
         except BrokenOffError as error:
             if not allow_truncated:
                 raise InputError(f"{file.uri} {error}; {_REMEDY}") from error
-            _log.warning("%s %s: the text before that is used (--allow_truncated)", shown(file.uri), error)
+            warn(f"{shown(file.uri)} {error}: the text before that is used (--allow_truncated)")
             pieces.break_off()
         pieces.finish()
         check_unchanged(file.uri, file.version)

@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
@@ -101,16 +102,21 @@ def fold_product(typing_context, left, right):
     return types.uint64(types.uint64, types.uint64), generate
 
 
+def emit_prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> None:
+    """LLVM code that prefetches the cache line of array[index]."""
+    place = _pointer(context, builder, array_type, array, index, _BYTE)
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [place, number(0), number(3), number(1)])  # for reading, into all caches, data
+
+
 @intrinsic
 def prefetch(typing_context, array, index):
     """Prefetch the cache line of array[index]; a hint to the CPU, without effect on results."""
 
     def generate(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], _BYTE)
-        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer()] + [ir.IntType(32)] * 3)
-        name = "llvm.prefetch.p0"
-        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        builder.call(function, [pointer] + [ir.Constant(ir.IntType(32), n) for n in (0, 3, 1)])
+        emit_prefetch(context, builder, signature.args[0], *args)
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate

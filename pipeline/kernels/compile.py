@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import inspect
-import logging
 import os
 import pathlib
 import tempfile
@@ -24,10 +23,8 @@ from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
 from numba.core.types.containers import BaseNamedTuple
 
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
-
-_log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": False}
 """fastmath is off: every float operation is rounded correctly, and done in the order of the source."""
@@ -103,7 +100,7 @@ def report_cache() -> None:
     """Print one line, once, if kernels are not cached, or not where the user wants it; only from the main process."""
     note = _choose_folder()[1]
     if note and "WORKER_ID" not in os.environ:  # Beam's workers have this variable
-        progress.say(note)
+        warn(note)
 
 
 def has_cached_kernels() -> bool:
@@ -183,7 +180,7 @@ class _Cache(FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a pickle that breaks off or is damaged raises anything
-            _log.warning("machine code in %s is damaged (%s): it is compiled again", self.cache_path, error)
+            warn(f"machine code in {self.cache_path} is damaged ({error}): it is compiled again")
             with contextlib.suppress(OSError):
                 self.flush()
             return None
@@ -194,7 +191,7 @@ class _Cache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:
-            _log.warning("machine code cannot be kept in %s (%s): later runs compile again", self.cache_path, error)
+            warn(f"machine code cannot be kept in {self.cache_path} ({error}): later runs compile again")
 
 
 def _field_names(kinds: Any) -> tuple:

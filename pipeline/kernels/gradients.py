@@ -66,13 +66,15 @@ class Scratch(NamedTuple):
 
 
 TARGETS_AHEAD = 4
-"""How many targets ahead output vectors are prefetched."""
+"""How many targets ahead of the gradients their output vectors are prefetched."""
 
 
 def new_scratch(most_contexts: int, outputs: int, dims: int, tile: int, zeros) -> Scratch:
     """Working memory of one thread; `zeros(n)` gives aligned float32."""
-    m = most_contexts + 2
-    size = -(-(m * outputs + LANES) // LANES) * LANES
+    m = max(1, most_contexts)  # CBOW and the update of a weight row need one gradient row in any case
+    # A group of w outputs has m + 1 rows of w weights: the last row keeps groups apart, and is never read. A store of
+    # sixteen lanes may run over the end of the last group. Both halves begin at a multiple of LANES.
+    size = lanes.rounded_up((m + 1) * outputs + LANES)
     labels = np.zeros((weight_rows.MOST_OUTPUTS + 1, LANES), f32)
     labels[:, 0] = 1
     labels[np.arange(weight_rows.MOST_OUTPUTS + 1), np.arange(weight_rows.MOST_OUTPUTS + 1)] = 1

@@ -18,6 +18,13 @@ _F32 = ir.FloatType()
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 VECTOR = ir.VectorType(_F32, LANES)
+
+
+def rounded_up(count: int) -> int:
+    """The next multiple of LANES."""
+    return -(-count // LANES) * LANES
+
+
 _X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 

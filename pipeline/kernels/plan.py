@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels import weight_rows
+from pipeline.kernels.bits import prefetch
 from pipeline.kernels.compile import kernel
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
@@ -33,8 +33,8 @@ _ALONE = i32(-2)
 """Stands in for the last place used by a word that needs no place: its only entry then gets -1."""
 
 
-TARGETS_AHEAD = u64(8)
-"""How many targets ahead the outputs' word numbers are prefetched: the table of all words is large."""
+NUMBERS_AHEAD = u64(8)
+"""How many targets ahead of the plan the numbers of their outputs' words are prefetched: that table is of all words."""
 
 
 class PlanScratch(NamedTuple):
@@ -180,29 +180,29 @@ def _plan_inputs(begin, end, rows, rules, scratch, plan):
     )
     table, halves, first = scratch.table, scratch.halves, u64(offset[begin])
     # Two passes over the entries: a word's places can only be laid out when the first has counted its chunks.
-    known, number = i32(0), i32(0)
+    known, chunk_number = i32(0), i32(0)
     for start in range(begin, end, chunk):
-        number += i32(1)
+        chunk_number += i32(1)
         for i in range(u64(offset[start]), u64(offset[min(start + chunk, end)])):
-            known = _number_word(scratch, context[i], i - first, number, i64(outputs), known)
+            known = _number_word(scratch, context[i], i - first, chunk_number, i64(outputs), known)
     # `single` is False: the input side always goes through a tile sum, so even a word of one entry needs a place.
     listed = _assign_places(scratch, known, plan.inputs, first, False)
-    tiles = i32(chunk // tile)
-    number = i32(0)  # of the tile, from 1
-    chunk_begins = i32(1)  # number of the first tile of the chunk
+    tiles_a_chunk = i32(chunk // tile)
+    tile_number = i32(0)  # from 1: 0 in a word's LAST_SEEN stands for no tile
+    first_of_chunk = i32(1)  # number of the first tile of this tile's chunk
     for start in range(begin, end, tile):
-        number += i32(1)
-        if number - chunk_begins == tiles:
-            chunk_begins = number
+        tile_number += i32(1)
+        if tile_number - first_of_chunk == tiles_a_chunk:
+            first_of_chunk = tile_number
         base, slots = u64(offset[start]), i32(0)
         for i in range(base, u64(offset[min(start + tile, end)])):
             word = u64(scratch.entry[i - first])
             half = word * _HALVES
             last = halves[half + LAST_SEEN]
-            new_in_tile, new_in_chunk = last != number, i32(last < chunk_begins)
+            new_in_tile, new_in_chunk = last != tile_number, i32(last < first_of_chunk)
             slot = slots if new_in_tile else i32(table[word * _WORD + PAIRS])
             place = halves[half + PLACES] + new_in_chunk
-            halves[half + LAST_SEEN] = number
+            halves[half + LAST_SEEN] = tile_number
             halves[half + PLACES] = place
             table[word * _WORD + PAIRS] = slot
             plan.in_slot[i] = slot
@@ -220,34 +220,34 @@ def _plan_outputs(begin, end, rows, rules, scratch, plan):
     halves, count = scratch.halves, u64(rows.negatives.shape[1])
     flat = rows.negatives.reshape(-1)
     first = u64(begin) * (count + u64(1))
-    known, number = i32(0), i32(0)
+    known, chunk_number = i32(0), i32(0)
     for start in range(begin, end, chunk):
-        number += i32(1)
+        chunk_number += i32(1)
         for t in range(u64(start), u64(min(start + chunk, end))):
             pairs = offset[t + u64(1)] - offset[t]
             if pairs == 0:
                 continue
             touched = i64(1) if rules.cbow else i64(pairs)
-            ahead = min(t + TARGETS_AHEAD, u64(end) - u64(1))
-            weight_rows.prefetch_number(scratch.number, i64(target[ahead]))
+            ahead = min(t + NUMBERS_AHEAD, u64(end) - u64(1))
+            prefetch(scratch.number, i64(target[ahead]))
             for j in range(ahead * count, (ahead + u64(1)) * count):
-                weight_rows.prefetch_number(scratch.number, i64(flat[j]))
+                prefetch(scratch.number, i64(flat[j]))
             entry = t * (count + u64(1)) - first
-            known = _number_word(scratch, target[t], entry, number, touched, known)
+            known = _number_word(scratch, target[t], entry, chunk_number, touched, known)
             for j in range(u64(1), count + u64(1)):
-                known = _number_word(scratch, flat[t * count + j - u64(1)], entry + j, number, touched, known)
+                known = _number_word(scratch, flat[t * count + j - u64(1)], entry + j, chunk_number, touched, known)
     listed = _assign_places(scratch, known, plan.outputs, first, True)
-    number = i32(0)
+    chunk_number = i32(0)
     for start in range(begin, end, chunk):
-        number += i32(1)
+        chunk_number += i32(1)
         for t in range(u64(start), u64(min(start + chunk, end))):
             if offset[t + u64(1)] == offset[t]:
                 continue
             for at in range(t * (count + u64(1)), (t + u64(1)) * (count + u64(1))):
                 half = u64(scratch.entry[at - first]) * _HALVES
-                new = i32(halves[half + LAST_SEEN] != number)
+                new = i32(halves[half + LAST_SEEN] != chunk_number)
                 place = halves[half + PLACES] + new
-                halves[half + LAST_SEEN] = number
+                halves[half + LAST_SEEN] = chunk_number
                 halves[half + PLACES] = place
                 plan.out_place[at] = (place << i32(1)) | new
     _clear_table(scratch, known)

@@ -44,7 +44,11 @@ def _clear_tile_sums(slots, own, dims):
 
 @kernel(allocates=False)
 def _tile_sums_to_chunk(slots, base, slot_place, own, sums_in, dims):
-    """Add the tile sums in own.tile to the chunk sums."""
+    """Add the tile sums in own.tile to the chunk sums.
+
+    Each sum of the definition starts from +0. So the first tile sum of a chunk is added to +0 and not copied: that
+    turns -0 into +0.
+    """
     nothing = lanes.zero()
     for slot in range(slots):
         place = i64(slot_place[base + slot])
@@ -98,6 +102,8 @@ def _sum_chunk(step, number, block, own):
 @kernel(allocates=False)
 def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
     """Move the weight rows side.row[begin:end] by their summed gradients: w += scale * (sum of the chunk sums).
+
+    A sum starts from +0, also one of a single chunk sum (see `_tile_sums_to_chunk`).
 
     Args:
       last: end of the step's rows in `side`.

@@ -11,13 +11,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pipeline.kernels import lanes
+from pipeline.kernels.bits import emit_prefetch
 from pipeline.kernels.compile import kernel
 from pipeline.kernels.lanes import (
-    I32,
     I64,
     LANES,
     VECTOR,
@@ -34,22 +33,13 @@ from pipeline.kernels.lanes import (
 )
 
 Array = tuple[Any, Any]
-"""(Numba's type, LLVM value) of an array: two parameters of `pointer`, `_load_number` and `_prefetch`."""
+"""(Numba's type, LLVM value) of an array: two parameters of `pointer`, `_load_number` and `emit_prefetch`."""
 
 
 def _load_number(context, builder, array_type, array, index, step):
     data = context.make_array(array_type)(context, builder, array).data
     step = ir.Constant(I64, step) if isinstance(step, int) else step
     return builder.load(builder.gep(data, [builder.add(index, step)]))
-
-
-def _prefetch(context, builder, array_type, array, index):
-    data = context.make_array(array_type)(context, builder, array).data
-    byte = ir.IntType(8).as_pointer()
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0"
-    )
-    builder.call(function, [builder.bitcast(builder.gep(data, [index]), byte), I32(0), I32(3), I32(1)])
 
 
 @intrinsic
@@ -59,29 +49,18 @@ def prefetch(typing_context, array, at, dims):
     def generate(context, builder, signature, args):
         array, at, dims = args
         loop = Loop(builder, dims, LANES, [], rolled=True)
-        _prefetch(context, builder, signature.args[0], array, builder.add(at, loop.index))
+        emit_prefetch(context, builder, signature.args[0], array, builder.add(at, loop.index))
         loop.close([])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp), generate
 
 
-@intrinsic
-def prefetch_number(typing_context, array, index):
-    """Prefetch the cache line of array[index]."""
-
-    def generate(context, builder, signature, args):
-        _prefetch(context, builder, signature.args[0], *args)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
-
-
 PANEL = 8
 """At most so many vectors of a row are held in registers at a time."""
 
 
-def _over_panels(context, builder, dims, emit):
+def _over_panels(builder, dims, emit):
     """Cut `dims` into panels of n <= PANEL vectors, as few and as even as possible; emit(q, n) for each, from dim q."""
     vectors = builder.lshr(dims, ir.Constant(I64, LANES.bit_length() - 1))
     panels = builder.udiv(builder.add(vectors, ir.Constant(I64, PANEL - 1)), ir.Constant(I64, PANEL))
@@ -118,7 +97,7 @@ def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
                 emit_store(builder, builder.fmul(total, share), place)
             return []
 
-        _over_panels(context, builder, dims, emit)
+        _over_panels(builder, dims, emit)
         return context.get_dummy_value()
 
     i64 = types.intp
@@ -143,7 +122,7 @@ def add_to_each(typing_context, to, at, first, count, row, dims):
             loop.close([])
             return []
 
-        _over_panels(context, builder, dims, emit)
+        _over_panels(builder, dims, emit)
         return context.get_dummy_value()
 
     i64 = types.intp
@@ -222,7 +201,7 @@ def _prefetch_rows(context: Any, builder: Any, array: Array, offsets: Array, at:
     """Prefetch the lanes at q of the rows of `array` that begin at offsets[at + j], j < count."""
     for j in range(count):
         row = _load_number(context, builder, *offsets, at, j)
-        _prefetch(context, builder, *array, builder.add(row, q))
+        emit_prefetch(context, builder, *array, builder.add(row, q))
 
 
 def _fields(builder: Any, kinds: Any, values: Any) -> dict[str, Array]:

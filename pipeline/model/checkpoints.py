@@ -14,7 +14,6 @@ it is not taken for the last.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -27,7 +26,8 @@ from pipeline.batches.schedule import step_name, step_of
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
-from pipeline.runtime.shown_text import shown, shown_line
+from pipeline.runtime.messages import warn
+from pipeline.runtime.shown_text import shown
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import (
     KEY_DIGITS,
@@ -54,7 +54,6 @@ END_STAGE = "training"
 _END = "end"
 _RECORD = re.compile(r"records/checkpoints/[0-9a-f]{8}/step=(\d{12})\.json")
 _PART = re.compile(r"checkpoints/[0-9a-f]{8}/step=(\d{12})/part-\d{6}-of-\d{6}\.parquet")
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +208,7 @@ def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
             damage: str | None = checkpoint.problem
         elif not (damage := _damage(records, checkpoint, "digest")):
             return checkpoint
-        _log.warning("%s", shown_line(f"{damage}: this checkpoint is skipped"))
+        warn(f"{damage}: this checkpoint is skipped")
     return None
 
 
@@ -256,7 +255,7 @@ def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> N
         raise ArtifactError(
             f"{records.storage.uri(ref.folder)}: its model digest is {digest[:16]}… where its record says"
             f" {ref.digest[:16]}…",
-            "delete the folder and run the same command again",
+            "delete the folder and start the run again",
         )
 
 

@@ -33,6 +33,7 @@ PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")
 _MANY = 10
 """Most differing inputs that a message names."""
+_NO_MODEL = "it is a preprocessed corpus, not a training run"
 
 Identity = Mapping[str, Any]
 
@@ -88,12 +89,13 @@ def package_versions() -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """An output with its identity, the stage keys that follow from it, and notes for the user."""
+    """An output with its identity, the stage keys that follow from it, and what the user should hear about it."""
 
     storage: Storage
     records: Records
     identity: dict[str, Any]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @functools.cached_property
     def keys(self) -> dict[str, str]:
@@ -117,7 +119,10 @@ def open_run(output: str) -> RunDirectory:
     storage.check_holds_runs()
     data = storage.find(PATH)
     if data is None:
-        raise InputError(f"{storage.uri(PATH)} does not exist: {output} is not the output of a run")
+        raise InputError(
+            f"{storage.uri(PATH)} does not exist: {output} is not the output of a run; give the folder or prefix that"
+            " was --output of beam2vec train or beam2vec preprocess"
+        )
     saved = _parsed(storage, data, "restore it from a copy")
     return RunDirectory(storage, _records(storage, saved), saved)
 
@@ -160,16 +165,15 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
     saved = _parsed(storage, data, remedy)
     if _has_model(saved) and not _has_model(identity_now):
         raise InputError(
-            f"{storage.root} holds a training run: choose another --output (jobs.train --corpus={storage.root}"
-            " takes the corpus side of that run as it is)"
+            f"{storage.root} holds a training run: choose another --output (beam2vec train with"
+            f" --corpus={storage.root} takes the corpus side of that run as it is)"
         )
-    run, notes = RunDirectory(storage, _records(storage, saved), saved), tuple(_notes(saved, identity_now))
+    run = RunDirectory(storage, _records(storage, saved), saved)
     if changes := differences(saved, identity_now):
-        run, note = _with_other_options(run, data, identity_now, "; ".join(changes), remedy)
-        notes = note, *notes
+        run = _with_other_options(run, data, identity_now, changes, remedy)
     else:
         _remove_leftovers(run, remedy)
-    return dataclasses.replace(run, notes=notes)
+    return dataclasses.replace(run, warnings=tuple(_warnings(saved, identity_now)))
 
 
 def _replacing(run: RunDirectory, why: str) -> RunDirectory:
@@ -189,7 +193,7 @@ def _replacing(run: RunDirectory, why: str) -> RunDirectory:
 def _swap_identity(run: RunDirectory, data: bytes) -> None:
     """Replaces run.json, if it still holds `data`: else a command that has taken over the lock has written it."""
     if not run.storage.swap(PATH, data, sealed_json(run.identity)):
-        raise OutputInUseError(f"another command has written {run.storage.uri(PATH)} meanwhile: this one stops")
+        raise OutputInUseError(f"another process has written {run.storage.uri(PATH)} meanwhile: this one stops")
 
 
 def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
@@ -206,9 +210,9 @@ def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
 
 
 def _with_other_options(
-    run: RunDirectory, data: bytes, identity_now: dict[str, Any], listed: str, remedy: str
-) -> tuple[RunDirectory, str]:
-    """(the run with the options of the command and its own layout, a note).
+    run: RunDirectory, data: bytes, identity_now: dict[str, Any], changes: list[str], remedy: str
+) -> RunDirectory:
+    """The run with the options of the command and its own layout, and a note.
 
     Raises:
       InputError: a record is not valid for these options.
@@ -220,10 +224,20 @@ def _with_other_options(
     if not split_by_owner(recorded, changed.keys)[1]:
         _replacing(changed, "")
         _swap_identity(changed, data)
-        return changed, f"the options have changed, and everything made so far is valid for them: {listed}"
+        note = _change_note(run.has_model or not changed.has_model, changes)
+        return dataclasses.replace(changed, notes=(note,))
     if not any(folder.startswith(f"{RECORDS}/{CHECKPOINTS}/") for folder in recorded):
         remedy += " (there is no model yet that would be lost)"
-    raise InputError(f"the run in {run.storage.root} differs: {listed}. Repeat what it has, {remedy}")
+    raise InputError(f"the run in {run.storage.root} differs: {'; '.join(changes)}. Repeat what it has, {remedy}")
+
+
+def _change_note(is_alike: bool, changes: list[str]) -> str:
+    """What is said where other options take over what a run has made; `is_alike`: both train, or neither does."""
+    listed = "; ".join(change for change in changes if change != _NO_MODEL)
+    if is_alike:
+        return f"other options than before, and what was made is valid for them too: {listed}"
+    begins = "the preprocessed corpus becomes a training run: its words and tokens are used as they are"
+    return f"{begins} ({listed})" if listed else begins
 
 
 def _records(storage: Storage, identity: Identity) -> Records:
@@ -288,7 +302,7 @@ def differences(saved: Identity, now: Identity) -> list[str]:
     options = unchanged | saved["options"]["model"], known  # options that the run did not have count as their defaults
     unequal = _unequal(*options)
     if not _has_model(saved) and _has_model(now):
-        lines.append("it is a preprocessed corpus, not a training run")
+        lines.append(_NO_MODEL)
         unequal = [entry for entry in unequal if entry[0] in option_names()]
     for name, saved_value, value_now in unequal:
         lines.append(f"--{name} is {shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}")
@@ -330,20 +344,20 @@ def _version_shown(version: str) -> str:
     return f"written {datetime.datetime.fromtimestamp(int(version) / 1e9):%Y-%m-%d %H:%M:%S.%f}"
 
 
-def _notes(saved: Identity, now: Identity) -> list[str]:
+def _warnings(saved: Identity, now: Identity) -> list[str]:
     layout = saved["options"]["layout"], now["options"]["layout"]
-    notes = [
+    warnings = [
         f"--{name}={shown_value(name, value)} is ignored, the run began with {shown_value(name, saved_value)}"
         " (no effect on the model)"
         for name, saved_value, value in _unequal(*layout)
         if name in layout[0]
     ]
-    notes += [
+    warnings += [
         f"{shown(name)} was {shown(saved_value or 'not installed')} when the run began, and is"
         f" {value or 'not installed'} now"
         for name, saved_value, value in _unequal(saved.get("versions", {}), now["versions"])
     ]
-    return notes
+    return warnings
 
 
 def _unequal(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -38,7 +38,7 @@ def open_corpus(uri: str) -> RunDirectory:
 
 def _check_made(uri: str, run: RunDirectory) -> None:
     """InputError if the corpus side is unfinished. Only names are compared; readers of the tokens check the rest."""
-    finish = f"run the command that filled {run.storage.root} again, which resumes it"
+    finish = f"start the run in {run.storage.root} again, which goes on with it"
     if corpus_tokens(run) is None:
         raise InputError(f"--corpus={uri} has no vocabulary yet: {finish}")
     encoded, counted = (set(run.records.names(stage, run.keys[stage])) for stage in (TOKENS, "counts"))

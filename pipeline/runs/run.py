@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,7 @@ from pipeline.words.unigram import UnigramDistribution
 from pipeline.words.vocabulary import VocabularyRef
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, init=False)
 class Run:
     """What a run has made, as Arrow and NumPy.
 
@@ -35,14 +36,14 @@ class Run:
     they raise an ArtifactError; an older one is taken only if its step is asked for.
 
     Examples:
-      >>> run = Run.open(uri)  # what was --output of the training
+      >>> run = Run(uri)  # what was --output of the training
       >>> run.words()
       ['a', 'rose', 'is']
       >>> run.vectors().shape, run.options.dims
       ((3, 8), 8)
       >>> run.vocabulary().to_pylist()[0]
       {'word': 'a', 'count': 60}
-      >>> [word for word, cosine in run.nearest("rose", count=2)]
+      >>> [word for word, cosine in run.nearest("rose", top=2)]
       ['a', 'is']
     """
 
@@ -51,15 +52,31 @@ class Run:
     step_option: str = "--step"
     """The option that selects a checkpoint of this run, for messages."""
 
+    def __init__(self, uri: str | os.PathLike[str], directory: RunDirectory | None = None, step_option: str = "--step"):
+        """The run in a folder or bucket prefix.
+
+        Args:
+          directory: the run, where it is open already.
+
+        Raises:
+          InputError: there is no run.
+        """
+        path = os.fspath(uri)
+        object.__setattr__(self, "uri", path)
+        object.__setattr__(self, "directory", directory or open_run(path))
+        object.__setattr__(self, "step_option", step_option)
+
     @classmethod
-    def open(cls, uri: str, step_option: str = "--step") -> Run:
-        """The run in a folder or bucket prefix; InputError if there is none."""
-        return cls(uri, open_run(uri), step_option)
+    def open(cls, uri: str | os.PathLike[str], step_option: str = "--step") -> Run:
+        """The same as `Run(uri)`."""
+        return cls(uri, None, step_option)
 
     def __repr__(self) -> str:
         """The run, with the step of its newest checkpoint or what is wrong with it; partitions are not read."""
         try:
-            return f"<Run {self.uri}: {self.checkpoint().place}>"
+            if self.directory.has_model:
+                return f"<Run {self.uri}: {self.checkpoint().place}>"
+            return f"<Run {self.uri}: a preprocessed corpus, {self.vocabulary_tokens():,} tokens>"
         except PipelineError as error:
             return f"<Run {self.uri}: {error}>"
 
@@ -91,7 +108,7 @@ class Run:
         checkpoints = self._checkpoints()
         if step is None:
             if not checkpoints:
-                remedy = self._remedy() if self.directory.has_model else f"run jobs.train with --corpus={self.uri}"
+                remedy = self._remedy() if self.directory.has_model else f"run beam2vec train with --corpus={self.uri}"
                 raise InputError(f"{self.uri} has no checkpoint yet: {remedy}")
             step = max(checkpoints)
         if step not in checkpoints:
@@ -109,11 +126,7 @@ class Run:
         """What to do if the checkpoint of a step is damaged."""
         checkpoints = self._checkpoints()
         others = [str(step) for step, ref in checkpoints.items() if step != damaged and isinstance(ref, CheckpointRef)]
-        ways = (
-            ["run the same training command again"]
-            if damaged == max(checkpoints, default=damaged) or not others
-            else []
-        )
+        ways = ["start the training again"] if damaged == max(checkpoints, default=damaged) or not others else []
         if others:
             ways.append(f"take another checkpoint by {self.step_option} (there are: {', '.join(others)})")
         return ", or ".join(ways)
@@ -164,9 +177,9 @@ class Run:
         return [word for block in self._blocks(ref, rows) for word in block.words.to_pylist()]
 
     def nearest(
-        self, word: str, count: int = 10, side: str = "input", step: int | None = None
+        self, word: str, top: int = 10, side: str = "input", step: int | None = None
     ) -> list[tuple[str, float]]:
-        """The words most similar to one, with their cosines, the most similar first.
+        """The `top` words most similar to one, with their cosines, the most similar first.
 
         Each call reads all vectors. For many words, read them once:
         `vectors = run.read_vectors()`, then `vectors.neighbors(vectors.rows_of(words, "words"), 10)`.
@@ -175,7 +188,7 @@ class Run:
           InputError: the word is not in the vocabulary; the message names words with a similar spelling.
         """
         vectors = self.read_vectors(side, step)
-        return vectors.neighbors(vectors.rows_of([word], "nearest"), count)[0]
+        return vectors.neighbors(vectors.rows_of([word], "nearest"), top)[0]
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""
@@ -274,7 +287,7 @@ class Run:
         return record
 
     def _remedy(self) -> str:
-        return f"run jobs.{'train' if self.directory.has_model else 'preprocess'} with this --output (again)"
+        return f"run beam2vec {'train' if self.directory.has_model else 'preprocess'} with this --output (again)"
 
     def _stored(self) -> dict[int, tuple[Artifact, ...]]:
         """Shard -> its stored epochs, up to the first that is missing."""

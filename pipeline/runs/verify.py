@@ -30,7 +30,8 @@ from pipeline.storage.records import Record, Records
 from pipeline.storage.storage import Storage
 from pipeline.words.counts import STAGE as COUNTS
 
-_AGAIN = "run the same command again, which makes it again"
+_AGAIN = "start the run again, which makes it again"
+_AGAIN_CHECKPOINT = "start the run again, which makes it again if it is the newest checkpoint, and else removes it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _check_own_records(run: RunDirectory, findings: _Findings) -> None:
     storage, foreign = run.storage, 0
     for path, record in run.records.scan():
         if record is None:
-            findings.problems.append(f"{storage.uri(path)} is damaged: delete it and run the same command again")
+            findings.problems.append(f"{storage.uri(path)} is damaged: delete it and start the run again")
             stage, name = path.split("/")[1], path.rpartition("/")[2].removesuffix(".json")
             findings.inventory.names[stage].add(name)  # it exists: no second line shall call it missing
             continue
@@ -136,7 +137,7 @@ def _check_own_records(run: RunDirectory, findings: _Findings) -> None:
         whose = "run.json is of another run, put it back"
         if findings.named:
             whose = (
-                "a command that lost its lock has left them: run the same command again, it removes them;"
+                "a command that lost its lock has left them: start the run again, it removes them;"
                 " or run.json is of another run: then put it back"
             )
         findings.problems.append(
@@ -155,8 +156,8 @@ def _check_taken_records(records: CorpusRecords, keys: Mapping[str, str], findin
     if findings.tokens != findings.inventory.tokens:
         lacks = "the vocabulary" if findings.inventory.tokens is None else f"all tokens ({_encoded(findings)})"
         findings.problems.append(
-            f"{records.corpus.storage.root} does not hold {lacks} that this run takes from it: run the command that"
-            " filled it again"
+            f"{records.corpus.storage.root} does not hold {lacks} that this run takes from it: start the run there"
+            " again"
         )
 
 
@@ -193,7 +194,7 @@ def _missing(run: RunDirectory, findings: _Findings) -> Iterator[str]:
     if own_corpus:
         paths += missing_corpus_records(findings.inventory, run.keys, run.identity["options"]["model"]["phrases"])
         for file in unread_files(findings.inventory, run.identity):
-            yield f"{uri(RECORDS)}: no record says that {file} was read: run the same command again"
+            yield f"{uri(RECORDS)}: no record says that {file} was read: start the run again"
     for path in paths:
         yield f"{uri(path)} is missing: {_AGAIN}"
 
@@ -208,21 +209,26 @@ def _unnamed(storage: Storage, named: set[str]) -> Iterator[str]:
                 unnamed[top] = unnamed.get(top, 0) + 1
     for folder, count in sorted(unnamed.items()):
         files = "1 file" if count == 1 else f"{count:,} files"
-        yield f"{storage.uri(folder)} has {files} that no record names: run the same command again, or delete them"
+        yield f"{storage.uri(folder)} has {files} that no record names: start the run again, or delete them"
 
 
 def _record_problems(records: Records, record: Record) -> list[str]:
     if record.stage == STAGE:  # read once, for both digests
         try:
             ref = CheckpointRef.of_record(record)
-            check_digest(records, ref, [block_digest(block) for block in read_blocks(records, ref)])
+            digests = [block_digest(block) for block in read_blocks(records, ref)]
+        except ArtifactError as error:
+            return [f"{error.problem}: {_AGAIN_CHECKPOINT}"]
         except PipelineError as error:
-            return [f"{error} (it is removed then if it is not the newest checkpoint)"]
+            return [str(error)]
+        try:
+            check_digest(records, ref, digests)
+        except ArtifactError as error:
+            return [str(error)]
         return []
     damages = ((artifact, records.damage(artifact, "digest")) for artifact in record.artifacts)
     return [
-        f"{records.uri(artifact)} {damage}: run"
-        f" {'the command that filled that output' if artifact.root else 'the same command'} again"
+        f"{records.uri(artifact)} {damage}: start {f'the run in {artifact.root}' if artifact.root else 'the run'} again"
         for artifact, damage in damages
         if damage
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.runtime.shown_text import exact, shown_line
+from pipeline.runtime.shown_text import exact
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
@@ -180,12 +180,12 @@ def close_all() -> None:
         _stages.clear()
 
 
-def say(message: str) -> None:
-    """Prints a line for the user, and leaves the bars in place."""
-    if _owns_terminal and sys.stderr.isatty():
-        tqdm.write(shown_line(message), file=exact(sys.stderr))
-    else:
-        _log.warning("%s", shown_line(message))
+def print_above_bars(line: str) -> bool:
+    """Prints a line and leaves the bars in place; False where this process has no terminal for bars."""
+    if not (_owns_terminal and sys.stderr.isatty()):
+        return False
+    tqdm.write(line, file=exact(sys.stderr))
+    return True
 
 
 def scaled(number: float) -> str:

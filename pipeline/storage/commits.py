@@ -107,6 +107,6 @@ class Commits:
         InterruptedRunError where the program that runs the job was interrupted.
         """
         if interruption.cancelled():
-            raise InterruptedRunError("stopped; the same call goes on where it was")
+            raise InterruptedRunError("stopped; start the run again to go on")
         if self.lock_token:
             Lock.attach(self.records.storage, self.lock_token).renew()

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator
 
 from pipeline.errors import ArtifactError, InputError, OutputInUseError
-from pipeline.runtime.shown_text import shown, shown_line
+from pipeline.runtime.messages import say, warn
+from pipeline.runtime.shown_text import shown
 from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Storage
 from pipeline.storage.world import world
 
@@ -28,7 +28,6 @@ _RELEASED = "released "
 """Prefix of the token of a lock that is about to be removed."""
 _ATTEMPTS = 20
 """Attempts of a change while others change the lock at the same time."""
-_log = logging.getLogger(__name__)
 
 
 def writer_of(token: str) -> str:
@@ -195,10 +194,10 @@ class Lock:
             try:
                 self.renew()
             except OutputInUseError as error:
-                _log.error("%s", error)
+                warn(str(error))
                 return False
             except Exception as error:
-                _log.warning("the lock was not renewed, trying again: %s", shown_line(error))
+                warn(f"the lock was not renewed, trying again: {error}")
             return True
 
         with world().in_background(beat, self.lifetime / 4, "renew-lock"):
@@ -222,7 +221,7 @@ class Lock:
             return False
         if not self.storage.swap(self.path, data, new_lock):
             return False
-        _log.warning("took over the output from process %d on %s, which has ended", holder.pid, shown(holder.host))
+        say(f"took over the output from process {holder.pid} on {shown(holder.host)}, which has ended")
         return True
 
     def _is_old(self) -> bool:
@@ -248,7 +247,7 @@ class Lock:
     def _in_use(self, data: bytes | None) -> OutputInUseError:
         where, lock = self.storage.root, self.storage.uri(self.path)
         if data is None:
-            return OutputInUseError(f"{where} was in use until just now: run the same command again")
+            return OutputInUseError(f"{where} was in use until just now: start the run again")
         holder = _Holder.from_json(data)
         if holder is None:
             return OutputInUseError(f"{lock} is not a valid lock: if no run uses {where}, delete it")

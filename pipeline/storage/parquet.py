@@ -68,6 +68,5 @@ def read_group(storage: Storage, path: str, number: int) -> pa.Table | None:
             return parquet.read_row_group(numbers.index(number), use_threads=False) if number in numbers else None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise ArtifactError(
-            f"{storage.uri(path)} is damaged ({shown(error)}): delete it and run the same command again, which"
-            " makes it again"
+            f"{storage.uri(path)} is damaged ({shown(error)}): delete it and start the run again, which makes it again"
         ) from error

@@ -80,7 +80,7 @@ class Record:
             return msgspec.convert(self.numbers, kind)
         except msgspec.ValidationError as error:
             raise ArtifactError(
-                f"{self.path} is damaged ({shown(error)})", "delete it and run the same command again"
+                f"{self.path} is damaged ({shown(error)})", "delete it and start the run again"
             ) from error
 
 
@@ -223,7 +223,7 @@ class Records:
             if record and record.key == key:
                 records.append(record)
             elif strict and not record:
-                remedy = f"delete it and run the command that filled {self.storage.root} again"
+                remedy = f"delete it and start the run in {self.storage.root} again"
                 raise ArtifactError(f"{self.storage.uri(path)} is damaged", remedy)
         return records
 
@@ -271,8 +271,8 @@ class _Measured:
 
 def remedy(artifact: Artifact, gone: bool) -> str:
     """What to do about a damaged artefact, or one that is gone."""
-    command = f"the command that filled {artifact.root}" if artifact.root else "the same command"
-    return f"{'' if gone else 'delete it and '}run {command} again, which makes it again"
+    run = f"the run in {artifact.root}" if artifact.root else "the run"
+    return f"{'' if gone else 'delete it and '}start {run} again, which makes it again"
 
 
 def _digest(storage: Storage, artifact: Artifact) -> str | None:

@@ -35,6 +35,7 @@ from pipeline.model.loss_curve import drop_lost_points, forget_points_after
 from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runtime import memory
+from pipeline.runtime.messages import warn
 from pipeline.runtime.process import one_ahead
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Records
@@ -112,7 +113,7 @@ class Trainer:
             return done
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
-        backend = new_backend(w_in, w_out, options, schedule, threads, self.warn)
+        backend = new_backend(w_in, w_out, options, schedule, threads)
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.commits.records) if options.holdout else None
         session = _Session(self, backend, schedule, words, counts, done, kept_back)
@@ -251,7 +252,7 @@ def seconds_to_checkpoint(took: float) -> float:
 
 
 def new_backend(
-    w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, say: Callable[[str], None]
+    w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, is_quiet: bool = False
 ) -> Backend:
     """The backend that trains these weights; it copies them."""
     backend = open_backend(
@@ -263,11 +264,11 @@ def new_backend(
         zero_hits=options.negative_policy != "any",
         negatives=options.negatives,
         threads=threads,
-        say=say,
+        is_quiet=is_quiet,
     )
     on_gpu, many = isinstance(backend, GeneratingBackend), 2 * options.negatives > len(w_in)
-    if on_gpu and many and options.negative_policy == "distinct":
-        say(
+    if on_gpu and many and options.negative_policy == "distinct" and not is_quiet:
+        warn(
             f"--negatives={options.negatives} of {len(w_in):,} words are slow to draw on a GPU with"
             " --negative_policy=distinct: take fewer, or --device=cpu"
         )
@@ -286,13 +287,13 @@ def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = Non
         if shard.first_position != position:
             raise ArtifactError(
                 f"token shard {shard.index} begins at position {shard.first_position:,}, not at {position:,}: a shard"
-                " was lost or came twice; run the same command again"
+                " was lost or came twice; start the run again"
             )
         position = shard.end
     if end is not None and position < end:
         raise ArtifactError(
-            f"the token shards hold {position:,} of the {end:,} tokens that were counted: a shard was lost; run the"
-            " same command again"
+            f"the token shards hold {position:,} of the {end:,} tokens that were counted: a shard was lost;"
+            " start the run again"
         )
     return ordered
 

@@ -201,7 +201,7 @@ def check_complete(summaries: Iterable[UnitSummary], counts: Iterable[BucketCoun
     if counted.units != counted.of or tokens != counted.tokens:
         raise ArtifactError(
             f"the runner delivered {counted.units:,} of {counted.of:,} units and the counts of {tokens:,} of"
-            f" {counted.tokens:,} tokens: nothing was stored, run the same command again"
+            f" {counted.tokens:,} tokens: nothing was stored, start the run again"
         )
 
 

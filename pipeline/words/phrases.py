@@ -28,7 +28,7 @@ from pipeline.corpus.word_table import fingerprint_text, new_state
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import InputError
 from pipeline.kernels.phrases import candidate_pairs
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import groups_to_parquet, read_group, to_parquet
@@ -341,7 +341,7 @@ def stored_phrases(
         held = list(buckets)
         phrases = phrases_table(held, words(), scoring)
         if not len(phrases):
-            progress.say(nothing_joined_message(held, number, words(), scoring))
+            warn(nothing_joined_message(held, number, words(), scoring))
         return [commits.put("phrases.parquet", to_parquet(phrases))], PhraseNumbers(len(phrases))
 
     return commits.once(PHRASES, make).artifacts[0]

@@ -16,7 +16,7 @@ from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import Options, bad_line_limit
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import from_parquet
@@ -84,7 +84,7 @@ def _tell_absent(vocabulary: Vocabulary) -> None:
     absent = np.flatnonzero(vocabulary.occurrences == 0)
     if len(absent):
         first = ", ".join(quoted(vocabulary.words[int(row)].as_py()) for row in absent[:3])
-        progress.say(
+        warn(
             f"{len(absent):,} of the {len(vocabulary):,} words of --vocabulary do not occur in --input ({first}"
             f"{', …' if len(absent) > 3 else ''}): they keep their places, are never drawn as negatives, and are no"
             " neighbours of others"
@@ -112,7 +112,7 @@ def check_bad_lines(
             f"{bad:,} of {lines:,} lines cannot be read, more than --max_bad_lines={options.max_bad_lines}{first}: see"
             f" {letters} for where and why{advice}, or allow more"
         )
-    progress.say(f"{bad:,} of {lines:,} lines cannot be read and are left out{first}: see {letters}")
+    warn(f"{bad:,} of {lines:,} lines cannot be read and are left out{first}: see {letters}")
 
 
 def _first_bad_line(

@@ -76,10 +76,11 @@ def test_a_listener_hears_of_each_stage(text, tmp_path):
         ({"vector_size": 8}, "vector_size is no option: it is called dims here"),
         ({"dimms": 8}, r"dimms is no option: did you mean dims\?"),
         ({"input": [["a", "b"]]}, "give paths of files or folders, or patterns"),
-        ({"dims": 0}, "--dims=0: allowed is a whole number of at least 1"),
+        ({"dims": 0}, "^dims=0: allowed is a whole number of at least 1"),
+        ({"rounds": 2}, "^rounds=2 needs replicas: .* Leave rounds out, or set replicas to 2 or more"),
         ({"corpus": "there"}, "give either input .* or corpus"),
         ({"output": ""}, "output is missing"),
-        ({"min_count": 10**6}, "leaves no word"),
+        ({"min_count": 10**6}, "^min_count=1000000 leaves no word: .* Lower min_count, or check tokenizer"),
         ({"input": "nothing/*.txt"}, "matches no file"),
     ],
 )
@@ -97,7 +98,7 @@ def state():
         threading.excepthook
 before = state()
 import beam2vec
-beam2vec.train(input=sys.argv[1], output=sys.argv[2], dims=8, batch_size=32)
+beam2vec.train(input=sys.argv[1], output=sys.argv[2], dims=8, batch_size=8)
 try:
     beam2vec.train(input=sys.argv[1], output=sys.argv[2] + "2", min_count=10**6)
 except beam2vec.InputError:
@@ -146,3 +147,17 @@ def test_a_module_of_another_that_is_called_as_ours_is_named(tmp_path):
 def test_a_bar_is_shown_where_it_is_asked_for(text, tmp_path, capsys):
     beam2vec.train(input=text, output=tmp_path / "run", progress=True, **OPTIONS)
     assert "Train: 100%" in capsys.readouterr().err
+
+
+def test_a_program_hears_of_what_is_probably_wrong(text, tmp_path):
+    with pytest.warns(beam2vec.PipelineWarning, match="^only 20 training steps: more epochs or a smaller batch_size"):
+        beam2vec.train(text, tmp_path / "run", dims=8, batch_size=512)
+
+
+def test_a_program_is_not_warned_of_what_is_as_it_should_be(text, tmp_path, recwarn, caplog):
+    options = {"dims": 8, "batch_size": 8}
+    beam2vec.train(text, tmp_path / "run", **options)
+    with caplog.at_level("INFO", "pipeline"):
+        beam2vec.train(text, tmp_path / "run", **options)
+    assert [warning for warning in recwarn if warning.category is beam2vec.PipelineWarning] == []
+    assert "run had ended before, at step 1,000 of 1,000" in caplog.text

@@ -104,7 +104,7 @@ def test_preprocessing_goes_on_after_a_kill(text, stored, whole, tmp_path, momen
         refused = from_corpus(output, tmp_path / "run")
         assert refused.status == 2
         assert "has no vocabulary yet" in refused.error or "is unfinished" in refused.error
-        assert f"run the command that filled {output} again" in refused.error
+        assert f"start the run in {output} again" in refused.error
     made(text, output, *STORED)
     assert verify_run(open_storage(output), inputs=True).is_sound
     for ours, theirs in zip(*(tables(folder) for folder in (output, stored)), strict=True):
@@ -179,6 +179,7 @@ def test_kinds_of_runs_are_not_mixed_up(text, stream, whole, tmp_path):
     assert "it is a preprocessed corpus, not a training run; --min_count is 4, the run has 2" in refused.error
     assert "--dims" not in refused.error
     corpus = copied(stream, tmp_path / "corpus")  # with the same options, training goes on where preprocessing was
+    assert "a preprocessed corpus, " in repr(Run(corpus))
     assert digest_of(text, corpus, "--block_bytes=12000") == whole.checkpoint().digest
 
 

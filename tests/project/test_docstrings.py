@@ -33,6 +33,11 @@ NEWCOMERS = (
 """Modules of the types that a newcomer meets first."""
 
 
+@pytest.fixture(autouse=True)
+def face() -> None:
+    """Messages speak of Python's arguments: examples are what a program sees."""
+
+
 @pytest.fixture
 def names(request, tmp_path) -> dict[str, str]:
     """What examples may name besides the module's own: `uri`, the output of a training command."""

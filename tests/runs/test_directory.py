@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs import directory as run_directory
 from pipeline.runs.directory import RunDirectory, differences, make_identity, open_or_create, open_run
-from pipeline.runs.stage_keys import stage_keys
+from pipeline.runs.stage_keys import option_names, stage_keys
 from pipeline.storage.commits import Commits
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
@@ -111,12 +111,19 @@ def test_an_edited_file_of_stop_words_is_refused(output, tmp_path):
         open_or_create(output, edited("other", "a\n"))
 
 
+def test_a_preprocessed_corpus_becomes_a_training_run(output):
+    without_model = make_identity(Options(), FILES, TOKENIZER, names=option_names())
+    made(output, without_model, "text", "counts")
+    begins = "the preprocessed corpus becomes a training run: its words and tokens are used as they are"
+    assert open_or_create(output, identity()).notes[0] == begins
+
+
 def test_other_options_go_on_where_all_that_is_made_holds_for_them(output):
     run = made(output, identity(min_count=500, block_bytes=4096), "text", "counts")
     before = recorded(run)
     again = open_or_create(output, identity(min_count=5, dims=7, block_bytes=8192))
-    assert "is valid for them: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
-    assert "--block_bytes=8192 is ignored" in again.notes[1]
+    assert "valid for them too: --dims is 7, the run has 100; --min_count is 5" in again.notes[0]
+    assert "--block_bytes=8192 is ignored" in again.warnings[0]
     assert recorded(again) == before
     options = open_run(output).pinned(Options())
     assert (options.min_count, options.dims, options.block_bytes) == (5, 7, 4096)
@@ -139,7 +146,7 @@ def test_layout_is_pinned_and_execution_is_free(output):
     first = open_or_create(output, identity(block_bytes=4096))
     options = Options(block_bytes=8192, threads=3, batches="stored")
     run = open_or_create(output, make_identity(options, FILES, TOKENIZER))
-    assert run.notes == (
+    assert run.warnings == (
         "--batches=stored is ignored, the run began with stream (no effect on the model)",
         "--block_bytes=8192 is ignored, the run began with 4096 (no effect on the model)",
     )
@@ -151,7 +158,7 @@ def test_layout_is_pinned_and_execution_is_free(output):
 def test_other_package_versions_are_only_noted(output, monkeypatch):
     open_or_create(output, identity())
     monkeypatch.setattr(run_directory, "package_versions", lambda: {"python": "9.9"})
-    assert any("python was" in note and "9.9" in note for note in open_or_create(output, identity()).notes)
+    assert any("python was" in line and "9.9" in line for line in open_or_create(output, identity()).warnings)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

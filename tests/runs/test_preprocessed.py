@@ -112,9 +112,9 @@ WRONG = {
     "another format": (lambda run: reformat(run / "run.json"), 2, "has format 99, this version reads"),
     "no vocabulary": (lambda run: one(run, "records/vocabulary/*/*.json").unlink(), 2, "has no vocabulary yet"),
     "a unit not encoded": (lambda run: one(run, TOKENS).unlink(), 2, "units as tokens"),
-    "a unit of another key": (lambda run: rekey(one(run, TOKENS)), 2, " tokens: run the command"),
+    "a unit of another key": (lambda run: rekey(one(run, TOKENS)), 2, " tokens: start the run there"),
     "no tokens": (lambda run: [p.unlink() for p in run.glob("records/tokens/*/*")], 2, "is unfinished, it has 0 of"),
-    "a lost shard": (lambda run: one(run, SHARD).unlink(), 1, "unit-000000001.parquet is missing: run"),
+    "a lost shard": (lambda run: one(run, SHARD).unlink(), 1, "unit-000000001.parquet is missing: start the run in"),
     "a changed shard": (lambda run: flip(one(run, SHARD)), 1, "unit-000000001.parquet is damaged"),
     "a changed vocabulary": (lambda run: flip(one(run, VOCABULARY)), 1, "vocabulary.parquet is dam"),
     "changed batches": (lambda run: flip(one(run, BATCHES.format(1))), 1, "shard-000000001.parquet is dam"),
@@ -208,7 +208,7 @@ def test_a_run_finds_its_corpus_and_can_be_reported(stored, whole, tmp_path):
     assert found.vocabulary().equals(whole.vocabulary())
     np.testing.assert_array_equal(found.unigram().keep, whole.unigram().keep)
     assert rows(found, 1) == rows(whole, 1)
-    with pytest.raises(Exception, match=r"has no checkpoint yet: run jobs\.train with --corpus="):
+    with pytest.raises(Exception, match=r"has no checkpoint yet: run beam2vec train with --corpus="):
         Run.open(stored).vectors()
 
 

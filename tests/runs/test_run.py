@@ -43,7 +43,7 @@ def test_nearest_words_by_name(run):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = vectors @ vectors[5]
     cosine[5] = -1
-    found = run.nearest(words[5], count=3)
+    found = run.nearest(words[5], top=3)
     assert [word for word, _ in found] == [words[i] for i in np.argsort(-cosine)[:3]]
     assert found[0][1] == pytest.approx(cosine.max(), abs=1e-6)
     with pytest.raises(InputError, match=f"is not in the vocabulary.*did you mean.*{words[5]}"):
@@ -101,7 +101,7 @@ def test_no_run_and_no_checkpoint_are_told(tmp_path, run):
     (tmp_path / "run.json").write_bytes(run.directory.storage.read("run.json"))
     begun = Run.open(str(tmp_path))
     for ask in (begun.vectors, begun.vocabulary, begun.batches):
-        with pytest.raises(InputError, match=r"yet: run jobs\.train"):
+        with pytest.raises(InputError, match=r"yet: run beam2vec train"):
             ask()
 
 

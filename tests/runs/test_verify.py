@@ -113,7 +113,17 @@ def test_each_damaged_file_is_named_once_with_what_to_do(run, pattern, damage):
     outcome = verified(run)
     assert outcome.status == 1
     (problem,) = (line for line in outcome.stderr.splitlines() if path in line)
-    assert "run the same command again" in problem
+    assert "start the run again" in problem
+
+
+def test_a_damaged_checkpoint_is_named_with_what_becomes_of_it(run):
+    (path,) = paths(run, OF_LAST[0])
+    size = len(run.storage.read(path))
+    run.storage.put(path, b"no Parquet")
+    assert verified(run).stderr == (
+        f"{run.storage.uri(path)} has 10 bytes where its record says {size}: start the run again, which makes it again"
+        " if it is the newest checkpoint, and else removes it\n"
+    )
 
 
 def test_a_damaged_record_is_named_once_whatever_the_run_is_called(trained, tmp_path):
@@ -132,7 +142,7 @@ def test_each_missing_file_is_named_once_with_what_to_do(run, pattern):
     # A packed file has a record of its own, which is named as the file that it is of.
     told = "b.txt.gz was read" if pattern.startswith("records/text") else f"{path} is missing"
     (problem,) = (line for line in outcome.stderr.splitlines() if told in line)
-    assert "run the same command again" in problem
+    assert "start the run again" in problem
 
 
 @pytest.mark.parametrize(
@@ -161,7 +171,7 @@ def test_a_run_that_has_lost_records_is_not_sound(run, removed, told):
     outcome = verified(run)
     assert outcome.status == 1
     problems = outcome.stderr.splitlines()
-    assert any(told in line and "run the same command again" in line for line in problems), problems
+    assert any(told in line and "start the run again" in line for line in problems), problems
     assert f"{len(problems)} differ" in outcome.stdout
 
 
@@ -208,7 +218,7 @@ def test_records_that_a_command_without_its_lock_has_left_are_told(run):
     assert outcome.status == 1
     about_records, about_files = outcome.stderr.splitlines()
     assert "1 records in" in about_records
-    assert "a command that lost its lock has left them: run the same command again, it removes them" in about_records
+    assert "a command that lost its lock has left them: start the run again, it removes them" in about_records
     assert "checkpoints/99999999/step=000000000099 has 1 file that no record names" in about_files
     assert outcome.digest == digest_of(run, LAST)
 
@@ -222,7 +232,7 @@ def test_files_that_no_record_names_are_told_with_their_folder(run, folder):
     assert outcome.status == 1
     (problem,) = outcome.stderr.splitlines()
     assert problem == (
-        f"{run.storage.uri(folder)} has 2 files that no record names: run the same command again, or delete them"
+        f"{run.storage.uri(folder)} has 2 files that no record names: start the run again, or delete them"
     )
 
 
@@ -231,7 +241,7 @@ def test_what_is_no_record_among_the_records_is_told(run, path):
     run.storage.put(path, b"{}")
     outcome = verified(run)
     assert outcome.status == 1
-    assert outcome.stderr == f"{run.storage.uri(path)} is damaged: delete it and run the same command again\n"
+    assert outcome.stderr == f"{run.storage.uri(path)} is damaged: delete it and start the run again\n"
 
 
 def unfinished(run: RunDirectory) -> None:

@@ -105,7 +105,7 @@ def test_a_damaged_artefact_is_seen_and_named_with_the_remedy(records, data, siz
     assert (records.valid("counts", "unit-000000000", KEY) is None) == size_sees_it
     assert records.valid("counts", "unit-000000000", KEY, check="digest") is None
     assert message in records.damage(artifact)
-    with pytest.raises(ArtifactError, match=rf"counts/unit-000000000\.bin {message}.*run the same command again"):
+    with pytest.raises(ArtifactError, match=rf"counts/unit-000000000\.bin {message}.*start the run again"):
         records.read(artifact)
 
 
@@ -201,6 +201,6 @@ def test_numbers_are_read_by_their_types_and_bounds(records, numbers):
     record = Record("counts", "a", KEY, (), {"tokens": 1, "digests": ["0" * 64]})
     assert record.read(TokensOfUnit) == TokensOfUnit(1, ["0" * 64])
     with pytest.raises(
-        ArtifactError, match=r"^records/counts/01234567/a\.json is damaged .*delete it and run the same"
+        ArtifactError, match=r"^records/counts/01234567/a\.json is damaged .*delete it and start the run"
     ):
         dataclasses.replace(record, numbers=numbers).read(TokensOfUnit)

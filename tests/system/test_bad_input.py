@@ -165,7 +165,7 @@ def test_a_vocabulary_too_small_for_the_policy(tmp_path):
     fails(train(*arguments, "--negatives=3"), "--negative_policy=distinct", "at least 4 words", "there are 3")
     outcome = train(*arguments, "--negatives=2")
     assert outcome.status == 0, outcome.stderr
-    assert "is valid for them: --negatives is 2, the run has 3" in outcome.stderr
+    assert "valid for them too: --negatives is 2, the run has 3" in outcome.stderr
 
 
 def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_again(corpus, digest, tmp_path):

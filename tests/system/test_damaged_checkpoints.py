@@ -176,7 +176,7 @@ def test_a_newest_checkpoint_that_is_damaged_or_gone_fails_every_reader(either, 
     for reader in COMMANDS:
         outcome = asked(reader, one, either, to)
         option = "--against_step" if reader == "report against" else "--step"
-        remedy = f"run the same training command again, or take another checkpoint by {option}"
+        remedy = f"start the training again, or take another checkpoint by {option}"
         assert outcome.status == 1, reader
         assert outcome.error.startswith(wanted), reader
         assert outcome.error.endswith(f"{remedy} (there are: {older}, {newer})"), reader
@@ -202,7 +202,7 @@ def test_a_byte_of_any_part_is_found(corpus, tmp_path, monkeypatch):
         outcome = run("jobs.evaluate", f"--run={tmp_path / 'run'}", f"--neighbors={word}")
         assert outcome.status == 1
         assert outcome.error.startswith(f"{part} is damaged: ")
-        assert outcome.error.endswith(": run the same training command again")  # there is no other checkpoint
+        assert outcome.error.endswith(": start the training again")  # there is no other checkpoint
         change_a_byte(part)
 
 
@@ -352,7 +352,7 @@ def test_a_damaged_record_of_counts_fails_the_report_whose_sums_it_is_in(ended, 
     change_a_byte(record)
     outcome = asked("report", one, ended, to)
     assert (outcome.status, to.exists()) == (1, False)
-    assert outcome.error.startswith(f"{record} is damaged: delete it and run the command that filled {one.uri} again")
+    assert outcome.error.startswith(f"{record} is damaged: delete it and start the run in {one.uri} again")
 
 
 @pytest.mark.parametrize("damage", ["a byte of the checkpoint", "its record"])

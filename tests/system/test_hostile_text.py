@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from pipeline.runtime import progress
+from pipeline.runtime import messages
 from pipeline.runtime.shown_text import MOST, MOST_OF_A_LINE, Screen
 from pipeline.storage.records import sealed_json, unsealed_json
 from tests.helpers.commands import ROOT, TINY, Outcome, run
@@ -212,7 +212,7 @@ def test_a_line_beside_progress_bars(terminal, monkeypatch, caplog):
     stream = io.StringIO()
     stream.isatty = lambda: terminal
     monkeypatch.setattr(sys, "stderr", Screen(stream))
-    progress.say(f"note of {EVIL}{'x' * 1_000_000}\u2028 end")
+    messages.say(f"note of {EVIL}{'x' * 1_000_000}\u2028 end")
     said = stream.getvalue() if terminal else caplog.messages[0]
     assert said.startswith(r"note of \x1b[2J")
     assert said.rstrip("\n").endswith(" end")

@@ -115,6 +115,7 @@ def test_a_finished_run_is_not_trained_again(corpus, digest, tmp_path):
     made = {path: path.stat().st_mtime_ns for path in output.glob("checkpoints/*/*/*")}
     again = train(*command(corpus, output))
     assert (again.status, again.digest) == (0, digest)
+    assert f"{output} had ended before, at step " in again.stderr
     assert {path: path.stat().st_mtime_ns for path in output.glob("checkpoints/*/*/*")} == made
     other = train(*command(corpus, output), "--rounds=3")
     assert other.status == 2

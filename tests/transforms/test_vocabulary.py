@@ -61,7 +61,7 @@ def test_counts_that_a_runner_loses_are_noticed():
     check_complete(units, counts)
     check_complete([total(units)], counts)
     for fewer in ((units[:2], counts), (units, counts[:1]), (units[:2], counts[:1])):
-        with pytest.raises(ArtifactError, match="run the same command again"):
+        with pytest.raises(ArtifactError, match="start the run again"):
             check_complete(*fewer)
 
 

@@ -46,7 +46,7 @@ def test_work_units_of_compressed_files_hold_their_text_in_order(world, tmp_path
 @pytest.mark.parametrize("delivered", [[0, 1], [0, 2], [1, 2], [0, 1, 1, 2], []])
 def test_files_that_a_runner_loses_or_doubles_are_noticed(delivered):
     sources = [(3 * n, 3, (TextSource(f"{n}.txt", 10),)) for n in range(3)]
-    with pytest.raises(ArtifactError, match="run the same command again"):
+    with pytest.raises(ArtifactError, match="start the run again"):
         list(_plan((0, [sources[n] for n in delivered]), 100, 9))
     assert list(_plan((0, sources[::-1]), 100, 9)) == plan_work_units([s for *_, some in sources for s in some], 100)
 

@@ -30,6 +30,7 @@ from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.kernels.block import TileLoss
+from pipeline.kernels.lanes import rounded_up
 from pipeline.kernels.loss import loss_of_tiles
 
 _ROWS_AT_A_TIME = 1 << 16
@@ -94,7 +95,7 @@ class CudaBackend:
 
         self._cupy, self._pinned = cupy, cupyx.empty_pinned
         self._vocabulary, self._dims = w_in.shape
-        self._width = -(-self._dims // 16) * 16
+        self._width = rounded_up(self._dims)
         self._model, self._rules = model, step_rules(model, tau, zero_hits)
         self._multiprocessors = cupy.cuda.Device().attributes["MultiProcessorCount"]
         self._plan_stream = cupy.cuda.Stream(non_blocking=True)

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 
-from pipeline.runtime import progress
+from pipeline.runtime.messages import warn
 from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
 
 OLDEST = 70
@@ -85,7 +85,7 @@ def _cache_privately() -> None:
     except NotPrivateError as error:
         os.environ.update(CUPY_CACHE_DIR="/", CUPY_CACHE_IN_MEMORY="1")  # a folder that is there, and is not used
         if "WORKER_ID" not in os.environ:
-            progress.say(
+            warn(
                 f"compiled GPU kernels are not kept, so each command compiles them again ({error}): set CUPY_CACHE_DIR "
                 "to a folder of your own"
             )

@@ -31,7 +31,6 @@ class SliceTraining:
     Attributes:
       threads: of the replica.
       report: called after every step range, with the progress in the slice.
-      say: called with lines for the user.
       base: the checkpoint that the round begins with.
       number: of the round.
     """
@@ -40,7 +39,6 @@ class SliceTraining:
     records: Records
     threads: int
     report: Callable[[Progress], None]
-    say: Callable[[str], None]
     base: CheckpointRef
     rounds: Rounds
     number: int
@@ -60,7 +58,8 @@ class SliceTraining:
         index, epoch, batch_size = self._index, rounds.epoch(self.number), schedule.batch_size
         first, end = rounds.steps(index)
         before = epoch * schedule.steps_per_epoch
-        backend = new_backend(*self._weights(), self.options, schedule, self.threads, self.say)
+        is_quiet = self.number + self.replica > 0  # one line on the device is enough
+        backend = new_backend(*self._weights(), self.options, schedule, self.threads, is_quiet)
         points = _points(rounds)
         loss = np.zeros((points, 2))
         clock = time.monotonic()

@@ -210,10 +210,9 @@ class Replicas:
         name = slice_name(number, replica)
         record = self._earlier_record(STAGE, name, standing, SliceNumbers)
         if record is None:
-            say = self.warn if number == replica == 0 else _nothing  # one line on the device is enough
             rounds, base = self._rounds(standing.positions), standing.checkpoint
             training = SliceTraining(
-                self.options, self._records, self.threads, self.report, say, base, rounds, number, replica
+                self.options, self._records, self.threads, self.report, base, rounds, number, replica
             )
             began = time.time()
             backend = training.train(shards)
@@ -367,10 +366,6 @@ class Replicas:
             return None
         rows = kept_back_rows(sorted(kept_back, key=lambda shard: shard.index), self._records)
         return None if rows is None else mean_loss_of(rows, read_blocks(self._records, checkpoint), self.options.model)
-
-
-def _nothing(message: str) -> None:
-    pass
 
 
 def _length_of_union(spans: Iterable[tuple[float, float]]) -> float:

@@ -225,7 +225,7 @@ def test_a_server_that_is_lost_is_told_in_one_line(corpus, tmp_path, monkeypatch
     outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, runner)
     assert (outcome.status, outcome.error) == (
         1,
-        "the runner's server was lost (Stream removed): run the same command again",
+        "the runner's server was lost (Stream removed): start the run again",
     )
 
 
@@ -327,5 +327,5 @@ def test_a_signal_cancels_the_job_and_frees_the_output(corpus, tmp_path, number)
     outcome = finish(process)
     assert outcome.status == 128 + number
     assert outcome.stdout == "cancelled\n"
-    assert "run the same command again to go on" in outcome.stderr
+    assert "start the run again to go on" in outcome.stderr
     assert not (output / "lock.json").exists()

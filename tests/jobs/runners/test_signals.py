@@ -48,5 +48,5 @@ def test_a_process_that_goes_on_after_a_run_that_was_stopped_is_not_ended_later(
         interruption.clear()
     for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
         timer.join()
-    assert "a checkpoint is written first" in capfd.readouterr().err
+    assert "stopping as soon as a checkpoint is written; another signal stops at once" in capfd.readouterr().err
     assert ended == []

@@ -1,0 +1,44 @@
+"""What users are told while work goes on: notes and warnings, one line each.
+
+A command prints both. A program gets warnings by Python's `warnings`, and finds notes in its log, at level INFO. All
+of them pass through `say` and `warn`. (Errors are exceptions, see `pipeline/errors.py`.)
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+from pipeline.runtime import progress
+from pipeline.runtime.shown_text import shown_line
+from pipeline.runtime.wording import is_of_python, worded
+
+_log = logging.getLogger(__name__)
+
+
+class PipelineWarning(UserWarning):
+    """Something is probably not as wanted, and the work goes on: too few training steps, say, or bad lines."""
+
+
+def say(note: str) -> None:
+    """Tells of something that is as it should be."""
+    line = shown_line(worded(note))
+    if is_of_python():
+        _log.info("%s", line)
+    else:
+        _print(line)
+
+
+def warn(warning: str) -> None:
+    """Tells of something that the user may want to change."""
+    line = shown_line(worded(warning))
+    if is_of_python():
+        warnings.warn(line, PipelineWarning, stacklevel=2)
+    else:
+        _print(line)
+
+
+def _print(line: str) -> None:
+    """Prints the line above the bars, or logs it where there are none."""
+    if not progress.print_above_bars(line):
+        _log.warning("%s", line)
