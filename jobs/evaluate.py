@@ -14,7 +14,6 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +21,6 @@ from jobs.cli.entry import run_process
 from jobs.cli.reading_options import (
     add_judged,
     add_vectors,
-    check_target,
     listed,
     reading_parser,
     shown_progress,
@@ -32,18 +30,15 @@ from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pai
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
+from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
-from pipeline.runtime.shown_text import exact, quoted, shown
-from pipeline.storage.open_storage import open_storage, split_uri
-
-ON_STDOUT = "-"
+from pipeline.runtime.shown_text import quoted, shown
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
-    if options.json and options.json != ON_STDOUT:
-        check_target("--json", options.json)
+    json_file = result_file("--json", options.json) if options.json is not None else None
     pairs = [read_pairs(uri) for uri in listed(options.pairs)]
     analogies = [read_analogies(uri) for uri in listed(options.analogies)]
     words_to_show = listed(options.neighbors)
@@ -73,14 +68,11 @@ def main(arguments: Sequence[str]) -> int:
         word: [list(neighbor) for neighbor in near_words] for word, near_words in zip(words_to_show, near)
     }
     progress.close_all()
-    written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    if options.json == ON_STDOUT:
-        exact(sys.stdout).write(written)
-        return 0
-    print("\n".join(lines_of(result)))
-    if options.json:
-        root, path = split_uri(options.json)
-        open_storage(root).put(path, written.encode("utf-8", "backslashreplace"))
+    if json_file:
+        written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+        json_file.put(written.encode("utf-8", "backslashreplace"))
+    if not (json_file and json_file.is_stdout):
+        print("\n".join(lines_of(result)))
     return 0
 
 
@@ -127,7 +119,11 @@ def _parser() -> argparse.ArgumentParser:
         "--count", type=whole(1), default=10, metavar="N", help="how many nearest words (default: 10)"
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--json", metavar="FILE", help="write all results as JSON too; - prints JSON and nothing else")
+    output.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write all results as JSON too, into a file, a pipe or a device; - prints JSON and nothing else",
+    )
     return parser
 
 

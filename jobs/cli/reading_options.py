@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -11,8 +10,6 @@ from pipeline.errors import InputError
 from pipeline.model.vectors import SIDES
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import quoted, shown
-from pipeline.storage.local import LocalStorage
-from pipeline.storage.open_storage import open_storage
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,32 +100,6 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         action="store_true",
         help="compare words with case, so that Paris and paris differ (default: without)",
     )
-
-
-def check_target(option: str, to: str, folder: bool = False) -> None:
-    """InputError if `to` cannot be written; called before anything is read, so that no work is lost.
-
-    Missing folders are created later. Buckets are not checked.
-
-    Args:
-      option: the option that named `to`, such as --to.
-      folder: whether `to` becomes a folder; else a file.
-    """
-    storage = open_storage(to)
-    if not isinstance(storage, LocalStorage):
-        return
-    path = storage.root
-    if folder and os.path.isfile(path):
-        raise InputError(f"{option}={to} is a file: name a folder")
-    if not folder and (to.endswith("/") or os.path.isdir(path)):
-        raise InputError(f"{option}={to} is a folder: name a file")
-    existing = path if folder else os.path.dirname(path)
-    while not os.path.lexists(existing):
-        existing = os.path.dirname(existing)
-    if not os.path.isdir(existing):
-        raise InputError(f"{option}={to} cannot be written: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"{option}={to} cannot be written: you may not write to {existing}")
 
 
 class whole:  # noqa: N801 - reads as a type in add_argument

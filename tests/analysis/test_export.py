@@ -12,6 +12,7 @@ import pytest
 
 from beam2vec import Run
 from pipeline.analysis.export import FORMATS, Export, PlainWords, export
+from pipeline.analysis.export_files import ENDINGS
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
@@ -153,7 +154,7 @@ def test_parquet_of_unit_vectors(trained, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_any_storage_takes_an_export(trained, format):
-    to = f"memory://exports/{format}/v.npy"
+    to = f"memory://exports/{format}/v{ENDINGS[format][0]}"
     written = export(Export(trained, trained.checkpoint()), format, to)
     for uri in written.uris:
         root, path = split_uri(uri)
@@ -187,7 +188,7 @@ def test_plain_words_stay_apart_over_blocks():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format=glove", "--to=x"], "invalid choice: 'glove'"),
+        (["--format=fasttext", "--to=x"], "invalid choice: 'fasttext'"),
         (["--format=word2vec"], "--to"),
         (["--format=word2vec", "--to=."], "--to=. is a folder"),
         (["--format=projector", f"--to={__file__}"], "is a file"),
