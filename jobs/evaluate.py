@@ -22,6 +22,7 @@ from jobs.cli.reading_options import (
     add_judged,
     add_vectors,
     listed,
+    listed_files,
     reading_parser,
     shown_progress,
     whole,
@@ -39,8 +40,8 @@ from pipeline.runtime.shown_text import quoted, shown
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
     json_file = result_file("--json", options.json) if options.json is not None else None
-    pairs = [read_pairs(uri) for uri in listed(options.pairs)]
-    analogies = [read_analogies(uri) for uri in listed(options.analogies)]
+    pairs = [read_pairs(uri, options.pairs_columns) for uri in listed_files(options.pairs)]
+    analogies = [read_analogies(uri) for uri in listed_files(options.analogies)]
     words_to_show = listed(options.neighbors)
     if not (pairs or analogies or words_to_show):
         raise InputError("nothing to evaluate: give --pairs, --analogies or --neighbors")
@@ -60,9 +61,9 @@ def main(arguments: Sequence[str]) -> int:
         "most_frequent": options.most_frequent,
         "match_case": options.match_case,
     }
-    result |= evaluation_of(
-        known, pairs, analogies, options.most_frequent, not options.match_case, shown_progress("Analogies", "words")
-    )
+    report = shown_progress("Analogies", "words")
+    case = not options.match_case
+    result |= evaluation_of(known, pairs, analogies, options.most_frequent, case, report, options.analogy)
     near = known.neighbors(rows, options.count)
     result["neighbors"] = {
         word: [list(neighbor) for neighbor in near_words] for word, near_words in zip(words_to_show, near)
@@ -81,14 +82,15 @@ def lines_of(result: dict[str, Any]) -> list[str]:
     lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}"]
     for entry in result["pairs"]:
         spearman = "undefined" if entry["spearman"] is None else f"{entry['spearman']:.4f}"
-        lines.append(
-            f"{_name(entry)}: Spearman {spearman} on {entry['pairs']:,} pairs, {entry['unknown']:,} out of vocabulary"
-        )
+        usual = entry["columns"] == [1, 2, 3]
+        columns = "" if usual else f" (columns {', '.join(map(str, entry['columns']))})"
+        counted = f"{entry['pairs']:,} pairs{columns}, {entry['unknown']:,} out of vocabulary{_left_out(entry)}"
+        lines.append(f"{_name(entry)}: Spearman {spearman} on {counted}")
     for entry in result["analogies"]:
         total = entry["total"]
         lines.append(
             f"{_name(entry)}: {total['accuracy']:.1%} of {total['questions']:,} analogies right,"
-            f" {total['unknown']:,} out of vocabulary"
+            f" {total['unknown']:,} out of vocabulary{_left_out(entry)}"
         )
         sections = [section | {"name": shown(section["name"])} for section in entry["sections"]]
         width = max(len(section["name"]) for section in sections)
@@ -101,6 +103,11 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         width = max((len(other) for other, _ in named), default=0)
         lines += [f"  {other:{width}}  {cosine:.4f}" for other, cosine in named]
     return lines
+
+
+def _left_out(entry: dict[str, Any]) -> str:
+    count = entry["invalid_lines"]
+    return f", {count:,} line{'s'[: count != 1]} left out (first {entry['first_invalid_line']})" if count else ""
 
 
 def _name(result: dict[str, Any]) -> str:

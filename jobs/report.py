@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.cli.entry import run_process
-from jobs.cli.reading_options import add_judged, listed, reading_parser, shown_progress, whole
+from jobs.cli.reading_options import add_judged, listed_files, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
@@ -30,10 +30,11 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
     file = result_file("--to", options.to) if options.to is not None else None
     judged = Judged(
-        [read_pairs(uri) for uri in listed(options.pairs)],
-        [read_analogies(uri) for uri in listed(options.analogies)],
+        [read_pairs(uri, options.pairs_columns) for uri in listed_files(options.pairs)],
+        [read_analogies(uri) for uri in listed_files(options.analogies)],
         options.most_frequent,
         not options.match_case,
+        options.analogy,
     )
     first = Run.open(options.run)
     runs = [(first, first.checkpoint(options.step))]

@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from pipeline.analysis.evaluation import METHODS
+from pipeline.analysis.judgements import Columns
+from pipeline.corpus.files import split_names
 from pipeline.errors import InputError
 from pipeline.model.vectors import SIDES
 from pipeline.runtime import progress
@@ -78,7 +81,13 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         action="extend",
         default=[],
         metavar="FILE",
-        help="word pairs with their similarity, separated by tabs, commas or blanks; a header is ignored",
+        help="word pairs with their similarity: columns with tabs, semicolons, commas or blanks between them",
+    )
+    group.add_argument(
+        "--pairs_columns",
+        type=_columns,
+        metavar="N,N,N",
+        help="columns of the two words and of the score in --pairs, from 1 (default: as the file shows)",
     )
     group.add_argument(
         "--analogies",
@@ -87,6 +96,13 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         default=[],
         metavar="FILE",
         help="analogies, four words on a line; ': name' begins a section, as in questions-words.txt",
+    )
+    group.add_argument(
+        "--analogy",
+        choices=METHODS,
+        default=METHODS[0],
+        metavar="|".join(METHODS),
+        help=f"how an analogy is answered (Levy and Goldberg 2014; default: {METHODS[0]})",
     )
     group.add_argument(
         "--most_frequent",
@@ -116,6 +132,22 @@ class whole:  # noqa: N801 - reads as a type in add_argument
         if value < self.low:
             raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number of at least {self.low}")
         return value
+
+
+def _columns(text: str) -> Columns:
+    """A type for options: numbers of three columns, as places from 0."""
+    numbers = [int(part) for part in text.split(",") if part.strip().isascii() and part.strip().isdigit()]
+    if len(numbers) != 3 or text.count(",") != 2 or len(set(numbers)) != 3 or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is not the numbers of three columns, of two words and the score, like 2,3,4"
+        )
+    first, second, score = (number - 1 for number in numbers)
+    return first, second, score
+
+
+def listed_files(values: Iterable[str]) -> list[str]:
+    """`listed` of names of files, which may have commas themselves."""
+    return [name for value in values for name in split_names(value)]
 
 
 def listed(values: Iterable[str]) -> list[str]:
