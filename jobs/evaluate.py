@@ -14,7 +14,6 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +21,8 @@ from jobs.cli.entry import run_process
 from jobs.cli.reading_options import (
     add_judged,
     add_vectors,
-    check_target,
     listed,
+    listed_files,
     reading_parser,
     shown_progress,
     whole,
@@ -32,20 +31,17 @@ from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pai
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
+from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
-from pipeline.runtime.shown_text import exact, quoted, shown
-from pipeline.storage.open_storage import open_storage, split_uri
-
-ON_STDOUT = "-"
+from pipeline.runtime.shown_text import quoted, shown
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
-    if options.json and options.json != ON_STDOUT:
-        check_target("--json", options.json)
-    pairs = [read_pairs(uri) for uri in listed(options.pairs)]
-    analogies = [read_analogies(uri) for uri in listed(options.analogies)]
+    json_file = result_file("--json", options.json) if options.json is not None else None
+    pairs = [read_pairs(uri, options.pairs_columns) for uri in listed_files(options.pairs)]
+    analogies = [read_analogies(uri) for uri in listed_files(options.analogies)]
     words_to_show = listed(options.neighbors)
     if not (pairs or analogies or words_to_show):
         raise InputError("nothing to evaluate: give --pairs, --analogies or --neighbors")
@@ -65,22 +61,19 @@ def main(arguments: Sequence[str]) -> int:
         "most_frequent": options.most_frequent,
         "match_case": options.match_case,
     }
-    result |= evaluation_of(
-        known, pairs, analogies, options.most_frequent, not options.match_case, shown_progress("Analogies", "words")
-    )
+    report = shown_progress("Analogies", "words")
+    case = not options.match_case
+    result |= evaluation_of(known, pairs, analogies, options.most_frequent, case, report, options.analogy)
     near = known.neighbors(rows, options.count)
     result["neighbors"] = {
         word: [list(neighbor) for neighbor in near_words] for word, near_words in zip(words_to_show, near)
     }
     progress.close_all()
-    written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    if options.json == ON_STDOUT:
-        exact(sys.stdout).write(written)
-        return 0
-    print("\n".join(lines_of(result)))
-    if options.json:
-        root, path = split_uri(options.json)
-        open_storage(root).put(path, written.encode("utf-8", "backslashreplace"))
+    if json_file:
+        written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+        json_file.put(written.encode("utf-8", "backslashreplace"))
+    if not (json_file and json_file.is_stdout):
+        print("\n".join(lines_of(result)))
     return 0
 
 
@@ -89,14 +82,15 @@ def lines_of(result: dict[str, Any]) -> list[str]:
     lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}"]
     for entry in result["pairs"]:
         spearman = "undefined" if entry["spearman"] is None else f"{entry['spearman']:.4f}"
-        lines.append(
-            f"{_name(entry)}: Spearman {spearman} on {entry['pairs']:,} pairs, {entry['unknown']:,} out of vocabulary"
-        )
+        usual = entry["columns"] == [1, 2, 3]
+        columns = "" if usual else f" (columns {', '.join(map(str, entry['columns']))})"
+        counted = f"{entry['pairs']:,} pairs{columns}, {entry['unknown']:,} out of vocabulary{_left_out(entry)}"
+        lines.append(f"{_name(entry)}: Spearman {spearman} on {counted}")
     for entry in result["analogies"]:
         total = entry["total"]
         lines.append(
             f"{_name(entry)}: {total['accuracy']:.1%} of {total['questions']:,} analogies right,"
-            f" {total['unknown']:,} out of vocabulary"
+            f" {total['unknown']:,} out of vocabulary{_left_out(entry)}"
         )
         sections = [section | {"name": shown(section["name"])} for section in entry["sections"]]
         width = max(len(section["name"]) for section in sections)
@@ -109,6 +103,11 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         width = max((len(other) for other, _ in named), default=0)
         lines += [f"  {other:{width}}  {cosine:.4f}" for other, cosine in named]
     return lines
+
+
+def _left_out(entry: dict[str, Any]) -> str:
+    count = entry["invalid_lines"]
+    return f", {count:,} line{'s'[: count != 1]} left out (first {entry['first_invalid_line']})" if count else ""
 
 
 def _name(result: dict[str, Any]) -> str:
@@ -127,7 +126,11 @@ def _parser() -> argparse.ArgumentParser:
         "--count", type=whole(1), default=10, metavar="N", help="how many nearest words (default: 10)"
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--json", metavar="FILE", help="write all results as JSON too; - prints JSON and nothing else")
+    output.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write all results as JSON too, into a file, a pipe or a device; - prints JSON and nothing else",
+    )
     return parser
 
 

@@ -10,37 +10,45 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 
 # isort: split
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 from jobs.cli.entry import run_process
-from jobs.cli.reading_options import add_vectors, check_target, reading_parser, shown_progress, whole
-from pipeline.analysis.export import FORMATS, Export, export
+from jobs.cli.reading_options import add_vectors, reading_parser, shown_progress, whole
+from pipeline.analysis.export import FORMATS, Export, Written, export, export_files
 from pipeline.errors import InputError
+from pipeline.runs.result_files import STANDARD_OUTPUT
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
-
-_FOLDERS = ("projector", "safetensors")
 
 
 def main(arguments: Sequence[str]) -> int:
     options, beam = _parser().parse_known_args(list(arguments))
     _pass_to_beam(beam)
-    check_target("--to", options.to, folder=options.format in _FOLDERS)
+    messages = sys.stderr if export_files(options.format, options.to).is_stdout else sys.stdout
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
     exported = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
     written = export(exported, options.format, options.to)
     progress.close_all()
-    for uri in written.uris:
-        print(uri)
-    print(f"{exported.words:,} words, {ref.dims} dims, {ref.place}")
-    if written.changed:
-        print(f"{written.changed:,} words hold white space or control characters, which are written as _")
-    if options.format == "safetensors" and run.options.tokenizer != "whitespace":
-        print(f"tokenizer.json splits at white space alone: text has to go through {run.options.tokenizer} first")
-    if options.format == "safetensors" and run.options.phrases:
-        print("tokenizer.json joins no words: phrases like new_york have to be joined in the text first")
+    for line in _lines(written, exported, options.format):
+        print(line, file=messages)
     return 0
+
+
+def _lines(written: Written, exported: Export, format: str) -> Iterator[str]:
+    """What is told at the end."""
+    run = exported.run
+    yield from (uri for uri in written.uris if uri != STANDARD_OUTPUT)
+    yield f"{exported.words:,} words, {exported.ref.dims} dims, {exported.ref.place}"
+    if written.changed:
+        yield f"{written.changed:,} words hold white space or control characters, which are written as _"
+    if format == "safetensors" and run.options.tokenizer != "whitespace":
+        yield f"tokenizer.json splits at white space alone: text has to go through {run.options.tokenizer} first"
+    if format == "safetensors" and run.options.phrases:
+        yield "tokenizer.json joins no words: phrases like new_york have to be joined in the text first"
+    if format == "projector" and written.compression:
+        yield f"TensorBoard reads plain files alone: unpack vectors.tsv and metadata.tsv ({written.compression}) for it"
 
 
 def _pass_to_beam(arguments: Sequence[str]) -> None:
@@ -67,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         "--to",
         required=True,
         metavar="PATH",
-        help="file, or folder for formats of several files; replaced if it exists",
+        help="file, or folder for formats of several files; replaced if it exists. A pipe or a device is written to,"
+        " and - is standard output, by formats of one file. .gz, .bz2, .zst or .xz at its end compresses",
     )
     output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
     width = max(map(len, FORMATS))

@@ -10,29 +10,31 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 
 # isort: split
 import argparse
+import sys
 from collections.abc import Sequence
 
 from jobs.cli.entry import run_process
-from jobs.cli.reading_options import add_judged, check_target, listed, reading_parser, shown_progress, whole
+from jobs.cli.reading_options import add_judged, listed_files, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
 from pipeline.errors import InputError
 from pipeline.runs.leftovers import REPORT as PATH
+from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
-from pipeline.storage.open_storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
-    if options.to:
-        check_target("--to", options.to)
+    file = result_file("--to", options.to) if options.to is not None else None
     judged = Judged(
-        [read_pairs(uri) for uri in listed(options.pairs)],
-        [read_analogies(uri) for uri in listed(options.analogies)],
+        [read_pairs(uri, options.pairs_columns) for uri in listed_files(options.pairs)],
+        [read_analogies(uri) for uri in listed_files(options.analogies)],
         options.most_frequent,
         not options.match_case,
+        options.analogy,
     )
     first = Run.open(options.run)
     runs = [(first, first.checkpoint(options.step))]
@@ -41,15 +43,15 @@ def main(arguments: Sequence[str]) -> int:
         runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
         raise InputError("--against_step needs --against, the second run that it is a checkpoint of")
-    if not options.to:
-        check_target("--run", options.run, folder=True)
+    file = file or result_file("--run", open_storage(options.run).uri(PATH), streams=False)
     page = report(runs, judged, lambda name: shown_progress(name, "words"))
     progress.close_all()
-    root, path = split_uri(options.to) if options.to else (options.run, PATH)
-    open_storage(root).put(path, page)
-    print(open_storage(root).uri(path))
+    file.put(page)
+    messages = sys.stderr if file.is_stdout else sys.stdout
+    if file.place:
+        print(file.place, file=messages)
     for run, ref in runs:
-        print(f"{run.uri}: {ref.place}")
+        print(f"{run.uri}: {ref.place}", file=messages)
     return 0
 
 
@@ -63,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_judged(parser.add_argument_group("evaluation (as in jobs.evaluate)"), MOST_FREQUENT)
     output = parser.add_argument_group("output")
-    output.add_argument("--to", metavar="FILE", help=f"where to write (default: {PATH} in the run's folder)")
+    output.add_argument(
+        "--to",
+        metavar="FILE",
+        help=f"file, pipe or device to write to, or - for standard output (default: {PATH} in the run's folder)",
+    )
     return parser
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from pipeline.analysis.evaluation import METHODS
+from pipeline.analysis.judgements import Columns
+from pipeline.corpus.files import split_names
 from pipeline.errors import InputError
 from pipeline.model.vectors import SIDES
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import quoted, shown
-from pipeline.storage.local import LocalStorage
-from pipeline.storage.open_storage import open_storage
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,7 +81,13 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         action="extend",
         default=[],
         metavar="FILE",
-        help="word pairs with their similarity, separated by tabs, commas or blanks; a header is ignored",
+        help="word pairs with their similarity: columns with tabs, semicolons, commas or blanks between them",
+    )
+    group.add_argument(
+        "--pairs_columns",
+        type=_columns,
+        metavar="N,N,N",
+        help="columns of the two words and of the score in --pairs, from 1 (default: as the file shows)",
     )
     group.add_argument(
         "--analogies",
@@ -90,6 +96,13 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         default=[],
         metavar="FILE",
         help="analogies, four words on a line; ': name' begins a section, as in questions-words.txt",
+    )
+    group.add_argument(
+        "--analogy",
+        choices=METHODS,
+        default=METHODS[0],
+        metavar="|".join(METHODS),
+        help=f"how an analogy is answered (Levy and Goldberg 2014; default: {METHODS[0]})",
     )
     group.add_argument(
         "--most_frequent",
@@ -103,32 +116,6 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         action="store_true",
         help="compare words with case, so that Paris and paris differ (default: without)",
     )
-
-
-def check_target(option: str, to: str, folder: bool = False) -> None:
-    """InputError if `to` cannot be written; called before anything is read, so that no work is lost.
-
-    Missing folders are created later. Buckets are not checked.
-
-    Args:
-      option: the option that named `to`, such as --to.
-      folder: whether `to` becomes a folder; else a file.
-    """
-    storage = open_storage(to)
-    if not isinstance(storage, LocalStorage):
-        return
-    path = storage.root
-    if folder and os.path.isfile(path):
-        raise InputError(f"{option}={to} is a file: name a folder")
-    if not folder and (to.endswith("/") or os.path.isdir(path)):
-        raise InputError(f"{option}={to} is a folder: name a file")
-    existing = path if folder else os.path.dirname(path)
-    while not os.path.lexists(existing):
-        existing = os.path.dirname(existing)
-    if not os.path.isdir(existing):
-        raise InputError(f"{option}={to} cannot be written: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"{option}={to} cannot be written: you may not write to {existing}")
 
 
 class whole:  # noqa: N801 - reads as a type in add_argument
@@ -145,6 +132,22 @@ class whole:  # noqa: N801 - reads as a type in add_argument
         if value < self.low:
             raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number of at least {self.low}")
         return value
+
+
+def _columns(text: str) -> Columns:
+    """A type for options: numbers of three columns, as places from 0."""
+    numbers = [int(part) for part in text.split(",") if part.strip().isascii() and part.strip().isdigit()]
+    if len(numbers) != 3 or text.count(",") != 2 or len(set(numbers)) != 3 or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is not the numbers of three columns, of two words and the score, like 2,3,4"
+        )
+    first, second, score = (number - 1 for number in numbers)
+    return first, second, score
+
+
+def listed_files(values: Iterable[str]) -> list[str]:
+    """`listed` of names of files, which may have commas themselves."""
+    return [name for value in values for name in split_names(value)]
 
 
 def listed(values: Iterable[str]) -> list[str]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.analysis.judgements import Analogies as Analogies
+from pipeline.analysis.judgements import Question, WordPairs
+from pipeline.analysis.judgements import read_analogies as read_analogies
+from pipeline.analysis.judgements import read_pairs as read_pairs
 from pipeline.errors import InputError
 from pipeline.model.neighbors import unit_length
-from pipeline.runtime.shown_text import quoted
-from pipeline.storage.open_storage import open_storage, split_uri
 
 MOST_FREQUENT = 300_000
 """Default number of words that take part."""
@@ -28,19 +30,10 @@ QUESTION_BLOCK = 1024
 _WORD_BLOCK = 65536
 
 Words: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
-Question: TypeAlias = tuple[str, str, str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class WordPairs:
-    """Pairs of words, and how similar people find them."""
-
-    uri: str
-    pairs: list[tuple[str, str]]
-    similarity: np.ndarray
-    """float64 [n]"""
-    invalid: int
-    """lines that are neither a pair, nor blank, nor a comment, for example a header"""
+METHODS = ("3cosadd", "3cosmul")
+"""Ways to answer an analogy (Levy and Goldberg 2014), the default first."""
+_EPSILON = 1e-6
+"""Keeps 3CosMul from dividing by zero, as in gensim."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +47,6 @@ class PairsResult:
     """pairs with both words in the vocabulary, which were compared"""
     unknown: int
     """pairs with a word that is not in the vocabulary, which were left out"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Analogies:
-    """Questions by section: a is to b as c is to the expected word."""
-
-    uri: str
-    sections: list[tuple[str, list[Question]]]
-    """(name, questions (a, b, c, expected)), in the order of the file."""
-    invalid: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,56 +76,6 @@ class AnalogiesResult:
         return SectionResult("total", *(sum(column) for column in zip(*parts)))
 
 
-def read_pairs(uri: str) -> WordPairs:
-    """Word pairs of a file: two words and a number on each line, separated by tabs, commas or blanks.
-
-    A header, a byte-order mark and lines that begin with # are ignored. If there are more columns, the first number
-    after the words counts (SimLex-999, Rare Words).
-
-    Raises:
-      InputError: the file is missing, is not UTF-8, or has no such line.
-    """
-    pairs, similarity, invalid = [], [], 0
-    lines = list(_lines(uri))
-    for line in lines:
-        columns = _columns(line)
-        number = next(filter(math.isfinite, map(_number, columns[2:])), None)
-        if number is None or not all(columns[:2]):
-            invalid += 1
-            continue
-        pairs.append((columns[0], columns[1]))
-        similarity.append(number)
-    if not pairs:
-        expected = "word pairs: a line is two words and a number, tab-, comma- or blank-separated"
-        raise InputError(_nothing_found(uri, lines, expected))
-    return WordPairs(uri, pairs, np.array(similarity), invalid)
-
-
-def read_analogies(uri: str) -> Analogies:
-    """Analogies of a file in the form of questions-words.txt: four words a line, ": name" begins a section.
-
-    Raises:
-      InputError: the file is missing, is not UTF-8, or has no such line.
-    """
-    sections: list[tuple[str, list[Question]]] = []
-    invalid = 0
-    lines = list(_lines(uri))
-    for line in lines:
-        if line.startswith(":"):
-            sections.append((line.lstrip(": ").strip(), []))
-            continue
-        if not sections:
-            sections.append(("", []))
-        match line.split():
-            case [a, b, c, expected]:
-                sections[-1][1].append((a, b, c, expected))
-            case _:
-                invalid += 1
-    if not any(questions for _, questions in sections):
-        raise InputError(_nothing_found(uri, lines, "analogies: a line is four words, blank-separated"))
-    return Analogies(uri, sections, invalid)
-
-
 def evaluate_pairs(
     words: Words,
     vectors: np.ndarray,
@@ -164,7 +97,7 @@ def evaluate_pairs(
     rows = _Rows(words, (word for pair in judged.pairs for word in pair), most_frequent, ignore_case)
     known = [i for i, pair in enumerate(judged.pairs) if rows.has(*pair)]
     if not known:
-        raise InputError(_nothing_known(judged.uri, len(judged.pairs), "pairs", rows.size, ignore_case))
+        raise InputError(_nothing_known(judged.uri, len(judged.pairs), "pairs", rows.size, ignore_case) + judged.hint)
     sides = [np.array([rows.first(judged.pairs[i][side]) for i in known]) for side in (0, 1)]
     first, second = (unit_length(vectors[side].astype(np.float64)) for side in sides)
     cosine, similarity = (first * second).sum(axis=1), judged.similarity[known]
@@ -180,14 +113,21 @@ def evaluate_analogies(
     most_frequent: int | None = MOST_FREQUENT,
     ignore_case: bool = True,
     report: Callable[[int, int], None] = lambda done, total: None,
+    method: str = METHODS[0],
 ) -> AnalogiesResult:
-    """The share of questions whose answer b - a + c, by cosine, is the expected word (3CosAdd).
+    """The share of questions whose answer is the expected word.
 
-    The words of the question, and with `ignore_case` their variants, do not count as answers (Levy and Goldberg 2014).
-    Memory: some blocks, and the vectors of the questions.
+    The answer is the word x for which one of these is largest (Levy and Goldberg 2014):
+
+        3cosadd  cos(x, b - a + c)
+        3cosmul  s(x, b) s(x, c) / (s(x, a) + 1e-6),  s = (1 + cos) / 2
+
+    The words of the question, and with `ignore_case` their variants, do not count as answers. Memory: some blocks, and
+    the vectors of the questions.
 
     Args:
       words, vectors, most_frequent, ignore_case: as in `evaluate_pairs`.
+      method: one of METHODS.
       report: called with (vectors compared, vectors in all).
 
     Raises:
@@ -198,7 +138,7 @@ def evaluate_analogies(
     known = [question for _, question in questions_by_section if rows.has(*question)]
     if not known:
         raise InputError(_nothing_known(analogies.uri, len(questions_by_section), "questions", rows.size, ignore_case))
-    answer = _answers(rows, vectors, known, report)
+    answer = _answers(rows, vectors, known, report, method)
     # As in gensim, words are compared: so the expected word in another case is right too.
     right = np.array([row in rows.variants(expected) for row, (*_, expected) in zip(answer.tolist(), known)])
     sections, begin = [], 0
@@ -255,11 +195,13 @@ class _Rows:
 
 
 def _answers(
-    rows: _Rows, vectors: np.ndarray, questions: list[Question], report: Callable[[int, int], None]
+    rows: _Rows, vectors: np.ndarray, questions: list[Question], report: Callable[[int, int], None], method: str
 ) -> np.ndarray:
     """Row of the best answer to each question, int64 [n]."""
-    a, b, c = (np.array([rows.first(question[place]) for question in questions]) for place in range(3))
-    ideal = unit_length(unit_length(vectors[b]) + unit_length(vectors[c]) - unit_length(vectors[a]))
+    a, b, c = (
+        unit_length(vectors[np.array([rows.first(question[place]) for question in questions])]) for place in range(3)
+    )
+    ideal = unit_length(b + c - a)
     excluded = np.array(
         [
             (i, row)
@@ -276,46 +218,19 @@ def _answers(
         inside = excluded[(excluded[:, 1] >= start) & (excluded[:, 1] < end)]
         for first in range(0, len(questions), QUESTION_BLOCK):
             place = slice(first, first + QUESTION_BLOCK)
-            cosine = ideal[place] @ block
+            if method == "3cosadd":
+                score = ideal[place] @ block
+            else:
+                to_a, to_b, to_c = ((1 + side[place] @ block) / 2 for side in (a, b, c))
+                score = to_b * to_c / (to_a + _EPSILON)
             begin, stop = np.searchsorted(inside[:, 0], [first, first + QUESTION_BLOCK])
-            cosine[inside[begin:stop, 0] - first, inside[begin:stop, 1] - start] = -np.inf
-            column = cosine.argmax(axis=1)
-            highest = cosine[np.arange(len(column)), column]
+            score[inside[begin:stop, 0] - first, inside[begin:stop, 1] - start] = -np.inf
+            column = score.argmax(axis=1)
+            highest = score[np.arange(len(column)), column]
             better = highest > best[place]
             best[place][better], answer[place][better] = highest[better], column[better] + start
         report(end, rows.size)
     return answer
-
-
-def _lines(uri: str) -> Iterator[str]:
-    """Stripped lines that are neither blank nor a comment."""
-    root, path = split_uri(uri)
-    data = open_storage(root).find(path)
-    if data is None:
-        raise InputError(f"{uri} does not exist")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{uri} is not UTF-8 text at byte {error.start:,}: convert it first") from None
-    return (line.strip() for line in text.split("\n") if line.strip() and not line.startswith("#"))
-
-
-def _columns(line: str) -> list[str]:
-    """Splits at tabs if there are any, else at commas, else at blanks."""
-    separator = "\t" if "\t" in line else "," if "," in line else None
-    return [column.strip() for column in line.split(separator)]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _nothing_found(uri: str, lines: list[str], expected: str) -> str:
-    first_line = f"the first line is {quoted(lines[0], 60)}" if lines else "the file is empty"
-    return f"{uri} holds no {expected}; {first_line}"
 
 
 def _nothing_known(uri: str, count: int, kind: str, words: int, ignore_case: bool) -> str:

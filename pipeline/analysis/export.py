@@ -1,34 +1,32 @@
 """Exports the vectors of a run in the formats of other tools.
 
-Files are built in a temporary file of the system and published in one piece, so a
-large vocabulary is never held as text, and nothing half-written is ever seen.
+Files are built in a temporary file of the system and published in one piece, so a large vocabulary is never held as
+text, and nothing half-written is ever seen. Pipes and devices are written as the vectors are read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import mmap
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.analysis.export_files import compressing, compression_of
+from pipeline.errors import InputError
 from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import side_of
+from pipeline.runs.result_files import STANDARD_OUTPUT, ResultFile, result_file, result_files
 from pipeline.runs.run import Run
 from pipeline.runtime.uri_secrets import masked
-from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import canonical_json
-from pipeline.storage.storage import Storage
 
 ROWS = 8192
 """Words that are written at a time."""
@@ -95,121 +93,214 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """The uris of the files, and how many words had to be changed to fit the format."""
+    """The uris of the files, how many words had to be changed to fit the format, and the compression of tables."""
 
     uris: tuple[str, ...]
     changed: int = 0
+    compression: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The files of an export, in the order in which its format names them."""
+
+    files: Sequence[ResultFile]
+    compression: str = ""
+
+    def write(self, number: int, write: Callable[[BinaryIO], object]) -> None:
+        """Writes a file of vectors or words, compressed if its name says so."""
+
+        def compressed(file: BinaryIO) -> None:
+            with compressing(file, self.compression) as writer:
+                write(writer)
+
+        self.files[number].write(compressed)
+
+    def put(self, number: int, data: bytes) -> None:
+        self.files[number].put(data)
+
+    @property
+    def is_stdout(self) -> bool:
+        return any(file.is_stdout for file in self.files)
+
+
+def export_files(format: str, to: str) -> Files:
+    """The files that an export would write; nothing is written yet.
+
+    Args:
+      format: one of FORMATS.
+      to: a file, or a folder: see FORMATS. `-` is standard output.
+
+    Raises:
+      InputError: one of them cannot be written, or the name's ending is that of another format.
+    """
+    wanted = FORMATS[format]
+    compression, ending = compression_of(format, to, wanted.compressible)
+    if wanted.folder:
+        names = [name + ending if name.endswith(".tsv") else name for name in wanted.folder]
+        return Files(result_files("--to", to, names), compression)
+    beside_it = [beside(to)] if format == "npy" else []
+    if to == STANDARD_OUTPUT and beside_it:
+        raise InputError(f"--to=- is one file, and --format={format} writes two: name a file")
+    files = [result_file("--to", name, streams=not beside_it) for name in (to, *beside_it)]
+    return Files(files, compression)
 
 
 def export(exported: Export, format: str, to: str) -> Written:
     """Writes `to` (a file, or a folder: see FORMATS) in one of FORMATS; what was there is replaced."""
-    return FORMATS[format].write(exported, to)
+    files = export_files(format, to)
+    changed = FORMATS[format].write(exported, files)
+    return Written(tuple(file.uri for file in files.files), changed, files.compression)
 
 
-def _word2vec(exported: Export, to: str) -> Written:
+def _word2vec(exported: Export, files: Files) -> int:
+    return _write_text(exported, files, f"{exported.words} {exported.ref.dims}\n")
+
+
+def _glove(exported: Export, files: Files) -> int:
+    return _write_text(exported, files, "")
+
+
+def _write_text(exported: Export, files: Files, header: str) -> int:
     plain = PlainWords()
-    with _published(to) as file:
-        file.write(f"{exported.words} {exported.ref.dims}\n".encode())
+
+    def write(file: BinaryIO) -> None:
+        file.write(header.encode())
         for words, _, vectors in exported.blocks():
             _write_lines(file, pc.binary_join_element_wise(plain.of(words), _rows_as_text(vectors, " "), " "))
-    return Written((to,), plain.changed)
+
+    files.write(0, write)
+    return plain.changed
 
 
-def _word2vec_binary(exported: Export, to: str) -> Written:
+def _word2vec_binary(exported: Export, files: Files) -> int:
     plain = PlainWords()
-    with _published(to) as file:
+
+    def write(file: BinaryIO) -> None:
         file.write(f"{exported.words} {exported.ref.dims}\n".encode())
         for words, _, vectors in exported.blocks():
             rows = vectors.astype("<f4")
-            for word, row in zip(plain.of(words).to_pylist(), rows):
-                file.write(word.encode() + b" " + row.tobytes() + b"\n")
-    return Written((to,), plain.changed)
+            lines = zip(plain.of(words).to_pylist(), rows)
+            file.write(b"".join(word.encode() + b" " + row.tobytes() + b"\n" for word, row in lines))
+
+    files.write(0, write)
+    return plain.changed
 
 
-def _npy(exported: Export, to: str) -> Written:
-    listed = _Listed()
-    with _published(to) as file:
+def _npy(exported: Export, files: Files) -> int:
+    listed: list[str] = []
+
+    def write(file: BinaryIO) -> None:
         shape = (exported.words, exported.ref.dims)
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for words, _, vectors in exported.blocks():
-            listed.add(words)
+            listed.extend(words.to_pylist())
             file.write(np.ascontiguousarray(vectors, "<f4").data)
-    return Written((to, listed.write(beside(to))))
+
+    files.write(0, write)
+    files.put(1, _json(listed))
+    return 0
 
 
-def _projector(exported: Export, to: str) -> Written:
-    storage, plain = open_storage(to), PlainWords()
-    with _temporary() as vectors_file, _temporary() as metadata_file:
-        metadata_file.write(b"word\tcount\n")  # TensorBoard needs a header for two columns, and no header for one
+def _projector(exported: Export, files: Files) -> int:
+    plain = PlainWords()
+    lines = [pa.array(["word\tcount"])]  # TensorBoard needs a header for two columns, and no header for one
+
+    def write(file: BinaryIO) -> None:
         for words, counts, vectors in exported.blocks():
-            _write_lines(vectors_file, _rows_as_text(vectors, "\t"))
-            count = pa.array(counts).cast(pa.string())
-            _write_lines(metadata_file, pc.binary_join_element_wise(plain.of(words), count, "\t"))
-        _publish(vectors_file, storage, "vectors.tsv")
-        _publish(metadata_file, storage, "metadata.tsv")
+            _write_lines(file, _rows_as_text(vectors, "\t"))
+            lines.append(pc.binary_join_element_wise(plain.of(words), pa.array(counts).cast(pa.string()), "\t"))
+
+    def write_metadata(file: BinaryIO) -> None:
+        for block in lines:
+            _write_lines(file, block)
+
+    files.write(0, write)
+    files.write(1, write_metadata)
     origin = f"# {exported.ref.place}, digest {exported.ref.digest}\n"
-    storage.put("projector_config.pbtxt", (origin + _PROJECTOR_CONFIG).encode())
-    names = ("vectors.tsv", "metadata.tsv", "projector_config.pbtxt")
-    return Written(tuple(map(storage.uri, names)), plain.changed)
+    files.put(2, (origin + _PROJECTOR_CONFIG).encode())
+    return plain.changed
 
 
-def _safetensors(exported: Export, to: str) -> Written:
+def _safetensors(exported: Export, files: Files) -> int:
     """The format's 8-byte length, JSON header and plain bytes, in a folder that sentence-transformers loads."""
-    storage, listed = open_storage(to), _Listed()
+    listed: list[str] = []
     shape = [exported.words + 1, exported.ref.dims]
     size = shape[0] * shape[1] * 4
     metadata = {"format": "pt", "beam2vec": canonical_json(exported.provenance()).decode()}
     tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
     header = json.dumps({"__metadata__": metadata, "embedding.weight": tensor}).encode()
     header += b" " * (-len(header) % 8)
-    with _temporary() as file:
+
+    def write(file: BinaryIO) -> None:
         file.write(len(header).to_bytes(8, "little") + header)
         for words, _, vectors in exported.blocks():
-            listed.add(words)
+            listed.extend(words.to_pylist())
             file.write(np.ascontiguousarray(vectors, "<f4").data)
         file.write(bytes(shape[1] * 4))
-        listed.words.append(_unused(UNKNOWN, listed.words))
-        _publish(file, storage, "model.safetensors")
-    storage.put("tokenizer.json", _json(_tokenizer(exported.run, listed.words)))
+
+    files.write(0, write)
+    listed.append(_unused(UNKNOWN, listed))
     modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
-    storage.put("modules.json", _json(modules))
-    listed.write(storage.uri("words.json"))
-    names = ("model.safetensors", "words.json", "tokenizer.json", "modules.json")
-    return Written(tuple(storage.uri(name) for name in names))
+    for number, content in enumerate((listed, _tokenizer(exported.run, listed), modules), 1):
+        files.put(number, _json(content))
+    return 0
 
 
-def _parquet(exported: Export, to: str) -> Written:
+def _parquet(exported: Export, files: Files) -> int:
     vector = pa.list_(pa.field("element", pa.float32(), nullable=False), exported.ref.dims)
     fields = {"word": pa.string(), "count": pa.int64(), "vector": vector}
     schema = pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
         metadata={METADATA_KEY: canonical_json(exported.provenance())},
     )
-    with (
-        _published(to) as file,
-        pq.ParquetWriter(
-            file, schema, compression="none", use_dictionary=False, write_statistics=["word", "count"]
-        ) as writer,
-    ):
-        for words, counts, vectors in exported.blocks():
-            flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-            lists = pa.FixedSizeListArray.from_arrays(flat, type=vector)
-            writer.write_table(pa.table([words, pa.array(counts), lists], schema=schema))
-    return Written((to,))
+
+    def write(file: BinaryIO) -> None:
+        settings = {"compression": "none", "use_dictionary": False, "write_statistics": ["word", "count"]}
+        with pq.ParquetWriter(file, schema, **settings) as writer:
+            for words, counts, vectors in exported.blocks():
+                flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+                lists = pa.FixedSizeListArray.from_arrays(flat, type=vector)
+                writer.write_table(pa.table([words, pa.array(counts), lists], schema=schema))
+
+    files.write(0, write)
+    return 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    write: Callable[[Export, str], Written]
+    """How vectors are written.
+
+    Attributes:
+      write: returns how many words had to be changed to fit the format.
+      folder: the names of its files, if they are several in a folder.
+      compressible: whether an ending such as .gz compresses its tables.
+    """
+
+    write: Callable[[Export, Files], int]
     help: str
+    folder: tuple[str, ...] = ()
+    compressible: bool = False
 
 
 FORMATS = {
-    "word2vec": Format(_word2vec, "text of word2vec, for gensim, fastText and others"),
-    "word2vec-binary": Format(_word2vec_binary, "the same in binary: smaller, exact, faster to load"),
+    "word2vec": Format(_word2vec, "text of word2vec, for gensim, fastText and others", compressible=True),
+    "word2vec-binary": Format(
+        _word2vec_binary, "the same in binary: smaller, exact, faster to load", compressible=True
+    ),
+    "glove": Format(_glove, "the text of word2vec without its first line, as GloVe has it", compressible=True),
     "npy": Format(_npy, "a NumPy array, and the words as a JSON list beside it (NAME.words.json)"),
-    "projector": Format(_projector, "a folder that TensorBoard's projector opens: vectors.tsv, metadata.tsv"),
-    "safetensors": Format(_safetensors, "a folder that sentence-transformers loads as a static embedding"),
+    "projector": Format(
+        _projector,
+        "a folder that TensorBoard's projector opens: vectors.tsv, metadata.tsv",
+        ("vectors.tsv", "metadata.tsv", "projector_config.pbtxt"),
+        compressible=True,
+    ),
+    "safetensors": Format(
+        _safetensors,
+        "a folder that sentence-transformers loads as a static embedding",
+        ("model.safetensors", "words.json", "tokenizer.json", "modules.json"),
+    ),
     "parquet": Format(_parquet, "word, count and vector, one row a word"),
 }
 
@@ -234,21 +325,6 @@ class PlainWords:
             unique.append(new)
             self.changed += new != old
         return pa.array(unique, pa.string())
-
-
-class _Listed:
-    """The words as a JSON list: any character keeps its place."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-
-    def add(self, words: pa.Array) -> None:
-        self.words += words.to_pylist()
-
-    def write(self, uri: str) -> str:
-        root, path = split_uri(uri)
-        open_storage(root).put(path, _json(self.words))
-        return uri
 
 
 def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
@@ -304,22 +380,3 @@ def _tokenizer(run: Run, words: list[str]) -> dict[str, Any]:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
-
-
-@contextlib.contextmanager
-def _published(to: str) -> Iterator[IO[bytes]]:
-    """A temporary file to write, which becomes `to` if there was no error."""
-    root, path = split_uri(to)
-    with _temporary() as file:
-        yield file
-        _publish(file, open_storage(root), path)
-
-
-def _temporary() -> IO[bytes]:
-    return tempfile.TemporaryFile(prefix="beam2vec-")
-
-
-def _publish(file: IO[bytes], storage: Storage, path: str) -> None:
-    """Stores the file's bytes through a memory map, without a copy; the map is closed when the storage releases it."""
-    file.flush()
-    storage.put(path, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))

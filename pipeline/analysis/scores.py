@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.analysis.evaluation import (
+    METHODS,
     MOST_FREQUENT,
     Analogies,
     AnalogiesResult,
@@ -27,6 +28,7 @@ def evaluation_of(
     most_frequent: int = MOST_FREQUENT,
     ignore_case: bool = True,
     report: Report = lambda done, total: None,
+    method: str = METHODS[0],
 ) -> dict[str, Any]:
     """{"pairs": [...], "analogies": [...]}: an entry for each file, with the numbers of gensim.
 
@@ -36,16 +38,22 @@ def evaluation_of(
     words, vectors = known.words, known.vectors
     return {
         "pairs": [
-            {"file": entry.uri, "invalid_lines": entry.invalid}
+            {"file": entry.uri, "columns": [place + 1 for place in entry.columns]}
+            | _left_out(entry)
             | _pairs(evaluate_pairs(words, vectors, entry, most_frequent, ignore_case))
             for entry in pairs
         ],
         "analogies": [
-            {"file": entry.uri, "invalid_lines": entry.invalid}
-            | _analogies(evaluate_analogies(words, vectors, entry, most_frequent, ignore_case, report))
+            {"file": entry.uri, "method": method}
+            | _left_out(entry)
+            | _analogies(evaluate_analogies(words, vectors, entry, most_frequent, ignore_case, report, method))
             for entry in analogies
         ],
     }
+
+
+def _left_out(judged: WordPairs | Analogies) -> dict[str, Any]:
+    return {"invalid_lines": judged.invalid, "first_invalid_line": judged.first_invalid}
 
 
 def _pairs(result: PairsResult) -> dict[str, Any]:

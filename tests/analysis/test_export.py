@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam2vec import Run
+from jobs.cli.entry import run_command
+from jobs.export import main as export_main
 from pipeline.analysis.export import FORMATS, Export, PlainWords, export
+from pipeline.analysis.export_files import ENDINGS
+from pipeline.corpus.decompression import compression_name, decompress
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage, split_uri
-from tests.helpers.commands import TINY, run, train, write_corpus
+from tests.helpers.commands import TINY, finish, run, start, train, write_corpus
+from tests.helpers.warm import WarmProcess
 
 ODD_WORDS = {
     "New York": "New_York",
@@ -153,7 +161,7 @@ def test_parquet_of_unit_vectors(trained, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_any_storage_takes_an_export(trained, format):
-    to = f"memory://exports/{format}/v.npy"
+    to = f"memory://exports/{format}/v{ENDINGS[format][0]}"
     written = export(Export(trained, trained.checkpoint()), format, to)
     for uri in written.uris:
         root, path = split_uri(uri)
@@ -187,7 +195,7 @@ def test_plain_words_stay_apart_over_blocks():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format=glove", "--to=x"], "invalid choice: 'glove'"),
+        (["--format=fasttext", "--to=x"], "invalid choice: 'fasttext'"),
         (["--format=word2vec"], "--to"),
         (["--format=word2vec", "--to=."], "--to=. is a folder"),
         (["--format=projector", f"--to={__file__}"], "is a file"),
@@ -198,3 +206,79 @@ def test_mistakes_are_one_line_and_exit_2(trained, arguments, message):
     outcome = run("jobs.export", f"--run={trained.uri}", *arguments)
     assert outcome.status == 2
     assert message in outcome.error
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+@pytest.mark.parametrize("format", ["word2vec", "word2vec-binary", "glove"])
+def test_the_ending_of_the_name_compresses_to_the_same_bytes(trained, tmp_path, format, ending):
+    exported(trained, format, tmp_path / "v")
+    for name in ("one", "two"):
+        exported(trained, format, tmp_path / f"{name}.{ending}")
+    data = (tmp_path / f"one.{ending}").read_bytes()
+    assert data == (tmp_path / f"two.{ending}").read_bytes()
+    name = compression_name(data[:16])
+    assert name.startswith({"zst": "zstd", "gz": "gzip", "bz2": "bzip2"}.get(ending, ending))
+    assert b"".join(decompress(name, [data])) == (tmp_path / "v").read_bytes()
+
+
+@pytest.mark.parametrize("format", ["word2vec", "word2vec-binary", "glove"])
+def test_gensim_loads_compressed_files(trained, last, tmp_path, format):
+    models = pytest.importorskip("gensim.models")
+    exported(trained, format, tmp_path / "v.gz", step=last)
+    settings = {"binary": format == "word2vec-binary", "no_header": format == "glove"}
+    loaded = models.KeyedVectors.load_word2vec_format(str(tmp_path / "v.gz"), **settings)
+    assert loaded.index_to_key == trained.words(last)
+    np.testing.assert_array_equal(loaded.vectors, trained.vectors(step=last))
+
+
+def test_tables_of_the_projector_are_compressed_in_a_folder_that_says_so(trained, tmp_path):
+    exported(trained, "projector", tmp_path / "p")
+    said = exported(trained, "projector", f"{tmp_path / 'p.gz'}/")
+    assert "TensorBoard reads plain files alone: unpack vectors.tsv and metadata.tsv (gzip) for it" in said
+    names = ["metadata.tsv.gz", "projector_config.pbtxt", "vectors.tsv.gz"]
+    assert sorted(path.name for path in (tmp_path / "p.gz").iterdir()) == names
+    for name in ("vectors.tsv", "metadata.tsv"):
+        assert gzip.decompress((tmp_path / "p.gz" / f"{name}.gz").read_bytes()) == (tmp_path / "p" / name).read_bytes()
+
+
+def test_npy_has_the_name_that_was_asked_for(trained, tmp_path):
+    said = exported(trained, "npy", tmp_path / "v").splitlines()
+    assert said[:2] == [f"{tmp_path}/v", f"{tmp_path}/v.words.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v", "v.words.json"]
+    np.testing.assert_array_equal(np.load(tmp_path / "v"), trained.vectors())
+
+
+ONE_FILE = [name for name, format in FORMATS.items() if not format.folder and name != "npy"]
+
+
+@pytest.mark.parametrize("format", ONE_FILE)
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+def test_standard_output_gets_the_file_and_nothing_else(trained, tmp_path, format, name):
+    exported(trained, format, tmp_path / "v")
+    if name == "link":
+        name = tmp_path / "link"
+        name.symlink_to("/dev/stdout")
+    out = tmp_path / "out"
+    arguments = [f"--run={trained.uri}", f"--step={ODD_STEP}", f"--format={format}", f"--to={name}"]
+    outcome = finish(WarmProcess(onto, str(out), arguments))
+    assert outcome.status == 0, outcome.stderr
+    assert out.read_bytes() == b"before" + (tmp_path / "v").read_bytes()
+    assert f"{len(ODD)} words, 5 dims" in outcome.stderr
+
+
+def onto(out: str, arguments: list[str]) -> int:
+    """jobs.export with its standard output in a file, in which something is already."""
+    with open(out, "ab") as file:
+        os.dup2(file.fileno(), 1)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    os.write(1, b"before")
+    return run_command("jobs.export", export_main, arguments)
+
+
+@pytest.mark.parametrize("format", ONE_FILE)
+def test_a_reader_that_leaves_ends_an_export_in_silence(trained, last, format):
+    process = start("jobs.export", f"--run={trained.uri}", f"--step={last}", f"--format={format}", "--to=-")
+    process.stdout.buffer.read(1)
+    process.stdout.close()
+    assert process.wait(60) in (0, 141)  # 0 if all of it was in the pipe
+    assert "Traceback" not in process.stderr.read()

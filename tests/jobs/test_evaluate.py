@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from beam2vec import Run
-from tests.helpers.commands import TINY, run, train, write_corpus
+from tests.helpers.commands import TINY, finish, run, start, train, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,66 @@ def test_no_run(tmp_path):
     outcome = run("jobs.evaluate", f"--run={tmp_path}", "--neighbors=x")
     assert outcome.status == 2
     assert "is not the output of a run" in outcome.error
+
+
+def test_an_index_is_no_score_and_lines_left_out_are_told(trained, tmp_path):
+    words = Run.open(trained).words()
+    scores = [7.5, 1.25, 4.0, 9.0, 2.5]
+    plain, indexed = tmp_path / "plain.txt", tmp_path / "in,dexed.csv"
+    rows = [(words[i], words[2 * i + 3], score) for i, score in enumerate(scores)]
+    plain.write_text("".join(f"{one}\t{other}\t{score}\n" for one, other, score in rows))
+    lines = [f"{i},{one},{other},{score}\n" for i, (one, other, score) in enumerate(rows)]
+    indexed.write_text(",word1,word2,similarity\n" + "".join(lines) + "5,a,b,\n")
+    wanted = run("jobs.evaluate", f"--run={trained}", f"--pairs={plain}")
+    spearman = re.search(r"Spearman \S+ on 5 pairs", wanted.stdout)[0]
+    assert "left out" not in wanted.stdout
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={indexed}")
+    assert (
+        f"{spearman} (columns 2, 3, 4), 0 out of vocabulary, 1 line left out (first line 7, '5,a,b,')" in outcome.stdout
+    )
+    indexed.write_text("".join(lines))
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={indexed}")
+    assert (outcome.status, "--pairs_columns=2,3,4" in outcome.error) == (2, True)
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={indexed}", "--pairs_columns=2,3,4", "--json=-")
+    entry = json.loads(outcome.stdout)["pairs"][0]
+    assert f"Spearman {entry['spearman']:.4f} on 5 pairs" == spearman
+    assert (entry["columns"], entry["invalid_lines"], entry["first_invalid_line"]) == ([2, 3, 4], 0, "")
+
+
+@pytest.mark.parametrize("columns", ["1,2", "0,1,2", "1,1,2", "a,b,c", "1,2,3,4", "", "2;3;4"])
+def test_columns_that_are_none(trained, columns):
+    outcome = run("jobs.evaluate", f"--run={trained}", "--pairs=x", f"--pairs_columns={columns}")
+    assert (outcome.status, "is not the numbers of three columns" in outcome.error) == (2, True)
+
+
+def test_analogies_by_multiplication_are_gensims(trained, files, tmp_path):
+    pytest.importorskip("gensim")
+    (tmp_path / "analogies.txt").write_text(files[1].read_text() + "one two three\n")
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--analogies={tmp_path / 'analogies.txt'}", "--analogy=3cosmul")
+    keyed = Run.open(trained).keyed_vectors()
+    keyed.most_similar = keyed.most_similar_cosmul
+    accuracy, _ = keyed.evaluate_word_analogies(str(files[1]))
+    assert f"analogies.txt: {accuracy:.1%} of " in outcome.stdout
+    assert "1 line left out (first line 403, 'one two three')" in outcome.stdout
+
+
+def test_json_goes_into_a_pipe_as_onto_the_screen(trained, tmp_path):
+    word = Run.open(trained).words()[3]
+    os.mkfifo(tmp_path / "pipe")
+    arguments = ["jobs.evaluate", f"--run={trained}", f"--neighbors={word}"]
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        said = run(*arguments, f"--json={tmp_path / 'pipe'}").stdout
+    assert f"near '{word}'" in said
+    exact = finish(start(*arguments, "--json=/dev/stdout"))
+    assert (exact.status, exact.stdout) == (0, read.result())
+    assert run(*arguments, "--json=-").stdout == exact.stdout
+
+
+def test_the_result_is_kept_when_whoever_reads_the_screen_has_left(trained, tmp_path):
+    arguments = [f"--run={trained}", f"--neighbors={','.join(Run.open(trained).words()[:60])}", "--count=50"]
+    process = start("jobs.evaluate", *arguments, f"--json={tmp_path / 'r.json'}")
+    process.stdout.close()
+    assert process.wait(60) in (0, 141)
+    assert len(json.loads((tmp_path / "r.json").read_text())["neighbors"]) == 60
+    assert "Traceback" not in process.stderr.read()

@@ -93,7 +93,7 @@ def names(folder):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_export_is_that_of_a_folder(trained, shelf, tmp_path, format):
-    to = f"out/{format}.d" if format in ("projector", "safetensors") else f"out/{format}.gz"
+    to = f"out/{format}{'.gz' if FORMATS[format].compressible else '.d'}"
     for root in ("shelf://", f"{tmp_path}/plain/"):
         for _ in range(2):  # the second replaces the first
             outcome = run("jobs.export", f"--run={trained.uri}", f"--format={format}", f"--to={root}{to}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.analysis.evaluation import MOST_FREQUENT, Analogies, WordPairs
+from pipeline.analysis.evaluation import METHODS, MOST_FREQUENT, Analogies, WordPairs
 from pipeline.analysis.projection import principal_plane
 from pipeline.analysis.scores import evaluation_of
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
@@ -48,6 +48,8 @@ class Judged:
     analogies: Sequence[Analogies] = ()
     most_frequent: int = MOST_FREQUENT
     ignore_case: bool = True
+    method: str = METHODS[0]
+    """of answering analogies"""
 
 
 def collect(
@@ -78,7 +80,13 @@ def collect(
         "neighbors": neighbors(known),
         "map": word_map(known),
         "evaluation": evaluation_of(
-            known, judged.pairs, judged.analogies, judged.most_frequent, judged.ignore_case, report
+            known,
+            judged.pairs,
+            judged.analogies,
+            judged.most_frequent,
+            judged.ignore_case,
+            report,
+            judged.method,
         ),
         "stages": stages(run),
         "dead": dead_letters(run),

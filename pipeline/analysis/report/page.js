@@ -355,9 +355,9 @@ if (runs.some((run) => run.evaluation.pairs.length || run.evaluation.analogies.l
   const base = (file) => file.split("/").pop();
   section("Evaluation", each((run) => {
     const e = run.evaluation;
-    const rows = e.pairs.map((one) => [base(one.file), "Spearman", one.spearman === null ? "–" : one.spearman.toFixed(4), whole(one.pairs), whole(one.unknown)]);
-    e.analogies.forEach((one) => rows.push([base(one.file), "analogies right", percent(one.total.accuracy), whole(one.total.questions), whole(one.total.unknown)]));
-    return card("", table(["file", "", "result", "asked", "out of vocabulary"], rows, [2, 3, 4]), e.analogies.map((one) =>
+    const rows = e.pairs.map((one) => [base(one.file), "Spearman", one.spearman === null ? "–" : one.spearman.toFixed(4), whole(one.pairs), whole(one.unknown), whole(one.invalid_lines)]);
+    e.analogies.forEach((one) => rows.push([base(one.file), `analogies right, ${one.method}`, percent(one.total.accuracy), whole(one.total.questions), whole(one.total.unknown), whole(one.invalid_lines)]));
+    return card("", table(["file", "", "result", "asked", "out of vocabulary", "lines left out"], rows, [2, 3, 4, 5]), e.analogies.map((one) =>
       el("details", {}, el("summary", {}, `sections of ${base(one.file)}`),
         table(["section", "right", "asked"], one.sections.filter((s) => s.questions).map((s) => [s.name, percent(s.accuracy), whole(s.questions)]), [1, 2]))));
   }));
