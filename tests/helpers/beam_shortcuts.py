@@ -2,8 +2,9 @@
 
 A graph asks some five hundred times for a view of its options, each time by a new parser of all options of
 that kind, and forty thousand times for the signature of a method. The answers depend on nothing but a class and its
-arguments, a function, or a DoFn. What was pickled is packed as lightly as bzip2 can. A command that starts as users
-start it, as `python -m`, has none of this.
+arguments, a function, or a DoFn. What was pickled is packed as lightly as bzip2 can, and each worker packs a DoFn again
+with its windows, which are the same for all. Of what workers measure, the counts of our own are collected, not the
+milliseconds of each step. A command that starts as users start it, as `python -m`, has none of this.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import argparse
 import bz2
 import functools
 import importlib.metadata
+import sys
+import threading
 import types
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from apache_beam.internal import cloudpickle_pickler
+from apache_beam.internal import cloudpickle_pickler, pickler
+from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.worker import bundle_processor
 from apache_beam.transforms import DoFn, core, userstate
 from apache_beam.typehints import decorators, native_type_compatibility, typehints
 
@@ -45,6 +50,10 @@ def install() -> None:
         compress=functools.lru_cache(2000)(lambda data, compresslevel: bz2.compress(data, 1)), decompress=bz2.decompress
     )
     importlib.metadata.version = functools.cache(importlib.metadata.version)
+    cloudpickle._should_pickle_by_reference = _found_at_once(cloudpickle._should_pickle_by_reference)
+    bundle_processor.pickler = _with_windows_kept()
+    bundle_processor.BundleProcessor.monitoring_infos = _own_counts
+    argparse.ArgumentParser.add_argument = _with_one_formatter(argparse.ArgumentParser.add_argument)
 
 
 def _with_parsed_kept(view_as: Any) -> Any:
@@ -117,5 +126,66 @@ def _with_specs_kept(get_dofn_specs: Any) -> Any:
         if type(dofn) not in _specs:
             _specs[type(dofn)] = get_dofn_specs(dofn)
         return _specs[type(dofn)]
+
+    return quick
+
+
+def _found_at_once(asked: Callable[..., bool]) -> Callable[..., bool]:
+    """Whether a class or a function is found by its name, which is so for most."""
+
+    @functools.wraps(asked)
+    def quick(sought: Any, name: str | None = None, config: Any = cloudpickle.DEFAULT_CONFIG) -> bool:
+        module, own = getattr(sought, "__module__", None), getattr(sought, "__qualname__", None)
+        if name is None and isinstance(module, str) and module != "__main__" and isinstance(own, str):
+            known = sys.modules.get(module)
+            if known is not None and known.__dict__.get(own) is sought and not cloudpickle._PICKLE_BY_VALUE_MODULES:
+                return True
+        return asked(sought, name, config)
+
+    return quick
+
+
+def _with_windows_kept() -> types.SimpleNamespace:
+    """Beam's pickler for those who build operations: what was just read, with a windowing, is packed once."""
+    packed: dict[tuple[bytes, core.Windowing], bytes] = {}
+    read = threading.local()
+
+    def loads(data: bytes) -> Any:
+        found = pickler.loads(data)
+        read.data = data
+        return found
+
+    def dumps(value: Any) -> bytes:
+        if not (isinstance(value, tuple) and isinstance(value[-1], core.Windowing)):
+            return pickler.dumps(value)
+        key = (read.data, value[-1])
+        if not (kept := packed.get(key)):
+            if len(packed) > 200:  # of other graphs
+                packed.clear()
+            kept = packed[key] = pickler.dumps(value)
+        return kept
+
+    return types.SimpleNamespace(loads=loads, dumps=dumps)
+
+
+def _own_counts(self: Any) -> list[Any]:
+    """Of a bundle."""
+    found: dict[Any, Any] = {}
+    for name, operation in self.ops.items():
+        found.update(operation.user_monitoring_infos(name))
+    return [*found.values()]
+
+
+def _with_one_formatter(add_argument: Any) -> Any:
+    """A new one, which looks at the terminal, is made for each option only to see whether its metavar can be shown."""
+    formatter = argparse.HelpFormatter("", width=80)
+
+    @functools.wraps(add_argument)
+    def quick(self: Any, *arguments: Any, **named: Any) -> Any:
+        self._get_formatter = lambda: formatter
+        try:
+            return add_argument(self, *arguments, **named)
+        finally:
+            del self._get_formatter
 
     return quick
