@@ -213,7 +213,7 @@ def _whitespace(block, at, buffer, i, spill):
     white = mask_range(block, at, 9, 5) | mask_range(block, at, 32, 1) | spill
     spill = _ZERO
     if mask_range(block, at, 0x80, 128) != _ZERO:
-        leads = mask_range(block, at, 0xC2, 1) | mask_range(block, at, 0xE1, 3)
+        leads = mask_range(block, at, 0xC2, 1) | mask_range(block, at, 0xE1, 3) | mask_range(block, at, 0xEF, 1)
         while leads != _ZERO:
             j = trailing_zeros(leads)
             leads &= leads - _ONE
@@ -239,7 +239,58 @@ def _wide_space(buffer, i):
         return 3 if second == 0x81 and third == 0x9F else 0  # U+205F
     if lead == 0xE1:  # U+1680
         return 3 if second == 0x9A and third == 0x80 else 0
+    if lead == 0xEF:  # U+FEFF
+        return 3 if second == 0xBB and third == 0xBF else 0
     return 3 if lead == 0xE3 and second == 0x80 and third == 0x80 else 0  # U+3000
+
+
+@kernel
+def next_mark(buffer, start):
+    """Index of the first invisible mark in buffer[start:], or n; see `unicode_words.MARKS`.
+
+    Args:
+      buffer: uint8 [n], valid UTF-8.
+    """
+    size, i = buffer.shape[0], start
+    while i < size:
+        if i + 64 <= size:
+            leads = mask_range(buffer, i, 0xC2, 1) | mask_range(buffer, i, 0xE2, 1)
+            if leads == _ZERO:
+                i += 64
+                continue
+            i += trailing_zeros(leads)
+        if mark_length(buffer, i):
+            return i
+        i += 1
+    return size
+
+
+@kernel
+def mark_length(buffer, i):
+    """Bytes of the invisible mark at buffer[i], 0 if there is none."""
+    lead = buffer[i]
+    if lead == 0xC2:  # U+00AD
+        return 2 if buffer[i + 1] == 0xAD else 0
+    if lead != 0xE2:
+        return 0
+    second, third = buffer[i + 1], buffer[i + 2]
+    if second == 0x80:  # U+200B, U+200E, U+200F, U+202A to U+202E
+        return 3 if third == 0x8B or third == 0x8E or third == 0x8F or 0xAA <= third <= 0xAE else 0
+    return 3 if second == 0x81 and (third == 0xA0 or 0xA6 <= third <= 0xA9) else 0  # U+2060, U+2066 to U+2069
+
+
+@kernel
+def copy_without_marks(buffer, out):
+    """Copies `buffer` to `out` (uint8 [n] each) without its invisible marks; returns the bytes written."""
+    position, written = 0, 0
+    while position < buffer.shape[0]:
+        mark = next_mark(buffer, position)
+        out[written : written + mark - position] = buffer[position:mark]
+        written += mark - position
+        position = mark
+        if mark < buffer.shape[0]:
+            position += mark_length(buffer, mark)
+    return written
 
 
 @kernel

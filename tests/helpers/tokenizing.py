@@ -11,3 +11,8 @@ def words(name, text, **options):
 
 def flat(sentences):
     return [word for sentence in sentences for word in sentence]
+
+
+def of_blanks(line: str) -> list[str]:
+    """A user's function."""
+    return line.split(" ")

@@ -20,6 +20,8 @@ from pipeline.errors import InputError
 from pipeline.kernels import text as kernels
 from pipeline.runtime.shown_text import shown
 
+RULES = 2
+"""Version of the rules of all tokenisers. Raise it when a change of this project makes other tokens of a text."""
 _BATCH_BYTES = 1 << 18
 """Bytes of lines that a user's function gets before its tokens are passed on."""
 
@@ -61,15 +63,15 @@ class Tokenizer(abc.ABC):
         """What the tokens depend on besides the text, for stage keys and run.json.
 
         Returns:
-          "name", and more by kind: "version" of the package and "digest" of the file of a user's function; "versions"
-          of the packages of a dictionary; digest of the "table" of Unicode properties; version of "unicode" with
-          lowercase or a normal form; digest of the "stopwords".
+          "name", version of the "rules", and more by kind: "version" of the package and "digest" of the file of a
+          user's function; "versions" of the packages of a dictionary; digest of the "table" of Unicode properties;
+          version of "unicode" with lowercase or a normal form; digest of the "stopwords".
 
         Raises:
           InputError: the file of a user's function has changed since it was imported.
         """
         forms = {"unicode": unicodedata.unidata_version} if self.lowercase or self.normal_form else {}
-        return {**self.own_identity(), **forms}
+        return {**self.own_identity(), "rules": RULES, **forms}
 
     def prepared(self, text: np.ndarray) -> np.ndarray:
         """The text (uint8) in the normal form and lower case that the options ask for; lines stay lines."""
@@ -78,7 +80,8 @@ class Tokenizer(abc.ABC):
         return lower(text) if self.lowercase else text
 
     def prepared_line(self, line: str) -> str:
-        """The same for one string."""
+        """The same for one string; a byte-order mark, where two files were joined, becomes a space."""
+        line = line.replace("\ufeff", " ")
         if self.normal_form:
             line = normal(line, self.normal_form)
         return line.lower() if self.lowercase else line

@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 import regex
 
-from pipeline.corpus.spans import Locate, Spans, split_long
+from pipeline.corpus.spans import Locate, Spans, as_array, split_long
 from pipeline.corpus.tokenizers.tokenizer import Tokenizer, pieces
 from pipeline.corpus.tokenizers.whitespace import WHITE_SPACE
+from pipeline.kernels import text as text_kernels
 from pipeline.kernels import word_break as kernels
 
+MARKS = (0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A))
+"""Code points that nobody sees and no word should have: the soft hyphen, the zero-width space, the word joiner, and
+marks for the direction of text. ZWJ and ZWNJ, which decide how letters look, stay."""
 _PIECE_BYTES = 1 << 17
 
 
@@ -30,6 +34,11 @@ class UnicodeTokenizer(Tokenizer):
     `unicode_words`: Unicode's default word boundaries (UAX #29); a word has a letter or a number in it. Ideographs and
     Hiragana are words by themselves: for Chinese and Japanese use the tokenisers with dictionaries.
     `characters`: every character that is not white space, with the marks that follow it.
+
+    Both read the text as if the code points of MARKS were not in it.
+
+    >>> UnicodeTokenizer().sentences("Ge\\u00adbirge\\ufeffund Täler".encode())
+    [['Gebirge', 'und', 'Täler']]
     """
 
     name: str = "unicode_words"
@@ -40,6 +49,7 @@ class UnicodeTokenizer(Tokenizer):
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
         kernel: Callable = kernels.split_words if self.name == "unicode_words" else kernels.split_characters
         table, room = property_table(), 1 << 15
+        text = without_marks(text)
         for _, piece in pieces(self.prepared(text), _PIECE_BYTES):
             while True:
                 start, end = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -51,6 +61,14 @@ class UnicodeTokenizer(Tokenizer):
             if tokens:
                 cut = split_long(sentence[: sentences + 1], self.max_sentence)
                 yield Spans(piece, start[:tokens], end[:tokens], cut)
+
+
+def without_marks(text: np.ndarray) -> np.ndarray:
+    """Valid UTF-8 text (uint8) without the code points of MARKS: the same array if it has none."""
+    if text_kernels.next_mark(text, 0) == len(text):
+        return text
+    out = np.empty_like(text)
+    return as_array(out[: text_kernels.copy_without_marks(text, out)])
 
 
 @functools.cache
@@ -69,6 +87,7 @@ def property_table() -> np.ndarray:
             table[having(rf"\p{{Word_Break={name}}}")] = number
     table[having(r"\p{Extended_Pictographic}")] |= kernels.PICTOGRAPH
     table[having(r"\p{Alphabetic}\p{N}")] |= kernels.ALPHANUMERIC
+    table[0xFEFF] = kernels.CLASSES.index("Other")  # no format character of a word, but white space
     table[list(WHITE_SPACE)] |= kernels.WHITE
     table.flags.writeable = False
     return table

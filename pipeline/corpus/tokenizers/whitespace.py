@@ -14,9 +14,10 @@ from pipeline.kernels import text as kernels
 
 WHITE_SPACE = (
     *(*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)),
-    *(0x2028, 0x2029, 0x202F, 0x205F, 0x3000),
+    *(0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF),
 )
-"""The code points that `whitespace` splits at: Unicode's White_Space (PropList.txt, since Unicode 6.3)."""
+"""The code points that `whitespace` splits at: Unicode's White_Space (PropList.txt, since Unicode 6.3), and the
+byte-order mark, which stands where two files were joined."""
 _ROOM = 1 << 15
 """Tokens in one Spans, more or less: its arrays stay in a core's cache until they are used."""
 

@@ -73,7 +73,7 @@ def test_tokenizer_that_does_not_exist(functions, name):
 
 
 def test_identity_names_what_tokens_depend_on(functions, tmp_path):
-    assert open_tokenizer("whitespace").identity() == {"name": "whitespace"}
+    assert open_tokenizer("whitespace").identity() == {"name": "whitespace", "rules": 2}
     assert "unicode" in open_tokenizer("whitespace", lowercase=True).identity()
     identity = open_tokenizer("my_words:split").identity()
     assert identity["version"] == "7.1"

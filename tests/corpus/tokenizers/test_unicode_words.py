@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.commands import TINY, train  # isort: skip
 from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
-from pipeline.corpus.tokenizers.unicode_words import property_table
+from pipeline.corpus.tokenizers.unicode_words import MARKS, property_table
 from pipeline.kernels import word_break
 from tests.helpers.tokenizing import flat, words
 
@@ -39,7 +39,31 @@ def test_words_lie_between_the_boundaries_of_unicode(text):
         return any(flag and word_break.CLASSES[kind] not in ("Extend", "ZWJ", "Format") for kind, flag in kinds)
 
     if all(map(is_known, text)):
-        assert flat(words("unicode_words", text)) == [word for word in wordbreak.words(text) if is_word(word)]
+        read = text.translate(dict.fromkeys(MARKS)).replace("\ufeff", " ")
+        assert flat(words("unicode_words", text)) == [word for word in wordbreak.words(read) if is_word(word)]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_no_word_and_no_character_has_an_invisible_mark(mark):
+    mark = chr(mark)
+    text = f"{mark}Ge{mark}bir{mark * 2}ge und{mark} {mark}\n" + "x" * 61 + mark + "y\n" + "é" * 40 + mark + "!"
+    plain = text.replace(mark, "")
+    for name in ("unicode_words", "characters"):
+        for options in ({}, {"lowercase": True, "normal_form": "nfkc"}):
+            assert words(name, text, **options) == words(name, plain, **options)
+    assert words("whitespace", f"Ge{mark}birge") == [[f"Ge{mark}birge"]]  # which takes text as it is
+
+
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
+def test_joiners_stay_in_words(joiner):
+    for name in ("whitespace", "unicode_words"):
+        assert words(name, f"می{joiner}خواهم") == [[f"می{joiner}خواهم"]]
+
+
+@pytest.mark.parametrize("name", ["whitespace", "unicode_words", "characters", "tests.helpers.tokenizing:of_blanks"])
+def test_the_mark_between_two_joined_files_is_white_space(name):
+    for text in ("ab\ufeffcd\ufeff\n\ufeffe", "x" * 62 + "\ufeffcd\n" + "é" * 30 + "\ufeff"):
+        assert words(name, text) == words(name, text.replace("\ufeff", " "))
 
 
 def test_words_of_many_scripts():
@@ -64,7 +88,7 @@ def test_a_line_with_more_words_than_there_is_room_for():
 def test_characters_are_all_that_is_not_white_space(text):
     found = words("characters", text)
     table = property_table()
-    visible = "".join(c for c in text if not table[ord(c)] & word_break.WHITE)
+    visible = "".join(c for c in text if not table[ord(c)] & word_break.WHITE and ord(c) not in MARKS)
     assert "".join(flat(found)) == visible
     assert all(found)
 
@@ -76,7 +100,7 @@ def test_characters_keep_their_marks():
 
 def test_identity_of_unicode_words():
     identity = open_tokenizer("unicode_words").identity()
-    assert set(identity) == {"name", "table"}
+    assert set(identity) == {"name", "rules", "table"}
     assert open_tokenizer("characters", normal_form="nfc").identity()["unicode"] == unicodedata.unidata_version
 
 
