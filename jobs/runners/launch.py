@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     PortableOptions,
     PrismRunnerOptions,
+    SparkRunnerOptions,
     StandardOptions,
 )
 from apache_beam.runners.runner import PipelineRunner
@@ -74,6 +75,11 @@ def check_runner(options: PipelineOptions) -> None:
             _check_java(options.view_as(JobServerOptions).job_server_java_launcher)
         if not flink.is_embedded(given.flink_master):
             flink.check(given.flink_master, given.parallelism)
+    elif name == "sparkrunner":
+        spark = options.view_as(SparkRunnerOptions)
+        _check_file("spark_job_server_jar", spark.spark_job_server_jar)
+        if not spark.spark_submit_uber_jar:
+            _check_java(options.view_as(JobServerOptions).job_server_java_launcher)
     elif name == "prismrunner":
         _check_file("prism_location", options.view_as(PrismRunnerOptions).prism_location)
         _check_workers_of_prism(options.view_as(PortableOptions))
@@ -240,5 +246,5 @@ def _check_file(option: str, place: str | None) -> None:
 def _check_java(launcher: str) -> None:
     if shutil.which(launcher) is None:
         raise InputError(
-            f"--job_server_java_launcher={launcher} is not there: Flink's job server needs Java 11 or 17 here"
+            f"--job_server_java_launcher={launcher} is not there: the runner's job server needs Java 11 or 17 here"
         )

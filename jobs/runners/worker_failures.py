@@ -1,4 +1,4 @@
-"""Workers that cannot start, or are lost, told from what runners say of it."""
+"""Workers and job servers that cannot start, or are lost, told from what runners say of it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ _TROUBLE = (
         " runs beside each worker of the cluster",
     ),
     (
+        r"Unable to fetch remote job server jar at \S*beam-runners-(flink|spark)",
+        "the job server of {0} cannot be downloaded: download it elsewhere, and name it by --{0}_job_server_jar",
+    ),
+    (
         r"UnknownHostException: ([\w.-]+)",
         "the cluster does not know the host {0}, where the Python workers should be: check --environment_config",
     ),
@@ -45,7 +49,7 @@ _ENDED = {
 
 
 def worker_trouble(text: str) -> PipelineError | None:
-    """What keeps workers from starting or ended them, where a runner's message is about that."""
+    """What keeps workers, or the job server, from starting or ended them, where a runner's message is about that."""
     for pattern, told in _TROUBLE:
         if found := re.search(pattern, text):
             return InputError(told.format(*found.groups()))

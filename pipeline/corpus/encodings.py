@@ -1,4 +1,4 @@
-"""Recognises files that are not UTF-8 text by their first bytes."""
+"""Recognises files that are not lines of UTF-8 text by their first bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
-    """InputError for tar archives, and for UTF-16 and UTF-32.
+    """InputError for tar archives, for UTF-16 and UTF-32, and for lines that end in a carriage return alone.
 
     Most of their lines would pass as UTF-8: those of an archive are lines of its files, and English in UTF-16 is UTF-8
-    with a NUL beside each letter.
+    with a NUL beside each letter. Text of old Macintoshes, without a newline, would be one line.
     """
     if head[257:262] == b"ustar":
         raise InputError(f"{text_range.name()} is a tar archive, which cannot be read: unpack it first")
+    if head.count(b"\r") > 1 and b"\n" not in head:
+        raise InputError(
+            f"{text_range.name()} ends its lines with a carriage return alone, so it would be one line: convert it by"
+            r" tr '\r' '\n'"
+        )
     encoding = ""
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         encoding = "utf-32"

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.batches import stored, tokens
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
+from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model import loss_curve
 from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_blocks, recorded
@@ -22,6 +23,7 @@ from pipeline.model.model import Model
 from pipeline.model.vectors import Report, Vectors
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, open_run
+from pipeline.runs.preprocessed import items_of
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.words.unigram import UnigramDistribution
 from pipeline.words.vocabulary import VocabularyRef
@@ -170,15 +172,23 @@ class Run:
         """
         return self._vocabulary().open(self.records).occurrences == 0
 
-    def words(self, step: int | None = None, top: int | None = None) -> list[str]:
-        """The words of the vocabulary: a word's id is its place; with `top`, the first alone."""
+    @property
+    def has_integers(self) -> bool:
+        """Whether the words are integers, because the input holds lists of them."""
+        return items_of(self.directory) == INTEGERS
+
+    def words(self, step: int | None = None, top: int | None = None) -> list[Any]:
+        """The words of the vocabulary (int where `has_integers`), by id; with `top`, the first alone."""
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)
-        return [word for block in self._blocks(ref, rows) for word in block.words.to_pylist()]
+        return [word for block in self._blocks(ref, rows) for word in self._typed(block.words).to_pylist()]
+
+    def _typed(self, words: pa.Array) -> pa.Array:
+        return words.cast(pa.int64()) if self.has_integers else words
 
     def nearest(
-        self, word: str, top: int = 10, side: str = "input", step: int | None = None
-    ) -> list[tuple[str, float]]:
+        self, word: str | int, top: int = 10, side: str = "input", step: int | None = None
+    ) -> list[tuple[Any, float]]:
         """The `top` words most similar to one, with their cosines, the most similar first.
 
         Each call reads all vectors. For many words, read them once:
@@ -188,7 +198,8 @@ class Run:
           InputError: the word is not in the vocabulary; the message names words with a similar spelling.
         """
         vectors = self.read_vectors(side, step)
-        return vectors.neighbors(vectors.rows_of([word], "nearest"), top)[0]
+        (near,) = vectors.neighbors(vectors.rows_of([str(word)], "nearest"), top)
+        return [(int(other), cosine) for other, cosine in near] if self.has_integers else near
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""
@@ -275,7 +286,8 @@ class Run:
         ref = self.checkpoint(step)
         counts = np.concatenate([block.counts for block in self._blocks(ref, ref.words)])
         vectors = KeyedVectors(ref.dims, dtype=np.float32)
-        vectors.add_vectors(self.words(ref.step), self.vectors(side, ref.step))
+        keys = list(map(str, self.words(ref.step)))  # gensim takes integers for places
+        vectors.add_vectors(keys, self.vectors(side, ref.step))
         vectors.expandos["count"] = counts  # `extras` of add_vectors does not take what its documentation says
         vectors.add_lifecycle_event("created", run=self.uri, step=ref.step, steps=ref.steps, digest=ref.digest)
         return vectors

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import orjson
 import pyarrow.parquet as pq
 import pytest
 
@@ -124,3 +125,21 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_checkpoint_read_by_parquet_alone_agrees(run):
     part = run.directory.storage.root + "/" + run.checkpoint().parts[0].path
     assert pq.read_table(part, partitioning=None)["word"].to_pylist() == run.words()
+
+
+def test_integers_stay_integers(tmp_path):
+    """`nearest(42)` raised, and `words()` gave texts."""
+    rows = [{"x": row} for row in np.random.default_rng(0).integers(40, 49, (200, 5)).tolist()]
+    (tmp_path / "rows").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    output = str(tmp_path / "run")
+    assert train(
+        f"--input={tmp_path / 'rows'}", f"--output={output}", "--input_format=jsonl", "--field=x", *TINY
+    ).digest
+    run = Run(output)
+    assert sorted(run.words()) == list(range(40, 49))
+    assert run.words(top=2) == run.words()[:2]
+    near = run.nearest(42, 100)
+    assert sorted(word for word, _ in near) == [40, 41, *range(43, 49)]
+    assert run.nearest("42", 100) == near
+    with pytest.raises(InputError, match="nearest: '7' is not in the vocabulary of 9 words"):
+        run.nearest(7)

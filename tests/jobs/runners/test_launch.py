@@ -80,7 +80,9 @@ def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_por
     assert "turns such workers away" in refusal(prism, "--environment_type=PROCESS")
     assert "--prism_location=/no/prism does not exist" in refusal("--runner=PrismRunner", "--prism_location=/no/prism")
     assert "--flink_job_server_jar=no.jar does" in refusal("--runner=FlinkRunner", "--flink_job_server_jar=no.jar")
-    assert "needs Java" in refusal("--runner=FlinkRunner", "--job_server_java_launcher=no-java")
+    assert "--spark_job_server_jar=no.jar does" in refusal("--runner=Spark", "--spark_job_server_jar=no.jar")
+    for runner in ("FlinkRunner", "SparkRunner"):
+        assert "needs Java" in refusal(f"--runner={runner}", "--job_server_java_launcher=no-java")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,10 @@ def test_job_endpoints_programs_and_files_that_are_not_there_are_told(closed_por
         ('IOException: Cannot run program "x.sh": error=13, Permission denied', "Permission denied (error 13)"),
         ("java.lang.IllegalStateException: Process died with exit code 1", "ended with exit status 1"),
         ("java.net.ConnectException: finishConnect(..) failed: Connection refused", "no Python worker pool answers"),
+        (
+            "RuntimeError: Unable to fetch remote job server jar at https://x.org/beam-runners-spark-3.jar: 404",
+            "spark cannot be downloaded: download it elsewhere, and name it by --spark_job_server_jar",
+        ),
         ("java.net.UnknownHostException: workers-0", "does not know the host workers-0"),
     ],
 )
