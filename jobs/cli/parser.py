@@ -61,7 +61,7 @@ _ELSEWHERE = {
     "ns_exponent": "--power",
     "max_final_vocab": "--max_vocabulary",
     "read_vocab": "--vocabulary",
-    "binary": "--format=word2vec-binary of jobs.export",
+    "binary": "--format=word2vec-binary of beam2vec export",
 }
 """Options by the names that gensim, word2vec.c and fastText give them."""
 _NOT_HERE = {
@@ -119,7 +119,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         files.add_argument(
             "--corpus",
             metavar="RUN",
-            help="in place of --input: a run of jobs.preprocess or jobs.train, whose tokens are trained on",
+            help="in place of --input: a run of beam2vec preprocess or beam2vec train, whose tokens are trained on",
         )
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument(
@@ -349,7 +349,7 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
             )
         name = argument[2:].partition("=")[0].replace("-", "_")
         if name in _all_names():
-            raise InputError(f"--{name} is not an option of {command_parser.prog}: give it to jobs.train")
+            raise InputError(f"--{name} is not an option of {command_parser.prog}: give it to beam2vec train")
         near = difflib.get_close_matches(name, names, 1, _ALIKE) if local else suggestions(name, names, 1)
         if near:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")
