@@ -10,13 +10,13 @@ import duckdb
 import pytest
 
 from beam2vec import Run
+from pipeline.corpus import files as input_files
 from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import ROOT, digest_of, preprocess, train
 from tests.helpers.corpora import CORPUS_SIDE, STORED, content, copied, files, from_corpus, made, rows, tables
 from tests.helpers.crashing import Moment, kill, run_until, terminate
-from transforms import work_units
 
 pytest_plugins = ("tests.helpers.corpus_fixtures",)
 
@@ -65,7 +65,7 @@ def shuffled(element):
 
 def test_the_order_of_elements_changes_nothing(text, stored, monkeypatch, tmp_path, whole):
     monkeypatch.setattr(beam, "Reshuffle", Shuffled)
-    monkeypatch.setattr(work_units, "_TOGETHER_BYTES", 1)  # each file an element
+    monkeypatch.setattr(input_files, "_TOGETHER_BYTES", 1)  # each file an element
     corpus = made(text, tmp_path / "corpus", *STORED)
     assert from_corpus(corpus, tmp_path / "run").digest == whole.checkpoint().digest
     assert content(corpus) == content(stored)
