@@ -48,10 +48,10 @@ def _pass_to_beam(arguments: Sequence[str]) -> None:
     if arguments:
         from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
 
-        from jobs.cli.parser import beam_options
+        from jobs.cli.parser import parse_beam_options
         from transforms.beam_storage import set_beam_options
 
-        _, unknown = beam_options(arguments)
+        _, unknown = parse_beam_options(arguments)
         if unknown:
             raise InputError(f"unrecognized arguments: {' '.join(unknown)}: see --help")
         set_beam_options(PipelineOptions(list(arguments)))

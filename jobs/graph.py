@@ -111,7 +111,7 @@ def build(
     training_side(corpus, context, provenance)
 
 
-def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
+def pipeline_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     """Beam's options, with FnApiRunner in threads of this process unless a runner is named.
 
     It also sets the options of Beam's file systems in this process, for input that is there.

@@ -163,7 +163,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     )
     values = vars(known)
     beam = _all_for_beam(others)
-    beam_options(beam, once=True)
+    parse_beam_options(beam, once=True)
     if "config" in values:
         own_values, beam_arguments = _read_configs(values.pop("config"), command_parser.names)
         values = {**own_values, **values}
@@ -317,7 +317,7 @@ def _all_names() -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(Options)) | _FILES | {"config"}
 
 
-def beam_options(arguments: Sequence[str], once: bool = False) -> tuple[argparse.Namespace, list[str]]:
+def parse_beam_options(arguments: Sequence[str], once: bool = False) -> tuple[argparse.Namespace, list[str]]:
     """(Beam's options, arguments that Beam does not know)
 
     Args:
@@ -336,7 +336,7 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
     Other runners have options that Beam's Python code does not know. For them, only an option within two letters of one
     of beam2vec's is refused.
     """
-    known, unknown = beam_options(arguments)
+    known, unknown = parse_beam_options(arguments)
     local = whole_name(known.runner) in IN_THIS_PROCESS
     names = sorted(command_parser.names | {"config", "help"})
     if messages := [message for argument in unknown if (message := named_elsewhere(argument))]:
