@@ -48,7 +48,7 @@ CHECKPOINT_SHARE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far training is; the counts are those of this process."""
 
     step: int
@@ -80,7 +80,7 @@ class Trainer:
     options: Options
     commits: Commits
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
-    report: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[TrainingProgress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda message: None
 
@@ -195,7 +195,7 @@ class _Session:
         now = time.monotonic()
         positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
         self.trainer.report(
-            Progress(
+            TrainingProgress(
                 self.step,
                 self.schedule.steps,
                 self.began,

@@ -49,7 +49,7 @@ from pipeline.training.metrics import POINTS as METRIC_POINTS
 from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import changes_to_parquet, merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, in_order, new_backend, ranges_to_train, resume_point
+from pipeline.training.trainer import TrainingProgress, in_order, new_backend, ranges_to_train, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
@@ -141,7 +141,7 @@ class Replicas:
     commits: Commits
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     threads: int = 1
-    report: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[TrainingProgress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda message: None
 
     def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
@@ -364,7 +364,9 @@ class _Slice:
                 positions = min(done * schedule.batch_size, schedule.positions) - first * schedule.batch_size
                 now = time.monotonic() - clock
                 recent = float(step_loss.total.sum()) / max(1, int(step_loss.pairs.sum()))
-                replicas.report(Progress(before + done, schedule.steps, before + first, positions, rows, now, recent))
+                replicas.report(
+                    TrainingProgress(before + done, schedule.steps, before + first, positions, rows, now, recent)
+                )
         self.loss = [(total, int(pairs)) for total, pairs in loss.tolist()]
         return backend
 
