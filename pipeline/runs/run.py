@@ -19,7 +19,7 @@ from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model import loss_curve
 from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_blocks, recorded
 from pipeline.model.model import Model
-from pipeline.model.vectors import Report, Vectors
+from pipeline.model.vectors import OnProgress, Vectors
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.storage.records import Artifact, Record, Records
@@ -146,7 +146,7 @@ class Run:
         side: str = "input",
         step: int | None = None,
         top: int | None = None,
-        report: Report = lambda done, total: None,
+        report: OnProgress = lambda done, total: None,
     ) -> Vectors:
         """Words and one side of their vectors, as `vectors`; `report` is called with (words read, of how many)."""
         ref = self.checkpoint(step)
