@@ -36,7 +36,7 @@ _REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UT
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """A text block: consecutive good lines of one text."""
 
     text_range: TextRange
@@ -66,7 +66,7 @@ def read_blocks(
     dead_letters: DeadLetters,
     digests: RangeDigests | None = None,
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[Block]:
+) -> Iterator[TextBlock]:
     """The good lines that begin in a byte range, in order.
 
     Memory: about 2 * block_bytes, plus the longest line up to max_line_bytes.
@@ -187,7 +187,7 @@ def _whole_lines(
 
 def _good_lines(
     text_range: TextRange, offset: int, data: np.ndarray, max_line_bytes: int, dead_letters: DeadLetters
-) -> Block:
+) -> TextBlock:
     """The text block without its bad lines, which become dead letters."""
     starts, stops, why = (np.empty(_BAD_AT_ONCE, dtype=np.int64) for _ in range(3))
     bad: list[tuple[np.ndarray, np.ndarray]] = []
@@ -204,13 +204,13 @@ def _good_lines(
             line = data[starts[i] : min(stops[i], starts[i] + reasons.SAMPLE_BYTES)]
             dead_letters.add(text_range.name(), text_range.offset(offset + int(starts[i])), _REASONS[int(why[i])], line)
     if not bad:
-        return Block(text_range, offset, data, count_lines(data))
+        return TextBlock(text_range, offset, data, count_lines(data))
     begin, end = (np.concatenate(ends) for ends in zip(*bad))
     good = np.empty(len(data) - int((end - begin).sum()), dtype=np.uint8)
     kernels.copy_gaps(data, begin, end, good)
     removed = np.cumsum(end - begin)
     good = as_array(good)
-    return Block(text_range, offset, good, count_lines(good), (end - removed, removed))
+    return TextBlock(text_range, offset, good, count_lines(good), (end - removed, removed))
 
 
 def count_lines(data: np.ndarray) -> int:
