@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import RangeDigests
-from pipeline.corpus.encodings import BYTE_ORDER_MARK, HEAD_BYTES, refuse_other_encodings
+from pipeline.corpus.encodings import BYTE_ORDER_MARK, DETECTION_BYTES, refuse_other_encodings
 from pipeline.corpus.prefetch import take
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.work_units import TextRange
@@ -140,7 +140,7 @@ def _whole_lines(
     for position, data in _chunks(text_range, digests, block_bytes):
         start = 0
         if text_range.offset(position) == 0:
-            refuse_other_encodings(text_range, data[:HEAD_BYTES])
+            refuse_other_encodings(text_range, data[:DETECTION_BYTES])
             start = 3 if data[:3] == BYTE_ORDER_MARK else 0
         if not begun:
             newline = data.find(b"\n", 0, text_range.end - 1 - position)

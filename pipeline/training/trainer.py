@@ -39,7 +39,7 @@ from pipeline.runtime.process import one_ahead
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Records
 from pipeline.training.checks import check_loss, check_schedule, check_weights
-from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss
+from pipeline.training.holdout_loss import HOLDOUT_POINTS, kept_back_rows, mean_loss
 from pipeline.training.metrics import MetricsLog
 
 CHECKPOINT_SECONDS = 60.0
@@ -191,7 +191,7 @@ class _Session:
     def _after_steps(self) -> None:
         if self.kept_back is not None and (self.step >= self.next_holdout or self.step == self.schedule.steps):
             self.metrics.add_holdout(mean_loss(self.kept_back, *self.backend.weights(), self.trainer.options.model))
-            self.next_holdout = self.step + max(1, self.schedule.steps // POINTS)
+            self.next_holdout = self.step + max(1, self.schedule.steps // HOLDOUT_POINTS)
         now = time.monotonic()
         positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
         self.trainer.report(

@@ -44,9 +44,8 @@ from pipeline.runtime import memory
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Artifact, Digest, Number, Record, Records
 from pipeline.training.checks import check_loss, check_schedule, check_weights
-from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss_of
-from pipeline.training.metrics import POINTS as METRIC_POINTS
-from pipeline.training.metrics import MetricsLog
+from pipeline.training.holdout_loss import HOLDOUT_POINTS, kept_back_rows, mean_loss_of
+from pipeline.training.metrics import LOSS_POINTS, MetricsLog
 from pipeline.training.replicas.merging import changes_to_parquet, merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.trainer import TrainingProgress, in_order, new_backend, ranges_to_train, resume_point
@@ -321,9 +320,9 @@ class Replicas:
     def _holdout_loss(
         self, checkpoint: CheckpointRef, before: int, rounds: Rounds, kept_back: Sequence[BatchShard]
     ) -> float | None:
-        """The loss on sentences kept back, about POINTS times in a run; None if it is not due."""
+        """The loss on sentences kept back, about HOLDOUT_POINTS times in a run; None if it is not due."""
         steps = rounds.schedule.steps
-        if not self.options.holdout or checkpoint.step * POINTS // steps == before * POINTS // steps:
+        if not self.options.holdout or checkpoint.step * HOLDOUT_POINTS // steps == before * HOLDOUT_POINTS // steps:
             return None
         rows = kept_back_rows(sorted(kept_back, key=lambda shard: shard.index), self._records)
         return None if rows is None else mean_loss_of(rows, read_blocks(self._records, checkpoint), self.options.model)
@@ -401,7 +400,7 @@ class _Slice:
 def _points(rounds: Rounds) -> int:
     """Number of points of the loss curve in a round; every replica's slice contributes to each."""
     steps = rounds.schedule.steps_per_epoch
-    share = steps // rounds.rounds * METRIC_POINTS // rounds.schedule.steps
+    share = steps // rounds.rounds * LOSS_POINTS // rounds.schedule.steps
     return max(1, min(share, steps // (rounds.rounds * rounds.replicas)))
 
 
