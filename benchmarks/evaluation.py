@@ -1,4 +1,4 @@
-"""Time and peak memory of jobs.evaluate on a made checkpoint of many words: what the command itself needs.
+"""Time and peak memory of beam2vec evaluate on a made checkpoint of many words: what the command itself needs.
 
 python -m benchmarks.evaluation [--words=1000000] [--dims=300]
 """

@@ -101,9 +101,9 @@ def measure(text: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """jobs.preprocess, whose stages note what they do."""
+    """beam2vec preprocess, whose stages note what they do."""
     replace_stages()
-    return run_command("jobs.preprocess", preprocess.main, arguments)
+    return run_command("beam2vec preprocess", preprocess.main, arguments)
 
 
 def _rows(notes: Path, workers: int, wall: float) -> list[dict[str, Any]]:

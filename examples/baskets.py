@@ -1,7 +1,7 @@
 r"""Writes shopping baskets with a planted structure: items of one kind are bought together.
 
     python -m examples.baskets baskets.parquet
-    python -m jobs.train --input=baskets.parquet --input_format=parquet --field=items --window=all \
+    beam2vec train --input=baskets.parquet --input_format=parquet --field=items --window=all \
         --output=runs/baskets --dims=16 --batch_size=256 --learning_rate=0.05 --subsample=0
     python -m examples.baskets baskets.parquet runs/baskets
 

@@ -1,7 +1,7 @@
 r"""Writes Python's own help topics as JSON lines, a topic an object, text nested in it.
 
     python -m examples.json_articles topics.jsonl
-    python -m jobs.train --input=topics.jsonl --input_format=jsonl --field=body.text --tokenizer=unicode_words \
+    beam2vec train --input=topics.jsonl --input_format=jsonl --field=body.text --tokenizer=unicode_words \
         --lowercase --output=runs/json_articles --dims=50 --epochs=30 --batch_size=256 --learning_rate=0.05
 """
 

@@ -1,7 +1,7 @@
 r"""Writes a small Korean text of everyday sentences, made from patterns.
 
     python -m examples.korean_text korean.txt
-    python -m jobs.train --input=korean.txt --tokenizer=korean --normalize=nfc --output=runs/korean \
+    beam2vec train --input=korean.txt --tokenizer=korean --normalize=nfc --output=runs/korean \
         --dims=20 --batch_size=256 --learning_rate=0.05
 
 `--tokenizer=korean` cuts words into morphemes, so that 사과를, 사과가 and 사과는 are all

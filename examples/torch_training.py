@@ -2,7 +2,7 @@
 
     python examples/torch_training.py runs/topics
 
-A run of jobs.preprocess will do; with --batches=stored the rows are read, else they are made again.
+A run of beam2vec preprocess will do; with --batches=stored the rows are read, else they are made again.
 The pipeline has counted, encoded, subsampled and drawn the negatives; what is left is
 the model. This one is plain skip-gram: rows become (context, target, negatives)
 pairs, two embeddings, a sigmoid loss. Needs torch, which beam2vec does not.

@@ -3,7 +3,7 @@
     beam2vec
     beam2vec train --input=corpus.txt --output=runs/first
 
-`python -m jobs` is the same, and `python -m jobs.train` as good as `beam2vec train`.
+`python -m beam2vec train` is the same, and so is `python -m jobs.train` in the folder of the project.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv[1:] = rest if arguments is None else sys.argv[1:]
         command = importlib.import_module(f"jobs.{name}").main
         if arguments is None:
-            run_process(f"jobs.{name}", command)
-        return run_command(f"jobs.{name}", command, rest)
+            run_process(f"beam2vec {name}", command)
+        return run_command(f"beam2vec {name}", command, rest)
     if name == "--version":
         print(f"beam2vec {importlib.metadata.version('beam2vec')}")
         return 0

@@ -1,7 +1,7 @@
 """Evaluate the vectors of a run: word pairs, analogies, nearest words.
 
-    python -m jobs.evaluate --run=runs/first --pairs=wordsim353.tsv --analogies=questions-words.txt
-    python -m jobs.evaluate --run=runs/first --neighbors=paris,bread --json=result.json
+    beam2vec evaluate --run=runs/first --pairs=wordsim353.tsv --analogies=questions-words.txt
+    beam2vec evaluate --run=runs/first --neighbors=paris,bread --json=result.json
 
 The numbers are those of gensim's evaluate_word_pairs and evaluate_word_analogies.
 """
@@ -115,7 +115,7 @@ def _name(result: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser, group = reading_parser("jobs.evaluate", __doc__ or "")
+    parser, group = reading_parser("beam2vec evaluate", __doc__ or "")
     add_vectors(group)
     questions = parser.add_argument_group("what is asked")
     add_judged(questions, MOST_FREQUENT)
@@ -135,4 +135,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_process("jobs.evaluate", main)
+    run_process("beam2vec evaluate", main)

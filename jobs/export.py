@@ -1,7 +1,7 @@
 """Export the vectors of a run for other tools.
 
-python -m jobs.export --run=runs/first --format=word2vec --to=vectors.txt
-python -m jobs.export --run=runs/first --format=projector --top=10000 --to=projector/
+beam2vec export --run=runs/first --format=word2vec --to=vectors.txt
+beam2vec export --run=runs/first --format=projector --top=10000 --to=projector/
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ def _pass_to_beam(arguments: Sequence[str]) -> None:
     if arguments:
         from apache_beam.options.pipeline_options import PipelineOptions  # Beam takes a second to import
 
-        from jobs.cli.parser import beam_options
+        from jobs.cli.parser import parse_beam_options
         from transforms.beam_storage import set_beam_options
 
-        _, unknown = beam_options(arguments)
+        _, unknown = parse_beam_options(arguments)
         if unknown:
             raise InputError(f"unrecognized arguments: {' '.join(unknown)}: see --help")
         set_beam_options(PipelineOptions(list(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser, group = reading_parser("jobs.export", __doc__ or "")
+    parser, group = reading_parser("beam2vec export", __doc__ or "")
     add_vectors(group)
     group.add_argument("--top", type=whole(1), metavar="N", help="only the N most frequent words (default: all)")
     output = parser.add_argument_group("what is written")
@@ -88,4 +88,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_process("jobs.export", main)
+    run_process("beam2vec export", main)

@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 
 from jobs.runners.launch import IN_THIS_PROCESS, LOCAL_RUNNER, check_runner, runner_name, runner_of
 from pipeline.batches.shards import BatchShard
-from pipeline.corpus.files import InputFile
+from pipeline.corpus.files import InputFile, indexed
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runtime.messages import warn
@@ -36,7 +36,7 @@ from transforms.tokens import EncodeTokens
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
 from transforms.vocabulary import BuildVocabulary
-from transforms.work_units import PlanWorkUnits, indexed
+from transforms.work_units import PlanWorkUnits
 
 MANY_ROUNDS = 150
 _CALLS_A_ROUND = 20
@@ -111,7 +111,7 @@ def build(
     training_side(corpus, context, provenance)
 
 
-def beam_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
+def pipeline_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     """Beam's options, with FnApiRunner in threads of this process unless a runner is named.
 
     It also sets the options of Beam's file systems in this process, for input that is there.

@@ -1,7 +1,7 @@
 """Preprocess a corpus: text in, vocabulary, tokens and perhaps batches in Parquet out.
 
-    python -m jobs.preprocess --input='texts/*' --output=runs/corpus
-    python -m jobs.train --corpus=runs/corpus --output=runs/first
+    beam2vec preprocess --input='texts/*' --output=runs/corpus
+    beam2vec train --corpus=runs/corpus --output=runs/first
 
 Counts words, builds the vocabulary and the unigram distribution, and encodes the tokens, for
 any number of models. With --batches=stored, the training rows of --epochs epochs are written
@@ -23,7 +23,7 @@ from jobs.training_job import PREPROCESSING, Job, run_job
 
 
 def main(arguments: Sequence[str]) -> int:
-    job = Job.of(read(arguments, parser("jobs.preprocess", __doc__ or "", PREPROCESSING)), trains=False)
+    job = Job.of(read(arguments, parser("beam2vec preprocess", __doc__ or "", PREPROCESSING)), trains=False)
     if job.is_dry:
         summary.print_plan(job.request, job.source, job.runner, PREPROCESSING)
         return 0
@@ -36,4 +36,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    run_process("jobs.preprocess", main)
+    run_process("beam2vec preprocess", main)

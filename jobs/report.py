@@ -1,7 +1,7 @@
 """Write a report about a run: one HTML file that opens anywhere, without a network.
 
-python -m jobs.report --run=runs/first
-python -m jobs.report --run=runs/first --against=runs/second --to=compared.html
+beam2vec report --run=runs/first
+beam2vec report --run=runs/first --against=runs/second --to=compared.html
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser, group = reading_parser("jobs.report", __doc__ or "")
+    parser, group = reading_parser("beam2vec report", __doc__ or "")
     group.add_argument(
         "--against", metavar="DIR", help="a second run to compare with (or the same run at another step)"
     )
     group.add_argument(
         "--against_step", type=whole(0), metavar="N", help="checkpoint of the second run (default: its newest)"
     )
-    add_judged(parser.add_argument_group("evaluation (as in jobs.evaluate)"), MOST_FREQUENT)
+    add_judged(parser.add_argument_group("evaluation (as in beam2vec evaluate)"), MOST_FREQUENT)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--to",
@@ -74,4 +74,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_process("jobs.report", main)
+    run_process("beam2vec report", main)

@@ -1,11 +1,11 @@
 """Train word embeddings: text in, checkpoints in Parquet out.
 
-    python -m jobs.train --input=corpus.txt --output=runs/first
-    python -m jobs.train --corpus=runs/corpus --output=runs/second
+    beam2vec train --input=corpus.txt --output=runs/first
+    beam2vec train --corpus=runs/corpus --output=runs/second
 
 The graph, one named stage each: work units, FindPhrases (if wanted), CountWords, BuildVocabulary,
 UnigramDistribution (a side input), EncodeTokens, GenerateBatches, Train. With --corpus,
-the vocabulary and the tokens are those of another run (see jobs.preprocess).
+the vocabulary and the tokens are those of another run (see beam2vec preprocess).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jobs.training_job import Job, run_job
 
 
 def main(arguments: Sequence[str]) -> int:
-    job = Job.of(read(arguments, parser("jobs.train", __doc__ or "")))
+    job = Job.of(read(arguments, parser("beam2vec train", __doc__ or "")))
     if job.is_dry:
         summary.print_plan(job.request, job.source, job.runner)
         return 0
@@ -36,4 +36,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    run_process("jobs.train", main)
+    run_process("beam2vec train", main)

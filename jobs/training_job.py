@@ -15,7 +15,7 @@ import apache_beam as beam
 import numba
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, TestOptions
 
-from jobs.graph import beam_options, build, corpus_side, new_graph
+from jobs.graph import build, corpus_side, new_graph, pipeline_options
 from jobs.runners import launch as runners
 from jobs.runners import log_filter
 from jobs.runners.launch import LOCAL_RUNNER
@@ -68,7 +68,7 @@ class Job:
         add_storage(open_beam_storage)
         interruption.clear()
         log_filter.begin()
-        began, options = time.monotonic(), beam_options(request.beam, request.options.thread_count)
+        began, options = time.monotonic(), pipeline_options(request.beam, request.options.thread_count)
         if not trains:
             source = read_input(request, match_inputs(request.inputs, request.output), option_names())
             return cls(request, source, options, trains, began)

@@ -1,6 +1,6 @@
 """Check every record and digest of a run.
 
-    python -m jobs.verify --run=runs/first [--input]
+    beam2vec verify --run=runs/first [--input]
 
 Prints what differs, how far the run is, then `digest: <hex>` of the last checkpoint. The status is 0
 where nothing differs and the run has ended or is at work, else 1. --input reads the input files again
@@ -26,9 +26,9 @@ from pipeline.runtime.shown_text import shown_line
 
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(
-        "jobs.verify", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        "beam2vec verify", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train or jobs.preprocess")
+    parser.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train or preprocess")
     parser.add_argument("--input", action="store_true", help="read the input files again too")
     options = parser.parse_args(list(arguments))
     run = open_run(options.run)
@@ -46,4 +46,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    run_process("jobs.verify", main)
+    run_process("beam2vec verify", main)

@@ -141,6 +141,5 @@ def _merge(element: tuple[int, Iterable[bytes]], context: JobContext, counting: 
     """The counts of a bucket over all units, without words that are not needed."""
     bucket, parts = element
     merged = merge_counts(parts)
-    tokens = int(merged["count"].to_numpy().sum())
     with context.errors_recorded():
-        return BucketCounts.of(counting.commits, bucket, counting.kept(merged), tokens, buckets)
+        return BucketCounts.of(counting.commits, bucket, merged, counting.kept(merged), buckets)

@@ -16,7 +16,7 @@ from pipeline.training.holdout_loss import chosen_shards
 from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext, StageDoFn
-from transforms.train import Report, by_list, on_device
+from transforms.train import TrainingReporter, by_list, on_device
 
 
 @dataclasses.dataclass
@@ -62,7 +62,7 @@ class Work:
     provenance: dict
     threads: int
 
-    def replicas(self, report: Report | None = None) -> Replicas:
+    def replicas(self, report: TrainingReporter | None = None) -> Replicas:
         context = self.context
         hooks = {"report": report} if report else {}
         return Replicas(
@@ -155,7 +155,7 @@ class TrainSlice(StageDoFn):
         self, element: tuple[int, Iterable[Standing]], slices: Mapping[int, Iterable[ShardList]]
     ) -> Iterator[tuple[int, SlicePartition]]:
         replica, (standing,) = element
-        replicas = self.work.replicas(Report(standing.positions * self.work.context.options.epochs))
+        replicas = self.work.replicas(TrainingReporter(standing.positions * self.work.context.options.epochs))
         lists = slices[replicas.slice_index(standing, self.number, replica)]
         shards = [shard for shard_list in lists for shard in shard_list.open(self.work.context.records)]
         yield from enumerate(replicas.train_slice(standing, self.number, replica, shards))

@@ -16,7 +16,7 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.runtime.messages import warn
-from pipeline.training.trainer import Progress, Trainer
+from pipeline.training.trainer import Trainer, TrainingProgress
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import NAMESPACE, JobContext, StageDoFn, counter
 
@@ -79,7 +79,7 @@ class PackList(StageDoFn):
         yield 0, shard_list(self.commits, number, shards)
 
 
-class Report:
+class TrainingReporter:
     """Tells Beam and the terminal how one piece of training is getting on."""
 
     def __init__(self, total: int):
@@ -89,9 +89,9 @@ class Report:
         self.total = total
         self.targets = counter("targets")
         self.step_time = Metrics.distribution(NAMESPACE, "step_microseconds")
-        self.seen: Progress | None = None
+        self.seen: TrainingProgress | None = None
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: TrainingProgress) -> None:
         last = self.seen or dataclasses.replace(now, step=now.first_step, positions=0, rows=0, seconds=0.0)
         bar = progress.stage("Train", self.total, "tok")
         bar.advance(now.positions - last.positions, f"loss {now.loss:.4f}")
@@ -111,7 +111,7 @@ class TrainModel(StageDoFn):
     def process(self, element: tuple[int, Iterable[ShardList]], vocabulary: VocabularyRef) -> Iterator[CheckpointRef]:
         context = self.context
         words = vocabulary.open(context.records)
-        report = Report(vocabulary.tokens * context.options.epochs)
+        report = TrainingReporter(vocabulary.tokens * context.options.epochs)
         trainer = Trainer(
             context.options,
             context.commits(CHECKPOINTS),

@@ -1,14 +1,14 @@
 """Input files -> units of work."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.corpus.files import InputFile
+from pipeline.corpus.files import IndexedFiles, InputFile
 from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import UnpackedText, unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
@@ -18,13 +18,9 @@ from pipeline.storage.open_storage import is_remote
 from pipeline.words.merging import UnitSummary
 from transforms.job_context import JobContext, StageDoFn, counter
 
-IndexedFiles = tuple[int, tuple[InputFile, ...]]
-"""(index of the first file, consecutive files)"""
 FileSources = tuple[int, int, tuple[TextSource, ...]]
 """(index of the first file, how many files, their plain text)"""
 SUMMARIES = "summaries"
-_TOGETHER, _TOGETHER_BYTES = 256, 1 << 20
-"""Files, and bytes of files, in one element."""
 
 
 @dataclasses.dataclass
@@ -84,18 +80,6 @@ class UnpackFile(StageDoFn):
     def _unpacked(self, index: int, file: InputFile) -> UnpackedText:
         options = self.context.options
         return unpack(self.commits, file, index, options.max_line_bytes, allow_truncated=options.allow_truncated)
-
-
-def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:
-    """Consecutive files as elements: a large file alone, tiny ones together, since each element costs runners time."""
-    first = size = 0
-    for index, file in enumerate(files):
-        if index > first and (size + file.size > _TOGETHER_BYTES or index - first == _TOGETHER):
-            yield first, tuple(files[first:index])
-            first, size = index, 0
-        size += file.size
-    if files:
-        yield first, tuple(files[first:])
 
 
 def _to_one(sources: FileSources) -> tuple[int, FileSources]:

@@ -14,7 +14,7 @@ from pipeline.options import Options
 
 _FILES = (
     ("input", "Text to train on", "gs:// files, folders or patterns, separated by commas; or give corpus", False),
-    ("corpus", "Run to take the corpus from", "gs:// folder of a run of jobs.preprocess, in place of input", False),
+    ("corpus", "Run to take the corpus from", "gs:// folder of a run of beam2vec preprocess, in place of input", False),
     ("output", "Where the run goes", "gs:// folder; a run that is there is resumed", True),
     ("overwrite", "Replace a run that differs", "true or false", False),
 )

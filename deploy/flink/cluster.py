@@ -2,7 +2,7 @@
 
     python -m deploy.pieces flink boot
     python -m deploy.flink.cluster start --taskmanagers=2
-    python -m jobs.train --input=... --output=... $(python -m deploy.flink.cluster options)
+    beam2vec train --input=... --output=... $(python -m deploy.flink.cluster options)
     python -m deploy.flink.cluster stop
 
 Inputs and outputs have to be where all workers see them: a shared folder, or a bucket. On several machines, start
@@ -70,7 +70,7 @@ class Cluster:
         return f"{self.jobmanager}:{self.rest_port}"
 
     def options(self, worker: Path = _HERE / "worker.sh") -> list[str]:
-        """The options of jobs.train that run it here; `worker` is what TaskManagers start as a Python worker."""
+        """The options of beam2vec train that run it here; `worker` is what TaskManagers start as a Python worker."""
         return [
             "--runner=FlinkRunner",
             f"--flink_master={self.address}",

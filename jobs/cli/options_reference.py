@@ -17,7 +17,7 @@ HEAD = """\
 
 Made from `pipeline/options.py` by `make docs`; edit there.
 
-    python -m jobs.train --input=PATTERN[,PATTERN...] --output=DIR [options]
+    beam2vec train --input=PATTERN[,PATTERN...] --output=DIR [options]
 
 - `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
   folder, `**` between slashes is any number of folders; `@FILE` stands for the
@@ -36,7 +36,7 @@ the first lines are turned into, and stops. A name that Beam does not know eithe
 runner than the default, which may know more, only within two letters of an option below. `--name=false` takes back a
 switch that a configuration file has set.
 
-`jobs.preprocess` takes the same, but `--corpus`, `--no_report`, and the options below that are of training
+`beam2vec preprocess` takes the same, but `--corpus`, `--no_report`, and the options below that are of training
 alone: what begins to matter at the stage checkpoints, except for `--epochs` (how many are stored), and the
 execution options except for `--threads` and `--max_bad_lines`.
 """

@@ -61,7 +61,7 @@ _ELSEWHERE = {
     "ns_exponent": "--power",
     "max_final_vocab": "--max_vocabulary",
     "read_vocab": "--vocabulary",
-    "binary": "--format=word2vec-binary of jobs.export",
+    "binary": "--format=word2vec-binary of beam2vec export",
 }
 """Options by the names that gensim, word2vec.c and fastText give them."""
 _NOT_HERE = {
@@ -119,7 +119,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         files.add_argument(
             "--corpus",
             metavar="RUN",
-            help="in place of --input: a run of jobs.preprocess or jobs.train, whose tokens are trained on",
+            help="in place of --input: a run of beam2vec preprocess or beam2vec train, whose tokens are trained on",
         )
     files.add_argument("--output", metavar="DIR", help="where the run goes: a folder, or s3://bucket/prefix")
     files.add_argument(
@@ -163,7 +163,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     )
     values = vars(known)
     beam = _all_for_beam(others)
-    beam_options(beam, once=True)
+    parse_beam_options(beam, once=True)
     if "config" in values:
         own_values, beam_arguments = _read_configs(values.pop("config"), command_parser.names)
         values = {**own_values, **values}
@@ -317,7 +317,7 @@ def _all_names() -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(Options)) | _FILES | {"config"}
 
 
-def beam_options(arguments: Sequence[str], once: bool = False) -> tuple[argparse.Namespace, list[str]]:
+def parse_beam_options(arguments: Sequence[str], once: bool = False) -> tuple[argparse.Namespace, list[str]]:
     """(Beam's options, arguments that Beam does not know)
 
     Args:
@@ -336,7 +336,7 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
     Other runners have options that Beam's Python code does not know. For them, only an option within two letters of one
     of beam2vec's is refused.
     """
-    known, unknown = beam_options(arguments)
+    known, unknown = parse_beam_options(arguments)
     local = whole_name(known.runner) in IN_THIS_PROCESS
     names = sorted(command_parser.names | {"config", "help"})
     if messages := [message for argument in unknown if (message := named_elsewhere(argument))]:
@@ -349,7 +349,7 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
             )
         name = argument[2:].partition("=")[0].replace("-", "_")
         if name in _all_names():
-            raise InputError(f"--{name} is not an option of {command_parser.prog}: give it to jobs.train")
+            raise InputError(f"--{name} is not an option of {command_parser.prog}: give it to beam2vec train")
         near = difflib.get_close_matches(name, names, 1, _ALIKE) if local else suggestions(name, names, 1)
         if near:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")

@@ -63,7 +63,7 @@ def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser
         prog, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     group = parser.add_argument_group("what is read")
-    group.add_argument("--run", required=True, metavar="DIR", help="the output of jobs.train: a folder or a uri")
+    group.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train: a folder or a uri")
     group.add_argument("--step", type=whole(0), metavar="N", help="checkpoint to take (default: the newest)")
     return parser, group
 

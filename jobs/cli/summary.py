@@ -84,7 +84,7 @@ def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float
         line("bad lines", "left out", "dead_letters")
     stages = "".join(f", {name} {took:,.1f} s" for name, took in timings.items())
     print(f"this run    {seconds:,.1f} s{stages}")
-    print(f"to train    python -m jobs.train --corpus={storage.root} --output=DIR")
+    print(f"to train    beam2vec train --corpus={storage.root} --output=DIR")
 
 
 def print_result(run: Run, seconds: float, report: str = "") -> None:
@@ -116,7 +116,7 @@ def print_left(run: RunDirectory) -> None:
     results = "checkpoints" if run.has_model else "tokens"
     print(f"the job goes on without this command; its {results} will be in {run.storage.uri(results)}")
     once = "digest" if run.has_model else "check"
-    print(f"{once}, once it has ended: python -m jobs.verify --run={run.storage.root}")
+    print(f"{once}, once it has ended: beam2vec verify --run={run.storage.root}")
 
 
 def _metrics(run: Run) -> pa.Table:

@@ -18,7 +18,7 @@ from pipeline.analysis.evaluation import (
     evaluate_analogies,
     evaluate_pairs,
 )
-from pipeline.model.vectors import Report, Vectors
+from pipeline.model.vectors import OnProgress, Vectors
 
 
 def evaluation_of(
@@ -27,7 +27,7 @@ def evaluation_of(
     analogies: Sequence[Analogies] = (),
     most_frequent: int = MOST_FREQUENT,
     ignore_case: bool = True,
-    report: Report = lambda done, total: None,
+    report: OnProgress = lambda done, total: None,
     method: str = METHODS[0],
 ) -> dict[str, Any]:
     """{"pairs": [...], "analogies": [...]}: an entry for each file, with the numbers of gensim.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import InputError
 
-HEAD_BYTES = 4096
+DETECTION_BYTES = 4096
 """How many bytes of a text are looked at."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

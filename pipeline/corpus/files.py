@@ -27,6 +27,24 @@ class InputFile:
     version: str
 
 
+IndexedFiles = tuple[int, tuple[InputFile, ...]]
+"""(index of the first file, consecutive files)"""
+_TOGETHER, _TOGETHER_BYTES = 256, 1 << 20
+"""Files, and bytes of files, that are passed on together."""
+
+
+def indexed(files: Sequence[InputFile]) -> Iterator[IndexedFiles]:
+    """Consecutive files as elements: a large file alone, tiny ones together, since each element costs runners time."""
+    first = size = 0
+    for index, file in enumerate(files):
+        if index > first and (size + file.size > _TOGETHER_BYTES or index - first == _TOGETHER):
+            yield first, tuple(files[first:index])
+            first, size = index, 0
+        size += file.size
+    if files:
+        yield first, tuple(files[first:])
+
+
 def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
     """The files that the patterns match, ordered by the bytes of their uri, each once, without those below `output`.
 

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import RangeDigests
-from pipeline.corpus.encodings import BYTE_ORDER_MARK, HEAD_BYTES, refuse_other_encodings
+from pipeline.corpus.encodings import BYTE_ORDER_MARK, DETECTION_BYTES, refuse_other_encodings
 from pipeline.corpus.prefetch import take
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.work_units import TextRange
@@ -36,7 +36,7 @@ _REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UT
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """A text block: consecutive good lines of one text."""
 
     text_range: TextRange
@@ -66,7 +66,7 @@ def read_blocks(
     dead_letters: DeadLetters,
     digests: RangeDigests | None = None,
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[Block]:
+) -> Iterator[TextBlock]:
     """The good lines that begin in a byte range, in order.
 
     Memory: about 2 * block_bytes, plus the longest line up to max_line_bytes.
@@ -140,7 +140,7 @@ def _whole_lines(
     for position, data in _chunks(text_range, digests, block_bytes):
         start = 0
         if text_range.offset(position) == 0:
-            refuse_other_encodings(text_range, data[:HEAD_BYTES])
+            refuse_other_encodings(text_range, data[:DETECTION_BYTES])
             start = 3 if data[:3] == BYTE_ORDER_MARK else 0
         if not begun:
             newline = data.find(b"\n", 0, text_range.end - 1 - position)
@@ -187,7 +187,7 @@ def _whole_lines(
 
 def _good_lines(
     text_range: TextRange, offset: int, data: np.ndarray, max_line_bytes: int, dead_letters: DeadLetters
-) -> Block:
+) -> TextBlock:
     """The text block without its bad lines, which become dead letters."""
     starts, stops, why = (np.empty(_BAD_AT_ONCE, dtype=np.int64) for _ in range(3))
     bad: list[tuple[np.ndarray, np.ndarray]] = []
@@ -204,13 +204,13 @@ def _good_lines(
             line = data[starts[i] : min(stops[i], starts[i] + reasons.SAMPLE_BYTES)]
             dead_letters.add(text_range.name(), text_range.offset(offset + int(starts[i])), _REASONS[int(why[i])], line)
     if not bad:
-        return Block(text_range, offset, data, count_lines(data))
+        return TextBlock(text_range, offset, data, count_lines(data))
     begin, end = (np.concatenate(ends) for ends in zip(*bad))
     good = np.empty(len(data) - int((end - begin).sum()), dtype=np.uint8)
     kernels.copy_gaps(data, begin, end, good)
     removed = np.cumsum(end - begin)
     good = as_array(good)
-    return Block(text_range, offset, good, count_lines(good), (end - removed, removed))
+    return TextBlock(text_range, offset, good, count_lines(good), (end - removed, removed))
 
 
 def count_lines(data: np.ndarray) -> int:

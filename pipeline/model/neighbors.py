@@ -10,7 +10,7 @@ from pipeline.layers import Array, array_module, to_host
 
 QUERY_BLOCK = 256
 """Rows that are compared at a time ..."""
-VECTOR_BLOCK = 4096
+OTHERS_BLOCK = 4096
 """... with this many others: 4 MiB of float32 similarities, whatever the vocabulary."""
 
 
@@ -47,8 +47,8 @@ def _nearest_block(vectors: Array, rows: np.ndarray, k: int) -> tuple[np.ndarray
     unit_queries = unit_length(vectors[queries])
     best_ids = xp.zeros((len(rows), 0), xp.int64)
     best = xp.zeros((len(rows), 0), vectors.dtype)
-    for start in range(0, len(vectors), VECTOR_BLOCK):
-        block = vectors[start : start + VECTOR_BLOCK]
+    for start in range(0, len(vectors), OTHERS_BLOCK):
+        block = vectors[start : start + OTHERS_BLOCK]
         ids = xp.arange(start, start + len(block))
         cosine = unit_queries @ unit_length(block).T
         cosine = xp.where(ids == queries[:, None], -xp.inf, cosine)

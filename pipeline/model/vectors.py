@@ -18,7 +18,7 @@ from pipeline.runtime.shown_text import quoted
 SIDES = ("input", "output", "mean")
 """Which of a word's two vectors: that of a context, that of a target (or negative), or half their sum."""
 
-Report = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 
@@ -42,7 +42,7 @@ class Vectors:
         rows: int,
         dims: int,
         side: str = "input",
-        report: Report = lambda done, total: None,
+        report: OnProgress = lambda done, total: None,
     ) -> Vectors:
         """One side of a model, from blocks that have `rows` words together; one block at a time is in memory."""
         words, vectors, done = [], np.empty((rows, dims), np.float32), 0

@@ -20,7 +20,7 @@ from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model import loss_curve
 from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_blocks, recorded
 from pipeline.model.model import Model
-from pipeline.model.vectors import Report, Vectors
+from pipeline.model.vectors import OnProgress, Vectors
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.runs.preprocessed import items_of
@@ -148,7 +148,7 @@ class Run:
         side: str = "input",
         step: int | None = None,
         top: int | None = None,
-        report: Report = lambda done, total: None,
+        report: OnProgress = lambda done, total: None,
     ) -> Vectors:
         """Words and one side of their vectors, as `vectors`, without words of --vocabulary that do not occur.
 
@@ -159,7 +159,7 @@ class Run:
         return known.without(self.absent()[: len(known.words)]) if self.options.vocabulary else known
 
     def _vectors(
-        self, side: str, step: int | None, top: int | None, report: Report = lambda done, total: None
+        self, side: str, step: int | None, top: int | None, report: OnProgress = lambda done, total: None
     ) -> Vectors:
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)

@@ -18,7 +18,7 @@ ROWS = 4096
 """Rows that the loss is taken over: some 200,000 pairs with the default window and negatives."""
 SHARDS = 16
 """Number of shards that these rows come from, evenly spaced in the corpus."""
-POINTS = 40
+HOLDOUT_POINTS = 40
 """How many times in a run the loss is taken."""
 _BLOCK = 256
 

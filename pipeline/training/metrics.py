@@ -20,7 +20,7 @@ from pipeline.model.loss_curve import SCHEMA, STAGE, PointNumbers
 from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import to_parquet
 
-POINTS = 500
+LOSS_POINTS = 500
 """About how many points a whole run has."""
 
 
@@ -39,7 +39,7 @@ class MetricsLog:
 
     def __init__(self, schedule: Schedule, holdout: bool = False):
         self._schedule = schedule
-        self._every = max(1, schedule.steps // POINTS)
+        self._every = max(1, schedule.steps // LOSS_POINTS)
         self._points: list[_Point] = []
         self._schema = SCHEMA.append(pa.field("holdout_loss", pa.float64())) if holdout else SCHEMA
         self.recent_loss = float("nan")

@@ -40,7 +40,7 @@ from pipeline.runtime.process import one_ahead
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Records
 from pipeline.training.checks import check_first_epoch, check_loss, check_schedule, check_weights
-from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss
+from pipeline.training.holdout_loss import HOLDOUT_POINTS, kept_back_rows, mean_loss
 from pipeline.training.metrics import MetricsLog
 
 CHECKPOINT_SECONDS = 60.0
@@ -49,7 +49,7 @@ CHECKPOINT_SHARE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far training is; the counts are those of this process."""
 
     step: int
@@ -81,7 +81,7 @@ class Trainer:
     options: Options
     commits: Commits
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
-    report: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[TrainingProgress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda message: None
 
@@ -201,11 +201,11 @@ class _Session:
             check_first_epoch(rows, positions, self.counts, options, self.trainer.warn)
         if self.kept_back is not None and (self.step >= self.next_holdout or self.step == self.schedule.steps):
             self.metrics.add_holdout(mean_loss(self.kept_back, *self.backend.weights(), options.model))
-            self.next_holdout = self.step + max(1, self.schedule.steps // POINTS)
+            self.next_holdout = self.step + max(1, self.schedule.steps // HOLDOUT_POINTS)
         now = time.monotonic()
         positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
         self.trainer.report(
-            Progress(
+            TrainingProgress(
                 self.step,
                 self.schedule.steps,
                 self.began,

@@ -172,14 +172,15 @@ class BucketCounts:
         return table_from_bytes(records.read(self.artifact) if self.artifact else self.table)
 
     @classmethod
-    def of(cls, commits: Commits, bucket: int, kept: pa.Table, tokens: int, buckets: int) -> "BucketCounts":
+    def of(cls, commits: Commits, bucket: int, merged: pa.Table, kept: pa.Table, buckets: int) -> "BucketCounts":
         """Stores the table if it is large, so that all buckets together stay below ELEMENT_BYTES.
 
         Args:
           commits: of the count.
-          kept: the words of the bucket without rare ones.
-          tokens: occurrences of all words of the bucket.
+          merged: all words of the bucket.
+          kept: those without rare ones.
         """
+        tokens = int(merged["count"].to_numpy().sum())
         data = table_bytes(kept)
         if len(data) <= ELEMENT_BYTES // buckets:
             return cls(data, tokens=tokens)

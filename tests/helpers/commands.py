@@ -59,7 +59,7 @@ class Outcome:
     def error(self) -> str:
         """The one line that a failed command leaves on stderr, without the command's name."""
         assert "Traceback" not in self.stderr, self.stderr
-        lines = [line for line in self.stderr.splitlines() if line.startswith("jobs.")]
+        lines = [line for line in self.stderr.splitlines() if line.startswith("beam2vec ")]
         assert len(lines) == 1, self.stderr
         return lines[0].partition(": ")[2]
 
@@ -70,12 +70,17 @@ def overridden(arguments: Sequence[str]) -> list[str]:
     return [argument for argument in arguments if last.get(argument.partition("=")[0], argument) is argument]
 
 
+def command_name(job: str) -> str:
+    """`jobs.train` as users call it."""
+    return job.replace("jobs.", "beam2vec ")
+
+
 def run(job: str, *arguments: str) -> Outcome:
     """Run a command in this process."""
     out, error = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
         try:
-            status = run_command(job, JOBS[job], overridden(arguments))
+            status = run_command(command_name(job), JOBS[job], overridden(arguments))
         except SystemExit as left:  # as argparse does
             status = int(left.code or 0)
     return Outcome(status, out.getvalue(), error.getvalue())
@@ -115,12 +120,12 @@ def start_cold(job: str, *arguments: str, environment: Mapping[str, str] | None 
 
 def _process(job: str, arguments: Sequence[str]) -> NoReturn:
     sys.argv = [job, *overridden(arguments)]
-    run_process(job, JOBS[job])
+    run_process(command_name(job), JOBS[job])
 
 
 def _command(job: str, arguments: Sequence[str]) -> int:
     sys.argv = [job, *overridden(arguments)]
-    return run_command(job, JOBS[job])
+    return run_command(command_name(job), JOBS[job])
 
 
 def finish(process: subprocess.Popen | WarmProcess, timeout: float = 120) -> Outcome:

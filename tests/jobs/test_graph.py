@@ -10,7 +10,7 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.typehints import TypeCheckError
 from apache_beam.typehints.typehints import AnyTypeConstraint
 
-from jobs.graph import _threads_of_a_replica, beam_options, build
+from jobs.graph import _threads_of_a_replica, build, pipeline_options
 from pipeline.options import Options
 from tests.helpers.world import OPTIONS, World
 from transforms.counts import CountWords
@@ -94,4 +94,4 @@ def test_beam_metrics_count_the_work(world):
 )
 def test_replicas_that_one_machine_trains_at_once_share_its_threads(arguments, replicas, threads):
     options = Options.checked({"replicas": replicas, "rounds": 1, "threads": 8})
-    assert _threads_of_a_replica(beam_options(arguments, 8), options) == threads
+    assert _threads_of_a_replica(pipeline_options(arguments, 8), options) == threads

@@ -27,7 +27,7 @@ from apache_beam.portability.api import (
 
 from jobs import train as train_job
 from jobs.cli.entry import run_command
-from jobs.graph import beam_options, new_graph
+from jobs.graph import new_graph, pipeline_options
 from jobs.runners import launch as runners
 from jobs.runners import private_workers
 from jobs.runners.worker_failures import WORKER_LOST
@@ -175,7 +175,7 @@ def meet(_) -> int:
 def test_two_workers_of_the_default_runner_are_at_work_at_once():
     """Beam only warns that they are not."""
     MEETING.reset()
-    graph = new_graph(beam_options([], threads=2))
+    graph = new_graph(pipeline_options([], threads=2))
     _ = graph | beam.Create([0, 1]) | beam.Reshuffle() | beam.Map(meet)
     graph.run().wait_until_finish()
 
@@ -188,11 +188,11 @@ def test_two_workers_of_the_default_runner_are_at_work_at_once():
     ],
 )
 def test_every_name_of_the_direct_runner_means_the_one_that_opens_nothing(name):
-    options = beam_options([f"--runner={name}", "--direct_running_mode=multi_threading"], threads=2)
+    options = pipeline_options([f"--runner={name}", "--direct_running_mode=multi_threading"], threads=2)
     assert options.view_as(StandardOptions).runner == "FnApiRunner"
     assert options.get_all_options()["direct_running_mode"] == "in_memory"
     assert options.get_all_options()["direct_num_workers"] == 2
-    processes = beam_options([f"--runner={name}", *PROCESSES], threads=2)
+    processes = pipeline_options([f"--runner={name}", *PROCESSES], threads=2)
     assert isinstance(runners.runner_of(processes), private_workers.PrivateProcessRunner)
 
 

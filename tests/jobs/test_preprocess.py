@@ -10,13 +10,13 @@ import duckdb
 import pytest
 
 from beam2vec import Run
+from pipeline.corpus import files as input_files
 from pipeline.runs.verify import verify_run
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import ROOT, digest_of, preprocess, train
 from tests.helpers.corpora import CORPUS_SIDE, STORED, content, copied, files, from_corpus, made, rows, tables
 from tests.helpers.crashing import Moment, kill, run_until, terminate
-from transforms import work_units
 
 pytest_plugins = ("tests.helpers.corpus_fixtures",)
 
@@ -65,7 +65,7 @@ def shuffled(element):
 
 def test_the_order_of_elements_changes_nothing(text, stored, monkeypatch, tmp_path, whole):
     monkeypatch.setattr(beam, "Reshuffle", Shuffled)
-    monkeypatch.setattr(work_units, "_TOGETHER_BYTES", 1)  # each file an element
+    monkeypatch.setattr(input_files, "_TOGETHER_BYTES", 1)  # each file an element
     corpus = made(text, tmp_path / "corpus", *STORED)
     assert from_corpus(corpus, tmp_path / "run").digest == whole.checkpoint().digest
     assert content(corpus) == content(stored)
@@ -139,7 +139,7 @@ def test_the_summary_says_what_is_there_and_where(stored, text):
     assert f"vocabulary  {vocabulary.num_rows:,} words, " in said
     assert f"tokens      {tokens:,} in {len(Run.open(stored).shards())} shards, " in said
     assert f"  {stored}/batches\n" in said
-    assert f"jobs.train --corpus={stored} " in said
+    assert f"beam2vec train --corpus={stored} " in said
 
 
 def test_a_dry_run_writes_nothing(text, stored, tmp_path):
@@ -161,7 +161,8 @@ def test_an_output_in_use_is_refused_and_a_corpus_in_use_is_read(text, stream, w
 
 def test_options_of_training_are_refused_unless_a_file_serves_both(text, tmp_path):
     refused = preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", "--dims=5")
-    assert (refused.status, refused.error) == (2, "--dims is not an option of jobs.preprocess: give it to jobs.train")
+    assert refused.status == 2
+    assert refused.error == "--dims is not an option of beam2vec preprocess: give it to beam2vec train"
     config = tmp_path / "both.yaml"
     config.write_text("dims: 12\nmin_count: 2\nwindow: 3\nno_report: true\nbatch_size: 256\n")
     outcome = preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", f"--config={config}")

@@ -304,7 +304,7 @@ def test_a_command_tells_once_of_a_folder_that_is_refused(job, variable, tmp_pat
     )
     told, error = done.stderr.splitlines()
     assert told.startswith(f"{variable}={everybodys} is not used (everybody may write to ")
-    assert error.startswith(f"jobs.{job}: ")
+    assert error.startswith(f"beam2vec {job}: ")
 
 
 @needs_root

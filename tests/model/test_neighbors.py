@@ -19,7 +19,7 @@ def naive(vectors: np.ndarray, row: int, k: int) -> tuple[list[int], list[float]
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 def test_nearest_is_the_plain_definition_whatever_the_blocks(block, monkeypatch):
     monkeypatch.setattr(neighbors, "QUERY_BLOCK", max(1, block // 3))
-    monkeypatch.setattr(neighbors, "VECTOR_BLOCK", block)
+    monkeypatch.setattr(neighbors, "OTHERS_BLOCK", block)
     vectors = np.random.default_rng(1).normal(size=(200, 8)).astype(np.float32)
     rows = np.array([0, 199, 17, 0])
     ids, cosines = neighbors.nearest(vectors, rows, 10)
@@ -33,7 +33,7 @@ def test_nearest_is_the_plain_definition_whatever_the_blocks(block, monkeypatch)
 
 @pytest.mark.parametrize("block", [2, 3, 100])
 def test_equal_similarities_come_in_order_of_rows(block, monkeypatch):
-    monkeypatch.setattr(neighbors, "VECTOR_BLOCK", block)
+    monkeypatch.setattr(neighbors, "OTHERS_BLOCK", block)
     vectors = np.array([[0, 1], [1, 0], [0, 2], [-1, 0], [3, 0], [0, 4], [0, 0]], np.float32)
     ids, cosines = neighbors.nearest(vectors, np.array([5, 6]), 4)
     assert ids.tolist() == [[0, 2, 1, 3], [0, 1, 2, 3]]

@@ -16,9 +16,9 @@ from tests.helpers.commands import train
 
 
 def command_of(example, tmp_path, *more):
-    """The jobs.train command in an example's docstring, with its files in tmp_path."""
+    """The training command in an example's docstring, with its files in tmp_path."""
     text = example.__doc__.replace("\\\n", " ")
-    (line,) = re.findall(r"python -m jobs\.train (.*)", text)
+    (line,) = re.findall(r"beam2vec train (.*)", text)
     arguments = [re.sub(r"^(--(?:input|output)=)", rf"\1{tmp_path}/", argument) for argument in shlex.split(line)]
     return train(*arguments, *more)
 

@@ -98,7 +98,7 @@ def test_exit_statuses_of_errors_are_those_of_the_page():
 
 
 def test_training_commands_of_readme_guide_and_makefile_parse():
-    commands = re.findall(r"^ {4}python -m jobs\.train (.*)", README + START, re.MULTILINE)
+    commands = re.findall(r"^ {4}beam2vec train (.*)", README + START, re.MULTILINE)
     assert len(commands) > 3
     options = re.search(r"^TOPICS_OPTIONS := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for command in [*commands, f"--input=a --output=b {options[1]}"]:

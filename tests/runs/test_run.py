@@ -18,6 +18,9 @@ from pipeline.model.checkpoints import read_checkpoint
 from tests.helpers.commands import TINY, train, write_corpus
 
 
+JSON = ("--input_format=jsonl", "--field=x")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")

@@ -290,7 +290,7 @@ def test_the_command_as_a_process_says_one_line_and_its_status(tmp_path):
     outcome = finish(start_cold("jobs.train", f"--input={tmp_path}/none", f"--output={tmp_path}/run"))
     assert outcome.status == 2
     assert outcome.stdout == ""
-    assert outcome.stderr == f"jobs.train: {outcome.error}\n"
+    assert outcome.stderr == f"beam2vec train: {outcome.error}\n"
     assert "matches no file" in outcome.error
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corpus.files import InputFile, match_inputs
+from pipeline.corpus.files import InputFile, indexed, match_inputs
 from pipeline.corpus.work_units import TextRange, TextSource, plan_work_units
 from pipeline.errors import ArtifactError
 from tests.helpers.world import check, make_context
-from transforms.work_units import PlanWorkUnits, _plan, indexed
+from transforms.work_units import PlanWorkUnits, _plan
 
 pytest_plugins = ("tests.helpers.world_fixture",)
 

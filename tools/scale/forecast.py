@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline.batches.shard_lists import LIST_SHARDS
-from pipeline.options import MAX_POSITION, Options, available_cpus
+from pipeline.options import MAX_POSITION, MAX_STEPS, Options, available_cpus
 from pipeline.runtime.progress import scaled
 from pipeline.words.merging import ELEMENT_BYTES, buckets_for
 from pipeline.words.vocabulary import MAX_WORDS
@@ -221,14 +221,14 @@ def limits(asked: Asked) -> dict[str, tuple[Callable[[Forecast], float], float |
             "a larger --block_bytes",
         ),
         "records: above a million": (Forecast.records, 1e6, "a larger --block_bytes"),
-        "names of units: more digits than 5, no longer in order": (
+        "names of units: more digits than 9, no longer in order": (
             lambda forecast: forecast.units,
-            1e5,
+            1e9,
             "a larger --block_bytes",
         ),
-        "names of checkpoints: more digits than 8, no longer in order": (
+        "steps": (
             lambda forecast: forecast.positions * forecast.asked.epochs / forecast.asked.batch_size,
-            1e8,
+            MAX_STEPS,
             "a larger --batch_size",
         ),
         "words of 32-bit ids": (lambda forecast: forecast.words, MAX_WORDS, "a higher --min_count"),

@@ -18,7 +18,7 @@ from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import TextNumbers
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.loss_curve import final_loss, up_to
-from pipeline.model.vectors import Report, Vectors
+from pipeline.model.vectors import OnProgress, Vectors
 from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings
 from pipeline.storage.parquet import from_parquet
@@ -57,7 +57,7 @@ def collect(
     ref: CheckpointRef,
     known: Vectors,
     judged: Judged | None = None,
-    report: Report = lambda done, total: None,
+    report: OnProgress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Everything a report shows of a run.
 

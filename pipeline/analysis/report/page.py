@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.analysis.report.comparison import compare
 from pipeline.analysis.report.data import Judged, collect
 from pipeline.model.checkpoints import CheckpointRef
-from pipeline.model.vectors import Report
+from pipeline.model.vectors import OnProgress
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
@@ -20,7 +20,7 @@ _PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
 def report(
     runs: Sequence[tuple[Run, CheckpointRef]],
     judged: Judged | None = None,
-    progress_of: Callable[[str], Report] = lambda name: lambda done, total: None,
+    progress_of: Callable[[str], OnProgress] = lambda name: lambda done, total: None,
 ) -> bytes:
     """The HTML of a report on one run, or on two.
 

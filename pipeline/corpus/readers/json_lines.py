@@ -12,7 +12,7 @@ import orjson
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.files import InputFile
-from pipeline.corpus.lines import Block
+from pipeline.corpus.lines import TextBlock
 from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
 from pipeline.corpus.readers.values import EXPECTED, TEXT, Portion, describe, items_of, list_spans, text_spans, wrong
 from pipeline.corpus.spans import Spans
@@ -39,7 +39,7 @@ class JsonReader(LineReader):
         for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests):
             values, places, bad = self._values(block, dead_letters)
 
-            def place(row: int, block: Block = block, places: list[int] = places) -> str:
+            def place(row: int, block: TextBlock = block, places: list[int] = places) -> str:
                 return block.locate(places[min(row, len(places) - 1)])
 
             yield Portion(block.lines - bad, self._spans(values, place))
@@ -54,7 +54,7 @@ class JsonReader(LineReader):
                     sentences += spans.sentences()
         return sentences
 
-    def _values(self, block: Block, dead_letters: DeadLetters) -> tuple[list, list[int], int]:
+    def _values(self, block: TextBlock, dead_letters: DeadLetters) -> tuple[list, list[int], int]:
         """(values of the field, where their lines begin in the block, number of bad lines)."""
         pick, items, before = picker(self.field), self.items, dead_letters.count
         values: list[Any] = []

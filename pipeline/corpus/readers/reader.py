@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests, RangeDigests
 from pipeline.corpus.files import InputFile
-from pipeline.corpus.lines import Block, read_blocks, read_exactly
+from pipeline.corpus.lines import TextBlock, read_blocks, read_exactly
 from pipeline.corpus.prefetch import fetched_ahead
 from pipeline.corpus.readers.values import TEXT, Portion
 from pipeline.corpus.spans import as_array
@@ -91,7 +91,7 @@ class LineReader(Reader):
 
 def line_blocks(
     text_range: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: list[FileDigests] | None
-) -> Iterator[Block]:
+) -> Iterator[TextBlock]:
     """`read_blocks`; the content digests of the range are appended to `digests`."""
     is_input_file = (
         digests is not None and not text_range.origin

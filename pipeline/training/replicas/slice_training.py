@@ -18,10 +18,10 @@ from pipeline.options import Options
 from pipeline.runtime import memory
 from pipeline.storage.records import Records
 from pipeline.training.checks import check_loss, check_weights
-from pipeline.training.metrics import POINTS
+from pipeline.training.metrics import LOSS_POINTS
 from pipeline.training.replicas.merging import changes_to_parquet
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import Progress, in_order, new_backend, ranges_to_train
+from pipeline.training.trainer import TrainingProgress, in_order, new_backend, ranges_to_train
 
 
 @dataclasses.dataclass
@@ -38,7 +38,7 @@ class SliceTraining:
     options: Options
     records: Records
     threads: int
-    report: Callable[[Progress], None]
+    report: Callable[[TrainingProgress], None]
     base: CheckpointRef
     rounds: Rounds
     number: int
@@ -78,7 +78,9 @@ class SliceTraining:
                 recent = float(step_loss.total.sum()) / max(1, int(step_loss.pairs.sum()))
                 seconds = time.monotonic() - clock
                 self.report(
-                    Progress(before + done, schedule.steps, before + first, positions, self.rows, seconds, recent)
+                    TrainingProgress(
+                        before + done, schedule.steps, before + first, positions, self.rows, seconds, recent
+                    )
                 )
         self.loss = [(total, int(pairs)) for total, pairs in loss.tolist()]
         return backend
@@ -114,5 +116,5 @@ class SliceTraining:
 def _points(rounds: Rounds) -> int:
     """Number of points of the loss curve in a round; every replica's slice contributes to each."""
     steps = rounds.schedule.steps_per_epoch
-    share = steps // rounds.rounds * POINTS // rounds.schedule.steps
+    share = steps // rounds.rounds * LOSS_POINTS // rounds.schedule.steps
     return max(1, min(share, steps // (rounds.rounds * rounds.replicas)))

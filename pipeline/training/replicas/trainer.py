@@ -46,12 +46,12 @@ from pipeline.options import Options
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Artifact, Digest, Number, Record, Records
 from pipeline.training.checks import check_first_epoch, check_schedule, check_weights, has_few_rows
-from pipeline.training.holdout_loss import POINTS, kept_back_rows, mean_loss_of
+from pipeline.training.holdout_loss import HOLDOUT_POINTS, kept_back_rows, mean_loss_of
 from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.replicas.slice_training import SliceTraining
-from pipeline.training.trainer import Progress, resume_point
+from pipeline.training.trainer import TrainingProgress, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
@@ -145,7 +145,7 @@ class Replicas:
     commits: Commits
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     threads: int = 1
-    report: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[TrainingProgress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda message: None
 
     def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
@@ -360,9 +360,9 @@ class Replicas:
     def _holdout_loss(
         self, checkpoint: CheckpointRef, before: int, rounds: Rounds, kept_back: Sequence[BatchShard]
     ) -> float | None:
-        """The loss on sentences kept back, about POINTS times in a run; None if it is not due."""
+        """The loss on sentences kept back, about HOLDOUT_POINTS times in a run; None if it is not due."""
         steps = rounds.schedule.steps
-        if not self.options.holdout or checkpoint.step * POINTS // steps == before * POINTS // steps:
+        if not self.options.holdout or checkpoint.step * HOLDOUT_POINTS // steps == before * HOLDOUT_POINTS // steps:
             return None
         rows = kept_back_rows(sorted(kept_back, key=lambda shard: shard.index), self._records)
         return None if rows is None else mean_loss_of(rows, read_blocks(self._records, checkpoint), self.options.model)
