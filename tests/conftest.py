@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import pathlib
+
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # its threads sleep, instead of looking for work for a while
 
 import hypothesis
 import pytest
@@ -38,4 +41,4 @@ def pytest_collection_finish() -> None:
     """What was imported stays: who looks for garbage among it each time spends a tenth of the tests on that."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)

@@ -47,7 +47,8 @@ def install() -> None:
     userstate.get_dofn_specs = _with_specs_kept(userstate.get_dofn_specs)
     typehints.is_consistent_with = _kept_by_types(typehints.is_consistent_with)
     cloudpickle_pickler.bz2 = types.SimpleNamespace(
-        compress=functools.lru_cache(2000)(lambda data, compresslevel: bz2.compress(data, 1)), decompress=bz2.decompress
+        compress=functools.lru_cache(2000)(lambda data, compresslevel: bz2.compress(data, 1)),
+        decompress=functools.lru_cache(500)(bz2.decompress),
     )
     importlib.metadata.version = functools.cache(importlib.metadata.version)
     cloudpickle._should_pickle_by_reference = _found_at_once(cloudpickle._should_pickle_by_reference)
