@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import pathlib
 from collections.abc import Iterator
+
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # its threads sleep, instead of looking for work for a while
 
 import hypothesis
 import pytest
@@ -40,7 +43,7 @@ def pytest_collection_finish() -> None:
     """What was imported stays: who looks for garbage among it each time spends a tenth of the tests on that."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from pipeline.options import Options
 from pipeline.words.counts import count_unit
 from tests.helpers.unpacking import text_commits
 
-LINES = [f"some words of line {i % 13} 한국어" for i in range(300)]
+LINES = [f"some words of line {i % 13} 한국어" for i in range(60)]
 TEXT = "\n".join(LINES).encode()
 ROWS = b"\n".join(orjson.dumps({"a": {"b": line.split()}}) for line in LINES)
 
@@ -36,7 +36,7 @@ def zstd(data: bytes) -> bytes:
 
 def parquet(column, **options) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(pa.table({"a": column, "z": [1] * len(column)}), sink, row_group_size=100, **options)
+    pq.write_table(pa.table({"a": column, "z": [1] * len(column)}), sink, row_group_size=20, **options)
     return sink.getvalue()
 
 
@@ -56,17 +56,17 @@ FILES = {
         {"input_format": "parquet", "field": "a"},
     ),
     "lists": (parquet([line.split() for line in LINES]), {"input_format": "parquet", "field": "a"}),
-    "integers": (parquet([[i, i % 7] for i in range(300)]), {"input_format": "parquet", "field": "a"}),
+    "integers": (parquet([[i, i % 7] for i in range(60)]), {"input_format": "parquet", "field": "a"}),
 }
 
 
 def tokens_of(data: bytes, values: dict, allow_truncated: bool) -> int:
-    """Reads a file as the job does, in units of 1000 bytes; the number of its tokens."""
+    """Reads a file as the job does, in units of 300 bytes; the number of its tokens."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "file")
         path.write_bytes(data)
         files = match_inputs([str(path)])
-        options = Options.checked({"block_bytes": 1000, "max_line_bytes": 10_000, **values})
+        options = Options.checked({"block_bytes": 300, "max_line_bytes": 2000, **values})
         reader = open_reader(options, files)
         reader.preview(files[0])
         source = reader.source(files[0])
@@ -116,5 +116,5 @@ def test_random_bytes_end_in_a_result_or_a_clear_error(data):
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_whole_file_is_read(name):
-    expected = {"integers": 600, "characters": sum(len(line.replace(" ", "")) for line in LINES)}
+    expected = {"integers": 120, "characters": sum(len(line.replace(" ", "")) for line in LINES)}
     assert tokens_of(*FILES[name], False) == expected.get(name, 6 * len(LINES))

@@ -17,14 +17,14 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from apache_beam.internal import cloudpickle_pickler, pickler
 from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.worker import bundle_processor
-from apache_beam.transforms import DoFn, core, userstate
+from apache_beam.transforms import DoFn, core, ptransform, userstate
 from apache_beam.typehints import decorators, native_type_compatibility, typehints
 
 _parsed: dict[tuple[type, tuple[str, ...]], dict[str, Any]] = {}
@@ -37,7 +37,9 @@ def install() -> None:
     for module in (decorators, core):
         module.get_signature = _kept_by_function(module.get_signature)
     core.get_function_args_defaults = _lists_copied(_kept_by_function(core.get_function_args_defaults))
-    core._check_fn_use_yield_and_return = _kept_by_function(core._check_fn_use_yield_and_return)
+    core._check_fn_use_yield_and_return = _kept_by_code(core._check_fn_use_yield_and_return)
+    ptransform.pickler = types.SimpleNamespace(**vars(pickler))
+    ptransform.pickler.roundtrip = _of_arguments_alone(pickler.roundtrip)
     hints = decorators.IOTypeHints
     hints.from_callable = staticmethod(_kept_by_function(hints.from_callable))
     # Where a hint comes from is said in errors about types alone, and known by a stack that is written out each time.
@@ -47,13 +49,34 @@ def install() -> None:
     userstate.get_dofn_specs = _with_specs_kept(userstate.get_dofn_specs)
     typehints.is_consistent_with = _kept_by_types(typehints.is_consistent_with)
     cloudpickle_pickler.bz2 = types.SimpleNamespace(
-        compress=functools.lru_cache(2000)(lambda data, compresslevel: bz2.compress(data, 1)), decompress=bz2.decompress
+        compress=functools.lru_cache(2000)(lambda data, compresslevel: bz2.compress(data, 1)),
+        decompress=functools.lru_cache(500)(bz2.decompress),
     )
     importlib.metadata.version = functools.cache(importlib.metadata.version)
     cloudpickle._should_pickle_by_reference = _found_at_once(cloudpickle._should_pickle_by_reference)
     bundle_processor.pickler = _with_windows_kept()
     bundle_processor.BundleProcessor.monitoring_infos = _own_counts
     argparse.ArgumentParser.add_argument = _with_one_formatter(argparse.ArgumentParser.add_argument)
+
+
+def with_answers_kept(beam_options: Any) -> Any:
+    """`beam_options` of the parser of commands, which each of them asks twice with the same arguments."""
+    answers: dict[Any, tuple[argparse.Namespace, list[str]]] = {}
+
+    @functools.wraps(beam_options)
+    def quick(arguments: Sequence[str], once: bool = False) -> tuple[argparse.Namespace, list[str]]:
+        key = (tuple(arguments), once, len(PipelineOptions.__subclasses__()))
+        if key not in answers:
+            answers[key] = beam_options(arguments, once)
+        known, others = answers[key]
+        return argparse.Namespace(**_copied(vars(known))), [*others]
+
+    return quick
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    """Lists too, which are added to."""
+    return {name: [*value] if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _with_parsed_kept(view_as: Any) -> Any:
@@ -65,7 +88,7 @@ def _with_parsed_kept(view_as: Any) -> Any:
         if key not in _parsed:
             _parsed[key] = dict(vars(cls(list(self._flags))._visible_options))
         view: Any = object.__new__(cls)
-        values = {name: list(value) if isinstance(value, list) else value for name, value in _parsed[key].items()}
+        values = _copied(_parsed[key])
         view.__dict__.update(
             _flags=self._flags, _visible_options=argparse.Namespace(**values), _all_options=self._all_options
         )
@@ -90,6 +113,32 @@ def _kept_by_function(asked: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if bound not in kept:
             kept[bound] = asked(function)
         return kept[bound]
+
+    return quick
+
+
+def _kept_by_code(asked: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The answer about the source of a function: each graph has lambdas of its own, of the same source."""
+    answers: dict[types.CodeType, Any] = {}
+
+    @functools.wraps(asked)
+    def quick(function: Any) -> Any:
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        if not isinstance(code, types.CodeType):
+            return asked(function)
+        if code not in answers:
+            answers[code] = asked(function)
+        return answers[code]
+
+    return quick
+
+
+def _of_arguments_alone(roundtrip: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function goes there and back only to see whether it can: where it cannot, building the graph fails later."""
+
+    @functools.wraps(roundtrip)
+    def quick(value: Any) -> Any:
+        return roundtrip(value) if isinstance(value, (list, tuple, dict)) and value else value
 
     return quick
 

@@ -21,6 +21,7 @@ from jobs import preprocess as preprocess_job
 from jobs import report as report_job
 from jobs import train as train_job
 from jobs import verify as verify_job
+from jobs.cli import parser
 from jobs.cli.entry import run_command, run_process
 from pipeline.options import Options
 from tests.helpers import beam_shortcuts
@@ -39,6 +40,7 @@ TINY = ("--dims=12", "--epochs=2", "--batch_size=256", "--min_count=2", "--threa
 """Options of a run that takes half a second on `write_corpus`."""
 _OPTIONS = {f"--{field.name}" for field in dataclasses.fields(Options)} - {"--stopwords"}
 beam_shortcuts.install()
+parser.beam_options = beam_shortcuts.with_answers_kept(parser.beam_options)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -186,4 +186,5 @@ if __name__ == "__main__":
     _warm_up()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -17,7 +17,6 @@ from pipeline.errors import InputError
 from pipeline.model.checkpoints import read_checkpoint
 from tests.helpers.commands import TINY, train, write_corpus
 
-
 JSON = ("--input_format=jsonl", "--field=x")
 
 
