@@ -214,13 +214,16 @@ class _Table:
         return _counts([cell for cell in cells if _NUMBER.fullmatch(cell)], fewest, starts)
 
     def remedy(self, line: _Line) -> str:
-        """How to say which columns count; those of the line that look like it, if there are some."""
-        words = [place for place, cell in enumerate(line.cells) if len(cell) > 1 and place not in line.numbers][:2]
+        """How to say which columns count: the first number behind two words, and the words before it."""
+        texts = [place for place, cell in enumerate(line.cells) if cell and place not in line.numbers]
+        long = [place for place in texts if len(line.cells[place]) > 1 and not _is_part_of_speech(line.cells[place])]
+        words = long if len(long) > 1 else texts
         scores = [place for place in line.numbers if not self.is_index(place, 2)]
+        columns = [2, 3, 4]
         if len(words) > 1 and scores:
-            columns = (*words, next((place for place in scores if place > words[1]), scores[0]))
-        else:
-            columns = (2, 3, 4)
+            score = next((place for place in scores if place > words[1]), scores[0])
+            before = [place for place in words if place < score]
+            columns = [*(before[-2:] if len(before) > 1 else words[:2]), score]
         listed = ",".join(str(place + 1) for place in columns)
         return f"name the columns of the two words and the score, like --pairs_columns={listed}"
 
@@ -263,10 +266,14 @@ def _fits(line: _Line, score: int, separator: str) -> bool:
     return (
         all(words)
         and not (separator == " " and any(word[-1] in ",;|:" for word in words))
-        and (score == 2 or line.cell(2).strip(".").casefold() in _PARTS_OF_SPEECH)
+        and (score == 2 or _is_part_of_speech(line.cell(2)))
         and bool(_NUMBER.fullmatch(line.cell(score)))
         and are_numbers == sorted(are_numbers, reverse=True)
     )
+
+
+def _is_part_of_speech(cell: str) -> bool:
+    return cell.strip(".").casefold() in _PARTS_OF_SPEECH
 
 
 def _may_be_header(line: _Line, separator: str) -> bool:

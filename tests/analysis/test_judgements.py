@@ -166,6 +166,23 @@ def test_what_does_not_show_its_columns_is_refused_with_the_line(write, form):
     assert str(error.value).startswith(f"{uri}: line ")
 
 
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        ("q1\tgem\tjewel\t3.94", "2,3,4"),
+        ("noun\tgem\tjewel\t3.94", "2,3,4"),
+        ("3.94\tgem\tjewel", "2,3,1"),
+        ("gem\t3.94\tjewel", "1,3,2"),
+        ("gem\tjewel\tsimilar\t3.94", "2,3,4"),
+        ("1\tgem\t3\tjewel\t3.94", "2,4,5"),
+        ("a\tb\tc\t1", "2,3,4"),
+    ],
+)
+def test_the_columns_that_look_like_it_are_suggested(write, line, columns):
+    with pytest.raises(InputError, match=f"like --pairs_columns={columns}$"):
+        read_pairs(write(f"{line}\n{line}"))
+
+
 def test_columns_that_are_named_count(write):
     uri = write(REFUSED["wordsim353_agreed.txt"][0])
     judged = read_pairs(uri, (1, 2, 3))
