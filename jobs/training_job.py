@@ -28,6 +28,7 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
 from pipeline.runs.directory import RunDirectory, open_or_create
 from pipeline.runs.leftovers import OUR_FOLDERS, REPORT
+from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runs.stage_keys import option_names
 from pipeline.runs.timings import add_timings
@@ -189,7 +190,7 @@ def _report(run: Run, trained: Collection[int], lock: Lock) -> str:
         if ref.step not in trained or storage.info(REPORT) is None:
             page = report([(run, ref)])
             lock.renew()
-            storage.put(REPORT, page)
+            result_file("--output", storage.uri(REPORT), streams=False).put(page)
         return storage.uri(REPORT)
     except OutputInUseError:
         raise

@@ -21,7 +21,8 @@ Made from `pipeline/options.py` by `make docs`; edit there.
 
 - `--input`: text files, folders or patterns, separated by commas; `*`, `?` and `[...]` stay within a
   folder, `**` between slashes is any number of folders; `@FILE` stands for the
-  patterns in a file, one a line. Plain, gzip, bzip2, xz or zstd, recognised by content. Local paths, `s3://`, `gs://`, `az://`.
+  patterns in a file, one a line, and `#` begins a comment. Plain, gzip, bzip2, xz or zstd, recognised by content.
+  Local paths, `s3://`, `gs://`, `az://`.
 - `--corpus`: in place of `--input`, a run whose vocabulary and tokens are trained on; see
   [preprocessing.md](preprocessing.md).
 - `--output`: where the run goes, a folder or a prefix in a bucket.

@@ -204,23 +204,26 @@ class _Table:
             if len(line.cells) > width:
                 why = f"it has {len(line.cells)} columns, and the header has {width} (a decimal comma?)"
                 raise self.refusal(line, f"{why}; {self.remedy(line)}")
-        if self.is_index(columns[2]):
+        if self.is_index(columns[2], starts=(1,)):
             raise self.refusal(self.lines[0], f"{_counting(columns[2])}; {self.remedy(self.lines[0])}")
         return self.pairs(columns)
 
-    def is_index(self, place: int, fewest: int = _SHORTEST_INDEX) -> bool:
-        """Whether the column counts the lines, from 0 or 1, and there are so many."""
+    def is_index(self, place: int, fewest: int = _SHORTEST_INDEX, starts: Sequence[int] = (0, 1)) -> bool:
+        """Whether the column counts the lines from one of `starts`, and there are so many."""
         cells = [line.cell(place) for line in self.lines]
-        return _counts([cell for cell in cells if _NUMBER.fullmatch(cell)], fewest)
+        return _counts([cell for cell in cells if _NUMBER.fullmatch(cell)], fewest, starts)
 
     def remedy(self, line: _Line) -> str:
-        """How to say which columns count; those of the line that look like it, if there are some."""
-        words = [place for place, cell in enumerate(line.cells) if len(cell) > 1 and place not in line.numbers][:2]
+        """How to say which columns count: the first number behind two words, and the words before it."""
+        texts = [place for place, cell in enumerate(line.cells) if cell and place not in line.numbers]
+        long = [place for place in texts if len(line.cells[place]) > 1 and not _is_part_of_speech(line.cells[place])]
+        words = long if len(long) > 1 else texts
         scores = [place for place in line.numbers if not self.is_index(place, 2)]
+        columns = [2, 3, 4]
         if len(words) > 1 and scores:
-            columns = (*words, next((place for place in scores if place > words[1]), scores[0]))
-        else:
-            columns = (2, 3, 4)
+            score = next((place for place in scores if place > words[1]), scores[0])
+            before = [place for place in words if place < score]
+            columns = [*(before[-2:] if len(before) > 1 else words[:2]), score]
         listed = ",".join(str(place + 1) for place in columns)
         return f"name the columns of the two words and the score, like --pairs_columns={listed}"
 
@@ -242,9 +245,11 @@ def _without_header(table: _Table, separator: str) -> WordPairs:
         if not _fits(line, score, separator):
             raise table.refusal(line, f"this is not two words and a number; {table.remedy(line)}")
     several = [line for line in rows if line.numbers[-1] > score]
-    for place, fewest in ((0, _SHORTEST_INDEX), (1, _SHORTEST_INDEX), (score, 2 if several else _SHORTEST_INDEX)):
-        if table.is_index(place, fewest):
-            raise table.refusal(rows[0], f"{_counting(place)}; {table.remedy(rows[0])}")
+    # A lone column 0, 1, 2, … may be a score; beside other numbers it is an index, as short as it is.
+    is_index = table.is_index(score, 2) if several else table.is_index(score, starts=(1,))
+    indices = [place for place in (0, 1) if table.is_index(place)] + [score] * is_index
+    if indices:
+        raise table.refusal(rows[0], f"{_counting(indices[0])}; {table.remedy(rows[0])}")
     if several and header:
         why = "the header does not name the score, and there are several numbers"
         raise table.refusal(header, f"{why}; {table.remedy(several[0])}")
@@ -261,10 +266,14 @@ def _fits(line: _Line, score: int, separator: str) -> bool:
     return (
         all(words)
         and not (separator == " " and any(word[-1] in ",;|:" for word in words))
-        and (score == 2 or line.cell(2).strip(".").casefold() in _PARTS_OF_SPEECH)
+        and (score == 2 or _is_part_of_speech(line.cell(2)))
         and bool(_NUMBER.fullmatch(line.cell(score)))
         and are_numbers == sorted(are_numbers, reverse=True)
     )
+
+
+def _is_part_of_speech(cell: str) -> bool:
+    return cell.strip(".").casefold() in _PARTS_OF_SPEECH
 
 
 def _may_be_header(line: _Line, separator: str) -> bool:
@@ -277,12 +286,12 @@ def _counting(place: int) -> str:
     return f"column {place + 1} counts the lines"
 
 
-def _counts(cells: Sequence[str], fewest: int) -> bool:
-    """Whether these are 0, 1, 2, … or 1, 2, 3, …, and at least so many."""
+def _counts(cells: Sequence[str], fewest: int, starts: Sequence[int] = (0, 1)) -> bool:
+    """Whether these are 0, 1, 2, … or 1, 2, 3, …, as `starts` allows, and at least so many."""
     if len(cells) < fewest or not all(map(_NUMBER.fullmatch, cells)):
         return False
     numbers = list(map(float, cells))
-    return numbers[0] in (0, 1) and numbers == [numbers[0] + place for place in range(len(numbers))]
+    return numbers[0] in starts and numbers == [numbers[0] + place for place in range(len(numbers))]
 
 
 def _header(cells: Sequence[str]) -> Columns | None:

@@ -49,7 +49,7 @@ def match_inputs(patterns: Sequence[str], output: str = "") -> list[InputFile]:
     """The files that the patterns match, ordered by the bytes of their uri, each once, without those below `output`.
 
     A pattern is one of these; local paths become absolute, and s3://, gs://, az:// work too:
-      @FILE     the patterns in that file, one a line
+      @FILE     the patterns in that file, one a line; blank lines and those that begin with # are left out
       a file
       a folder  its files at any depth, also of linked folders; names that begin with "." or "_" are left out
       a glob    `*`, `?` and `[...]` match within a folder, `**` between slashes any number of folders; none of them
@@ -115,6 +115,8 @@ def _listed(patterns: Sequence[str]) -> Iterator[str]:
             raise InputError(f"--input={pattern} cannot be read: {error}") from error
         named = []
         for number, line in enumerate(lines, 1):
+            if line.lstrip().startswith("#"):
+                continue
             refuse_secrets(line, f"--input={pattern}: line {number:,}")
             if line.strip():
                 named.append(line.rstrip("\r"))

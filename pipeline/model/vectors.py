@@ -65,9 +65,11 @@ class Vectors:
 
     def rows_of(self, words: Sequence[str], option: str) -> list[int]:
         """The row of each word; InputError if one is not known, which suggests similar words."""
-        rows = pc.index_in(pa.array(words, pa.string()), value_set=self.words).to_pylist()
-        for word, row in zip(words, rows):
-            if row is None and pc.is_in(pa.scalar(word), value_set=self.absent).as_py():
+        encoded = pa.array(map(_bytes, words), pa.binary())
+        rows = pc.index_in(encoded, value_set=self.words.cast(pa.binary())).to_pylist()
+        absent = pc.is_in(encoded, value_set=self.absent.cast(pa.binary())).to_pylist()
+        for word, row, is_absent in zip(words, rows, absent):
+            if row is None and is_absent:
                 raise InputError(
                     f"{option}: {quoted(word)} stands in --vocabulary and does not occur in the corpus: its vector was"
                     " never trained"
@@ -86,6 +88,14 @@ class Vectors:
             [(self.words[int(i)].as_py(), float(cosine)) for i, cosine in zip(near, values)]
             for near, values in zip(ids, cosines)
         ]
+
+
+def _bytes(word: str) -> bytes:
+    """The word as UTF-8. Arguments that are not UTF-8 have surrogates, of which Arrow makes no string."""
+    try:
+        return word.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return word.encode("utf-8", "surrogatepass")
 
 
 def side_of(block: Model, side: str) -> np.ndarray:

@@ -125,7 +125,8 @@ REFUSED = {
         "gem,jewel,1,3.94\ncord,smile,2,0.02\n",
         r"line 1 .* column 3 counts the lines.*--pairs_columns=1,2,4",
     ),
-    "an index for a score": ("gem jewel 0\ncord smile 1\nmidday noon 2\n", "column 3 counts the lines"),
+    "an index for a score": ("gem jewel 1\ncord smile 2\nmidday noon 3\n", "column 3 counts the lines"),
+    "an index from 0": ("gem jewel 0 3.94\ncord smile 1 0.02\nmidday noon 2 3.94\n", "column 3 counts the lines"),
     "an index for a score, as pandas has it": ("gem jewel 1.0\ncord smile 2.0\nmidday noon 3.0\n", "column 3 counts"),
     "an index for a word": ("1 jewel 3.94\n2 smile 0.02\n3 noon 3.94\n", "column 1 counts the lines"),
     "an index under the name of the score": ("w1,w2,score\na,b,1\nc,d,2\ne,f,3\n", "column 3 counts the lines"),
@@ -163,6 +164,23 @@ def test_what_does_not_show_its_columns_is_refused_with_the_line(write, form):
     with pytest.raises(InputError, match=why) as error:
         read_pairs(uri)
     assert str(error.value).startswith(f"{uri}: line ")
+
+
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        ("q1\tgem\tjewel\t3.94", "2,3,4"),
+        ("noun\tgem\tjewel\t3.94", "2,3,4"),
+        ("3.94\tgem\tjewel", "2,3,1"),
+        ("gem\t3.94\tjewel", "1,3,2"),
+        ("gem\tjewel\tsimilar\t3.94", "2,3,4"),
+        ("1\tgem\t3\tjewel\t3.94", "2,4,5"),
+        ("a\tb\tc\t1", "2,3,4"),
+    ],
+)
+def test_the_columns_that_look_like_it_are_suggested(write, line, columns):
+    with pytest.raises(InputError, match=f"like --pairs_columns={columns}$"):
+        read_pairs(write(f"{line}\n{line}"))
 
 
 def test_columns_that_are_named_count(write):

@@ -80,7 +80,9 @@ def test_list_files(corpus):
         "b.txt",
         "sub/c.txt",
     ]
-    listed.write_text("\n")
+    listed.write_text(f"# all that we have\n{corpus}/b.txt\n\n  # {corpus}/a.txt\n#{corpus}/a*.txt\n")
+    assert names(match_inputs([f"@{listed}"]), corpus) == ["b.txt"]
+    listed.write_text("\n# nothing\n")
     with pytest.raises(InputError, match=r"--input=@.*paths lists no file"):
         match_inputs([f"@{listed}"])
     with pytest.raises(InputError, match=r"--input=@nowhere cannot be read"):

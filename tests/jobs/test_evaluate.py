@@ -138,6 +138,12 @@ def test_an_index_is_no_score_and_lines_left_out_are_told(trained, tmp_path):
     assert (entry["columns"], entry["invalid_lines"], entry["first_invalid_line"]) == ([2, 3, 4], 0, "")
 
 
+@pytest.mark.parametrize("word", [*map(os.fsdecode, (b"\xff", b"caf\xe9", b"\xed\xa0\x80")), chr(0xD800)])
+def test_a_word_that_is_not_utf8_is_not_in_the_vocabulary(trained, word):
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--neighbors={word}")
+    assert (outcome.status, "is not in the vocabulary of" in outcome.error) == (2, True)
+
+
 @pytest.mark.parametrize("columns", ["1,2", "0,1,2", "1,1,2", "a,b,c", "1,2,3,4", "", "2;3;4"])
 def test_columns_that_are_none(trained, columns):
     outcome = run("jobs.evaluate", f"--run={trained}", "--pairs=x", f"--pairs_columns={columns}")
