@@ -60,7 +60,7 @@ def install() -> None:
 
 
 def with_answers_kept(beam_options: Any) -> Any:
-    """`beam_options` of the parser of commands, which each of them asks twice with the same arguments."""
+    """`parse_beam_options` of the parser of commands, which each of them asks twice with the same arguments."""
     answers: dict[Any, tuple[argparse.Namespace, list[str]]] = {}
 
     @functools.wraps(beam_options)

@@ -40,7 +40,7 @@ TINY = ("--dims=12", "--epochs=2", "--batch_size=256", "--min_count=2", "--threa
 """Options of a run that takes half a second on `write_corpus`."""
 _OPTIONS = {f"--{field.name}" for field in dataclasses.fields(Options)} - {"--stopwords"}
 beam_shortcuts.install()
-parser.beam_options = beam_shortcuts.with_answers_kept(parser.beam_options)
+parser.parse_beam_options = beam_shortcuts.with_answers_kept(parser.parse_beam_options)
 
 
 @dataclasses.dataclass(frozen=True)
