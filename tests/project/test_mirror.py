@@ -66,6 +66,7 @@ COVERED = {
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
     # Commands.
     "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),
+    "jobs/runners/test_launch.py": ("jobs/runners/worker_failures.py",),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
     "jobs/test_preprocess.py": ("jobs/cli/summary.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
