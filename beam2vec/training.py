@@ -13,6 +13,7 @@ from pipeline.model.spelling import suggestions
 from pipeline.options import Options
 from pipeline.runs.run import Run
 from pipeline.runtime import progress as stages
+from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.shown_text import quoted
 
@@ -119,6 +120,7 @@ def _run(
         frozenset(options),
     )
     with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(progress):
+        take_warnings()  # of an earlier call, which raised
         try:
             return run_job(Job.of(request, trains)).run
         except Exception as error:

@@ -12,7 +12,6 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 
 # isort: split
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +33,7 @@ from pipeline.errors import InputError
 from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
+from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.shown_text import quoted, shown
 
 
@@ -68,10 +68,10 @@ def main(arguments: Sequence[str]) -> int:
     result["neighbors"] = {
         word: [list(neighbor) for neighbor in near_words] for word, near_words in zip(words_to_show, near)
     }
+    result["warnings"] = take_warnings()
     progress.close_all()
     if json_file:
-        written = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        json_file.put(written.encode("utf-8", "backslashreplace"))
+        json_file.put_json(result)
     if not (json_file and json_file.is_stdout):
         print("\n".join(lines_of(result)))
     return 0

@@ -27,11 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     if job.is_dry:
         summary.print_plan(job.request, job.source, job.runner, PREPROCESSING)
         return 0
-    result = run_job(job, stopping_on_signals)
-    if result.has_ended:
-        summary.print_corpus(result.run.directory, result.timings, result.seconds)
-    else:
-        summary.print_left(result.run.directory)
+    json_file = summary.result_file_of(job.request)
+    summary.tell(run_job(job, stopping_on_signals), json_file)
     return 0
 
 

@@ -38,6 +38,8 @@ class Request:
     """the run whose corpus side is taken, in place of input"""
     set_by_user: frozenset[str] = frozenset()
     """names of the options that the user has set; the others have their defaults"""
+    json: str = ""
+    """the file that a command writes its result to, besides printing it"""
 
 
 @dataclasses.dataclass(frozen=True)

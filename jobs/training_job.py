@@ -13,7 +13,7 @@ from typing import Any
 
 import apache_beam as beam
 import numba
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, TestOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, TestOptions
 
 from jobs.graph import build, corpus_side, new_graph, pipeline_options
 from jobs.runners import launch as runners
@@ -33,7 +33,7 @@ from pipeline.runs.run import Run
 from pipeline.runs.stage_keys import option_names
 from pipeline.runs.timings import add_timings
 from pipeline.runtime import interruption, memory, progress
-from pipeline.runtime.messages import say, warn
+from pipeline.runtime.messages import keep, say, take_warnings, warn
 from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import add_storage, open_storage
@@ -86,6 +86,11 @@ class Job:
     def runner(self) -> str:
         return str(self.beam.view_as(StandardOptions).runner)
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether other processes do the work."""
+        return self.runner != LOCAL_RUNNER or self.beam.view_as(DirectOptions).direct_running_mode != "in_memory"
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -99,6 +104,8 @@ class Result:
     """uri of the report; "" if there is none"""
     has_ended: bool = True
     """False if the job continues without this process"""
+    warnings: tuple[str, ...] = ()
+    """what was warned of, each once"""
 
 
 def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext()) -> Result:
@@ -121,7 +128,10 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
         trained = _build(graph, job, context, run)
         finished_run = Run(request.output, run)
         if not runners.run(graph, lock):
-            return Result(finished_run, time.monotonic() - began, {}, has_ended=False)
+            return Result(finished_run, time.monotonic() - began, {}, has_ended=False, warnings=tuple(take_warnings()))
+        if job.has_workers:
+            for warning in failures.warnings(lock.storage, lock.token):
+                keep(warning)
         seconds, timings = time.monotonic() - began, progress.timeline(began)
         page = ""
         if job.trains:
@@ -131,7 +141,7 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
             page = _report(finished_run, trained, lock) if request.report else ""
         progress.close_all()
         lock.renew()  # a command that has lost the lock has no result to report
-        return Result(finished_run, seconds, timings, page)
+        return Result(finished_run, seconds, timings, page, warnings=tuple(take_warnings()))
 
 
 def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirectory) -> set[int]:

@@ -17,7 +17,7 @@ from jobs.runners import log_filter as worker_messages
 from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
 from pipeline.kernels.compile import report_cache
-from pipeline.runtime import memory, progress, wording
+from pipeline.runtime import memory, messages, progress, wording
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
 from pipeline.storage.storage import Storage
@@ -65,6 +65,7 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     progress.take_terminal()
     add_storage(_beam_storage)
     received.clear()
+    messages.take_warnings()  # of an earlier command in this process
     try:
         command_line = sys.argv[1:] if arguments is None else arguments
         _refuse_secrets(command_line)

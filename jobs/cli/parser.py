@@ -30,7 +30,7 @@ KINDS = {
     "execution": "execution options (free to change when a run is resumed; no effect on the model)",
 }
 
-_FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report"})
+_FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report", "json"})
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _TRAINING_FILES = frozenset({"corpus", "no_report"})
 _OFF = {"overwrite": "--no-overwrite", "no_report": "--no-no_report"}
@@ -133,6 +133,9 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     if trains:
         files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
         files.add_argument(_OFF["no_report"], dest="no_report", action="store_false", help=argparse.SUPPRESS)
+    files.add_argument(
+        "--json", metavar="FILE", help="write the result and all warnings as JSON too; - prints JSON and nothing else"
+    )
     groups = {kind: command_parser.add_argument_group(title) for kind, title in KINDS.items()}
     fields = [field for field in dataclasses.fields(Options) if only is None or field.name in only]
     for field in fields:
@@ -180,7 +183,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     inputs = values.pop("input", "")
     lists = inputs if isinstance(inputs, list) else [inputs]
     patterns = [pattern for names in lists for pattern in split_names(str(names))]
-    output = str(values.pop("output"))
+    output, json_file = str(values.pop("output")), str(values.pop("json", ""))
     switches = {name: values.pop(name, False) for name in ("overwrite", "no_report")}
     for name, value in switches.items():
         if not isinstance(value, bool):
@@ -194,6 +197,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
         tuple(beam),
         corpus,
         frozenset(values),
+        json_file,
     )
 
 

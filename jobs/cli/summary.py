@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from jobs.sources import Request, Source
+from jobs.training_job import Result
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
-from pipeline.errors import ArtifactError, InputError
+from pipeline.errors import ArtifactError
 from pipeline.model.loss_curve import SCHEMA, final_loss, training_rate, up_to
 from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
-from pipeline.runs.directory import RunDirectory
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
+from pipeline.runs.result_files import ResultFile, result_file
 from pipeline.runs.run import Run
-from pipeline.runtime.messages import warn
+from pipeline.runtime.messages import take_warnings, warn
 from pipeline.runtime.progress import scaled
 from pipeline.runtime.shown_text import quoted, shown, shown_list
-from pipeline.words.vocabulary import VocabularyNumbers
 
 QUERIES = 4
 NEIGHBORS = 5
@@ -63,56 +64,108 @@ def _print_input(request: Request, files: Sequence[InputFile], reader: Reader) -
         print("  " + " | ".join(map(shown, sentence[:12])) + (" | ..." if len(sentence) > 12 else ""))
 
 
-def print_corpus(run: RunDirectory, timings: Mapping[str, float], seconds: float) -> None:
+def result_file_of(request: Request) -> ResultFile | None:
+    """The file of --json, checked; None without one."""
+    return result_file("--json", request.json) if request.json else None
+
+
+def tell(result: Result, json_file: ResultFile | None) -> None:
+    """Prints the result of a training or preprocessing command, and writes it as JSON."""
+    described = _described(result)
+    if json_file:
+        json_file.put_json(described)
+    if json_file and json_file.is_stdout:
+        return
+    if not result.has_ended:
+        _print_left(result)
+    elif result.run.directory.has_model:
+        _print_model(result, described)
+    else:
+        _print_corpus(result, described)
+
+
+def _described(result: Result) -> dict[str, Any]:
+    """The result as JSON values."""
+    run = result.run
+    described: dict[str, Any] = {"run": run.records.storage.root, "has_ended": result.has_ended}
+    if result.has_ended:
+        described["tokens"] = run.vocabulary_tokens()
+    if result.has_ended and run.directory.has_model:
+        ref = run.checkpoint()
+        metrics = up_to(_metrics(run), ref.step)
+        losses = metrics["holdout_loss"].drop_null() if "holdout_loss" in metrics.column_names else []
+        described |= {
+            "step": ref.step,
+            "steps": ref.steps,
+            "digest": ref.digest,
+            "words": ref.words,
+            "dims": ref.dims,
+            "loss": final_loss(metrics),
+            "holdout_loss": losses[-1].as_py() if losses else None,
+            "tokens_per_second": training_rate(metrics, run.options.batch_size),
+            "vectors": run.records.storage.uri(ref.folder),
+            "report": result.report or None,
+        }
+    elif result.has_ended:
+        described["words"] = len(run.vocabulary())
+    return described | {"seconds": round(result.seconds, 3), "warnings": [*result.warnings, *take_warnings()]}
+
+
+def _print_warnings(described: Mapping[str, Any]) -> None:
+    """The warnings of the run under one heading: those on the way may have scrolled away."""
+    if warnings := described["warnings"]:
+        print(f"warnings    {len(warnings):,}")
+        for warning in warnings:
+            print(f"  {warning}")
+
+
+def _print_corpus(result: Result, described: Mapping[str, Any]) -> None:
     """What preprocessing has made, how large it is, and where it is."""
+    run = result.run.directory
     storage, options = run.storage, run.pinned(Options())
-    vocabulary = run.records.load("vocabulary", "vocabulary", run.keys["vocabulary"])
-    if vocabulary is None:
-        raise InputError("the run ended without a vocabulary")  # pragma: no cover: the stage commits one
-    numbers = vocabulary.read(VocabularyNumbers)
     shards = len(run.records.names("tokens", run.keys["tokens"]))
 
     def line(name: str, content: str, folder: str) -> None:
         print(f"{name:11} {content}, {scaled(sum(info.size for info in storage.walk(folder)))}B  {storage.uri(folder)}")
 
-    line("vocabulary", f"{numbers.words:,} words", "vocabulary")
+    line("vocabulary", f"{described['words']:,} words", "vocabulary")
     line("unigram", f"power {options.power:g}, subsample {options.subsample:g}", "unigram")
-    line("tokens", f"{numbers.tokens:,} in {shards:,} shards", "tokens")
+    line("tokens", f"{described['tokens']:,} in {shards:,} shards", "tokens")
     if epochs := stored_epochs(run):
         line("batches", f"{epochs:,} epochs of {shards:,} shards", "batches")
     if next(storage.walk("dead_letters"), None):
         line("bad lines", "left out", "dead_letters")
-    stages = "".join(f", {name} {took:,.1f} s" for name, took in timings.items())
-    print(f"this run    {seconds:,.1f} s{stages}")
+    stages = "".join(f", {name} {took:,.1f} s" for name, took in result.timings.items())
+    print(f"this run    {result.seconds:,.1f} s{stages}")
+    _print_warnings(described)
     print(f"to train    beam2vec train --corpus={storage.root} --output=DIR")
 
 
-def print_result(run: Run, seconds: float, report: str = "") -> None:
+def _print_model(result: Result, described: Mapping[str, Any]) -> None:
     """Where the files are, how training went, nearest words of some words, and the digest."""
-    ref = run.checkpoint()
-    known = run.read_vectors(step=ref.step)
-    metrics = up_to(_metrics(run), ref.step)
-    last_loss = final_loss(metrics)
-    loss = "unknown" if last_loss is None else f"{last_loss:.4f}"
-    uri = run.records.storage.uri
-    print(f"vectors     {uri(ref.folder)}")
-    print(f"loss curve  {uri('metrics')}")
-    if report:
-        print(f"report      {report}")
-    print(f"vocabulary  {ref.words:,} words, {run.vocabulary_tokens():,} tokens, {ref.dims} dims")
-    rate = training_rate(metrics, run.options.batch_size)
-    speed = f", {rate:,.0f} tokens/s" if rate else ""
+    run = result.run
+    ref = run.checkpoint(described["step"])
+    loss = "unknown" if described["loss"] is None else f"{described['loss']:.4f}"
+    print(f"vectors     {described['vectors']}")
+    print(f"loss curve  {run.records.storage.uri('metrics')}")
+    if result.report:
+        print(f"report      {result.report}")
+    print(f"vocabulary  {ref.words:,} words, {described['tokens']:,} tokens, {ref.dims} dims")
+    speed = f", {rate:,.0f} tokens/s" if (rate := described["tokens_per_second"]) else ""
     print(f"trained     {ref.place}, mean loss at the end {loss}{speed}")
-    print(f"this run    {seconds:,.1f} s")
-    if "holdout_loss" in metrics.column_names and (losses := metrics["holdout_loss"].drop_null()):
-        print(f"kept back   mean loss {losses[-1].as_py():.4f} on text that was not trained on")
+    print(f"this run    {result.seconds:,.1f} s")
+    if described["holdout_loss"] is not None:
+        print(f"kept back   mean loss {described['holdout_loss']:.4f} on text that was not trained on")
+    known = run.read_vectors(step=ref.step)
     for line in neighbor_lines(known.words.to_pylist(), known.vectors):
         print(line)
+    _print_warnings(described)
     print(f"digest: {ref.digest}")
 
 
-def print_left(run: RunDirectory) -> None:
+def _print_left(result: Result) -> None:
     """Where the result of a job will be that continues without this process."""
+    run = result.run.directory
     results = "checkpoints" if run.has_model else "tokens"
     print(f"the job goes on without this command; its {results} will be in {run.storage.uri(results)}")
     once = "digest" if run.has_model else "check"

@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import fcntl
 import io
+import json
 import mmap
 import os
 import re
@@ -74,6 +75,11 @@ class ResultFile:
         else:
             root, path = split_uri(self.place)
             open_storage(root).put(path, data)
+
+    def put_json(self, value: Any) -> None:
+        """`put` of a value as readable JSON, ending with a newline."""
+        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+        self.put(text.encode("utf-8", "backslashreplace"))
 
     def write(self, write: Callable[[BinaryIO], object]) -> None:
         """`put` of what `write` writes into the file that it is passed, which can tell its position but not seek.

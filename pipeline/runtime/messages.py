@@ -1,7 +1,8 @@
 """What users are told while work goes on: notes and warnings, one line each.
 
 A command prints both. A program gets warnings by Python's `warnings`, and finds notes in its log, at level INFO. All
-of them pass through `say` and `warn`. (Errors are exceptions, see `pipeline/errors.py`.)
+of them pass through `say` and `warn`. (Errors are exceptions, see `pipeline/errors.py`.) Warnings are also kept, for
+the end of a run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pipeline.runtime.shown_text import shown_line
 from pipeline.runtime.wording import is_of_python, worded
 
 _log = logging.getLogger(__name__)
+_warnings: list[str] = []
+"""Those of this process, since `take_warnings` was called last."""
 
 
 class PipelineWarning(UserWarning):
@@ -32,10 +35,26 @@ def say(note: str) -> None:
 def warn(warning: str) -> None:
     """Tells of something that the user may want to change."""
     line = shown_line(worded(warning))
+    _warnings.append(line)
     if is_of_python():
         warnings.warn(line, PipelineWarning, stacklevel=2)
     else:
         _print(line)
+
+
+def keep(warning: str) -> None:
+    """Keeps a warning of a worker, which has logged it."""
+    if is_of_python():
+        warn(warning)
+    else:
+        _warnings.append(warning)
+
+
+def take_warnings() -> list[str]:
+    """The warnings so far, each once, in their order; they are forgotten here."""
+    taken = list(dict.fromkeys(_warnings))
+    _warnings.clear()
+    return taken
 
 
 def _print(line: str) -> None:
