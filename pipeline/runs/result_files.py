@@ -58,9 +58,13 @@ class ResultFile:
     @property
     def is_stdout(self) -> bool:
         """Whether what is printed goes to the same place, so that nothing else may be printed."""
-        if self.descriptor is not None and self.descriptor != _STDOUT:
-            return _same(os.fstat(self.descriptor))
-        return self.descriptor == _STDOUT or (self.streams and _same(os.stat(self.place)))
+        if not self.streams or self.descriptor == _STDOUT:
+            return self.streams
+        try:
+            status = os.stat(self.place) if self.descriptor is None else os.fstat(self.descriptor)
+            return os.path.samestat(status, os.fstat(_STDOUT))
+        except OSError:  # one of them is closed, or gone since
+            return False
 
     def put(self, data: Data) -> None:
         """Writes the whole content.
@@ -234,14 +238,6 @@ def _descriptor(path: str) -> int | None:
             break
         path = os.path.join(os.path.dirname(path), os.readlink(path))
     return None
-
-
-def _same(status: os.stat_result) -> bool:
-    """Whether this is what standard output leads to."""
-    try:
-        return os.path.samestat(status, os.fstat(_STDOUT))
-    except OSError:
-        return False
 
 
 class _Text(io.RawIOBase):
