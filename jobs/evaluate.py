@@ -27,10 +27,10 @@ from jobs.cli.reading_options import (
     whole,
 )
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.export_files import one_file
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
-from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.runtime.messages import take_warnings
@@ -39,7 +39,7 @@ from pipeline.runtime.shown_text import quoted, shown
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
-    json_file = result_file("--json", options.json) if options.json is not None else None
+    json_file = one_file("--json", options.json) if options.json is not None else None
     pairs = [read_pairs(uri, options.pairs_columns) for uri in listed_files(options.pairs)]
     analogies = [read_analogies(uri) for uri in listed_files(options.analogies)]
     words_to_show = listed(options.neighbors)
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     result["warnings"] = take_warnings()
     progress.close_all()
     if json_file:
-        json_file.put_json(result)
+        json_file.pack_json(result)
     if not (json_file and json_file.is_stdout):
         print("\n".join(lines_of(result)))
     return 0

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_judged, listed_files, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.export_files import Files, one_file
 from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
 from pipeline.errors import InputError
@@ -28,7 +29,7 @@ from pipeline.storage.open_storage import open_storage
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(list(arguments))
-    file = result_file("--to", options.to) if options.to is not None else None
+    files = one_file("--to", options.to) if options.to is not None else None
     judged = Judged(
         [read_pairs(uri, options.pairs_columns) for uri in listed_files(options.pairs)],
         [read_analogies(uri) for uri in listed_files(options.analogies)],
@@ -43,13 +44,13 @@ def main(arguments: Sequence[str]) -> int:
         runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
         raise InputError("--against_step needs --against, the second run that it is a checkpoint of")
-    file = file or result_file("--run", open_storage(options.run).uri(PATH), streams=False)
+    files = files or Files([result_file("--run", open_storage(options.run).uri(PATH), streams=False)])
     page = report(runs, judged, lambda name: shown_progress(name, "words"))
     progress.close_all()
-    file.put(page)
-    messages = sys.stderr if file.is_stdout else sys.stdout
-    if file.place:
-        print(file.place, file=messages)
+    files.pack(page)
+    messages = sys.stderr if files.is_stdout else sys.stdout
+    if files.files[0].place:
+        print(files.files[0].place, file=messages)
     for run, ref in runs:
         print(f"{run.uri}: {ref.place}", file=messages)
     return 0

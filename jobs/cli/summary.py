@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from jobs.sources import Request, Source
 from jobs.training_job import Result
+from pipeline.analysis.export_files import Files, one_file
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
@@ -18,7 +19,6 @@ from pipeline.model.loss_curve import SCHEMA, final_loss, training_rate, up_to
 from pipeline.model.neighbors import nearest
 from pipeline.options import Options, shown_value
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
-from pipeline.runs.result_files import ResultFile, result_file
 from pipeline.runs.run import Run
 from pipeline.runtime.messages import take_warnings, warn
 from pipeline.runtime.progress import scaled
@@ -64,16 +64,16 @@ def _print_input(request: Request, files: Sequence[InputFile], reader: Reader) -
         print("  " + " | ".join(map(shown, sentence[:12])) + (" | ..." if len(sentence) > 12 else ""))
 
 
-def result_file_of(request: Request) -> ResultFile | None:
+def result_file_of(request: Request) -> Files | None:
     """The file of --json, checked; None without one."""
-    return result_file("--json", request.json) if request.json else None
+    return one_file("--json", request.json) if request.json else None
 
 
-def tell(result: Result, json_file: ResultFile | None) -> None:
+def tell(result: Result, json_file: Files | None) -> None:
     """Prints the result of a training or preprocessing command, and writes it as JSON."""
     described = _described(result)
     if json_file:
-        json_file.put_json(described)
+        json_file.pack_json(described)
     if json_file and json_file.is_stdout:
         return
     if not result.has_ended:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.analysis.export_files import compressing, compression_of
+from pipeline.analysis.export_files import Files, check_link, compression_of
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import side_of
-from pipeline.runs.result_files import STANDARD_OUTPUT, ResultFile, result_file, result_files
+from pipeline.runs.result_files import STANDARD_OUTPUT, result_file, result_files
 from pipeline.runs.run import Run
 from pipeline.runtime.uri_secrets import masked
 from pipeline.storage.records import canonical_json
@@ -100,30 +100,6 @@ class Written:
     compression: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Files:
-    """The files of an export, in the order in which its format names them."""
-
-    files: Sequence[ResultFile]
-    compression: str = ""
-
-    def write(self, number: int, write: Callable[[BinaryIO], object]) -> None:
-        """Writes a file of vectors or words, compressed if its name says so."""
-
-        def compressed(file: BinaryIO) -> None:
-            with compressing(file, self.compression) as writer:
-                write(writer)
-
-        self.files[number].write(compressed)
-
-    def put(self, number: int, data: bytes) -> None:
-        self.files[number].put(data)
-
-    @property
-    def is_stdout(self) -> bool:
-        return any(file.is_stdout for file in self.files)
-
-
 def export_files(format: str, to: str) -> Files:
     """The files that an export would write; nothing is written yet.
 
@@ -135,7 +111,7 @@ def export_files(format: str, to: str) -> Files:
       InputError: one of them cannot be written, or the name's ending is that of another format.
     """
     wanted = FORMATS[format]
-    compression, ending = compression_of(format, to, wanted.compressible)
+    compression, ending = compression_of(format, to, wanted.compressible, bool(wanted.folder))
     if wanted.folder:
         names = [name + ending if name.endswith(".tsv") else name for name in wanted.folder]
         return Files(result_files("--to", to, names), compression)
@@ -143,6 +119,8 @@ def export_files(format: str, to: str) -> Files:
     if to == STANDARD_OUTPUT and beside_it:
         raise InputError(f"--to=- is one file, and --format={format} writes two: name a file")
     files = [result_file("--to", name, streams=not beside_it) for name in (to, *beside_it)]
+    check_link(files[0], compression)
+    compression_of(format, files[0].place, wanted.compressible)
     return Files(files, compression)
 
 
@@ -338,7 +316,7 @@ def _normalized(vectors: np.ndarray) -> np.ndarray:
 
 def beside(to: str) -> str:
     """vectors.npy -> vectors.words.json"""
-    return re.sub(r"\.npy$", "", to) + ".words.json"
+    return re.sub(r"\.npy$", "", to, flags=re.IGNORECASE) + ".words.json"
 
 
 def _unused(word: str, taken: Iterable[str]) -> str:

@@ -202,7 +202,7 @@ class _Table:
         """The pairs below a header of so many columns."""
         for line in self.lines:
             if len(line.cells) > width:
-                why = f"it has {len(line.cells)} columns, and the header has {width} (a decimal comma?)"
+                why = f"it has {len(line.cells)} columns, and the header has {width}; a decimal comma must be a point"
                 raise self.refusal(line, f"{why}; {self.remedy(line)}")
         if self.is_index(columns[2], starts=(1,)):
             raise self.refusal(self.lines[0], f"{_counting(columns[2])}; {self.remedy(self.lines[0])}")
@@ -254,8 +254,8 @@ def _without_header(table: _Table, separator: str) -> WordPairs:
         why = "the header does not name the score, and there are several numbers"
         raise table.refusal(header, f"{why}; {table.remedy(several[0])}")
     if separator == "," and several and not any("." in cell for line in rows for cell in line.cells[score:]):
-        why = "this may be a decimal comma, or several numbers"
-        raise table.refusal(several[0], f"{why}; {table.remedy(several[0])}")
+        why = "if this is a decimal comma, write a point; if these are several numbers"
+        raise table.refusal(several[0], f"{why}, {table.remedy(several[0])}")
     return table.pairs((0, 1, score))
 
 

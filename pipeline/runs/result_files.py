@@ -12,7 +12,6 @@ import dataclasses
 import errno
 import fcntl
 import io
-import json
 import mmap
 import os
 import re
@@ -59,9 +58,13 @@ class ResultFile:
     @property
     def is_stdout(self) -> bool:
         """Whether what is printed goes to the same place, so that nothing else may be printed."""
-        if self.descriptor is not None and self.descriptor != _STDOUT:
-            return _same(os.fstat(self.descriptor))
-        return self.descriptor == _STDOUT or (self.streams and _same(os.stat(self.place)))
+        if not self.streams or self.descriptor == _STDOUT:
+            return self.streams
+        try:
+            status = os.stat(self.place) if self.descriptor is None else os.fstat(self.descriptor)
+            return os.path.samestat(status, os.fstat(_STDOUT))
+        except OSError:  # one of them is closed, or gone since
+            return False
 
     def put(self, data: Data) -> None:
         """Writes the whole content.
@@ -75,11 +78,6 @@ class ResultFile:
         else:
             root, path = split_uri(self.place)
             open_storage(root).put(path, data)
-
-    def put_json(self, value: Any) -> None:
-        """`put` of a value as readable JSON, ending with a newline."""
-        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-        self.put(text.encode("utf-8", "backslashreplace"))
 
     def write(self, write: Callable[[BinaryIO], object]) -> None:
         """`put` of what `write` writes into the file that it is passed, which can tell its position but not seek.
@@ -240,14 +238,6 @@ def _descriptor(path: str) -> int | None:
             break
         path = os.path.join(os.path.dirname(path), os.readlink(path))
     return None
-
-
-def _same(status: os.stat_result) -> bool:
-    """Whether this is what standard output leads to."""
-    try:
-        return os.path.samestat(status, os.fstat(_STDOUT))
-    except OSError:
-        return False
 
 
 class _Text(io.RawIOBase):

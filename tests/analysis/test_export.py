@@ -241,6 +241,17 @@ def test_tables_of_the_projector_are_compressed_in_a_folder_that_says_so(trained
         assert gzip.decompress((tmp_path / "p.gz" / f"{name}.gz").read_bytes()) == (tmp_path / "p" / name).read_bytes()
 
 
+def test_the_ending_behind_a_link_counts_too(trained, tmp_path):
+    for name, target in (("plain", "v.gz"), ("v.txt", "v.npy"), ("v.xz", "object"), ("v.gz", "w.gz")):
+        (tmp_path / name).symlink_to(tmp_path / "behind" / target)
+    for name, why in (("plain", "v.gz, whose ending asks for gzip"), ("v.txt", ".npy is the ending of --format=npy")):
+        outcome = run("jobs.export", f"--run={trained.uri}", "--format=word2vec", f"--to={tmp_path / name}")
+        assert (outcome.status, why in outcome.error) == (2, True)
+    for name in ("v.xz", "v.gz"):
+        exported(trained, "word2vec", tmp_path / name)
+        assert compression_name((tmp_path / name).read_bytes()[:16]) == {"v.xz": "xz", "v.gz": "gzip"}[name]
+
+
 def test_npy_has_the_name_that_was_asked_for(trained, tmp_path):
     said = exported(trained, "npy", tmp_path / "v").splitlines()
     assert said[:2] == [f"{tmp_path}/v", f"{tmp_path}/v.words.json"]

@@ -10,7 +10,7 @@ import lzma
 import pytest
 
 from pipeline.analysis.export import FORMATS
-from pipeline.analysis.export_files import COMPRESSIONS, ENDINGS, compressing, compression_of
+from pipeline.analysis.export_files import COMPRESSIONS, ENDINGS, compressing, compression_of, one_file
 from pipeline.corpus.decompression import compression_name, decompress
 from pipeline.errors import InputError
 
@@ -99,3 +99,21 @@ def test_the_ending_names_the_compression(format, name, expected):
 def test_an_ending_of_another_format_is_refused(format, name, why):
     with pytest.raises(InputError, match=f"--to={name}: {why}"):
         compression_of(format, name, FORMATS[format].compressible)
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+def test_a_result_of_one_format_is_compressed_by_its_name(tmp_path, ending):
+    one_file("--json", f"{tmp_path}/r.json{ending}").pack(CONTENT)
+    data = (tmp_path / f"r.json{ending}").read_bytes()
+    assert b"".join(decompress(compression_name(data[:16]), [data])) == CONTENT
+    one_file("--json", f"{tmp_path}/r.json").pack(CONTENT)
+    assert (tmp_path / "r.json").read_bytes() == CONTENT
+    (tmp_path / "link").symlink_to(f"r.json{ending}")
+    with pytest.raises(InputError, match=f"--json=.*link is a link to .*{ending}, whose ending asks for"):
+        one_file("--json", f"{tmp_path}/link")
+
+
+@pytest.mark.parametrize("name", ["r.zip", "r.json.tgz", "r.7z"])
+def test_a_result_is_no_archive(name):
+    with pytest.raises(InputError, match=f"--to={name}: .* files are not written"):
+        one_file("--to", name)

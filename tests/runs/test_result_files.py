@@ -212,6 +212,23 @@ def test_a_stream_that_is_not_open_for_writing(special):
                 result_file("--to", to)
 
 
+def test_messages_are_kept_off_a_result_that_goes_where_they_go(special):
+    """If standard output is a pipe that is named, too; and also when the pipe is gone since."""
+    reads, before = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK), os.dup(1)
+    writes = os.open("pipe", os.O_WRONLY)
+    file, other = result_file("--json", "pipe"), result_file("--json", "/dev/fd/2")
+    os.dup2(writes, 1)
+    try:
+        same = [file.is_stdout, other.is_stdout, result_file("--json", "-").is_stdout]
+        os.unlink("pipe")
+        same.append(file.is_stdout)
+    finally:
+        os.dup2(before, 1)
+        for number in (reads, before, writes):
+            os.close(number)
+    assert same == [True, False, True, False]
+
+
 def test_an_open_file_is_written_where_it_stands(special):
     with open(special / "file", "wb", buffering=0) as file:
         file.write(b"before ")
