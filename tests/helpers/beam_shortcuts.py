@@ -34,6 +34,7 @@ _specs: dict[tuple[type, Any], Any] = {}
 def install() -> None:
     """From now on, in this process."""
     PipelineOptions.view_as = _with_parsed_kept(PipelineOptions.view_as)
+    PipelineOptions._visible_option_list = lambda self: [*vars(self._visible_options)]  # unsorted
     for module in (decorators, core):
         module.get_signature = _kept_by_function(module.get_signature)
     core.get_function_args_defaults = _lists_copied(_kept_by_function(core.get_function_args_defaults))

@@ -101,8 +101,8 @@ def test_of_many_buckets_only_the_words_that_stay_are_held():
 )
 def test_a_run_by_references_alone_gives_the_same_digest(tmp_path, monkeypatch, options):
     """As a large corpus does: no bucket is small enough to travel, no list but the first, which has two shards."""
-    text = write_corpus(tmp_path / "text")
-    options = [*options, "--block_bytes=3000"]
+    text = write_corpus(tmp_path / "text", lines=200)
+    options = [*options, "--block_bytes=2500"]
     wanted = digest_of(text, tmp_path / "usual", *options)
     monkeypatch.setattr(shard_lists, "LIST_SHARDS", 2)
     monkeypatch.setattr(merging, "ELEMENT_BYTES", 0)

@@ -152,7 +152,7 @@ def test_joining_is_greedy_and_stays_in_the_sentence():
     assert joined == [["a_b", "c", "a_b", "c"], ["b"], ["c_c", "c_c", "c"], ["x", "a_b"], ["last", "b"]]
 
 
-def write_phrases(path: pathlib.Path, lines: int = 1500) -> Sentences:
+def write_phrases(path: pathlib.Path, lines: int = 500) -> Sentences:
     """Text with phrases of two and three words planted in it; integers alone decide it."""
     draw = random.Random(5)
     planted = [text.split() for text in ("new york times", "new york", "san francisco", "vier größer als", "of the")]
@@ -238,8 +238,8 @@ def digest(joined, tmp_path_factory) -> str:
     "arguments",
     [
         (),
-        ("--block_bytes=3000", "--threads=1"),
-        ("--block_bytes=1500", "--direct_num_workers=3", "--batches=stored"),
+        ("--block_bytes=1000", "--threads=1"),
+        ("--block_bytes=500", "--direct_num_workers=3", "--batches=stored"),
     ],
 )
 def test_a_model_with_phrases_is_that_of_text_joined_before(corpus, digest, tmp_path, arguments):
@@ -254,7 +254,7 @@ def test_phrases_in_every_format(corpus, digest, tmp_path):
     lines = corpus.read_text().splitlines()
     (tmp_path / "text.jsonl").write_bytes(b"\n".join(orjson.dumps({"x": line}) for line in lines))
     (tmp_path / "list.jsonl").write_bytes(b"\n".join(orjson.dumps({"x": line.split()}) for line in lines))
-    pq.write_table(pa.table({"x": [line.split() for line in lines]}), tmp_path / "list.parquet", row_group_size=400)
+    pq.write_table(pa.table({"x": [line.split() for line in lines]}), tmp_path / "list.parquet", row_group_size=150)
     for name in ("text.jsonl", "list.jsonl", "list.parquet"):
         arguments = [f"--input_format={name.partition('.')[2]}", "--field=x", *ON]
         assert digest_of(tmp_path / name, tmp_path / f"{name}-run", *arguments) == digest
@@ -318,7 +318,7 @@ FEW = ("counting words", "counting pairs, before a record")
 )
 def test_killed_in_any_pass_a_run_goes_on_to_the_same_digest(corpus, digest, tmp_path, moment):
     output = tmp_path / "run"
-    arguments = [f"--input={corpus}", f"--output={output}", *TINY, *ON, "--block_bytes=9000", "--no_report"]
+    arguments = [f"--input={corpus}", f"--output={output}", *TINY, *ON, "--block_bytes=3000", "--no_report"]
     assert run_until(moment, kill, arguments, tmp_path / "log") == -9
     report = verify_run(open_storage(str(output)), False)
     assert report.state == "unfinished"
@@ -360,7 +360,7 @@ def test_keys_without_phrases_are_those_from_before_there_were_any():
 
 def test_damaged_pairs_are_noticed_and_made_anew(corpus, digest, tmp_path):
     output = tmp_path / "run"
-    arguments = [f"--input={corpus}", f"--output={output}", *TINY, *ON, "--block_bytes=9000", "--no_report"]
+    arguments = [f"--input={corpus}", f"--output={output}", *TINY, *ON, "--block_bytes=3000", "--no_report"]
     assert run_until(MOMENTS["last pass, before the record"], kill, arguments, tmp_path / "log") == -9
     pairs = next(output.glob("phrases/pass=2/*/pairs/*"))
     data = bytearray(pairs.read_bytes())
