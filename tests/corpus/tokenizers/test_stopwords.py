@@ -31,3 +31,10 @@ def test_stop_words(tmp_path):
             open_tokenizer("whitespace", **options)
     with pytest.raises(InputError, match=r"--stopwords=.*none cannot be read"):
         open_tokenizer("whitespace", stopwords=str(tmp_path / "none"))
+
+
+def test_stop_words_in_one_line_of_commas_are_refused(tmp_path):
+    """The line was one word, which occurs nowhere."""
+    (tmp_path / "stop").write_text("the,of,and\n")
+    with pytest.raises(InputError, match=r"--stopwords=.*stop has one line, with commas: write one word a line"):
+        open_tokenizer("whitespace", stopwords=str(tmp_path / "stop"))

@@ -6,6 +6,7 @@ import pytest
 
 from jobs.cli.parser import parser, read
 from pipeline.errors import InputError
+from tests.helpers.commands import train
 
 FILES = ("--input=corpus.txt", "--output=run")
 
@@ -54,3 +55,34 @@ def test_an_option_that_does_not_parse_is_named_in_one_line(argument):
 def test_hyphens_in_our_options_are_as_good_as_underscores():
     made = command("--min-count=3", "--no-lowercase", "--learning-rate=1e-2")
     assert (made.options.min_count, made.options.lowercase, made.options.learning_rate) == (3, False, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("argument", "answer"),
+    [
+        ("--compute_loss=1", "--compute_loss is no option: "),
+        ("--shrink_windows=0", "--shrink_windows is no option: "),
+        ("--batch_words=10000", "--batch_words is no option: "),
+        ("--trim_rule=x", "--trim_rule is no option: "),
+        ("-pretrainedVectors=x.vec", "--pretrainedVectors is no option: "),
+        ("-wordNgrams=2", "--wordNgrams is no option: "),
+        ("-loss=ns", "--loss is no option: "),
+        ("-bucket=1000", "--bucket is no option: "),
+        ("--vector_size=50", "--vector_size is no option: it is called --dims here"),
+        ("-negative=5", "it is called --negatives here"),
+        ("-minCount=5", "it is called --min_count here"),
+    ],
+)
+def test_options_of_other_trainers_are_answered(argument, answer):
+    with pytest.raises(InputError) as caught:
+        command(argument)
+    assert answer in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", ["--dims=\udcff", "--\udcff=1", "\udcff.txt", "--tokenizer=\udcff"])
+def test_arguments_that_are_not_utf8_are_one_line(tmp_path, argument):
+    text = tmp_path / "text.txt"
+    text.write_text("a rose is a rose\n" * 50)
+    outcome = train(f"--input={text}", f"--output={tmp_path / 'run'}", "--min_count=1", "--no_report", argument)
+    assert outcome.status == 2
+    assert "udcff" in outcome.error
