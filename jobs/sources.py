@@ -8,9 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pipeline.corpus.files import InputFile, match_inputs
-from pipeline.corpus.readers.hints import format_hint
 from pipeline.corpus.readers.open_reader import open_reader
-from pipeline.corpus.readers.reader import HEAD_BYTES, Reader, head_lines
+from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError
 from pipeline.options import Options
@@ -72,12 +71,10 @@ class Source:
         return [hint] if (hint := self.hint()) else []
 
     def hint(self) -> str:
-        """What the first file looks like, if it is read as plain text and does not look so; else ""."""
-        if not self.files or self.options.input_format != "text":
-            return ""
+        """What the first file looks like, if it looks like another format than that by which it is read; else ""."""
         hint = ""
         with contextlib.suppress(InputError):  # where a file cannot be read, the stage that reads it says so
-            hint = format_hint(head_lines(self.files[0], HEAD_BYTES))
+            hint = self.reader.hint(self.files[0]) if self.reader and self.files else ""
         return f"{self.files[0].uri} {hint}" if hint else ""
 
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:

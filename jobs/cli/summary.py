@@ -53,7 +53,7 @@ def _print_input(request: Request, files: Sequence[InputFile], reader: Reader) -
     options = request.options
     size = sum(file.size for file in files)
     print(f"input: {len(files):,} files, {scaled(size)}B, the first is {shown(files[0].uri)}")
-    packed = sum(bool(name) for name in compressions_of(files)) if options.input_format != "parquet" else 0
+    packed = sum(bool(name) for name in compressions_of(files)) if reader.can_be_compressed else 0
     print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
     if packed:
         print(f"{packed:,} compressed files are unpacked into {request.output}/text first")

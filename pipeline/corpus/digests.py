@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from pipeline.errors import InputError
+from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import Number
 
 RANGE_BYTES = 8 << 20
@@ -31,6 +33,15 @@ class FileDigests:
     digests: list[_Digest]
     column: str | None = None
     """of a Parquet file, the column that was read"""
+
+
+class Change(NamedTuple):
+    """How an input file differs from what a run has read of it."""
+
+    place: str
+    """where the first difference is; "" if there is none"""
+    has_unread: bool
+    """whether the run has not read all of the file yet"""
 
 
 class RangeDigests:
@@ -63,3 +74,29 @@ class RangeDigests:
             length = min(RANGE_BYTES, self._stop - self._position)
             self.update(self._position, read(self._position, length))
         return FileDigests(uri, self.first, self._digests) if self._digests else None
+
+
+def change_of_ranges(uri: str, digests: Mapping[int, str], size: int) -> Change:
+    """Compares a file with the digests of its fixed ranges.
+
+    Args:
+      digests: number of the range -> its digest.
+      size: of the file when the run began. Ranges within it that have no digest were not read yet.
+
+    Raises:
+      InputError: the file is gone.
+    """
+    root, path = split_uri(uri)
+    storage = open_storage(root)
+    info = storage.info(path)
+    if info is None:
+        raise InputError(f"{uri} is missing: the run has read it")
+    has_unread = False
+    for i in range(max(max(digests) + 1, -(-info.size // RANGE_BYTES))):
+        if i not in digests and i * RANGE_BYTES < size:
+            has_unread = True
+            continue
+        data = storage.read_range(path, i * RANGE_BYTES, RANGE_BYTES)
+        if hashlib.sha256(data).hexdigest()[:DIGITS] != digests.get(i):
+            return Change(f"within bytes {i * RANGE_BYTES:,} to {(i + 1) * RANGE_BYTES:,}", has_unread)
+    return Change("", has_unread)

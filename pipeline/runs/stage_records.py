@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.batches.stored import STAGE as BATCHES
 from pipeline.batches.stored import stored_name, stored_place
 from pipeline.batches.tokens import STAGE as TOKENS
+from pipeline.corpus.readers.open_reader import reader_of
 from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import TextNumbers
 from pipeline.corpus.work_units import WorkUnit
@@ -90,8 +91,8 @@ def missing_records(inventory: Inventory, keys: Mapping[str, str], options: Mapp
 
 
 def unread_files(inventory: Inventory, identity: Mapping) -> Iterator[str]:
-    """Input files that no record says were counted or unpacked; not for Parquet, whose files may have no rows."""
-    if identity["options"]["model"].get("input_format") != "parquet":
+    """Input files that no record says were counted or unpacked, of a format whose files all leave digests."""
+    if reader_of(identity["options"]["model"].get("input_format", "text")).leaves_digests:
         yield from (
             file["uri"] for file in identity["inputs"] if file["size"] and file["uri"] not in inventory.read_files
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.batches.tokens import STAGE as TOKENS
 from pipeline.batches.tokens import TokenNumbers
+from pipeline.corpus.readers.open_reader import reader_of
 from pipeline.errors import ArtifactError, PipelineError
 from pipeline.model.checkpoints import STAGE, CheckpointRef, UnusableCheckpoint, check_digest, read_blocks, recorded
 from pipeline.model.model import block_digest
@@ -241,4 +242,5 @@ def _input_problems(records: Records, keys: Mapping[str, str], identity: dict[st
         for file in identity["inputs"]
         if file["size"] and file["uri"] not in files
     ]
-    return unread + list(changed_inputs(files, {file["uri"]: file["size"] for file in identity["inputs"]}))
+    reader = reader_of(identity["options"]["model"].get("input_format", "text"))
+    return unread + list(changed_inputs(reader, files, {file["uri"]: file["size"] for file in identity["inputs"]}))

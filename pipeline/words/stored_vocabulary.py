@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
 from pipeline.corpus.dead_letters import NOT_UTF8
 from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.open_reader import reader_of
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.corpus.unpacking import unpacked_name
@@ -128,8 +129,8 @@ def _first_bad_line(
         row = from_parquet(commits[stage].records.read(record.artifacts[-1])).slice(0, 1).to_pylist()[0]
     except ArtifactError:
         return "", ""
-    offset_unit = "row" if options.input_format == "parquet" else "byte"
-    place = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {offset_unit} {row['offset']:,})"
+    unit = reader_of(options.input_format).offset_unit
+    place = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
     return place, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
 
 

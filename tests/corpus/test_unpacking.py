@@ -54,7 +54,7 @@ def test_members_and_padding(tmp_path, commits):
     piece = f"run/text/{KEY[:8]}/file-000000007/piece-000000000.txt"
     assert unpacked.sources[0].uri == str(tmp_path / piece)
     assert (unpacked.bytes, unpacked.bad_lines) == (7, 0)
-    assert list(changed_inputs(recorded_files(commits.records, {"text": KEY, "counts": KEY}), {})) == []
+    assert list(changed_inputs(TextReader, recorded_files(commits.records, {"text": KEY, "counts": KEY}), {})) == []
     (tmp_path / "a.txt").unlink()  # nobody asks for it again
     assert unpack(text_commits(str(tmp_path / "run")), file, 7, 1000) == unpacked
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.corpus import digests as input_digests
 from pipeline.corpus.digests import RangeDigests
-from pipeline.runs import input_check
+from pipeline.corpus.readers.text import TextReader
 from pipeline.runs.input_check import changed_inputs, recorded_files
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
@@ -46,8 +46,7 @@ def test_digests_do_not_depend_on_the_cuts(size, draw):
 
 
 def test_changed_input_is_found(tmp_path, monkeypatch):
-    for module in (input_digests, input_check):
-        monkeypatch.setattr(module, "RANGE_BYTES", 16)
+    monkeypatch.setattr(input_digests, "RANGE_BYTES", 16)
     file = tmp_path / "text"
     file.write_bytes(b"0123456789abcdef" * 3)
     digests = RangeDigests(0, 48, 48)
@@ -55,16 +54,18 @@ def test_changed_input_is_found(tmp_path, monkeypatch):
     commits = Commits(Records(open_storage(str(tmp_path / "run"))), "counts", "0" * 32)
     commits.commit("unit-000000000", (), CountNumbers(1, 0, 1, 48, 1, "0" * 16, [read]))
     records = recorded_files(commits.records, {"counts": commits.key, "text": "1" * 32})
-    assert list(changed_inputs(records, {str(file): 48})) == []
+    assert list(changed_inputs(TextReader, records, {str(file): 48})) == []
     file.write_bytes(b"0123456789abcdef" * 2 + b"0123456789abcdeX")
-    assert list(changed_inputs(records, {str(file): 48})) == [
+    assert list(changed_inputs(TextReader, records, {str(file): 48})) == [
         f"{file} differs from what the run has read, within bytes 32 to 48"
     ]
     file.write_bytes(b"0123456789abcdef" * 4)
-    assert "within bytes 48 to 64" in next(changed_inputs(records, {str(file): 48}))
+    assert "within bytes 48 to 64" in next(changed_inputs(TextReader, records, {str(file): 48}))
     file.write_bytes(b"0123456789abcdef" * 4)
-    assert list(changed_inputs(records, {str(file): 64})) == [f"{file}: counting has not read all of it yet"]
+    assert list(changed_inputs(TextReader, records, {str(file): 64})) == [
+        f"{file}: counting has not read all of it yet"
+    ]
     file.write_bytes(b"X" + b"0123456789abcdef" * 4)
-    assert "within bytes 0 to 16" in next(changed_inputs(records, {str(file): 64}))
+    assert "within bytes 0 to 16" in next(changed_inputs(TextReader, records, {str(file): 64}))
     file.unlink()
-    assert "is missing" in next(changed_inputs(records, {str(file): 48}))
+    assert "is missing" in next(changed_inputs(TextReader, records, {str(file): 48}))

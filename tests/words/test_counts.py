@@ -137,7 +137,7 @@ def test_counted_unit_is_written_once_and_read_back(tmp_path, monkeypatch):
     record = commits(key=OTHER_KEY).load("unit-000000000")
     dead = from_parquet(records.read(record.artifacts[1])).to_pylist()
     assert dead == [{"uri": str(corpus), "offset": 6, "reason": "not UTF-8", "sample": b"bad \xff line\n"}]
-    assert list(changed_inputs(recorded_files(records, {"counts": OTHER_KEY, "text": OTHER_KEY}), {})) == []
+    assert list(changed_inputs(TextReader, recorded_files(records, {"counts": OTHER_KEY, "text": OTHER_KEY}), {})) == []
 
     (tmp_path / "run" / record.artifacts[0].path).write_bytes(b"x" * record.artifacts[0].size)
     assert counted_unit(commits(key=OTHER_KEY), unit, reader).table.equals(made.table)

@@ -33,6 +33,21 @@ _FILES, _ROWS = 20, 1000
 class JsonReader(LineReader):
     """One field of JSON lines. Dead letters: invalid JSON, no such field, null, another type; not blank lines."""
 
+    @classmethod
+    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+        """What the field holds, by the first row that shows it; the message of an error says what they have."""
+        pick = picker(field)
+        trouble = ""
+        for file in [file for file in files if file.size][:_FILES]:
+            for line in _first_lines(file, _LOOKED_AT[1:])[:_ROWS]:
+                value = _parsed(line, pick)
+                if items := items_of(value):
+                    return items
+                trouble = trouble or _trouble(file, field, line, value)
+        if trouble:
+            raise InputError(trouble)
+        return TEXT
+
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
@@ -98,26 +113,6 @@ def picker(field: str) -> Callable[[Any], Any]:
         return value
 
     return pick
-
-
-def json_items(files: Sequence[InputFile], field: str) -> str:
-    """What the field holds, by the first row that shows it.
-
-    Raises:
-      InputError: none of the first rows has the field, or with a value that can be read; the message says what they
-        have.
-    """
-    pick = picker(field)
-    trouble = ""
-    for file in [file for file in files if file.size][:_FILES]:
-        for line in _first_lines(file, _LOOKED_AT[1:])[:_ROWS]:
-            value = _parsed(line, pick)
-            if items := items_of(value):
-                return items
-            trouble = trouble or _trouble(file, field, line, value)
-    if trouble:
-        raise InputError(trouble)
-    return TEXT
 
 
 def _first_lines(file: InputFile, sizes: Sequence[int]) -> list[bytes]:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.corpus.files import InputFile
-from pipeline.corpus.readers.json_lines import JsonReader, json_items
-from pipeline.corpus.readers.parquet import ParquetReader, parquet_items
+from pipeline.corpus.readers.json_lines import JsonReader
+from pipeline.corpus.readers.parquet import ParquetReader
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.text import TextReader
 from pipeline.corpus.readers.values import EXPECTED, INTEGERS, TEXT
 from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.errors import InputError
 from pipeline.options import Options
+
+_READERS: dict[str, type[Reader]] = {"text": TextReader, "jsonl": JsonReader, "parquet": ParquetReader}
+"""--input_format -> who reads it. A new format is a class, a line here, and its name in `pipeline/options.py`."""
+
+
+def reader_of(input_format: str) -> type[Reader]:
+    """Who reads a format, for what can be asked of it without options."""
+    return _READERS[input_format]
 
 
 def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
@@ -31,21 +39,19 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
             raise InputError(
                 f"--{name}={value} has no effect without --phrases: set --phrases=1 or more, or leave it out"
             )
-    if options.input_format == "text":
-        if options.field is not None:
-            raise InputError(f"--field={options.field} needs --input_format=jsonl or parquet")
-        return TextReader(tokenizer, options.max_line_bytes)
-    if not options.field:
+    reader = reader_of(options.input_format)
+    if options.field is not None and not reader.has_fields:
+        with_fields = " or ".join(name for name, reader in _READERS.items() if reader.has_fields)
+        raise InputError(f"--field={options.field} needs --input_format={with_fields}")
+    if not options.field and reader.has_fields:
         raise InputError(f"--input_format={options.input_format} needs --field=NAME, the field that holds the text")
-    reader_class, items_of_files = {"jsonl": (JsonReader, json_items), "parquet": (ParquetReader, parquet_items)}[
-        options.input_format
-    ]
-    items = items_of_files(files, options.field)
+    field = options.field or ""
+    items = reader.items_in(files, field)
     if items != TEXT:
         _refuse_text_options(options, items)
     if items == INTEGERS and options.phrases:
         raise InputError(f"--phrases joins words, and --field={options.field} is {EXPECTED[items]}: leave it out")
-    return reader_class(tokenizer, options.max_line_bytes, options.field, items, options.max_sentence)
+    return reader(tokenizer, options.max_line_bytes, field, items, options.max_sentence)
 
 
 def _refuse_text_options(options: Options, items: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
-from pipeline.corpus.digests import DIGITS, FileDigests
+from pipeline.corpus.digests import DIGITS, Change, FileDigests
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.readers.reader import Reader
@@ -51,6 +51,32 @@ class ParquetReader(Reader):
 
     Memory: some batches of 4 MiB of the column, plus the longest row.
     """
+
+    offset_unit = "row"
+    can_be_compressed = False
+    leaves_digests = False  # a file may have no rows
+
+    @classmethod
+    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+        """What the field holds, by the schema of the first file; the message of an error says what it has."""
+        file = next((file for file in files if file.size), None)
+        if file is None:
+            return TEXT
+        with _open_parquet(file.uri) as parquet:
+            return _column_items(file.uri, parquet.schema_arrow, field)
+
+    @classmethod
+    def change(cls, uri: str, column: str | None, digests: Mapping[int, str], size: int) -> Change:
+        """Like `Reader.change`; a part is a row group that has rows, of which the column is compared."""
+        with _open_parquet(uri) as parquet:
+            groups = [group.number for group in _row_groups(parquet, column or "")]
+            now = {number: group_digest(uri, parquet.metadata, number, column or "") for number in groups}
+        root, path = split_uri(uri)
+        info = open_storage(root).info(path)
+        is_as_large = info is not None and info.size == size
+        unread = now.keys() - digests.keys() if is_as_large else set()
+        different = sorted(i for i in now | dict(digests) if i not in unread and now.get(i) != digests.get(i))
+        return Change(f"in row group {different[0]}" if different else "", bool(unread))
 
     def source(self, file: InputFile) -> TextSource:
         if not file.size:
@@ -152,19 +178,6 @@ class ParquetReader(Reader):
         return item_spans(words, bound - bound[0], self.max_sentence)
 
 
-def parquet_items(files: Sequence[InputFile], field: str) -> str:
-    """What the field holds, by the schema of the first file.
-
-    Raises:
-      InputError: it is not a Parquet file, or has no such column, or one of another type; the message says what it has.
-    """
-    file = next((file for file in files if file.size), None)
-    if file is None:
-        return TEXT
-    with _open_parquet(file.uri) as parquet:
-        return _column_items(file.uri, parquet.schema_arrow, field)
-
-
 def group_digest(uri: str, metadata: pq.FileMetaData, group: int, field: str) -> str:
     """SHA-256 of the stored bytes of the column in a row group, shortened to 32 hex digits."""
     digest = hashlib.sha256()
@@ -176,13 +189,6 @@ def group_digest(uri: str, metadata: pq.FileMetaData, group: int, field: str) ->
             length = min(_BUFFER_BYTES, begin + chunk.total_compressed_size - position)
             digest.update(read_exactly(uri, position, length))
     return digest.hexdigest()[:DIGITS]
-
-
-def column_digests(uri: str, field: str) -> dict[int, str]:
-    """Row group -> digest, for a file as it is now; row groups without rows are left out."""
-    with _open_parquet(uri) as parquet:
-        groups = _row_groups(parquet, field)
-        return {group.number: group_digest(uri, parquet.metadata, group.number, field) for group in groups}
 
 
 @contextlib.contextmanager

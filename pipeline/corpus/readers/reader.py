@@ -10,12 +10,12 @@ from __future__ import annotations
 import abc
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.corpus.dead_letters import DeadLetters
-from pipeline.corpus.digests import FileDigests, RangeDigests
+from pipeline.corpus.digests import Change, FileDigests, RangeDigests, change_of_ranges
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import TextBlock, read_blocks, read_exactly
 from pipeline.corpus.prefetch import fetched_ahead
@@ -32,7 +32,16 @@ HEAD_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Reader(abc.ABC):
-    """Reads one format."""
+    """Reads one format. What other packages have to know of the format stands here."""
+
+    has_fields: ClassVar[bool] = True
+    """whether rows have fields, of which --field names one"""
+    offset_unit: ClassVar[str] = "byte"
+    """what the offset of a dead letter counts"""
+    can_be_compressed: ClassVar[bool] = True
+    """whether files may be compressed as a whole, and are unpacked first"""
+    leaves_digests: ClassVar[bool] = True
+    """whether each file that is not empty leaves content digests when it is read"""
 
     tokenizer: Tokenizer
     max_line_bytes: int
@@ -68,6 +77,30 @@ class Reader(abc.ABC):
     @abc.abstractmethod
     def preview(self, file: InputFile) -> list[list[str]]:
         """The first sentences of a file, without bad lines."""
+
+    @classmethod
+    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+        """What a row holds in these files: TEXT, STRINGS or INTEGERS. Formats with fields look at the first rows.
+
+        Raises:
+          InputError: the field is missing, or holds something else.
+        """
+        return TEXT
+
+    @classmethod
+    def change(cls, uri: str, column: str | None, digests: Mapping[int, str], size: int) -> Change:
+        """Reads a file again, and compares it with the content digests that counting has left.
+
+        Args:
+          column: that was read, as the digests say.
+          digests: number of the part of the file -> its digest.
+          size: of the file when the run began.
+        """
+        return change_of_ranges(uri, digests, size)
+
+    def hint(self, file: InputFile) -> str:
+        """What a file looks like, if it looks like another format; else ""."""
+        return ""
 
     def identity(self) -> dict[str, Any]:
         """What the tokens depend on besides input and options, for stage keys and run.json."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.hints import format_hint
 from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
 from pipeline.corpus.readers.values import Portion
 from pipeline.corpus.work_units import TextRange
@@ -16,6 +17,11 @@ from pipeline.corpus.work_units import TextRange
 @dataclass(frozen=True)
 class TextReader(LineReader):
     """Lines of plain text."""
+
+    has_fields = False
+
+    def hint(self, file: InputFile) -> str:
+        return format_hint(head_lines(file, HEAD_BYTES))
 
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
