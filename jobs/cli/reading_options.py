@@ -87,7 +87,7 @@ def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:
         "--pairs_columns",
         type=_columns,
         metavar="N,N,N",
-        help="columns of the two words and of the score in --pairs, from 1 (default: as the file shows)",
+        help="columns of the two words and of the score in each file of --pairs, from 1 (default: as the file shows)",
     )
     group.add_argument(
         "--analogies",

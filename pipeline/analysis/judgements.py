@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -133,11 +134,15 @@ def read_pairs(uri: str, columns: Columns | None = None) -> WordPairs:
     separator = _separator([text for _, text in texts])
     lines = [_Line(number, text.strip(), _cells(text, separator)) for number, text in texts]
     table = _Table(uri, lines)
+    first = next((place for place, line in enumerate(lines) if len(line.cells) > 2), 0)  # a title may stand above
+    named = _header(lines[first].cells) if lines else None
+    below = _Table(uri, lines[:first] + lines[first + 1 :])
     if columns:
-        return table.pairs(columns)
-    named = _header(lines[0].cells) if lines else None
+        listed = ", ".join(str(place + 1) for place in columns)
+        expected = f"line with two words and a number in the columns {listed} of --pairs_columns"
+        return (below if named else table).pairs(columns, expected)
     if named:
-        return _Table(uri, lines[1:]).pairs_below(named, len(lines[0].cells))
+        return below.pairs_below(named, len(lines[first].cells))
     if lines and comments:  # the header may be a comment
         cells = _cells(comments[-1].lstrip("#").lstrip(" "), separator)
         named = _header(cells)
@@ -180,7 +185,7 @@ class _Table:
     uri: str
     lines: list[_Line]
 
-    def pairs(self, columns: Columns) -> WordPairs:
+    def pairs(self, columns: Columns, expected: str = "word pairs: a line is two words and a number") -> WordPairs:
         """The pairs in these columns; lines without a number in that of the score are left out."""
         pairs, similarity, left_out = [], [], []
         for line in self.lines:
@@ -194,7 +199,7 @@ class _Table:
                 left_out.append(line)
         if not pairs:
             texts = [(line.number, line.text) for line in self.lines]
-            raise InputError(_nothing_found(self.uri, texts, "word pairs: a line is two words and a number"))
+            raise InputError(_nothing_found(self.uri, texts, expected))
         invalid, first_invalid = len(left_out), _first_of(left_out)
         return WordPairs(self.uri, pairs, np.array(similarity), invalid, first_invalid, columns)
 
@@ -234,7 +239,7 @@ class _Table:
 def _without_header(table: _Table, separator: str) -> WordPairs:
     """Pairs of lines of two words, a part of speech or not, and the score; InputError if a number is elsewhere."""
     for line in table.lines:
-        for cell in line.cells[2:4]:
+        for cell in itertools.takewhile(lambda cell: not _NUMBER.fullmatch(cell), line.cells[2:4]):
             if _DECIMAL_COMMA.fullmatch(cell):
                 raise table.refusal(line, f"{cell} has a decimal comma: write a point")
     rows = [line for line in table.lines if line.numbers]

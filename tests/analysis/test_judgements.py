@@ -55,6 +55,7 @@ FORMS = {
         "t\tlove\tsex\t6.77\nh\ttiger\tcat\t7.35\ni\ttiger\ttiger\t10\n",
         LOVE,
     ),
+    "a count behind the score, with a comma": ("love;sex;6.77;1,300\ntiger;cat;7.35;2,9\ntiger;tiger;10;1,1\n", LOVE),
     "in quotes": ('"word1","word2","score"\n"love","sex","6.77"\n"tiger", "cat", 7.35\ntiger,"tiger",10\n', LOVE),
     "in quotes, with blanks": ('"love" "sex" 6.77\n"tiger"  "cat" 7.35\ntiger "tiger" 10\n', LOVE),
     "the same header twice": ("word,word,score\nlove,sex,6.77\ntiger,cat,7.35\ntiger,tiger,10\n", LOVE),
@@ -192,8 +193,23 @@ def test_columns_that_are_named_count(write):
     assert [(*pair, score) for pair, score in zip(judged.pairs, judged.similarity)] == LOVE
     assert judged.columns == (1, 2, 3)
     assert read_pairs(write("gem,jewel,1\ncord,smile,2\nmidday,noon,3\n"), (0, 1, 2)).similarity.tolist() == [1, 2, 3]
-    with pytest.raises(InputError, match="holds no word pairs"):
+    with pytest.raises(InputError, match=r"two words and a number in the columns 5, 6, 7 of --pairs"):
         read_pairs(uri, (4, 5, 6))
+
+
+@pytest.mark.parametrize("above", ["sep=;", "WordSim-353", "WordSim-353;agreed"])
+def test_a_header_may_stand_below_a_title(write, above):
+    judged = read_pairs(write(f"{above}\n;word1;word2;score\n7;gem;jewel;3.94\n8;cord;smile;0.02\n"))
+    assert judged.similarity.tolist() == [3.94, 0.02]
+    assert (judged.invalid, judged.columns) == (1, (1, 2, 3))
+
+
+def test_a_header_is_none_of_the_lines_left_out(write):
+    text = "word1,word2,old,new\ngem,jewel,1,3.94\ncord,smile,1,0.02\n"
+    judged = read_pairs(write(text.replace("old", "similarity").replace("new", "score")), (0, 1, 3))
+    assert (judged.similarity.tolist(), judged.invalid) == ([3.94, 0.02], 1)
+    judged = read_pairs(write(text.replace("old", "similarity")), (0, 1, 3))
+    assert (judged.similarity.tolist(), judged.invalid) == ([3.94, 0.02], 0)
 
 
 def test_lines_that_are_no_pair_are_counted(write):
