@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs.directory import RunDirectory, make_identity
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
+from pipeline.runs.start_vectors import StartRef, start_ref
 from pipeline.storage.open_storage import open_storage
 from pipeline.words.word_list import WordListRef, word_list
 from transforms.job_context import JobContext
@@ -55,6 +56,8 @@ class Source:
     """the words of --vocabulary"""
     corpus: RunDirectory | None = None
     """the run of --corpus, which has the tokens"""
+    start: StartRef | None = None
+    """the first vectors of --start_from"""
 
     @property
     def items(self) -> str:
@@ -79,7 +82,8 @@ class Source:
 
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:
         """The context for the stages."""
-        return JobContext(run.records, run.keys, run.pinned(self.options), self.reader, lock_token, self.listed, beam)
+        options = run.pinned(self.options)
+        return JobContext(run.records, run.keys, options, self.reader, lock_token, self.listed, beam, self.start)
 
 
 def read_input(request: Request, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:
@@ -111,5 +115,10 @@ def take_corpus(request: Request) -> Source:
 
 
 def find_source(request: Request) -> Source:
-    """The source of a request: its input files, or its --corpus."""
-    return take_corpus(request) if request.corpus else read_input(request, match_inputs(request.inputs, request.output))
+    """The source of a training run: its input files, or its --corpus; and what its vectors start from."""
+    files = [] if request.corpus else match_inputs(request.inputs, request.output)
+    source = take_corpus(request) if request.corpus else read_input(request, files)
+    if not request.options.start_from:
+        return source
+    start = start_ref(request.options.start_from, request.options.dims)
+    return dataclasses.replace(source, start=start, identity={**source.identity, "start_from": start.digest})

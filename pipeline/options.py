@@ -139,6 +139,14 @@ class Options:
         stage="vocabulary",
         optional=True,
     )
+    start_from: str | None = _option(
+        None,
+        "model",
+        "first vectors from another run (RUN, or RUN@STEP) or a file of vectors, for the words that are there",
+        stage="checkpoints",
+        optional=True,
+        off=True,
+    )
     epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS)
     learning_rate: float = _option(
         0.05,
@@ -324,6 +332,7 @@ class Options:
         }
         known = self.of_kind("model") | self.of_kind("layout")
         del known["phrases"]  # decides which stages there are, not the content of any
+        del known["start_from"]  # what it names decides, not the name
         return {name: value for name, value in known.items() if name in names}
 
 

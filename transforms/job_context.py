@@ -12,6 +12,7 @@ from apache_beam.metrics import Metrics
 
 from pipeline.corpus.readers.reader import Reader
 from pipeline.options import Options
+from pipeline.runs.start_vectors import StartRef
 from pipeline.runtime import process as worker
 from pipeline.storage import failures
 from pipeline.storage.commits import Commits
@@ -36,6 +37,8 @@ class JobContext:
     """the words of --vocabulary"""
     beam: tuple[str, ...] = ()
     """Beam's arguments, for its file systems: some runners do not pass them to workers"""
+    start: StartRef | None = None
+    """the first vectors of --start_from"""
 
     @property
     def reader(self) -> Reader:

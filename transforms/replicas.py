@@ -71,6 +71,7 @@ class Work:
             self.provenance,
             self.threads,
             warn=warn,
+            first=context.start,
             **hooks,
         )
 

@@ -119,6 +119,7 @@ class TrainModel(StageDoFn):
             report=report,
             stop=interruption.requested,
             warn=warn,
+            start=context.start,
         )
         with interruption.listening():
             shards = [shard for one in element[1] for shard in one.open(context.records)]

@@ -294,6 +294,7 @@ def _check_format(storage: Storage, saved: Identity) -> None:
 def differences(saved: Identity, now: Identity) -> list[str]:
     """The differences that keep two runs from making the same model, a line each."""
     lines = []
+    start_is_equal = bool(now.get("start_from")) and saved.get("start_from") == now.get("start_from")
     if saved.get("corpus") != now.get("corpus"):
         value_now, saved_value = (shown_value("corpus", entry.get("corpus")) for entry in (now, saved))
         lines.append(f"--corpus is {value_now}, the run has {saved_value}")
@@ -304,6 +305,7 @@ def differences(saved: Identity, now: Identity) -> list[str]:
     if not _has_model(saved) and _has_model(now):
         lines.append(_NO_MODEL)
         unequal = [entry for entry in unequal if entry[0] in option_names()]
+    unequal = [entry for entry in unequal if entry[0] != "start_from" or not start_is_equal]
     for name, saved_value, value_now in unequal:
         lines.append(f"--{name} is {shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}")
     named = {name for name, _, _ in unequal}
@@ -316,6 +318,9 @@ def differences(saved: Identity, now: Identity) -> list[str]:
     listed = [(entry["options"]["model"].get("vocabulary"), entry.get("vocabulary")) for entry in (saved, now)]
     if listed[0][0] == listed[1][0] and listed[0][1] != listed[1][1]:
         lines.append(f"the words of --vocabulary={listed[1][0]} have changed")
+    start = now["options"]["model"].get("start_from")
+    if start and not start_is_equal and start == saved["options"]["model"].get("start_from"):
+        lines.append(f"the vectors of --start_from={start} have changed")
     inputs = _input_differences(saved["inputs"], now["inputs"])
     more = [f"and {len(inputs) - _MANY} more inputs"] if len(inputs) > _MANY else []
     return lines + inputs[:_MANY] + more

@@ -18,7 +18,7 @@ from pipeline.storage.records import FOLDER as RECORDS
 from pipeline.storage.records import KEY_DIGITS
 from pipeline.storage.storage import Storage
 
-STAGE_FOLDERS = (*UPSTREAM, "phrases", "metrics", "slices", "shards", DEAD_LETTERS)
+STAGE_FOLDERS = (*UPSTREAM, "phrases", "start", "metrics", "slices", "shards", DEAD_LETTERS)
 """Folders of an output that hold artefacts."""
 OUR_FOLDERS = (RECORDS, ERRORS, *STAGE_FOLDERS)
 REPORT = "report.html"

@@ -19,6 +19,7 @@ from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model import loss_curve
 from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_blocks, recorded
+from pipeline.model.initial_vectors import found_words
 from pipeline.model.model import Model
 from pipeline.model.vectors import OnProgress, Vectors
 from pipeline.options import MAX_EPOCHS, Options
@@ -166,11 +167,14 @@ class Run:
         return Vectors.of_blocks(self._blocks(ref, rows), rows, ref.dims, side, report)
 
     def absent(self) -> np.ndarray:
-        """bool [V]: which words do not occur in the corpus, because they come from --vocabulary.
+        """bool [V]: which words have no vector that was trained: words of --vocabulary that do not occur in the corpus.
 
-        They keep the vectors that they began with, are never drawn as negatives, and are no neighbours of others.
+        They keep the random vectors that they began with, are never drawn as negatives, and are no neighbours of
+        others. Words that began with vectors of --start_from are not among them.
         """
-        return self._vocabulary().open(self.records).occurrences == 0
+        absent = self._vocabulary().open(self.records).occurrences == 0
+        found = found_words(self.records, self.key("checkpoints"))
+        return absent if found is None else absent & ~found
 
     @property
     def has_integers(self) -> bool:

@@ -70,12 +70,14 @@ def stage_keys(identity: Mapping[str, Any], options: Options) -> dict[str, str]:
 
     Args:
       identity: from `directory.make_identity`. Its "inputs" decide the stage text, its "tokenizer" each count of words,
-        and the digest of the file of --vocabulary the stage vocabulary. Versions of packages decide nothing.
+        the digest of the file of --vocabulary the stage vocabulary, and that of --start_from the stage checkpoints.
+        Versions of packages decide nothing.
       options: each model and layout option decides from its own stage on.
     """
     own: dict[str, Any] = {
         "text": identity["inputs"],
         "counts": identity["tokenizer"],
+        "checkpoints": identity.get("start_from"),
         "vocabulary": [listed, LIST_VERSION] if (listed := identity.get("vocabulary")) else None,
     }
     keys: dict[str, str] = {}

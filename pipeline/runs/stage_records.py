@@ -16,6 +16,7 @@ from pipeline.corpus.work_units import WorkUnit
 from pipeline.model import loss_curve
 from pipeline.model.checkpoints import END_STAGE, PARTS_STAGE
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
+from pipeline.model.initial_vectors import START_STAGE
 from pipeline.runs.timings import STAGE as TIMINGS
 from pipeline.storage.records import Record, record_path
 from pipeline.words.counts import STAGE as COUNTS
@@ -25,7 +26,7 @@ from pipeline.words.unigram import STAGE as UNIGRAM
 from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.vocabulary import VocabularyNumbers
 
-UNDER_CHECKPOINTS = (loss_curve.STAGE, "slices", PARTS_STAGE, "shards", END_STAGE, TIMINGS)
+UNDER_CHECKPOINTS = (loss_curve.STAGE, "slices", PARTS_STAGE, "shards", END_STAGE, TIMINGS, START_STAGE)
 """Stages of records that share the key of the checkpoints."""
 
 
@@ -84,6 +85,8 @@ def missing_records(inventory: Inventory, keys: Mapping[str, str], options: Mapp
     required = {UNIGRAM: {UNIGRAM}}
     if "dims" in options["model"]:
         required[END_STAGE] = {"end"}
+    if options["model"].get("start_from"):
+        required[START_STAGE] = {START_STAGE}
     # The options of a run of jobs.preprocess do not say: epochs may be added to it.
     if options["layout"].get("batches", "stored" if inventory.names[BATCHES] else "") == "stored":
         required[BATCHES] = _stored_batches(inventory, options["model"].get("epochs"))

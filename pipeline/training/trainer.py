@@ -34,6 +34,7 @@ from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.loss_curve import drop_lost_points, forget_points_after
 from pipeline.model.model import Model
 from pipeline.options import Options
+from pipeline.runs.start_vectors import StartRef
 from pipeline.runtime import memory
 from pipeline.runtime.messages import warn
 from pipeline.runtime.process import one_ahead
@@ -76,6 +77,7 @@ class Trainer:
       report: called after every step range.
       stop: called after every step range; if it returns True, a checkpoint is written and InterruptedRunError raised.
       warn: called with lines for the user.
+      start: what the first vectors are taken from; None for random ones.
     """
 
     options: Options
@@ -84,6 +86,7 @@ class Trainer:
     report: Callable[[TrainingProgress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda message: None
+    start: StartRef | None = None
 
     def train(
         self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard], tokens: int | None = None
@@ -128,8 +131,17 @@ class Trainer:
         if done:
             model = read_checkpoint(self.commits.records, done)
             return model.input, model.output
-        w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
-        return w_in, np.zeros(w_in.shape, np.float32)  # pages of zeros take no memory until they are written
+        return first_vectors(self.commits, self.start, words, self.options)
+
+
+def first_vectors(
+    commits: Commits, start: StartRef | None, words: pa.Array, options: Options
+) -> tuple[np.ndarray, np.ndarray]:
+    """Input and output vectors before the first step, float32 [V, dims] each."""
+    if start:
+        return start.load(commits, words, options.seed)
+    w_in = initial_vectors(words.to_pylist(), options.dims, options.seed)
+    return w_in, np.zeros(w_in.shape, np.float32)  # pages of zeros take no memory until they are written
 
 
 def resume_point(commits: Commits, say: Callable[[str], None]) -> CheckpointRef | None:

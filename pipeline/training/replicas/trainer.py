@@ -40,9 +40,9 @@ from pipeline.model.checkpoints import (
     write_checkpoint,
     write_partition,
 )
-from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.model import Model, block_digest, join_digests
 from pipeline.options import Options
+from pipeline.runs.start_vectors import StartRef
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Artifact, Digest, Number, Record, Records
 from pipeline.training.checks import check_first_epoch, check_schedule, check_weights, has_few_rows
@@ -51,7 +51,7 @@ from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.replicas.slice_training import SliceTraining
-from pipeline.training.trainer import TrainingProgress, resume_point
+from pipeline.training.trainer import TrainingProgress, first_vectors, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
@@ -139,6 +139,7 @@ class Replicas:
       threads: of each replica.
       report: called after every step range, with the progress of the replica in its slice.
       warn: called with lines for the user.
+      first: what the first vectors are taken from; None for random ones.
     """
 
     options: Options
@@ -147,6 +148,7 @@ class Replicas:
     threads: int = 1
     report: Callable[[TrainingProgress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda message: None
+    first: StartRef | None = None
 
     def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
         """The whole training in this process, one replica after the other; see `Trainer.train`."""
@@ -177,8 +179,7 @@ class Replicas:
         done = resume_point(self.commits, self.warn)
         self._forget_work(done.step if done else 0, rounds)
         if done is None:
-            w_in = initial_vectors(words.to_pylist(), self.options.dims, self.options.seed)
-            model = Model(words, counts, w_in, np.zeros_like(w_in))
+            model = Model(words, counts, *first_vectors(self.commits, self.first, words, self.options))
             done = write_checkpoint(self.commits, 0, model, self.provenance, rounds.schedule.steps, 0)
         if done.step >= rounds.schedule.steps_per_epoch:
             check_first_epoch(done.first_epoch_rows, positions, counts, self.options, self.warn)

@@ -1,0 +1,123 @@
+"""--start_from: first vectors from another run, or from a file, by word.
+
+Words that are not there begin as in a run without it. Which words were found is stored, see
+`pipeline/model/initial_vectors.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import InputError
+from pipeline.model.checkpoints import CheckpointRef, read_blocks
+from pipeline.model.initial_vectors import initial_vectors, store_found
+from pipeline.model.vector_files import VectorBlock, VectorFile
+from pipeline.runs.directory import PATH
+from pipeline.runs.run import Run
+from pipeline.runtime.messages import say
+from pipeline.storage.commits import Commits
+from pipeline.storage.open_storage import open_storage
+
+OPTION = "start_from"
+_AT_STEP = re.compile(r"(.+)@([0-9]+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class StartRef:
+    """A reference to the vectors of --start_from as they were when the run began, for workers.
+
+    Attributes:
+      uri: of the run, or of the file.
+      dims: of this run.
+      digest: of the model, or of the file's bytes.
+      step: of the checkpoint; None for a file.
+    """
+
+    uri: str
+    dims: int
+    digest: str
+    step: int | None = None
+
+    def load(self, commits: Commits, words: pa.Array, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first input and output vectors, float32 [V, dims] each.
+
+        Args:
+          commits: of the stage "checkpoints"; the words that were found are stored beside them.
+          words: string [V], in the order of ids.
+
+        Raises:
+          InputError: what was to be started from has changed, or has no word of the vocabulary.
+        """
+        w_in = initial_vectors(words.to_pylist(), self.dims, seed)
+        w_out = np.zeros(w_in.shape, np.float32)
+        found = np.zeros(len(words), bool)
+        for block in self._blocks():
+            rows = pc.index_in(block.words, value_set=words)
+            theirs = np.flatnonzero(rows.is_valid().to_numpy(zero_copy_only=False))
+            ours = rows.drop_null().to_numpy()
+            new = ~found[ours]  # of a word that a file has twice, the first counts
+            ours, theirs = ours[new], theirs[new]
+            w_in[ours] = block.input[theirs]
+            if block.output is not None:
+                w_out[ours] = block.output[theirs]
+            found[ours] = True
+        if not found.any():
+            raise InputError(
+                f"--{OPTION}={self.uri} has none of the {len(words):,} words of the vocabulary: check --tokenizer and"
+                " --lowercase, or leave it out"
+            )
+        store_found(commits, found)
+        say(f"{int(found.sum()):,} of {len(found):,} words begin with the vectors of {self.uri}")
+        return w_in, w_out
+
+    def _blocks(self) -> Iterator[VectorBlock]:
+        if self.step is None:
+            file = VectorFile(OPTION, self.uri, self.dims)
+            if file.digest() != self.digest:
+                raise InputError(f"--{OPTION}={self.uri} changed during the run; run again with --overwrite")
+            yield from file.blocks()
+            return
+        run = Run.open(self.uri)
+        ref = run.checkpoint(self.step)
+        if ref.digest != self.digest:
+            raise InputError(f"--{OPTION}={self.uri} changed during the run; run again with --overwrite")
+        for block in read_blocks(run.records, ref):
+            yield VectorBlock(block.words, block.input, block.output)
+
+
+def start_ref(given: str, dims: int) -> StartRef:
+    """What --start_from names, checked: RUN, RUN@STEP or a file of vectors.
+
+    Raises:
+      InputError: there is no such run, checkpoint or file; or its vectors have other lengths.
+    """
+    at_step = _AT_STEP.fullmatch(given)
+    uri, step = (at_step[1], int(at_step[2])) if at_step and _is_run(at_step[1]) else (given, None)
+    if not _is_run(uri):
+        file = VectorFile(OPTION, uri, dims)
+        next(file.blocks(), None)
+        return StartRef(uri, dims, file.digest())
+    ref = _checkpoint(uri, step)
+    if ref.dims != dims:
+        raise InputError(f"--{OPTION}={given} has {ref.dims} dims, and --dims is {dims}: set --dims={ref.dims}")
+    return StartRef(uri, dims, ref.digest, ref.step)
+
+
+def _is_run(uri: str) -> bool:
+    return open_storage(uri).info(PATH) is not None
+
+
+def _checkpoint(uri: str, step: int | None) -> CheckpointRef:
+    ref = Run.open(uri, f"--{OPTION}={uri}@STEP").checkpoint(step)
+    if step is None and ref.step != ref.steps:
+        raise InputError(
+            f"--{OPTION}={uri} has not ended (its newest checkpoint is {ref.place}): write --{OPTION}={uri}@{ref.step}"
+            " to start from that"
+        )
+    return ref
