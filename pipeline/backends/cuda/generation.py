@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -198,6 +198,20 @@ def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int 
     return room.bytes(negatives)
 
 
+class _Work(NamedTuple):
+    """A token range whose rows are being made, and where they come from and go to on the device."""
+
+    token_range: TokenRange
+    room: _Room
+    random: tuple[Any, ...]
+    """what random numbers depend on: position of the first token, epoch, the two halves of the seed"""
+    uploads: dict[str, Any]
+    rows: dict[str, Any]
+    downloads: dict[str, Any]
+    shares: int
+    """shares that warps count in"""
+
+
 class Generator:
     """Makes step ranges from token ranges."""
 
@@ -290,124 +304,93 @@ class Generator:
 
     def _start(self, token_range: TokenRange, epoch: int, which: int) -> _Slot:
         """Starts making the rows of a token range, without waiting for them."""
-        slot, sampling, policy = self._slot(token_range, which), self.sampling, POLICIES[self.sampling.policy]
+        slot, sampling = self._slot(token_range, which), self.sampling
         room = _Room.of(token_range, sampling.window)
-        negatives, vocabulary, steps = sampling.negatives, len(self.tables.keep), token_range.steps
-        sizes = room.uploads()
-        host, uploads = _views(slot.host_uploads, sizes), _views(slot.uploads, sizes)
-        rows, downloads = _views(slot.rows, room.rows(negatives)), _views(slot.downloads, room.downloads(negatives))
-        host["tokens"][: room.tokens], host["sentences"][:] = token_range.tokens, token_range.sentences
-        host["kept_back"][: room.sentences] = kept_back(
-            token_range.sentences[:-1] + token_range.position, sampling.holdout
+        rows, downloads = room.rows(sampling.negatives), room.downloads(sampling.negatives)
+        work = _Work(
+            token_range,
+            room,
+            (token_range.position, epoch, *philox.key_of(sampling.seed)),
+            _views(slot.uploads, room.uploads()),
+            _views(slot.rows, rows),
+            _views(slot.downloads, downloads),
+            -(-room.tokens // SHARE),
         )
-        random = token_range.position, epoch, *philox.key_of(sampling.seed)
-        launch, block, n, scratch, totals = self._launch, self._block, room.tokens, self._scratch, self._totals
-        shares = -(-n // SHARE)
-        warps = max(1, -(-shares // (block // 32)))
-        everything = totals[shares : shares + 1]
-        radius, kept_before, word, place, begins, contexts, row_place = scratch.values()
-        target, row_offset, context, drawn = rows.values()
+        self._fill_uploads(token_range, room, slot)
         with self._stream as stream:
-            slot.uploads[: _length(sizes)].set(slot.host_uploads[: _length(sizes)], stream=stream)
-            launch(
-                "draw_kept", warps, block, uploads["tokens"], n, *random, self._keep, sampling.window, radius, totals
-            )
-            launch("scan_totals", 1, 32, totals, shares)
-            launch("list_kept", warps, block, uploads["tokens"], n, radius, totals, kept_before, word, place)
-            launch(
-                "count_contexts",
-                warps,
-                block,
-                n,
-                kept_before,
-                place,
-                radius,
-                uploads["sentences"],
-                uploads["kept_back"],
-                room.sentences,
-                *token_range.own,
-                sampling.window,
-                begins,
-                contexts,
-                totals,
-            )
-            launch("scan_totals", 1, 32, totals, shares)
-            launch(
-                "write_rows",
-                warps,
-                block,
-                n,
-                kept_before,
-                word,
-                place,
-                begins,
-                contexts,
-                totals,
-                target,
-                row_place,
-                row_offset,
-                context,
-            )
-            launch(
-                "find_steps",
-                self._grid(steps + 1, block),
-                block,
-                everything,
-                row_place,
-                row_offset,
-                token_range.edge,
-                token_range.batch_size,
-                steps,
-                downloads["bounds"],
-                downloads["context_bounds"],
-            )
-            launch(
-                "draw_negatives",
-                self._grid(room.own * ((negatives + 1) // 2), block),
-                block,
-                everything,
-                row_place,
-                *random,
-                self._table,
-                vocabulary,
-                negatives,
-                drawn,
-            )
-            if sampling.policy != "any":
-                launch(
-                    "redraw_negatives",
-                    self._grid(room.own, block),
-                    block,
-                    everything,
-                    row_place,
-                    *random,
-                    self._table,
-                    self._weights,
-                    vocabulary,
-                    negatives,
-                    policy,
-                    target,
-                    drawn,
-                )
-            launch(
-                "sample_rows",
-                self._grid(steps * room.tiles * TILE, block),
-                block,
-                downloads["bounds"],
-                row_offset,
-                target,
-                drawn,
-                negatives,
-                steps,
-                room.tiles,
-                downloads["target"],
-                downloads["contexts"],
-                downloads["negatives"],
-            )
-            size = _length(room.downloads(negatives))
-            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)
+            length = _length(room.uploads())
+            slot.uploads[:length].set(slot.host_uploads[:length], stream=stream)
+            self._list_kept(work)
+            self._write_rows(work)
+            self._draw_negatives(work)
+            self._sample_rows(work)
+            length = _length(downloads)
+            slot.downloads[:length].get(stream=stream, out=slot.host_downloads[:length], blocking=False)
             slot.ready.record(stream)
         return slot
+
+    def _fill_uploads(self, token_range: TokenRange, room: _Room, slot: _Slot) -> None:
+        """Puts the tokens, their sentences, and which of these are kept back, where they are uploaded from."""
+        host = _views(slot.host_uploads, room.uploads())
+        host["tokens"][: room.tokens], host["sentences"][:] = token_range.tokens, token_range.sentences
+        first_positions = token_range.sentences[:-1] + token_range.position
+        host["kept_back"][: room.sentences] = kept_back(first_positions, self.sampling.holdout)
+
+    def _blocks_of_shares(self, work: _Work) -> int:
+        """Number of blocks for kernels in which a warp takes a share."""
+        return max(1, -(-work.shares // (self._block // 32)))
+
+    def _list_kept(self, work: _Work) -> None:
+        """Which tokens subsampling keeps: flags, sums, a list without gaps."""
+        launch, block, blocks = self._launch, self._block, self._blocks_of_shares(work)
+        tokens, n, window = work.uploads["tokens"], work.room.tokens, self.sampling.window
+        radius, kept_before, word, place, *_ = self._scratch.values()
+        totals = self._totals
+        launch("draw_kept", blocks, block, tokens, n, *work.random, self._keep, window, radius, totals)
+        launch("scan_totals", 1, 32, totals, work.shares)
+        launch("list_kept", blocks, block, tokens, n, radius, totals, kept_before, word, place)
+
+    def _write_rows(self, work: _Work) -> None:
+        """Targets and contexts, without rows that have no context; and where each step begins among them."""
+        launch, block, blocks, n = self._launch, self._block, self._blocks_of_shares(work), work.room.tokens
+        radius, kept_before, word, place, begins, contexts, row_place = self._scratch.values()
+        target, row_offset, context, _ = work.rows.values()
+        sentences = work.uploads["sentences"], work.uploads["kept_back"], work.room.sentences
+        token_range, totals = work.token_range, self._totals
+        ranges = *sentences, *token_range.own, self.sampling.window
+        launch("count_contexts", blocks, block, n, kept_before, place, radius, *ranges, begins, contexts, totals)
+        launch("scan_totals", 1, 32, totals, work.shares)
+        read, written = (kept_before, word, place, begins, contexts, totals), (target, row_place, row_offset, context)
+        launch("write_rows", blocks, block, n, *read, *written)
+        steps = token_range.edge, token_range.batch_size, token_range.steps
+        bounds = work.downloads["bounds"], work.downloads["context_bounds"]
+        blocks = self._grid(token_range.steps + 1, block)
+        launch("find_steps", blocks, block, self._number_of_rows(work), row_place, row_offset, *steps, *bounds)
+
+    def _number_of_rows(self, work: _Work) -> Any:
+        """uint64 [1] on the device: the sum of all shares."""
+        return self._totals[work.shares : work.shares + 1]
+
+    def _draw_negatives(self, work: _Work) -> None:
+        """First draws at once, then those that the policy forbids."""
+        launch, block, own, negatives = self._launch, self._block, work.room.own, self.sampling.negatives
+        *_, row_place = self._scratch.values()
+        target, _, _, drawn = work.rows.values()
+        draws = self._number_of_rows(work), row_place, *work.random, self._table
+        vocabulary, policy = len(self.tables.keep), POLICIES[self.sampling.policy]
+        blocks = self._grid(own * ((negatives + 1) // 2), block)
+        launch("draw_negatives", blocks, block, *draws, vocabulary, negatives, drawn)
+        if self.sampling.policy != "any":
+            redraws = *draws, self._weights, vocabulary, negatives, policy
+            launch("redraw_negatives", self._grid(own, block), block, *redraws, target, drawn)
+
+    def _sample_rows(self, work: _Work) -> None:
+        """What the host has to know for the loss."""
+        target, row_offset, _, drawn = work.rows.values()
+        steps, tiles, downloads = work.token_range.steps, work.room.tiles, work.downloads
+        rows = downloads["bounds"], row_offset, target, drawn, self.sampling.negatives, steps, tiles
+        sample = downloads["target"], downloads["contexts"], downloads["negatives"]
+        self._launch("sample_rows", self._grid(steps * tiles * TILE, self._block), self._block, *rows, *sample)
 
     def _finish(self, token_range: TokenRange, slot: _Slot) -> StepRange:
         slot.ready.synchronize()

@@ -34,16 +34,15 @@ OPTIONS = ("-ftz=false", "-fmad=false", "-prec-div=true", "-prec-sqrt=true")
 """Of NVRTC: correctly rounded float32, nothing contracted. The source says so too, by its intrinsics."""
 
 _KERNEL = re.compile(r"^(?:BUSY_)?KERNEL\s+(\w+)\(([^)]*)\)", re.MULTILINE)
-_PARAMETER = re.compile(r"(const )?(\w[\w ]*?) ?(\*)? ?(\w+)")
+_PARAMETER = re.compile(r"(?:const )?(\w[\w ]*?) ?(\*)? ?(\w+)")
 
 
 class Parameter(NamedTuple):
-    """Of a kernel: `const int *key` is ("key", int32, pointer, const)."""
+    """Of a kernel: `const int *key` is ("key", int32, True)."""
 
     name: str
     dtype: np.dtype
     pointer: bool
-    const: bool
 
 
 def sources(model: str) -> tuple[str, ...]:
@@ -67,9 +66,9 @@ def signatures(code: str) -> dict[str, list[Parameter]]:
 
 def _parameter(text: str) -> Parameter:
     match = _PARAMETER.fullmatch(" ".join(text.split()))
-    if not match or match[2] not in SCALARS:
+    if not match or match[1] not in SCALARS:
         raise ValueError(f"a kernel's parameter is of a type that is not known here: {text.strip()}")
-    return Parameter(match[4], np.dtype(SCALARS[match[2]]), bool(match[3]), bool(match[1]))
+    return Parameter(match[3], np.dtype(SCALARS[match[1]]), bool(match[2]))
 
 
 def options(constants: Mapping[str, int]) -> tuple[str, ...]:

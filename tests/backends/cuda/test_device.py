@@ -121,13 +121,13 @@ def test_a_gpu_that_is_wanted_and_not_there_is_a_usage_error(without_cupy, tmp_p
 @needs_compiler
 @pytest.mark.parametrize("model", cases.MODELS)
 @pytest.mark.parametrize("policy", ["exclude_target", "distinct", "any"])
-def test_a_run_has_one_digest_on_both_devices(model, policy):
+def test_a_run_has_one_digest_on_both_devices(model, policy, caplog):
     values = {"model": model, "negative_policy": policy, "epochs": 1, "negatives": 3, "holdout": 0.02}
-    wanted, said = train_model(options_of(device="cpu", **values)), []
+    wanted = train_model(options_of(device="cpu", **values))
     with installed(Device(schedule=2, policy="random")):
-        found = train_model(options_of(device="gpu", **values), warn=said.append)
+        found = train_model(options_of(device="gpu", **values))
     assert found.digest == wanted.digest
-    assert "training on Emulated GPU (1024.0 GiB, driver for CUDA 12.8)" in said
+    assert "training on Emulated GPU (1024.0 GiB, driver for CUDA 12.8)" in caplog.messages
 
 
 @needs_compiler
@@ -153,15 +153,14 @@ def test_a_command_trains_on_the_gpu_and_says_so(tmp_path):
 
 
 @needs_compiler
-def test_a_gpu_with_other_bits_is_not_trusted():
+def test_a_gpu_with_other_bits_is_not_trusted(caplog):
     wrong = Device(edit=lambda code: code.replace("fold4(s, 2)", "fold4(s, 3)"))
-    said = []
     with installed(wrong):
         with pytest.raises(InputError, match=r"^Emulated GPU .* does not compute a training step as the CPU does"):
             train_model(options_of(device="gpu", epochs=1))
-        found = train_model(options_of(device="auto", epochs=1), warn=said.append)
+        found = train_model(options_of(device="auto", epochs=1))
     assert found.digest == train_model(options_of(device="cpu", epochs=1)).digest
-    assert any(re.match("training on the CPU: Emulated GPU .* does not compute", line) for line in said)
+    assert any(re.match("training on the CPU: Emulated GPU .* does not compute", line) for line in caplog.messages)
 
 
 @needs_compiler
@@ -176,11 +175,10 @@ def test_where_graphs_cannot_be_captured_kernels_are_launched_one_by_one(monkeyp
 
 
 @needs_compiler
-def test_a_source_that_the_compiler_refuses_leaves_auto_on_the_cpu():
-    said = []
+def test_a_source_that_the_compiler_refuses_leaves_auto_on_the_cpu(caplog):
     with installed(Device(edit=lambda code: code + "this is no C++")):
-        train_model(options_of(device="auto", epochs=1), warn=said.append)
-    assert any("failed on a first training step" in line for line in said)
+        train_model(options_of(device="auto", epochs=1))
+    assert any("failed on a first training step" in line for line in caplog.messages)
 
 
 @needs_compiler

@@ -1,9 +1,13 @@
 """Kernels are called by the parameters that stand in their source, and with nothing that does not fit them."""
 
+import re
+
 import numpy as np
 import pytest
 
-from pipeline.backends.cuda.launcher import Launcher, signatures
+from pipeline.backends.cuda import backend, buffers, generation
+from pipeline.backends.cuda.launcher import FOLDER, Launcher, signatures
+from pipeline.kernels import generate, philox
 from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import Device, installed
 
@@ -12,11 +16,38 @@ def test_signatures_are_read_from_the_source():
     code = "KERNEL one(const int *packed,\n           float *w, long long n) {\nBUSY_KERNEL two(unsigned x) {\n"
     found = {name: [tuple(p) for p in parameters] for name, parameters in signatures(code).items()}
     assert found == {
-        "one": [("packed", np.int32, True, True), ("w", np.float32, True, False), ("n", np.int64, False, False)],
-        "two": [("x", np.uint32, False, False)],
+        "one": [("packed", np.int32, True), ("w", np.float32, True), ("n", np.int64, False)],
+        "two": [("x", np.uint32, False)],
     }
     with pytest.raises(ValueError, match="double \\*x"):
         signatures("KERNEL three(double *x) {")
+
+
+WRITTEN_TWICE = {
+    "plan.cu": {"DIGITS": buffers.DIGITS, "SORTED_BY_A_THREAD": buffers.SORTED_BY_A_THREAD},
+    "update.cu": {"ENTRIES": backend._ENTRIES_OF_A_WARP},
+    "generate.cu": {
+        "SHARE": generation.SHARE,
+        "REDRAWS": generate.REDRAWS,
+        "KEEP_AND_RADIUS": philox.KEEP_AND_RADIUS,
+        "NEGATIVES_DRAWN": philox.NEGATIVES,
+        "REDRAW": philox.REDRAW,
+        "EXACT_DRAW": philox.EXACT_DRAW,
+        "ANY": generate.ANY,
+        "EXCLUDE_TARGET": generate.EXCLUDE_TARGET,
+        "DISTINCT": generate.DISTINCT,
+    },
+}
+"""Constants that stand in Python and in CUDA: file -> name there -> value in Python."""
+
+
+@pytest.mark.parametrize("file", WRITTEN_TWICE)
+def test_constants_are_those_of_python(file):
+    code = (FOLDER / file).read_text()
+    listed = "".join(re.findall(r"^enum \{(.*?)\}", code, re.MULTILINE | re.DOTALL))
+    defined = re.findall(r"^#define (\w+) (\d+)\b", code, re.MULTILINE) + re.findall(r"(\w+) = (\d+)", listed)
+    values = {name: int(value) for name, value in defined}
+    assert {name: values.get(name) for name in WRITTEN_TWICE[file]} == WRITTEN_TWICE[file]
 
 
 @pytest.fixture
