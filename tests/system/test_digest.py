@@ -16,7 +16,7 @@ from tests.helpers.commands import TINY, digest_of, finish, start_cold, write_co
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> pathlib.Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.txt")
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.txt", lines=160)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def digest(corpus, tmp_path_factory) -> str:
     "arguments",
     [
         ["--threads=2", "--direct_num_workers=4"],
-        ["--threads=4", "--direct_num_workers=1", "--block_bytes=30000"],
-        ["--threads=1", "--direct_num_workers=4", "--block_bytes=1000"],
-        ["--threads=2", "--batches=stored", "--block_bytes=5000"],
+        ["--threads=4", "--direct_num_workers=1", "--block_bytes=12000"],
+        ["--threads=1", "--direct_num_workers=4", "--block_bytes=600"],
+        ["--threads=2", "--batches=stored", "--block_bytes=3000"],
         ["--checkpoint_every=7", "--keep_checkpoints=2"],
     ],
     ids=" ".join,
@@ -51,9 +51,9 @@ def test_parts_of_the_file_in_order_change_no_bit(corpus, digest, tmp_path):
     lines = corpus.read_bytes().splitlines(keepends=True)
     parts = tmp_path / "parts"
     parts.mkdir()
-    for index, start_line in enumerate(range(0, len(lines), 70)):
-        (parts / f"part-{index:03d}.txt").write_bytes(b"".join(lines[start_line : start_line + 70]))
-    assert digest_of(parts, tmp_path / "run", "--block_bytes=20000") == digest
+    for index, start_line in enumerate(range(0, len(lines), 30)):
+        (parts / f"part-{index:03d}.txt").write_bytes(b"".join(lines[start_line : start_line + 30]))
+    assert digest_of(parts, tmp_path / "run", "--block_bytes=8000") == digest
     twice = f"{parts}/*.txt,{parts}/part-003.txt"  # a file that two patterns match is read once
     assert digest_of(twice, tmp_path / "patterns") == digest
 
@@ -68,7 +68,7 @@ def test_compression_changes_no_bit(corpus, digest, tmp_path, pack):
     half = text.index(b"\n", len(text) // 2) + 1
     packed = tmp_path / "packed"
     packed.write_bytes(pack(text[:half]) + pack(text[half:]))
-    assert digest_of(packed, tmp_path / "run", "--block_bytes=5000") == digest
+    assert digest_of(packed, tmp_path / "run", "--block_bytes=3000") == digest
 
 
 def test_plain_and_compressed_files_in_one_corpus_change_no_bit(corpus, digest, tmp_path):
@@ -85,7 +85,7 @@ def test_plain_and_compressed_files_in_one_corpus_change_no_bit(corpus, digest, 
 def test_line_ends_and_a_byte_order_mark_change_no_bit(corpus, digest, tmp_path):
     text = tmp_path / "windows.txt"
     text.write_bytes(b"\xef\xbb\xbf" + corpus.read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
-    assert digest_of(text, tmp_path / "run", "--block_bytes=7777") == digest
+    assert digest_of(text, tmp_path / "run", "--block_bytes=3333") == digest
 
 
 @pytest.mark.parametrize("model", ["skipgram", "cbow"])
@@ -93,7 +93,7 @@ def test_line_ends_and_a_byte_order_mark_change_no_bit(corpus, digest, tmp_path)
 def test_both_models_and_every_policy_have_one_digest(corpus, tmp_path, model, policy):
     arguments = [f"--model={model}", f"--negative_policy={policy}", "--epochs=1", "--subsample=0"]
     plain = digest_of(corpus, tmp_path / "plain", *arguments, "--threads=1")
-    spread = ["--threads=4", "--direct_num_workers=3", "--block_bytes=9000", "--batches=stored"]
+    spread = ["--threads=4", "--direct_num_workers=3", "--block_bytes=4000", "--batches=stored"]
     assert digest_of(corpus, tmp_path / "spread", *arguments, *spread) == plain
 
 

@@ -29,7 +29,7 @@ words = st.one_of(
     st.sampled_from(["a", "b", "ab", "the", "a" * 8, "a" * 9, "a" * 16, "a" * 17, "b" * 40, "aaaaaaaabaaaaaaaa"]),
     st.text("xyzß한", min_size=1, max_size=20),
 )
-corpora = st.lists(st.lists(words, max_size=12), max_size=12)
+corpora = st.lists(st.lists(words, max_size=8), max_size=9)
 
 
 def counter(sentences: list[list[str]]) -> collections.Counter:
