@@ -28,6 +28,7 @@ from jobs.cli.reading_options import (
 )
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.export_files import one_file
+from pipeline.analysis.judgements import lines_left_out
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
@@ -106,8 +107,8 @@ def lines_of(result: dict[str, Any]) -> list[str]:
 
 
 def _left_out(entry: dict[str, Any]) -> str:
-    count = entry["invalid_lines"]
-    return f", {count:,} line{'s'[: count != 1]} left out (first {entry['first_invalid_line']})" if count else ""
+    told = lines_left_out(entry["invalid_lines"], entry["first_invalid_line"])
+    return f", {told}" if told else ""
 
 
 def _name(result: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_judged, listed_files, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.export_files import Files, one_file
+from pipeline.analysis.judgements import Analogies, WordPairs, lines_left_out
 from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
 from pipeline.errors import InputError
@@ -53,6 +54,10 @@ def main(arguments: Sequence[str]) -> int:
         print(files.files[0].place, file=messages)
     for run, ref in runs:
         print(f"{run.uri}: {ref.place}", file=messages)
+    entries: list[WordPairs | Analogies] = [*judged.pairs, *judged.analogies]
+    for entry in entries:
+        if told := lines_left_out(entry.invalid, entry.first_invalid):
+            print(f"{entry.uri}: {told}", file=messages)
     return 0
 
 

@@ -103,6 +103,11 @@ class Analogies:
     first_invalid: str = ""
 
 
+def lines_left_out(count: int, first: str) -> str:
+    """How many lines of a file are left out, for people; "" for none."""
+    return f"{count:,} line{'s'[: count != 1]} left out (the first: {first})" if count else ""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Line:
     number: int

@@ -127,7 +127,8 @@ def test_an_index_is_no_score_and_lines_left_out_are_told(trained, tmp_path):
     assert "left out" not in wanted.stdout
     outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={indexed}")
     assert (
-        f"{spearman} (columns 2, 3, 4), 0 out of vocabulary, 1 line left out (first line 7, '5,a,b,')" in outcome.stdout
+        f"{spearman} (columns 2, 3, 4), 0 out of vocabulary, 1 line left out (the first: line 7, '5,a,b,')"
+        in outcome.stdout
     )
     indexed.write_text("".join(lines))
     outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={indexed}")
@@ -158,7 +159,7 @@ def test_analogies_by_multiplication_are_gensims(trained, files, tmp_path):
     keyed.most_similar = keyed.most_similar_cosmul
     accuracy, _ = keyed.evaluate_word_analogies(str(files[1]))
     assert f"analogies.txt: {accuracy:.1%} of " in outcome.stdout
-    assert "1 line left out (first line 403, 'one two three')" in outcome.stdout
+    assert "1 line left out (the first: line 403, 'one two three')" in outcome.stdout
 
 
 def test_json_goes_into_a_pipe_as_onto_the_screen(trained, tmp_path):

@@ -52,6 +52,16 @@ def one(folder):
     return folder / "a" / "report.html"
 
 
+def test_lines_left_out_of_word_pairs_are_told(folder, tmp_path):
+    (tmp_path / "pairs.tsv").write_text((folder / "pairs.tsv").read_text("utf-8") + "nobody\n", "utf-8")
+    arguments = [f"--run={folder / 'a'}", f"--pairs={tmp_path / 'pairs.tsv'}"]
+    said = run("jobs.report", *arguments, f"--to={tmp_path / 'page.html.gz'}").stdout
+    assert f"{tmp_path / 'pairs.tsv'}: 1 line left out (the first: line 13, 'nobody')" in said
+    page = run("jobs.report", *arguments, "--to=-")
+    assert page.stdout.encode() == gzip.decompress((tmp_path / "page.html.gz").read_bytes())
+    assert "1 line left out" in page.stderr
+
+
 @pytest.fixture(scope="module")
 def both(folder):
     to = folder / "pages" / "both.html"
