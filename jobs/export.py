@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     messages = sys.stderr if export_files(options.format, options.to).is_stdout else sys.stdout
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
-    exported = Export(run, ref, options.vectors, options.normalize, options.top, shown_progress("Export", "words"))
+    absent, report = run.absent() if options.leave_out_absent else None, shown_progress("Export", "words")
+    exported = Export(run, ref, options.vectors, options.normalize, options.top, absent, report)
     written = export(exported, options.format, options.to)
     progress.close_all()
     for line in _lines(written, exported, options.format):
@@ -41,6 +42,7 @@ def _lines(written: Written, exported: Export, format: str) -> Iterator[str]:
     run = exported.run
     yield from (uri for uri in written.uris if uri != STANDARD_OUTPUT)
     yield f"{exported.words:,} words, {exported.ref.dims} dims, {exported.ref.place}"
+    yield from _about_absent(exported)
     if written.changed:
         yield f"{written.changed:,} words hold white space or control characters, which are written as _"
     if format == "safetensors" and run.options.tokenizer != "whitespace":
@@ -49,6 +51,16 @@ def _lines(written: Written, exported: Export, format: str) -> Iterator[str]:
         yield "tokenizer.json joins no words: phrases like new_york have to be joined in the text first"
     if format == "projector" and written.compression:
         yield f"TensorBoard reads plain files alone: unpack vectors.tsv and metadata.tsv ({written.compression}) for it"
+
+
+def _about_absent(exported: Export) -> Iterator[str]:
+    """How many of the words have no vector that was trained, where there may be such."""
+    run = exported.run
+    if not run.options.vocabulary:
+        return
+    if absent := int(run.absent()[: exported.top].sum()):
+        what = "are left out" if exported.absent is not None else "are among them (--leave_out_absent leaves them out)"
+        yield f"{absent:,} words of --vocabulary, which do not occur in the corpus, {what}"
 
 
 def _pass_to_beam(arguments: Sequence[str]) -> None:
@@ -69,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     parser, group = reading_parser("beam2vec export", __doc__ or "")
     add_vectors(group)
     group.add_argument("--top", type=whole(1), metavar="N", help="only the N most frequent words (default: all)")
+    group.add_argument(
+        "--leave_out_absent",
+        action="store_true",
+        help="without the words of --vocabulary that do not occur in the corpus, which have no trained vector",
+    )
     output = parser.add_argument_group("what is written")
     output.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help="one of those below")
     output.add_argument(

@@ -20,7 +20,7 @@ RANGES = {  # written out once more: (lowest, highest, just too low, just too hi
     "dims": (1, 4096, 0, 4097),
     "window": (1, 1000, 0, 1001),
     "negatives": (1, 1000, 0, 1001),
-    "power": (0, 4, -0.01, 4.01),
+    "power": (-1, 4, -1.01, 4.01),
     "subsample": (0, 1, -1e-9, 1.01),
     "min_count": (1, None, 0, None),
     "max_vocabulary": (1, None, 0, None),

@@ -7,6 +7,7 @@ text, and nothing half-written is ever seen. Pipes and devices are written as th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +51,7 @@ class Export:
       side: "input", "output" or "mean".
       normalize: scale each vector to length 1 (zeros stay).
       top: only so many of the most frequent words.
+      absent: bool [V], words to leave out; None leaves out none.
       report: called with (words written, words in all).
     """
 
@@ -58,23 +60,34 @@ class Export:
     side: str = "input"
     normalize: bool = False
     top: int | None = None
+    absent: np.ndarray | None = None
     report: Callable[[int, int], None] = lambda done, total: None
 
-    @property
+    @functools.cached_property
     def words(self) -> int:
-        return self.ref.words if self.top is None else min(self.top, self.ref.words)
+        """How many are written."""
+        first = self.ref.words if self.top is None else min(self.top, self.ref.words)
+        return first if self.absent is None else first - int(self.absent[:first].sum())
 
     def blocks(self) -> Iterator[tuple[pa.Array, np.ndarray, np.ndarray]]:
         """(words, counts int64 [n], vectors float32 [n, dims]) of the words in order, ROWS at a time."""
-        done = 0
+        first = done = 0
         for block in self.run.blocks(self.ref.step, self.top):
             for start in range(0, len(block.words), ROWS):
                 rows = slice(start, start + ROWS)
                 model = Model(block.words[rows], block.counts[rows], block.input[rows], block.output[rows])
-                vectors = side_of(model, self.side)
-                yield model.words, model.counts, _normalized(vectors) if self.normalize else vectors
-                done += len(model.words)
+                words, counts, vectors = model.words, model.counts, side_of(model, self.side)
+                if self.absent is not None:
+                    kept = ~self.absent[first : first + len(words)]
+                    first += len(words)
+                    words, counts, vectors = words.filter(pa.array(kept)), counts[kept], vectors[kept]
+                yield words, counts, _normalized(vectors) if self.normalize else vectors
+                done += len(words)
                 self.report(done, self.words)
+
+    def typed(self, words: pa.Array) -> pa.Array:
+        """The words as int64, if the items of the corpus are integers."""
+        return words.cast(pa.int64()) if self.run.has_integers else words
 
     def provenance(self) -> dict[str, Any]:
         """Where the vectors come from, for formats that can hold it."""
@@ -166,13 +179,13 @@ def _word2vec_binary(exported: Export, files: Files) -> int:
 
 
 def _npy(exported: Export, files: Files) -> int:
-    listed: list[str] = []
+    listed: list[str | int] = []
 
     def write(file: BinaryIO) -> None:
         shape = (exported.words, exported.ref.dims)
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         for words, _, vectors in exported.blocks():
-            listed.extend(words.to_pylist())
+            listed.extend(exported.typed(words).to_pylist())
             file.write(np.ascontiguousarray(vectors, "<f4").data)
 
     files.write(0, write)
@@ -227,7 +240,8 @@ def _safetensors(exported: Export, files: Files) -> int:
 
 def _parquet(exported: Export, files: Files) -> int:
     vector = pa.list_(pa.field("element", pa.float32(), nullable=False), exported.ref.dims)
-    fields = {"word": pa.string(), "count": pa.int64(), "vector": vector}
+    word = pa.int64() if exported.run.has_integers else pa.string()
+    fields = {"word": word, "count": pa.int64(), "vector": vector}
     schema = pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
         metadata={METADATA_KEY: canonical_json(exported.provenance())},
@@ -239,7 +253,7 @@ def _parquet(exported: Export, files: Files) -> int:
             for words, counts, vectors in exported.blocks():
                 flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
                 lists = pa.FixedSizeListArray.from_arrays(flat, type=vector)
-                writer.write_table(pa.table([words, pa.array(counts), lists], schema=schema))
+                writer.write_table(pa.table([exported.typed(words), pa.array(counts), lists], schema=schema))
 
     files.write(0, write)
     return 0

@@ -293,3 +293,34 @@ def test_a_reader_that_leaves_ends_an_export_in_silence(trained, last, format):
     process.stdout.close()
     assert process.wait(60) in (0, 141)  # 0 if all of it was in the pipe
     assert "Traceback" not in process.stderr.read()
+
+
+def test_integers_stay_integers_in_tables(tmp_path):
+    rows = "".join(f'{{"x": [{i % 7}, {i % 5 + 40}, {i % 3}]}}\n' for i in range(200))
+    (tmp_path / "rows").write_text(rows)
+    output = tmp_path / "run"
+    assert train(
+        f"--input={tmp_path / 'rows'}", f"--output={output}", "--input_format=jsonl", "--field=x", *TINY
+    ).digest
+    words = Run(output).words()
+    for format, name in (("parquet", "v.parquet"), ("npy", "v.npy")):
+        assert run("jobs.export", f"--run={output}", f"--format={format}", f"--to={tmp_path / name}").status == 0
+    assert pq.read_table(tmp_path / "v.parquet")["word"].to_pylist() == words
+    assert json.loads((tmp_path / "v.words.json").read_text()) == words
+    assert all(type(word) is int for word in words)
+
+
+@pytest.mark.parametrize("top", [(), ("--top=3",)])
+def test_words_that_do_not_occur_are_exported_in_their_place_or_left_out(tmp_path, top):
+    (tmp_path / "text").write_text("a rose is a rose is a rose\n" * 40)
+    (tmp_path / "list").write_text("rose\nnowhere\na\nis\n")
+    arguments = (f"--input={tmp_path / 'text'}", f"--vocabulary={tmp_path / 'list'}", f"--output={tmp_path / 'run'}")
+    assert train(*arguments, "--dims=4", "--subsample=0", "--batch_size=32", "--no_report").status == 0
+    command = ("jobs.export", f"--run={tmp_path / 'run'}", "--format=word2vec", f"--to={tmp_path / 'v'}", *top)
+    every = ["rose", "nowhere", "a", *([] if top else ["is"])]
+    for options, wanted in (((), every), (("--leave_out_absent",), [word for word in every if word != "nowhere"])):
+        outcome = run(*command, *options)
+        header, *lines = (tmp_path / "v").read_text().splitlines()
+        assert [line.split()[0] for line in lines] == wanted
+        assert header == f"{len(wanted)} 4"
+        assert "1 words of --vocabulary, which do not occur in the corpus, are " in outcome.stdout

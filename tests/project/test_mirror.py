@@ -60,6 +60,7 @@ COVERED = {
     "corpus/test_lines.py": ("pipeline/corpus/dead_letters.py",),
     "runs/test_preprocessed.py": ("jobs/sources.py", "transforms/preprocessed.py"),
     "batches/test_stored.py": ("pipeline/batches/shards.py",),
+    "corpus/readers/test_parquet.py": ("pipeline/corpus/readers/open_reader.py",),
     "runs/test_input_check.py": ("pipeline/corpus/digests.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),

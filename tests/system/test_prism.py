@@ -197,7 +197,7 @@ def test_a_signal_during_training_leaves_a_checkpoint_and_no_server(corpus, dige
     process.terminate()
     outcome = finish(process)
     assert outcome.status == 143, outcome.stderr
-    assert "start the run again to go on" in outcome.stderr
+    assert "run the same command again to go on" in outcome.stderr
     assert not (output / "lock.json").exists()
     assert verify_run(open_storage(str(output)), True).problems == []
     until = time.monotonic() + 60
