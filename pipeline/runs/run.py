@@ -23,8 +23,10 @@ from pipeline.model.initial_vectors import found_words
 from pipeline.model.model import Model
 from pipeline.model.vectors import OnProgress, Vectors
 from pipeline.options import MAX_EPOCHS, Options
+from pipeline.runs.directory import PATH as IDENTITY
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.runs.preprocessed import items_of
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.words.unigram import UnigramDistribution
 from pipeline.words.vocabulary import VocabularyRef
@@ -315,3 +317,17 @@ class Run:
             shard: tuple(epochs[epoch] for epoch in itertools.takewhile(epochs.__contains__, itertools.count()))
             for shard, epochs in artifacts.items()
         }
+
+
+def run_at(given: str) -> tuple[Run, CheckpointRef]:
+    """The run and the checkpoint that RUN or RUN@STEP names; of RUN alone, the newest.
+
+    Raises:
+      InputError: there is no such run, or no such checkpoint.
+    """
+    uri, at, step = given.rpartition("@")
+    if at and step.isascii() and step.isdigit() and open_storage(given).info(IDENTITY) is None:
+        run = Run.open(uri, f"{uri}@STEP")
+        return run, run.checkpoint(int(step))
+    run = Run.open(given, f"{given}@STEP")
+    return run, run.checkpoint()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from jobs import compare as compare_job
 from jobs import evaluate as evaluate_job
 from jobs import export as export_job
 from jobs import preprocess as preprocess_job
@@ -29,6 +30,7 @@ from tests.helpers.warm import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "jobs.compare": compare_job.main,
     "jobs.evaluate": evaluate_job.main,
     "jobs.export": export_job.main,
     "jobs.preprocess": preprocess_job.main,
