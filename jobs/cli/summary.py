@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from jobs.sources import Request, Source
+from pipeline.analysis.report.data import frequent_rows
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError, InputError
 from pipeline.model.loss_curve import SCHEMA, final_loss, training_rate, up_to
-from pipeline.model.neighbors import nearest
+from pipeline.model.vectors import Vectors
 from pipeline.options import Options, shown_value
 from pipeline.runs.directory import RunDirectory
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
@@ -25,8 +25,6 @@ from pipeline.words.vocabulary import VocabularyNumbers
 
 QUERIES = 4
 NEIGHBORS = 5
-_TOO_FREQUENT = 100
-"""The most frequent words are mostly grammar, so examples come after them."""
 
 
 def print_plan(request: Request, source: Source, runner: str, names: Collection[str] | None = None) -> None:
@@ -106,7 +104,7 @@ def print_result(run: Run, seconds: float, report: str = "") -> None:
     print(f"this run    {seconds:,.1f} s")
     if "holdout_loss" in metrics.column_names and (losses := metrics["holdout_loss"].drop_null()):
         print(f"kept back   mean loss {losses[-1].as_py():.4f} on text that was not trained on")
-    for line in neighbor_lines(known.words.to_pylist(), known.vectors):
+    for line in neighbor_lines(known):
         print(line)
     print(f"digest: {ref.digest}")
 
@@ -128,16 +126,11 @@ def _metrics(run: Run) -> pa.Table:
         return SCHEMA.empty_table()
 
 
-def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:
+def neighbor_lines(known: Vectors) -> list[str]:
     """Lines with the nearest words of a few frequent words."""
-    rows = interesting_rows(words)
-    if len(words) < 2 or not rows:
-        return []
-    ids, _ = nearest(vectors, np.array(rows), min(NEIGHBORS, len(words) - 1))
-    return [f"near {quoted(words[row])}: " + shown_list(words[i] for i in near) for row, near in zip(rows, ids)]
-
-
-def interesting_rows(words: Sequence[str]) -> list[int]:
-    """Rows of a few frequent words that are not grammar: of letters, not short, and not among the most frequent."""
-    first = min(_TOO_FREQUENT, len(words) // 4)
-    return [i for i in range(first, len(words)) if len(words[i]) > 3 and words[i].isalpha()][:QUERIES]
+    rows = frequent_rows(known.words, QUERIES) if len(known.words) > 1 else []
+    near = known.neighbors(rows, NEIGHBORS)
+    return [
+        f"near {quoted(known.words[row].as_py())}: " + shown_list(word for word, _ in words)
+        for row, words in zip(rows, near)
+    ]

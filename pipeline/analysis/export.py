@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
+from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef, vector_type
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import side_of
@@ -179,7 +179,7 @@ def _safetensors(exported: Export, to: str) -> Written:
 
 
 def _parquet(exported: Export, to: str) -> Written:
-    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), exported.ref.dims)
+    vector = vector_type(exported.ref.dims)
     fields = {"word": pa.string(), "count": pa.int64(), "vector": vector}
     schema = pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
