@@ -58,7 +58,9 @@ class Job:
 
     @classmethod
     def of(cls, request: Request, trains: bool = True) -> Job:
-        """Args:
+        """Checks a request, and looks for its input.
+
+        Args:
           trains: False stands for a run that ends with tokens (and batches, where they are stored).
 
         Raises:

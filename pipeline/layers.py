@@ -43,8 +43,10 @@ class Embedding:
     """
 
     def __init__(self, W: Array):
-        """Args:
-        W: [V, dims], the table; kept, not copied.
+        """Looks up rows of a table.
+
+        Args:
+          W: [V, dims], the table; kept, not copied.
         """
         xp = array_module(W)
         self.params = [W]
@@ -77,8 +79,10 @@ class EmbeddingDot:
     """
 
     def __init__(self, W: Array):
-        """Args:
-        W: [V, dims], the table; kept, not copied.
+        """Scores rows of a hidden matrix against rows of a table.
+
+        Args:
+          W: [V, dims], the table; kept, not copied.
         """
         self.embedding = Embedding(W)
         self.params = self.embedding.params
@@ -177,7 +181,9 @@ class UnigramSampler:
     """
 
     def __init__(self, corpus: Array, power: float, sample_size: int, law: str = "distinct", seed: int | None = None):
-        """Args:
+        """Draws from the unigram distribution of a corpus.
+
+        Args:
           corpus: ids of words [n]. V is the largest plus 1; ids that do not occur are never drawn.
           power: exponent of the distribution.
           sample_size: K.
@@ -258,10 +264,12 @@ class NegativeSamplingLoss:
         law: str = "distinct",
         seed: int | None = None,
     ):
-        """Args:
-        W: [V, dims], the output table; kept, not copied.
-        corpus: ids of words, whose distribution negatives are drawn from; None if `forward` always gets negatives.
-        power, sample_size, law, seed: as for UnigramSampler.
+        """Makes the layers that score targets and negatives.
+
+        Args:
+          W: [V, dims], the output table; kept, not copied.
+          corpus: ids of words, whose distribution negatives are drawn from; None if `forward` always gets negatives.
+          power, sample_size, law, seed: as for UnigramSampler.
         """
         self.sampler = None if corpus is None else UnigramSampler(corpus, power, sample_size, law, seed)
         self.score = EmbeddingDot(W)

@@ -83,8 +83,10 @@ class TrainingReporter:
     """Tells Beam and the terminal how one piece of training is getting on."""
 
     def __init__(self, total: int):
-        """Args:
-        total: token positions of the whole run, over all epochs.
+        """Counts from 0.
+
+        Args:
+          total: token positions of the whole run, over all epochs.
         """
         self.total = total
         self.targets = counter("targets")

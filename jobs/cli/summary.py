@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from jobs.sources import Request, Source
 from jobs.training_job import Result
 from pipeline.analysis.export_files import Files, one_file
+from pipeline.analysis.report.data import frequent_rows
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError
 from pipeline.model.loss_curve import SCHEMA, final_loss, training_rate, up_to
-from pipeline.model.neighbors import nearest
+from pipeline.model.vectors import Vectors
 from pipeline.options import Options, shown_value
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run
@@ -26,8 +26,6 @@ from pipeline.runtime.shown_text import quoted, shown, shown_list
 
 QUERIES = 4
 NEIGHBORS = 5
-_TOO_FREQUENT = 100
-"""The most frequent words are mostly grammar, so examples come after them."""
 
 
 def print_plan(request: Request, source: Source, runner: str, names: Collection[str] | None = None) -> None:
@@ -157,7 +155,7 @@ def _print_model(result: Result, described: Mapping[str, Any]) -> None:
     if described["holdout_loss"] is not None:
         print(f"kept back   mean loss {described['holdout_loss']:.4f} on text that was not trained on")
     known = run.read_vectors(step=ref.step)
-    for line in neighbor_lines(known.words.to_pylist(), known.vectors):
+    for line in neighbor_lines(known):
         print(line)
     _print_warnings(described)
     print(f"digest: {ref.digest}")
@@ -181,16 +179,11 @@ def _metrics(run: Run) -> pa.Table:
         return SCHEMA.empty_table()
 
 
-def neighbor_lines(words: list[str], vectors: np.ndarray) -> list[str]:
+def neighbor_lines(known: Vectors) -> list[str]:
     """Lines with the nearest words of a few frequent words."""
-    rows = interesting_rows(words)
-    if len(words) < 2 or not rows:
-        return []
-    ids, _ = nearest(vectors, np.array(rows), min(NEIGHBORS, len(words) - 1))
-    return [f"near {quoted(words[row])}: " + shown_list(words[i] for i in near) for row, near in zip(rows, ids)]
-
-
-def interesting_rows(words: Sequence[str]) -> list[int]:
-    """Rows of a few frequent words that are not grammar: of letters, not short, and not among the most frequent."""
-    first = min(_TOO_FREQUENT, len(words) // 4)
-    return [i for i in range(first, len(words)) if len(words[i]) > 3 and words[i].isalpha()][:QUERIES]
+    rows = frequent_rows(known.words, QUERIES) if len(known.words) > 1 else []
+    near = known.neighbors(rows, NEIGHBORS)
+    return [
+        f"near {quoted(known.words[row].as_py())}: " + shown_list(word for word, _ in words)
+        for row, words in zip(rows, near)
+    ]

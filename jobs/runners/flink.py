@@ -1,4 +1,4 @@
-"""A Flink cluster, asked by the REST interface of its JobManager: is it there, how is the job, cancel it."""
+"""Asks a Flink cluster, by the REST interface of its JobManager, whether it is there and how a job is; cancels jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 
 SECONDS_TO_ANSWER = 5.0
-"""For whatever is asked whether it is there."""
+"""Time limit of a question whether something is there."""
 _EMBEDDED = ("[local]", "[auto]", "[collection]")
 _SECONDS_BETWEEN_LOOKS = 3.0
 
@@ -29,7 +29,7 @@ def is_embedded(master: str) -> bool:
 
 
 def check(master: str, parallelism: int) -> None:
-    """InputError where no cluster answers; a note where it has too few free slots."""
+    """InputError if no cluster answers; a warning if it has too few free slots."""
     try:
         overview = _ask(master, "overview")
         free, slots = int(overview["slots-available"]), int(overview["slots-total"])
@@ -47,7 +47,7 @@ def check(master: str, parallelism: int) -> None:
 
 
 def cancel(master: str, name: str) -> None:
-    """Beam's job server lets go of a job that is cancelled, but leaves it running on the cluster."""
+    """Cancels a job on the cluster. Beam's job server forgets a cancelled job, but leaves it running there."""
     jobs = _running(master, name)
     if len(jobs) > 1:
         warn(f"several jobs on {master} are called {name}: cancel this one there by hand")
@@ -57,9 +57,9 @@ def cancel(master: str, name: str) -> None:
 
 @contextlib.contextmanager
 def cancelled_on_permanent_error(master: str, name: str, lock: Lock) -> Iterator[list[PipelineError]]:
-    """While open, a job that fails for want of something that the user has to change is cancelled.
+    """While open, cancels the job if it fails for a reason that only the user can change.
 
-    Flink would start it again as often as it is told to, minutes on end. Gives a list, which then holds the error.
+    Flink would restart it, for minutes. Yields a list; after such a failure it holds the error.
     """
     found: list[PipelineError] = []
     done = threading.Event()

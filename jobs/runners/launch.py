@@ -1,4 +1,4 @@
-"""The runner that a graph goes to: looked at before, waited for or left, and its failures told in one line."""
+"""Runs a graph: checks the runner first, waits for the job or leaves it, and tells a failure in one line."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from pipeline.storage import failures
 from pipeline.storage.lock import Lock
 
 LOCAL_RUNNER = "FnApiRunner"
-"""Threads of this process; the runner where none is named."""
+"""Runs in threads of this process; taken where no runner is named."""
 
 _HEARS_AFTER = 0.2
-"""Seconds within which a signal is heard."""
+"""Seconds between two looks for signals."""
 IN_THIS_PROCESS = (
     "",
     "fnapirunner",
@@ -49,13 +49,13 @@ IN_THIS_PROCESS = (
     "switchingdirectrunner",
     "testdirectrunner",
 )
-"""Names, in small letters, of what is FnApiRunner here; the first where none is named."""
+"""Names of runners, in small letters, for which FnApiRunner is taken; "" where none is named."""
 
 
 def check_runner(options: PipelineOptions) -> None:
-    """InputError, within seconds, where what the job is to run on is not there.
+    """InputError if the runner, or its cluster, cannot be reached.
 
-    The runners themselves would try for minutes, or wait for ever.
+    It takes seconds. The runners themselves would try for minutes, or wait for ever.
     """
     name = runner_name(options)
     endpoint = options.view_as(PortableOptions).job_endpoint
@@ -86,13 +86,12 @@ def check_runner(options: PipelineOptions) -> None:
 
 
 def run(graph: beam.Pipeline, lock: Lock) -> bool:
-    """Runs a graph; True once it has ended well, False where it goes on, or only begins, without this process.
+    """Runs a graph. Returns True when the job has ended, False if it continues without this process.
 
-    In the latter case the lock is handed over to the workers. A signal that stops this
-    process cancels a job on a cluster.
+    A job that continues has been handed the lock. A signal that stops this process cancels a job on a cluster.
 
     Raises:
-      PipelineError: what a worker raised, or why there is none.
+      PipelineError: the error of a worker, or why no worker could be started.
     """
     try:
         if runner_name(graph.options) in IN_THIS_PROCESS:
@@ -111,17 +110,17 @@ def run(graph: beam.Pipeline, lock: Lock) -> bool:
 
 
 def _cause(error: Exception, lock: Lock) -> PipelineError | None:
-    """Why the job failed: as a worker has written it, else as the runner's message or what was logged tell it."""
+    """Why the job failed: what a worker has written down, else what the runner's message says, else what was logged."""
     text = str(error)
     told = failures.read(lock.storage, lock.token) or find_in_text(text) or worker_trouble(text)
     return told or worker_messages.cause_of(error) or _server_trouble(error)
 
 
 def _run_beside(graph: beam.Pipeline) -> None:
-    """Runs a graph in a thread of its own, so that this one hears signals.
+    """Runs a graph in another thread, so that this one can handle signals.
 
-    Python's handlers run in the main thread alone. Where the system hands a signal to another thread,
-    a main thread that waits without end, as FnApiRunner's does, sleeps on.
+    Python runs handlers in the main thread alone. If the system delivers a signal to another thread while the main
+    thread waits without a time limit, as FnApiRunner does, the handler does not run.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="run-graph") as pool:
         running = pool.submit(lambda: graph.run().wait_until_finish())
@@ -145,7 +144,9 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
     cloud = graph.options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or f"beam2vec-{lock.token[:12]}"  # by which it is found again
     master = graph.options.view_as(FlinkRunnerOptions).flink_master
-    on_flink = runner_name(graph.options) == "flinkrunner" and not flink.is_embedded(master)  # running it forgets
+    on_flink = runner_name(graph.options) == "flinkrunner" and not flink.is_embedded(
+        master
+    )  # asked before the job runs, which changes the options
     with unwinding_on_signals() as ours_again:
         with servers_on_loopback():
             result = graph.run()
@@ -178,7 +179,7 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
 
 
 def runner_of(options: PipelineOptions) -> PipelineRunner | None:
-    """The runner of worker processes that only this user can reach; None: the one that the options name."""
+    """The runner for multi_processing, whose workers only this user can reach; None for all others: Beam finds them."""
     processes = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
     return PrivateProcessRunner() if processes and runner_name(options) == LOCAL_RUNNER.lower() else None
 
@@ -189,13 +190,13 @@ def runner_name(options: PipelineOptions) -> str:
 
 
 def whole_name(given: str | None) -> str:
-    """A runner's name without its module, in small letters and with "runner" at its end: Beam takes Direct, too."""
+    """A runner's name without its module, in small letters, ending in "runner": Beam takes `Direct`, too."""
     name = str(given or "").rpartition(".")[2].lower()
     return name if not name or name.endswith("runner") else f"{name}runner"
 
 
 def _opens_ports(options: PipelineOptions) -> str:
-    """What the runner starts on this machine that no option binds to it alone; "" where it starts nothing such."""
+    """What the runner starts on this machine that listens on all network interfaces; "" if it starts nothing such."""
     if options.view_as(PortableOptions).job_endpoint:
         return ""
     flink_options = options.view_as(FlinkRunnerOptions)
@@ -218,7 +219,7 @@ def _check_address(option: str, address: str, who: str) -> None:
 
 
 def _check_workers_of_prism(options: PortableOptions) -> None:
-    """Prism, which runs on this machine, waits for ever for workers that do not come, or breaks off."""
+    """InputError for workers that Prism refuses, or would wait for without end."""
     if options.environment_type == "PROCESS":
         raise InputError(
             "--environment_type=PROCESS does not work on Prism, which turns such workers away: leave it out, or start a"
@@ -230,7 +231,10 @@ def _check_workers_of_prism(options: PortableOptions) -> None:
 
 
 def _server_trouble(error: Exception) -> PipelineError | None:
-    """What gRPC raises, by which runners are asked: known by its name, as it is Beam's dependency and none of ours."""
+    """The error for a lost connection to the runner; None for other errors.
+
+    gRPC's class is recognised by its name: gRPC is a dependency of Beam, not of ours.
+    """
     if all(cls.__name__ != "RpcError" for cls in type(error).__mro__):
         return None
     details = getattr(error, "details", None)

@@ -26,8 +26,7 @@ _RUNNER_IS_GONE = (
     "raise RuntimeError()",
     "raise rpc_error",
 )
-"""In the tracebacks of workers that ask for something when the runner has ended their job, and of a runner whose
-worker is gone."""
+"""In tracebacks of workers whose runner has ended the job, and of a runner whose worker is gone."""
 _NO_NEWS = (
     "Waiting for grpc channel",  # a server takes its time to start
     "Unparseable argument",  # one of the runner's options, or it was refused before
@@ -40,14 +39,14 @@ _over = threading.Event()
 
 
 def begin() -> None:
-    """Forget what an earlier command in this process has left out."""
+    """Forgets what an earlier job in this process has hidden."""
     _left_out.clear()
     _elsewhere.clear()
     _over.clear()
 
 
 def workers_are_elsewhere() -> None:
-    """From now on what is said of a worker that cannot start is about the job's workers, and ends it."""
+    """From now on, a log line that a worker cannot start is about a worker of the job, so it tells why the job ends."""
     _elsewhere.set()
 
 
@@ -68,7 +67,7 @@ def cause_of(error: Exception) -> PipelineError | None:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the log tells the user what the command's end will not tell."""
+    """Whether a log line tells the user something that the error at the end will not."""
     message = record.getMessage()
     if message.startswith(_NO_NEWS) or record.name == "PrismRunner":
         return False
@@ -78,11 +77,11 @@ def is_news(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def left_out(for_good: bool) -> Iterator[None]:
-    """While open, threads of workers that fail are not shown where that is told otherwise.
+    """While open, does not print tracebacks of threads that the error at the end makes superfluous.
 
     Args:
-      for_good: afterwards too. Threads of workers outlive the job; in a process that is the command's own they
-        have nothing more to say.
+      for_good: not afterwards either. Threads of workers outlive the job, and in the command's own process they have
+        nothing more to say.
     """
     hook = threading.excepthook
 
@@ -99,13 +98,13 @@ def left_out(for_good: bool) -> Iterator[None]:
 
 
 def print_news(text: str, file: TextIO) -> None:
-    """What Beam's worker prints, which is each error with its traceback: unless it is told otherwise."""
+    """Stands for `print` in Beam's worker, which prints each error with its traceback; hides what is told otherwise."""
     if not _is_told_otherwise(text):
         print(text, file=file)
 
 
 def _is_told_otherwise(text: str) -> bool:
-    """Whether a message or a traceback quotes what will end the command, or follows from its end."""
+    """Whether a message or traceback quotes the error that will end the command, or is a consequence of its end."""
     # In this process all modules are there, and one that a user's tokenizer misses is its own affair.
     if ours := find_in_text(text) or (worker_trouble(text) if _elsewhere.is_set() else None):
         _left_out[:] = [ours]
@@ -116,5 +115,5 @@ def _is_told_otherwise(text: str) -> bool:
 
 
 def _is_of_the_end(text: str) -> bool:
-    """Whether it is about a worker whose runner is gone, or has ended the job."""
+    """Whether a text is about a worker whose runner is gone, or has ended the job."""
     return any(sign in text for sign in _RUNNER_IS_GONE)

@@ -45,13 +45,13 @@ _URN = "beam2vec:env:private_process:v1"
 _LONGEST_PATH = 107
 """Bytes in the path of a Unix socket."""
 _SECONDS_TO_NOTICE = 0.5
-"""Between two looks for requests that nobody will answer."""
+"""Seconds between two looks for requests to a worker that has ended."""
 _SECONDS_TO_END = 5.0
-"""For a worker to which nothing more is sent."""
+"""Seconds that a worker has to end by itself, once it gets no more work."""
 _grpc = worker_handlers.grpc
 """A dependency of Beam's."""
 _guard = threading.RLock()
-"""Held while a module of Beam's has other names."""
+"""Held while names in a module of Beam's are replaced."""
 
 
 class PrivateProcessRunner(FnApiRunner):
@@ -65,13 +65,15 @@ class PrivateProcessRunner(FnApiRunner):
         super().__init__(default_environment=_PrivateProcess())
 
     def run_pipeline(self, pipeline: Any, options: PipelineOptions) -> Any:
-        options.view_as(DirectOptions).direct_running_mode = "in_memory"  # any other replaces our environment
+        options.view_as(
+            DirectOptions
+        ).direct_running_mode = "in_memory"  # in any other mode Beam would not take our kind of worker
         return super().run_pipeline(pipeline, options)
 
 
 @Environment.register_urn(_URN, None)
 class _PrivateProcess(Environment):
-    """Tells servers and workers of our pipelines from those of another pipeline in this process."""
+    """Marks our pipelines, so that other pipelines in this process keep Beam's servers and workers."""
 
     def to_runner_api_parameter(self, context: object) -> tuple[str, None]:
         return _URN, None
@@ -84,16 +86,18 @@ class _PrivateProcess(Environment):
 
 
 class _PrivateServer(worker_handlers.GrpcServer):
-    """Control, data, state and logging on Unix sockets. Without the services for provision and artifacts, which
-    hand out any file of the user's."""
+    """Beam's servers for control, data, state and logging, on Unix sockets.
+
+    The services for provision and artifacts are left out: they would hand out any file that the user may read.
+    """
 
     def __init__(self, state: Any, manager: Any):
         self.folder = _private_folder()
         open_before = listening_ports()
         paths = (f"unix:{self.folder}/{number}" for number in itertools.count())
         try:
-            # Beam's time limit has a thread of its own empty each buffer once a second. It does not wait until the
-            # stage has written its element: what is written meanwhile is lost or cut in two (Beam 2.77).
+            # With a time limit, a thread of Beam's empties each buffer once a second, even while the stage is writing
+            # an element: that element is lost or cut in two (Beam 2.77). So there is no limit.
             ours = _grpc_bound_to(lambda _: next(paths))
             with _with_names(worker_handlers, grpc=ours, DATA_BUFFER_TIME_LIMIT_MS=0):
                 super().__init__(state, None, manager)
@@ -113,7 +117,7 @@ class _PrivateServer(worker_handlers.GrpcServer):
 
 
 def _server(state: Any, provision_info: Any, manager: Any) -> worker_handlers.GrpcServer:
-    """Stands where Beam looks up the class of its server: ours for our pipelines, Beam's for all others."""
+    """Replaces the class of Beam's server: makes ours for our pipelines, and Beam's for all others."""
     if any(environment.urn == _URN for environment in manager._environments.values()):
         return _PrivateServer(state, manager)
     return _BeamServer(state, provision_info, manager)
@@ -154,10 +158,10 @@ class _Worker(worker_handlers.GrpcWorkerHandler):
         lost = PipelineError(WORKER_LOST)
         if not self._ending.is_set():
             self.control_conn.push = _raising(lost)
-        while not self._ending.is_set():  # again and again: a request that was on its way then is known a moment later
+        while not self._ending.is_set():  # repeated, since a request may still be on its way
             for future in list(self.control_conn._futures_by_id.values()):
                 future.abort(lost)
-                if not future.is_done():  # who waits for data of the worker looks at answers alone
+                if not future.is_done():  # who waits for data of the worker only looks for an answer
                     future.set(beam_fn_api_pb2.InstructionResponse(error=WORKER_LOST))
             self._ending.wait(_SECONDS_TO_NOTICE)
 
@@ -190,7 +194,7 @@ class _BoundServer:
         self._server, self._address = server, address
 
     def add_insecure_port(self, asked: str) -> int | str:
-        """A Unix socket has no port: then its address is given back."""
+        """Returns the port; of a Unix socket, which has none, the address."""
         address = self._address(asked)
         port = self._server.add_insecure_port(address)
         return address if address.startswith("unix:") else port
@@ -200,7 +204,7 @@ class _BoundServer:
 
 
 def _grpc_bound_to(address: Callable[[str], str]) -> types.SimpleNamespace:
-    """Stands for the module `grpc` where a server is made, so that it listens at `address` of what was asked for.
+    """Replaces the module `grpc` where a server is made: the server listens at address(what was asked for).
 
     Beam asks for "[::]:0": any port, on all network interfaces.
     """
@@ -211,7 +215,7 @@ def _grpc_bound_to(address: Callable[[str], str]) -> types.SimpleNamespace:
 
 @contextlib.contextmanager
 def _with_names(module: types.ModuleType, **names: object) -> Iterator[None]:
-    """While open, a module of Beam's has other values for some of its names."""
+    """While open, replaces names in a module of Beam's."""
     with _guard:
         before = {name: getattr(module, name) for name in names}
         vars(module).update(names)
@@ -223,9 +227,9 @@ def _with_names(module: types.ModuleType, **names: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def servers_on_loopback() -> Iterator[None]:
-    """While open, what Beam serves from this process to a runner beside it is reached from this machine alone.
+    """While open, servers that Beam starts in this process can only be reached from this machine.
 
-    That is a pool of workers, which connect to any address that they are told and run what it sends, and the
+    These are the pool of workers, which connect to any address that they are told and run what it sends, and the
     service that takes a job's artifacts.
     """
     ours = _grpc_bound_to(lambda asked: f"127.0.0.1:{asked.rpartition(':')[2]}")
@@ -269,7 +273,7 @@ def listening_ports() -> set[str]:
 
 
 def main(folder: str) -> None:
-    """A worker process: works until its runner is gone, and says what is of interest on stderr."""
+    """The program of a worker process: works until its runner is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command too, which ends its workers
     threading.Thread(target=_end_with_the_runner, args=[folder], daemon=True).start()
     sys.stdout, sys.stderr = Screen(sys.stdout), Screen(sys.stderr)
@@ -285,7 +289,7 @@ def _end_with_the_runner(folder: str) -> NoReturn:
     """Leaves at once when the runner's process has ended, or closes our stdin: then nothing more can be committed."""
     while os.read(0, 1024):
         pass
-    shutil.rmtree(folder, ignore_errors=True)  # where a runner was killed, nobody else does
+    shutil.rmtree(folder, ignore_errors=True)  # a runner that was killed has not removed it
     os._exit(0)
 
 

@@ -19,11 +19,10 @@ received: list[int] = []
 
 @contextlib.contextmanager
 def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
-    """While open, SIGINT and SIGTERM stop the run: training commits a checkpoint first, every other stage is
-    left at once.
+    """While open, SIGINT and SIGTERM stop the run.
 
-    All artefacts are committed in one piece, so leaving at once loses at most the
-    pieces in work. A second signal does not wait. Only the main thread may set
+    Training commits a checkpoint first; every other stage is left at once. That loses at most the pieces in work,
+    because each artefact is committed in one piece. A second signal does not wait. Only the main thread may set
     handlers: in another, signals do what they did before.
     """
 
@@ -32,7 +31,8 @@ def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
             clean_up()
 
     def leave(number: int) -> None:
-        # In a thread: what it has to wait for may be held by what the signal has interrupted, or far away.
+        # In a thread, with a limit of time: the signal may have interrupted who holds what the cleaning waits for, and
+        # storage may be far away.
         try:
             cleaning = threading.Thread(target=clean_up_quietly, daemon=True)
             cleaning.start()

@@ -1,4 +1,4 @@
-"""Workers and job servers that cannot start, or are lost, told from what runners say of it."""
+"""Recognises, in what runners say, that a worker or a job server could not start, or was lost."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _TROUBLE = (
         "the cluster does not know the host {0}, where the Python workers should be: check --environment_config",
     ),
 )
-"""What the messages of runners hold when workers cannot start: pattern, and what the user is told."""
+"""(pattern of a runner's message when a worker cannot start, what the user is told)"""
 _LASTING = (_TROUBLE[0][0], r"IOException: (?:Cannot run program .*?)?error=(?:2|13),")
-"""Those of them that a restart does not cure."""
+"""The patterns of failures that a restart does not mend."""
 WORKER_LOST = "a Python worker was lost, perhaps killed for want of memory: start the run again"
 _ENDED = {
     "SDK worker disconnected": WORKER_LOST,
     "Channel closed prematurely": WORKER_LOST,
     "JobCancellationException: Job was cancelled": "the job was cancelled on the cluster: start the run again to go on",
 }
-"""What runners say (Prism, FnApiRunner, Flink) when they do not start a worker or a job again, and what is told."""
+"""What Prism, FnApiRunner and Flink say when they give up a worker or a job -> what the user is told."""
 
 
 def worker_trouble(text: str) -> PipelineError | None:
-    """What keeps workers, or the job server, from starting or ended them, where a runner's message is about that."""
+    """Why workers or the job server did not start, or ended, if a runner's message says so."""
     for pattern, told in _TROUBLE:
         if found := re.search(pattern, text):
             return InputError(told.format(*found.groups()))
@@ -57,5 +57,5 @@ def worker_trouble(text: str) -> PipelineError | None:
 
 
 def lasting_worker_trouble(text: str) -> PipelineError | None:
-    """What keeps workers from starting, however often they are started again."""
+    """Why workers will never start, however often they are started again, if a message says so."""
     return worker_trouble(text) if any(re.search(pattern, text) for pattern in _LASTING) else None

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.analysis.export_files import Files, check_link, compression_of
 from pipeline.errors import InputError
-from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
+from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef, vector_type
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import side_of
@@ -239,7 +239,7 @@ def _safetensors(exported: Export, files: Files) -> int:
 
 
 def _parquet(exported: Export, files: Files) -> int:
-    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), exported.ref.dims)
+    vector = vector_type(exported.ref.dims)
     word = pa.int64() if exported.run.has_integers else pa.string()
     fields = {"word": word, "count": pa.int64(), "vector": vector}
     schema = pa.schema(

@@ -125,6 +125,41 @@ def _chunks(text_range: TextRange, digests: RangeDigests | None, block_bytes: in
         position += length
 
 
+class _BegunLine:
+    """The beginning of a line that continues in the next chunk. Of an overlong line, a dead letter, nothing is held."""
+
+    def __init__(self, text_range: TextRange, max_line_bytes: int, dead_letters: DeadLetters):
+        self._text_range, self._most, self._dead_letters = text_range, max_line_bytes, dead_letters
+        self._parts: list[bytes] = []
+        self._position = self._bytes = 0
+        self._is_overlong = False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a line has begun and not ended."""
+        return bool(self._parts) or self._is_overlong
+
+    def add(self, position: int, data: bytes) -> None:
+        """Begins a line with the bytes at `position` of the text, or continues the one that is there."""
+        if self._is_overlong:
+            return
+        if not self._parts:
+            self._position = position
+        self._parts.append(data)
+        self._bytes += len(data)
+        if self._bytes > self._most:
+            sample = b"".join(self._parts)[: reasons.SAMPLE_BYTES]
+            place = self._text_range.offset(self._position)
+            self._dead_letters.add(self._text_range.name(), place, reasons.TOO_LONG, sample)
+            self._parts, self._is_overlong = [], True
+
+    def end(self, data: bytes) -> tuple[int, np.ndarray] | None:
+        """Ends the line with these bytes, and returns its position and the whole of it; None if it was overlong."""
+        line = None if self._is_overlong else (self._position, as_array(b"".join([*self._parts, data])))
+        self._parts, self._bytes, self._is_overlong = [], 0, False
+        return line
+
+
 def _whole_lines(
     text_range: TextRange,
     max_line_bytes: int,
@@ -134,9 +169,7 @@ def _whole_lines(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position, whole lines): the lines that begin in the range. Some overlong lines are left out already."""
     begun = text_range.start == 0  # whether the beginning of the first line is known
-    held: list[bytes] = []  # the beginning of a line that continues in the next chunk
-    held_at, held_bytes = text_range.start, 0
-    skipping = False  # inside an overlong line
+    line = _BegunLine(text_range, max_line_bytes, dead_letters)
     for position, data in _chunks(text_range, digests, block_bytes):
         start = 0
         if text_range.offset(position) == 0:
@@ -157,32 +190,17 @@ def _whole_lines(
         stop = last + 1
         if stop > start or final:
             first = start
-            if skipping:
+            if line.is_there:
                 first = data.find(b"\n", start, stop) + 1 or stop
-                skipping = False
-            elif held:
-                first = data.find(b"\n", start, stop) + 1 or stop
-                held.append(data[start:first])
-                yield held_at, as_array(b"".join(held))
-            held, held_bytes = [], 0
+                if whole := line.end(data[start:first]):
+                    yield whole
             if stop > first:
                 yield position + first, as_array(data)[first:stop]
             start = stop
         if final:
             return
-        if start < len(data) and not skipping:
-            if not held:
-                held_at = position + start
-            held.append(data[start:])
-            held_bytes += len(data) - start
-            if held_bytes > max_line_bytes:
-                dead_letters.add(
-                    text_range.name(),
-                    text_range.offset(held_at),
-                    reasons.TOO_LONG,
-                    b"".join(held)[: reasons.SAMPLE_BYTES],
-                )
-                held, held_bytes, skipping = [], 0, True
+        if start < len(data):
+            line.add(position + start, data[start:])
 
 
 def _good_lines(

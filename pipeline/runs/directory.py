@@ -301,15 +301,15 @@ def differences(saved: Identity, now: Identity) -> list[str]:
     known = now["options"]["model"]
     unchanged = {name: value for name, value in Options().of_kind("model").items() if name in known}
     options = unchanged | saved["options"]["model"], known  # options that the run did not have count as their defaults
-    unequal = _unequal(*options)
+    changed = unequal(*options)
     if not _has_model(saved) and _has_model(now):
         lines.append(_NO_MODEL)
-        unequal = [entry for entry in unequal if entry[0] in option_names()]
-    unequal = [entry for entry in unequal if entry[0] != "start_from" or not start_is_equal]
-    for name, saved_value, value_now in unequal:
+        changed = [entry for entry in changed if entry[0] in option_names()]
+    changed = [entry for entry in changed if entry[0] != "start_from" or not start_is_equal]
+    for name, saved_value, value_now in changed:
         lines.append(f"--{name} is {shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}")
-    named = {name for name, _, _ in unequal}
-    for name, saved_value, value_now in _unequal(saved["tokenizer"], now["tokenizer"]):
+    named = {name for name, _, _ in changed}
+    for name, saved_value, value_now in unequal(saved["tokenizer"], now["tokenizer"]):
         if name not in options[1]:
             values = f"{shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}"
             lines.append(f"the tokenizer's {shown(name)} is {values}")
@@ -354,18 +354,18 @@ def _warnings(saved: Identity, now: Identity) -> list[str]:
     warnings = [
         f"--{name}={shown_value(name, value)} is ignored, the run began with {shown_value(name, saved_value)}"
         " (no effect on the model)"
-        for name, saved_value, value in _unequal(*layout)
+        for name, saved_value, value in unequal(*layout)
         if name in layout[0]
     ]
     warnings += [
         f"{shown(name)} was {shown(saved_value or 'not installed')} when the run began, and is"
         f" {value or 'not installed'} now"
-        for name, saved_value, value in _unequal(saved.get("versions", {}), now["versions"])
+        for name, saved_value, value in unequal(saved.get("versions", {}), now["versions"])
     ]
     return warnings
 
 
-def _unequal(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def unequal(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """(name, saved value, value now) where they differ; None stands for a missing value."""
     names = [*now, *(name for name in saved if name not in now)]
     return [(n, saved.get(n), now.get(n)) for n in names if saved.get(n) != now.get(n)]

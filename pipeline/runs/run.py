@@ -103,8 +103,9 @@ class Run:
         return self.directory.keys[stage]
 
     def checkpoint(self, step: int | None = None) -> CheckpointRef:
-        """The checkpoint after `step` training steps, by default the newest. Its partitions are checked when they are
-        read.
+        """The checkpoint after `step` training steps, by default the newest.
+
+        Its partitions are checked when they are read.
 
         Raises:
           InputError: there is no checkpoint yet, or none of this step.

@@ -64,9 +64,9 @@ class _Holder:
             return None
 
 
-def is_held(storage: Storage, path: str = PATH) -> bool:
+def is_held(storage: Storage) -> bool:
     """Whether a command is using the output: its lock has not expired, and its process is not known to be dead."""
-    data = storage.find(path)
+    data = storage.find(PATH)
     holder = _Holder.from_json(data) if data is not None else None
     return holder is not None and holder.is_alive(world().time())
 
@@ -78,8 +78,7 @@ class Lock:
     `Lock.attach(storage, token).renew()`.
     """
 
-    def __init__(self, storage: Storage, path: str = PATH, lifetime: float = LIFETIME):
-        self.path = path
+    def __init__(self, storage: Storage, lifetime: float = LIFETIME):
         self.lifetime = lifetime
         self.is_handed_over = False
         """whether workers hold it now, and this process does not release it"""
@@ -95,9 +94,9 @@ class Lock:
         return writer_of(self.token)
 
     @classmethod
-    def attach(cls, storage: Storage, token: str, path: str = PATH, lifetime: float = LIFETIME) -> Lock:
+    def attach(cls, storage: Storage, token: str) -> Lock:
         """A lock that was acquired by another process, or by another object of this one."""
-        lock = cls(storage, path, lifetime)
+        lock = cls(storage)
         lock._hold(storage, token)
         return lock
 
@@ -110,7 +109,7 @@ class Lock:
         until = world().monotonic() + wait
         while not self._try():
             if world().monotonic() >= until:
-                raise self._in_use(self.storage.find(self.path))
+                raise self._in_use(self.storage.find(PATH))
             world().sleep(min(_POLL, max(0.0, until - world().monotonic())))
         return self
 
@@ -142,14 +141,14 @@ class Lock:
           OutputInUseError: the lock is not this run's any more.
         """
         for _ in range(_ATTEMPTS):
-            data = self.storage.find(self.path)
+            data = self.storage.find(PATH)
             holder = _Holder.from_json(data) if data is not None else None
             if data is None or holder is None or holder.token != self.token:
                 raise self._lost(data)
             changed = change(holder, world().time())
-            if changed is None or self.storage.swap(self.path, data, changed.to_json()):
+            if changed is None or self.storage.swap(PATH, data, changed.to_json()):
                 return
-        raise self._lost(self.storage.find(self.path))
+        raise self._lost(self.storage.find(PATH))
 
     def release(self) -> None:
         """Removes the lock if this run holds it, else does nothing.
@@ -162,19 +161,19 @@ class Lock:
             return
         released = _RELEASED + self.token
         for _ in range(_ATTEMPTS):
-            data = self.storage.find(self.path)
+            data = self.storage.find(PATH)
             holder = _Holder.from_json(data) if data is not None else None
             if data is None or holder is None or holder.token not in (self.token, released):
                 return
             try:
                 # An earlier call, or one whose answer was lost, may have swapped it already.
                 is_released = holder.token == released or self.storage.swap(
-                    self.path, data, self._held_here(released).to_json()
+                    PATH, data, self._held_here(released).to_json()
                 )
             except ArtifactError:  # a full disk has no room for the new lock, but allows the deletion
                 is_released = True
             if is_released:
-                self.storage.delete(self.path)
+                self.storage.delete(PATH)
                 return
 
     def __enter__(self) -> Lock:
@@ -206,34 +205,34 @@ class Lock:
     def _try(self) -> bool:
         now = world().time()
         new_lock = self._held_here(self.token).to_json()
-        if self.storage.create(self.path, new_lock):
+        if self.storage.create(PATH, new_lock):
             self._check_excludes(new_lock)
             return True
-        data = self.storage.find(self.path)
+        data = self.storage.find(PATH)
         if data is None:  # released since
-            return self.storage.create(self.path, new_lock)
+            return self.storage.create(PATH, new_lock)
         holder = _Holder.from_json(data)
         if holder is None:
-            return self._is_old() and self.storage.swap(self.path, data, new_lock)
+            return self._is_old() and self.storage.swap(PATH, data, new_lock)
         if holder.token == self.token:  # created by this call, whose answer was lost and which was repeated
             return True
         if holder.is_alive(now):
             return False
-        if not self.storage.swap(self.path, data, new_lock):
+        if not self.storage.swap(PATH, data, new_lock):
             return False
         say(f"took over the output from process {holder.pid} on {shown(holder.host)}, which has ended")
         return True
 
     def _is_old(self) -> bool:
         """Whether an invalid lock was written long ago. Without hard links, a killed process may leave half a lock."""
-        info = self.storage.info(self.path)
+        info = self.storage.info(PATH)
         return info is not None and info.age(world().time()) > self.lifetime
 
     def _check_excludes(self, new_lock: bytes) -> None:
         """InputError if the store ignores the condition of a conditional create: every run would get the lock."""
-        if self.storage.create(self.path, new_lock):
-            self.storage.delete(self.path)
-            raise InputError(f"{self.storage.uri(self.path)}: {NO_CONDITIONAL_CREATE}")
+        if self.storage.create(PATH, new_lock):
+            self.storage.delete(PATH)
+            raise InputError(f"{self.storage.uri(PATH)}: {NO_CONDITIONAL_CREATE}")
 
     def _held_here(self, token: str) -> _Holder:
         now, me = world().time(), world().pid()
@@ -245,7 +244,7 @@ class Lock:
         return holder.pid == me and holder.host == world().host() and holder.process == world().process_of(me)
 
     def _in_use(self, data: bytes | None) -> OutputInUseError:
-        where, lock = self.storage.root, self.storage.uri(self.path)
+        where, lock = self.storage.root, self.storage.uri(PATH)
         if data is None:
             return OutputInUseError(f"{where} was in use until just now: start the run again")
         holder = _Holder.from_json(data)

@@ -57,6 +57,7 @@ COVERED = {
         "pipeline/analysis/report/data.py",
     ),
     "analysis/test_export.py": ("jobs/export.py",),
+    "corpus/readers/test_reader.py": ("pipeline/corpus/readers/open_reader.py",),
     "corpus/test_lines.py": ("pipeline/corpus/dead_letters.py",),
     "runs/test_preprocessed.py": ("jobs/sources.py", "transforms/preprocessed.py"),
     "batches/test_stored.py": ("pipeline/batches/shards.py",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from pipeline.analysis.evaluation import average_ranks
 from pipeline.analysis.report.data import rounded
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import Vectors
+from pipeline.runs.directory import unequal
 from pipeline.runs.run import Run
 
 WORDS = 1000
@@ -25,17 +25,12 @@ def compare(runs: tuple[Run, Run], digests: tuple[str, str], known: tuple[Vector
     return {
         "same_digest": digests[0] == digests[1],
         "same_input": first["inputs"] == second["inputs"],
-        "config": _differences(
+        "config": unequal(
             *({**identity["options"]["model"], **identity["options"]["layout"]} for identity in (first, second))
         ),
-        "versions": _differences(first.get("versions", {}), second.get("versions", {})),
+        "versions": unequal(first.get("versions", {}), second.get("versions", {})),
         "neighborhoods": neighborhoods(*known),
     }
-
-
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[list[Any]]:
-    names = [*first, *(name for name in second if name not in first)]
-    return [[name, first.get(name), second.get(name)] for name in names if first.get(name) != second.get(name)]
 
 
 def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:

@@ -85,10 +85,12 @@ class CudaBackend:
         block: int = THREADS,
         graphs: bool = True,
     ):
-        """Args:
-        block: threads of a block; any number of warps gives the same bits.
-        graphs: record the launches of a step once and replay them as CUDA graphs, which takes the host less time
-          than the kernels of a small step take the device.
+        """Copies the weights to the device, and compiles the kernels for their shape.
+
+        Args:
+          block: threads of a block; any number of warps gives the same bits.
+          graphs: record the launches of a step once and replay them as CUDA graphs, which takes the host less time
+            than the kernels of a small step take the device.
         """
         import cupy
         import cupyx

@@ -224,10 +224,12 @@ class Generator:
         check_memory: Callable[[int, str], None],
         block: int = THREADS,
     ):
-        """Args:
-        cupy, pinned: the module; `cupyx.empty_pinned`.
-        check_memory: raises InputError unless so many bytes are free, to be used for something.
-        block: threads of a block; any number of warps makes the same rows.
+        """Copies the tables to the device.
+
+        Args:
+          cupy, pinned: the module; `cupyx.empty_pinned`.
+          check_memory: raises InputError unless so many bytes are free, to be used for something.
+          block: threads of a block; any number of warps makes the same rows.
         """
         self.tables, self.sampling = tables, sampling
         self._cupy, self._pinned, self._check_memory, self._block = cupy, pinned, check_memory, block

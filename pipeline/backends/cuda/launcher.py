@@ -90,10 +90,12 @@ class Launcher:
     """The kernels of some source files, compiled for one set of constants."""
 
     def __init__(self, cupy: Any, names: Sequence[str], constants: Mapping[str, int]):
-        """Args:
-        cupy: the module.
-        names: of source files, as from `sources`.
-        constants: what the files want to have defined; THREADS is given.
+        """Compiles the files, unless this process has compiled them for these constants.
+
+        Args:
+          cupy: the module.
+          names: of source files, as from `sources`.
+          constants: what the files want to have defined; THREADS is given.
         """
         self.signatures, self._functions = _compiled(cupy, tuple(names), tuple(constants.items()))
 

@@ -86,12 +86,14 @@ class ReferenceBackend:
     def __init__(
         self, w_in: np.ndarray, w_out: np.ndarray, *, model: str, tau: float, zero_hits: bool, xp: ModuleType = np
     ):
-        """Args:
-        w_in, w_out: float32 [V, dims], copied. Float64 stays float64, to be compared with exact sums.
-        model: "skipgram" or "cbow".
-        tau: pairs that may move a row with their whole weight in one step.
-        zero_hits: leave out negatives equal to their target.
-        xp: numpy or cupy, where to compute.
+        """Copies the weights into five layers.
+
+        Args:
+          w_in, w_out: float32 [V, dims], copied. Float64 stays float64, to be compared with exact sums.
+          model: "skipgram" or "cbow".
+          tau: pairs that may move a row with their whole weight in one step.
+          zero_hits: leave out negatives equal to their target.
+          xp: numpy or cupy, where to compute.
         """
         self._xp = xp
         self._tau = tau

@@ -10,12 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus.files import match_inputs
-from pipeline.corpus.readers.open_reader import open_reader
+from pipeline.corpus.readers.open_reader import open_reader, reader_of
 from pipeline.corpus.readers.reader import HEAD_BYTES
-from pipeline.options import Options
+from pipeline.options import INPUT_FORMATS, Options
 from pipeline.storage.parquet import from_parquet
 from tests.helpers.commands import TINY, digest_of, train
 from tests.helpers.formats import jsonl, parquet
+
+
+def test_every_format_of_the_options_has_a_reader():
+    assert {name: reader_of(name).has_fields for name in INPUT_FORMATS} == {
+        "text": False,
+        "jsonl": True,
+        "parquet": True,
+    }
+
 
 # The same sentences in every format
 

@@ -49,9 +49,11 @@ class Library:
         build_for: Callable[[int], nvrtc.Build] | None = None,
         architecture: int = 0,
     ):
-        """Args:
-        code: CUDA.
-        build_for: what NVIDIA's compiler makes of it for an architecture, to run that of one.
+        """Compiles the kernels for the CPU.
+
+        Args:
+          code: CUDA.
+          build_for: what NVIDIA's compiler makes of it for an architecture, to run that of one.
         """
         # PyDLL keeps other threads of Python out: one may drop an array, which a running kernel would notice
         found = signatures(code)

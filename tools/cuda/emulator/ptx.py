@@ -80,7 +80,9 @@ def c_type(parameter: Parameter) -> str:
 
 
 def translate(ptx: str, parameters: Mapping[str, Sequence[Parameter]]) -> Program:
-    """Args:
+    """PTX as C++ for the emulator.
+
+    Args:
       parameters: of each kernel, as `launcher.signatures` finds them.
 
     Raises:

@@ -59,13 +59,15 @@ class Device:
         observer: Observer | None = None,
         multiprocessors: int = 2,
     ):
-        """Args:
-        schedule: of the emulator, 0 to 3.
-        watched: notice races and accesses outside of arrays.
-        memory: bytes there are.
-        edit: changes the source before it is compiled, to plant defects.
-        architecture: run what NVIDIA's compiler makes of the source for it, if not 0.
-        observer: is told of launches that are traced, for which the schedule is 0.
+        """A device that behaves as the arguments say.
+
+        Args:
+          schedule: of the emulator, 0 to 3.
+          watched: notice races and accesses outside of arrays.
+          memory: bytes there are.
+          edit: changes the source before it is compiled, to plant defects.
+          architecture: run what NVIDIA's compiler makes of the source for it, if not 0.
+          observer: is told of launches that are traced, for which the schedule is 0.
         """
         self.schedule, self.policy, self.watched, self.memory, self.edit = schedule, policy, watched, memory, edit
         self.architecture, self.observer, self.multiprocessors = architecture, observer, multiprocessors
