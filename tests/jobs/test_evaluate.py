@@ -9,13 +9,13 @@ import re
 import pytest
 
 from beam2vec import Run
-from tests.helpers.commands import TINY, run, train, write_corpus
+from tests.helpers.commands import ALONE, run, train, write_corpus
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    outcome = train(f"--input={write_corpus(folder / 'corpus.txt')}", f"--output={folder / 'run'}", *TINY)
+    outcome = train(f"--input={write_corpus(folder / 'corpus.txt')}", f"--output={folder / 'run'}", *ALONE)
     assert outcome.status == 0, outcome.stderr
     return str(folder / "run")
 

@@ -14,14 +14,14 @@ from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import read_checkpoint
-from tests.helpers.commands import TINY, train, write_corpus
+from tests.helpers.commands import ALONE, TINY, train, write_corpus
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     corpus = write_corpus(folder / "corpus.txt")
-    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *TINY, "--checkpoint_every=20")
+    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *ALONE, "--checkpoint_every=20")
     assert outcome.status == 0, outcome.stderr
     return Run.open(str(folder / "run"))
 
