@@ -24,7 +24,7 @@ from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage, split_uri
-from tests.helpers.commands import TINY, finish, run, start, train, write_corpus
+from tests.helpers.commands import ALONE, TINY, finish, run, start, train, write_corpus
 from tests.helpers.warm import WarmProcess
 
 ODD_WORDS = {
@@ -51,7 +51,7 @@ ODD_STEP = 99_999_000
 def trained(tmp_path_factory):
     """A run whose newest checkpoint but one is trained, and whose newest has odd words."""
     folder = tmp_path_factory.mktemp("run")
-    outcome = train(f"--input={write_corpus(folder / 'corpus.txt')}", f"--output={folder / 'run'}", *TINY)
+    outcome = train(f"--input={write_corpus(folder / 'corpus.txt')}", f"--output={folder / 'run'}", *ALONE)
     assert outcome.status == 0, outcome.stderr
     made = Run.open(str(folder / "run"))
     draw = np.random.default_rng(0)

@@ -25,9 +25,11 @@ from pipeline.options import Options
 from pipeline.words.counts import count_unit
 from tests.helpers.unpacking import text_commits
 
-LINES = [f"some words of line {i % 13} 한국어" for i in range(60)]
-TEXT = "\n".join(LINES).encode()
-ROWS = b"\n".join(orjson.dumps({"a": {"b": line.split()}}) for line in LINES)
+LINES = [f"some words of line {i % 13} 한국어" for i in range(300)]
+SOME = LINES[:60]
+"""Enough where the text is not in pages with rows."""
+TEXT = "\n".join(SOME).encode()
+ROWS = b"\n".join(orjson.dumps({"a": {"b": line.split()}}) for line in SOME)
 
 
 def zstd(data: bytes) -> bytes:
@@ -36,7 +38,7 @@ def zstd(data: bytes) -> bytes:
 
 def parquet(column, **options) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(pa.table({"a": column, "z": [1] * len(column)}), sink, row_group_size=20, **options)
+    pq.write_table(pa.table({"a": column, "z": [1] * len(column)}), sink, row_group_size=100, **options)
     return sink.getvalue()
 
 
@@ -56,7 +58,7 @@ FILES = {
         {"input_format": "parquet", "field": "a"},
     ),
     "lists": (parquet([line.split() for line in LINES]), {"input_format": "parquet", "field": "a"}),
-    "integers": (parquet([[i, i % 7] for i in range(60)]), {"input_format": "parquet", "field": "a"}),
+    "integers": (parquet([[i, i % 7] for i in range(300)]), {"input_format": "parquet", "field": "a"}),
 }
 
 
@@ -116,5 +118,7 @@ def test_random_bytes_end_in_a_result_or_a_clear_error(data):
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_whole_file_is_read(name):
-    expected = {"integers": 120, "characters": sum(len(line.replace(" ", "")) for line in LINES)}
-    assert tokens_of(*FILES[name], False) == expected.get(name, 6 * len(LINES))
+    values = FILES[name][1]
+    expected = {"integers": 600, "characters": sum(len(line.replace(" ", "")) for line in SOME)}
+    words = 6 * len(LINES if values.get("input_format") == "parquet" else SOME)
+    assert tokens_of(*FILES[name], False) == expected.get(name, words)

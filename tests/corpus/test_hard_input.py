@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.storage.world import Files
-from tests.helpers.commands import TINY, digest_of, peak, train, write_corpus
+from tests.helpers.commands import ALONE, digest_of, peak, train, write_corpus
 from transforms import tokens
 
 MEGABYTE = 1 << 20
@@ -163,7 +163,7 @@ def shorter(path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_cannot_be_read_any_more_when_words_are_looked_up(tmp_path, monkeypatch, act, message):
     text = write_corpus(tmp_path / "text.txt", lines=60)
     data, info = text.read_bytes(), text.stat()
-    arguments = [f"--input={text}", f"--output={tmp_path / 'run'}", *TINY, "--no_report"]
+    arguments = [f"--input={text}", f"--output={tmp_path / 'run'}", *ALONE, "--no_report"]
     with monkeypatch.context() as patch:
         original: Callable = tokens.stored_tokens
 

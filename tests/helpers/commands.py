@@ -40,6 +40,8 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 TINY = ("--dims=12", "--epochs=2", "--batch_size=256", "--min_count=2", "--threads=2", "--window=3", "--seed=7")
 """Options of a run that takes half a second on `write_corpus`."""
+ALONE = (*TINY, "--threads=1")
+"""The same with one worker: for tests of what is said, or of what is there afterwards."""
 _OPTIONS = {f"--{field.name}" for field in dataclasses.fields(Options)} - {"--stopwords"}
 beam_shortcuts.install()
 parser.parse_beam_options = beam_shortcuts.with_answers_kept(parser.parse_beam_options)

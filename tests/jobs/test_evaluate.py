@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from beam2vec import Run
-from tests.helpers.commands import TINY, finish, run, start, train, write_corpus
+from tests.helpers.commands import ALONE, finish, run, start, train, write_corpus
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    outcome = train(f"--input={write_corpus(folder / 'corpus.txt')}", f"--output={folder / 'run'}", *TINY)
+    outcome = train(f"--input={write_corpus(folder / 'corpus.txt')}", f"--output={folder / 'run'}", *ALONE)
     assert outcome.status == 0, outcome.stderr
     return str(folder / "run")
 

@@ -16,7 +16,7 @@ from pipeline.model.loss_curve import STAGE, PointNumbers, final_loss, forget_po
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
-from tests.helpers.commands import TINY, Outcome, run, train, write_corpus
+from tests.helpers.commands import ALONE, Outcome, run, train, write_corpus
 
 
 def test_points_after_a_checkpoint_are_forgotten_and_those_up_to_it_stay():
@@ -46,7 +46,7 @@ def ended(tmp_path_factory) -> pathlib.Path:
 
 
 def again(output: pathlib.Path, text: pathlib.Path) -> Outcome:
-    return train(f"--input={text}", f"--output={output}", *TINY, "--checkpoint_every=10", "--no_report")
+    return train(f"--input={text}", f"--output={output}", *ALONE, "--checkpoint_every=10", "--no_report")
 
 
 def last_points(output: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from tests.helpers.commands import ROOT, TINY, train, write_corpus
+from tests.helpers.commands import ALONE, ROOT, train, write_corpus
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     corpus = write_corpus(folder / "corpus.txt")
-    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *TINY, "--no_report")
+    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *ALONE, "--no_report")
     assert outcome.status == 0, outcome.stderr
     return str(folder / "run")
 

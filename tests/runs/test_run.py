@@ -15,7 +15,7 @@ from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import read_checkpoint
-from tests.helpers.commands import TINY, train, write_corpus
+from tests.helpers.commands import ALONE, TINY, train, write_corpus
 
 JSON = ("--input_format=jsonl", "--field=x")
 
@@ -24,7 +24,7 @@ JSON = ("--input_format=jsonl", "--field=x")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     corpus = write_corpus(folder / "corpus.txt")
-    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *TINY, "--checkpoint_every=20")
+    outcome = train(f"--input={corpus}", f"--output={folder / 'run'}", *ALONE, "--checkpoint_every=20")
     assert outcome.status == 0, outcome.stderr
     return Run.open(str(folder / "run"))
 

@@ -18,7 +18,7 @@ from pipeline.options import Options
 from pipeline.runtime.uri_secrets import is_secret
 from pipeline.storage.open_storage import open_storage, split_uri
 from pipeline.storage.records import sealed_json, unsealed_json
-from tests.helpers.commands import TINY, run, train, write_corpus
+from tests.helpers.commands import ALONE, run, train, write_corpus
 from tests.runtime.test_uri_secrets import NONE, SECRET, WITHOUT_SCHEME
 
 URI = "s3://KEYID:HIDDEN/x@bucket/run"
@@ -57,7 +57,7 @@ def corpus(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def trained(corpus) -> pathlib.Path:
-    assert train(f"--input={corpus}", f"--output={corpus.parent / 'run'}", *TINY).status == 0
+    assert train(f"--input={corpus}", f"--output={corpus.parent / 'run'}", *ALONE).status == 0
     return corpus.parent / "run"
 
 
@@ -199,7 +199,7 @@ def test_a_run_in_and_of_paths_with_a_colon_and_an_at(corpus, tmp_path, monkeypa
     for name in ("texts/a:b@c.txt", "texts/mail@home:1.txt", "a:b@c.txt", "texts/what?.txt"):
         (tmp_path / name).write_bytes(corpus.read_bytes())
     given = "texts/a:b@c.txt,texts/mail@home:1.txt,./a:b@c.txt,texts/what?.txt"
-    outcome = train(f"--input={given}", "--output=runs/a:b@c", "--no_report", *TINY)
+    outcome = train(f"--input={given}", "--output=runs/a:b@c", "--no_report", *ALONE)
     assert outcome.status == 0, outcome.stderr
     assert len(Run.open("runs/a:b@c").identity["inputs"]) == 4
     told = refused("jobs.train", "--input=a:b@c.txt", "--output=runs/x")
@@ -222,14 +222,14 @@ def test_a_run_of_a_version_that_kept_secrets_shows_none(corpus, trained, tmp_pa
     (old / "run.json").write_bytes(sealed_json(saved))
     page = tmp_path / "page.html"
     said = [
-        run("jobs.train", f"--input={corpus}", f"--output={old}", *TINY),
+        run("jobs.train", f"--input={corpus}", f"--output={old}", *ALONE),
         run("jobs.report", f"--run={old}", f"--to={page}"),
     ]
     saved["inputs"].insert(0, {**saved["inputs"][0], "uri": URI})
     (old / "run.json").write_bytes(sealed_json(saved))
     said += [
         run("jobs.verify", f"--run={old}", "--input"),
-        run("jobs.train", f"--input={corpus}", f"--output={old}", *TINY),
+        run("jobs.train", f"--input={corpus}", f"--output={old}", *ALONE),
     ]
     assert [outcome.status for outcome in said] == [0, 0, 1, 0]
     assert "keyed was s3://***@bucket/run when the run began" in said[0].stderr

@@ -17,7 +17,19 @@ import pytest
 from jobs.cli.entry import run_command
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
-from tests.helpers.commands import JOBS, ROOT, TINY, Outcome, digest_of, finish, run, start_cold, train, write_corpus
+from tests.helpers.commands import (
+    ALONE,
+    JOBS,
+    ROOT,
+    TINY,
+    Outcome,
+    digest_of,
+    finish,
+    run,
+    start_cold,
+    train,
+    write_corpus,
+)
 from tests.helpers.warm import WarmProcess
 
 
@@ -95,14 +107,14 @@ def test_input_without_text_or_words(tmp_path, text, parts):
     path = tmp_path / "text.txt"
     if text is not None:
         path.write_bytes(text)
-    fails(train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY), *parts)
+    fails(train(f"--input={path}", f"--output={tmp_path / 'run'}", *ALONE), *parts)
 
 
 def test_truncated_and_damaged_gzip_are_named_with_the_place(corpus, digest, tmp_path):
     packed = gzip.compress(corpus.read_bytes())
     path = tmp_path / "text.gz"
     path.write_bytes(packed[: len(packed) // 2])
-    arguments = [f"--input={path}", *TINY]
+    arguments = [f"--input={path}", *ALONE]
     fails(train(*arguments, f"--output={tmp_path / 'one'}"), str(path), "truncated", f"byte {len(packed) // 2:,}")
     damaged = bytearray(packed)
     damaged[len(packed) // 2] ^= 0xFF
@@ -138,7 +150,7 @@ def test_a_line_that_breaks_off_is_named_where_it_is_one_bad_line_too_many(tmp_p
     path = tmp_path / "text.gz"
     packed = gzip.compress(write_corpus(tmp_path / "text.txt", lines=60).read_bytes())
     path.write_bytes(packed[: len(packed) // 2])
-    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--allow_truncated")
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *ALONE, "--allow_truncated")
     fails(outcome, "1 of ", "(the first: the compressed data break off in this line, text.gz byte ")
 
 
@@ -148,7 +160,7 @@ def test_text_in_utf_16_is_told_as_such(encoding, pack, tmp_path):
     """All but its first line would pass: plain English with NUL bytes is UTF-8 too."""
     path = tmp_path / "text.txt"
     path.write_bytes(pack(("some words\n" * 3000).encode(encoding)))
-    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY)
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *ALONE)
     fails(outcome, f"text.txt is {encoding.upper()}, not UTF-8", f"iconv -f {encoding} -t utf8")
 
 
@@ -161,7 +173,7 @@ def test_a_nul_among_letters_is_a_letter(tmp_path):
 def test_a_vocabulary_too_small_for_the_policy(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("one two three\n" * 50)
-    arguments = [f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--negative_policy=distinct"]
+    arguments = [f"--input={path}", f"--output={tmp_path / 'run'}", *ALONE, "--negative_policy=distinct"]
     fails(train(*arguments, "--negatives=3"), "--negative_policy=distinct", "at least 4 words", "there are 3")
     outcome = train(*arguments, "--negatives=2")
     assert outcome.status == 0, outcome.stderr
@@ -170,7 +182,7 @@ def test_a_vocabulary_too_small_for_the_policy(tmp_path):
 
 def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_again(corpus, digest, tmp_path):
     output = tmp_path / "run"
-    arguments = [f"--input={corpus}", f"--output={output}", *TINY]
+    arguments = [f"--input={corpus}", f"--output={output}", *ALONE]
     fails(train(*arguments, "--min_count=5000"), "--min_count=5000 leaves no word")
     counts = next(output.glob("counts/*/*")).stat().st_mtime_ns
     fails(train(*arguments, "--lowercase"), "--lowercase is True, the run has False", "there is no model yet")
@@ -182,7 +194,7 @@ def test_a_run_that_left_no_word_goes_on_with_other_options_and_counts_nothing_a
 def test_another_model_or_input_in_the_same_output_is_refused_with_what_differs(tmp_path):
     corpus, output = write_corpus(tmp_path / "corpus.txt", lines=60), tmp_path / "run"
     digest = digest_of(corpus, output)
-    arguments = [f"--input={corpus}", f"--output={output}", *TINY]
+    arguments = [f"--input={corpus}", f"--output={output}", *ALONE]
     fails(train(*arguments, "--dims=13", "--epochs=3"), "--dims is 13, the run has 12", "--epochs is 3", "--overwrite")
     other = write_corpus(tmp_path / "other.txt", lines=10)
     fails(train(f"--input={other}", *arguments[1:]), f"input added: {other}", f"input gone: {corpus}")
@@ -210,7 +222,7 @@ def test_overwrite_makes_what_a_fresh_run_would(corpus, tmp_path):
     output = tmp_path / "run"
     digest_of(corpus, output)
     counts = next(output.glob("counts/*/*")).stat().st_mtime_ns
-    arguments = [f"--input={corpus}", f"--output={output}", *TINY, "--window=2"]
+    arguments = [f"--input={corpus}", f"--output={output}", *ALONE, "--window=2"]
     replaced = train(*arguments, "--overwrite")
     assert replaced.digest == digest_of(corpus, tmp_path / "fresh", "--window=2")
     assert next(output.glob("counts/*/*")).stat().st_mtime_ns == counts  # what is alike is reused
@@ -220,9 +232,9 @@ def test_an_output_that_is_no_run_is_never_touched(corpus, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/thesis.tex").write_text("years of work")
     for more in ([], ["--overwrite"]):
-        fails(train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, *more), "not empty", "thesis.tex")
+        fails(train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *ALONE, *more), "not empty", "thesis.tex")
     assert files_of(tmp_path / "run") == ["thesis.tex"]
-    fails(train(f"--input={corpus}", f"--output={corpus}", *TINY), f"{corpus} is a file, but a folder is needed there")
+    fails(train(f"--input={corpus}", f"--output={corpus}", *ALONE), f"{corpus} is a file, but a folder is needed there")
     fails(run("jobs.verify", f"--run={tmp_path / 'run'}"), "is not the output of a run")
 
 
@@ -302,7 +314,7 @@ def test_a_compiler_switched_off_is_one_line():
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_lost_record_of_what_was_read_is_made_again(corpus, tmp_path, pack):
     (tmp_path / "text").write_bytes(pack(corpus.read_bytes()))
-    arguments = [f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report"]
+    arguments = [f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *ALONE, "--no_report"]
     made = train(*arguments)
     for spoil in (pathlib.Path.unlink, lambda record: record.write_bytes(b"{" + record.read_bytes())):
         for record in (tmp_path / "run/records").glob("text/*/*" if pack is gzip.compress else "counts/*/*"):
@@ -357,7 +369,7 @@ def test_a_tar_archive_is_refused(corpus, tmp_path, pack):
     with tarfile.open(tmp_path / "plain.tar", "w") as archive:
         archive.add(corpus, "text.txt")
     (tmp_path / "texts").write_bytes(pack((tmp_path / "plain.tar").read_bytes()))
-    outcome = train(f"--input={tmp_path / 'texts'}", f"--output={tmp_path / 'run'}", *TINY)
+    outcome = train(f"--input={tmp_path / 'texts'}", f"--output={tmp_path / 'run'}", *ALONE)
     fails(outcome, "texts is a tar archive", "unpack it first")
 
 

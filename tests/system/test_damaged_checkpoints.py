@@ -23,7 +23,7 @@ from pipeline.storage import object_store as object_storage
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from tests.helpers import fake_s3
-from tests.helpers.commands import TINY, Outcome, run, train, write_corpus
+from tests.helpers.commands import ALONE, Outcome, run, train, write_corpus
 
 LAYOUT = ("--checkpoint_every=10", "--no_report", "--keep_checkpoints=3")
 
@@ -87,7 +87,7 @@ def corpus(tmp_path_factory) -> pathlib.Path:
 
 def trained(corpus: pathlib.Path, folder: pathlib.Path, *more: str) -> Trained:
     """A run that has ended, with three checkpoints."""
-    command = (f"--input={corpus}", *TINY, *LAYOUT, *more)
+    command = (f"--input={corpus}", *ALONE, *LAYOUT, *more)
     outcome = train(*command, f"--output={folder}")
     assert outcome.status == 0, outcome.stderr
     steps = steps_of(folder)
@@ -115,7 +115,7 @@ def either(request) -> Trained:
 def stopped(corpus, tmp_path_factory) -> Trained:
     """A run that was stopped, with two checkpoints or more."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
-    command = (f"--input={corpus}", *TINY, *LAYOUT)
+    command = (f"--input={corpus}", *ALONE, *LAYOUT)
     asked = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interruption, "requested", lambda: next(asked) == 2)
@@ -192,7 +192,7 @@ def test_a_newest_checkpoint_that_is_damaged_or_gone_fails_every_reader(either, 
 def test_a_byte_of_any_part_is_found(corpus, tmp_path, monkeypatch):
     for module in (checkpoints_module, model_digest):
         monkeypatch.setattr(module, "BLOCK_ROWS", 100)
-    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
+    outcome = train(f"--input={corpus}", f"--output={tmp_path / 'run'}", *ALONE, "--no_report")
     assert outcome.status == 0, outcome.stderr
     word = Run.open(str(tmp_path / "run")).words()[3]
     parts = sorted(tmp_path.glob("run/checkpoints/*/*/*"))

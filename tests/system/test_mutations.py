@@ -30,7 +30,7 @@ def whole(tmp_path_factory) -> pathlib.Path:
 
 
 def again(output: pathlib.Path, corpus: pathlib.Path, *more: str) -> Outcome:
-    return train(f"--input={corpus}", f"--output={output}", *EVERY_STAGE, "--holdout=0.1", *more)
+    return train(f"--input={corpus}", f"--output={output}", *EVERY_STAGE, "--threads=1", "--holdout=0.1", *more)
 
 
 def kinds(folder: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -8,7 +8,7 @@ import pytest
 from beam2vec import Run
 from pipeline.batches.rows import Rows
 from pipeline.training.holdout_loss import kept_back_rows, mean_loss
-from tests.helpers.commands import TINY, train, write_corpus
+from tests.helpers.commands import ALONE, train, write_corpus
 
 SHARE = "--holdout=0.2"
 
@@ -19,7 +19,7 @@ def corpus(tmp_path_factory):
 
 
 def finished(corpus, output, *arguments):
-    outcome = train(f"--input={corpus}", f"--output={output}", *TINY, "--no_report", *arguments)
+    outcome = train(f"--input={corpus}", f"--output={output}", *ALONE, "--no_report", *arguments)
     assert outcome.status == 0, outcome.stderr
     return Run.open(str(output)), outcome.digest
 

@@ -15,7 +15,7 @@ from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.words.word_list import word_list
-from tests.helpers.commands import TINY, train, write_corpus
+from tests.helpers.commands import ALONE, train, write_corpus
 
 
 def loaded(path, data, items=TEXT):
@@ -62,13 +62,13 @@ def test_what_is_no_list(data, message, tmp_path):
 
 def test_only_these_words_in_this_order(tmp_path):
     corpus = write_corpus(tmp_path / "corpus.txt")
-    arguments = [f"--input={corpus}", f"--output={tmp_path / 'all'}", *TINY]
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'all'}", *ALONE]
     assert train(*arguments).status == 0
     everything = Run.open(str(tmp_path / "all")).vocabulary()
     words, counts = everything["word"].to_pylist(), dict(zip(*everything.to_pydict().values()))
     chosen = [*reversed(words[:30:3]), "nowhere", words[1]]
     (tmp_path / "list").write_text("".join(f"{word}\n" for word in chosen))
-    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--vocabulary={tmp_path / 'list'}", *TINY]
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--vocabulary={tmp_path / 'list'}", *ALONE]
     outcome = train(*arguments)
     assert outcome.status == 0, outcome.stderr
     run = Run.open(str(tmp_path / "run"))
@@ -82,8 +82,8 @@ def test_only_these_words_in_this_order(tmp_path):
     assert train(*arguments, "--overwrite").digest == outcome.digest
     # A run's own vocabulary changes nothing.
     (stored,) = (tmp_path / "all" / "vocabulary").glob("*/vocabulary.parquet")
-    whole = [f"--vocabulary={stored}", *TINY, "--min_count=1000"]
-    first = train(f"--input={corpus}", f"--output={tmp_path / 'all'}", *TINY).digest
+    whole = [f"--vocabulary={stored}", *ALONE, "--min_count=1000"]
+    first = train(f"--input={corpus}", f"--output={tmp_path / 'all'}", *ALONE).digest
     assert train(f"--input={corpus}", f"--output={tmp_path / 'again'}", *whole).digest == first
     (tmp_path / "list").write_text("nothing\nof\nthis\n")
     assert "none of the 3 words of --vocabulary occurs in --input" in train(*arguments, "--overwrite").error
@@ -93,7 +93,7 @@ def test_a_list_of_integers(tmp_path):
     rows = [{"x": row} for row in np.random.default_rng(0).integers(0, 9, (200, 5)).tolist()]
     (tmp_path / "rows").write_bytes(b"\n".join(map(orjson.dumps, rows)))
     (tmp_path / "list").write_text("8\n3\n100\n5\n")
-    arguments = [f"--input={tmp_path / 'rows'}", "--input_format=jsonl", "--field=x", *TINY]
+    arguments = [f"--input={tmp_path / 'rows'}", "--input_format=jsonl", "--field=x", *ALONE]
     assert train(*arguments, f"--vocabulary={tmp_path / 'list'}", f"--output={tmp_path / 'run'}").status == 0
     table = Run.open(str(tmp_path / "run")).vocabulary()
     assert table["word"].to_pylist() == [8, 3, 100, 5]

@@ -21,7 +21,7 @@ from pipeline.model.vectors import Vectors
 from pipeline.runs.timings import add_timings, read_timings
 from pipeline.storage.commits import Commits
 from tests.helpers.browser import browser, open_page
-from tests.helpers.commands import ROOT, TINY, run, train, write_corpus
+from tests.helpers.commands import ALONE, ROOT, run, train, write_corpus
 
 ODD_WORD = "</script><b>&\"'ünïcode"
 
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     with corpus.open("ab") as file:
         file.write(f"{ODD_WORD} again {ODD_WORD} again\n".encode() * 20 + b"bad \xff line\n")
     for name, more in [("a", []), ("b", B_OPTIONS)]:
-        outcome = train(f"--input={corpus}", f"--output={folder / name}", *TINY, *more)
+        outcome = train(f"--input={corpus}", f"--output={folder / name}", *ALONE, *more)
         assert outcome.status == 0, outcome.stderr
     words = Run.open(str(folder / "a")).words()
     (folder / "pairs.tsv").write_text("".join(f"{words[i]}\t{words[2 * i + 1]}\t{i}\n" for i in range(12)), "utf-8")
@@ -74,7 +74,7 @@ def both(folder):
 def two_checkpoints(folder):
     """A run that kept two checkpoints."""
     output = f"--output={folder / 'two'}"
-    outcome = train(f"--input={folder / 'corpus.txt'}", output, *TINY, "--checkpoint_every=20", "--no_report")
+    outcome = train(f"--input={folder / 'corpus.txt'}", output, *ALONE, "--checkpoint_every=20", "--no_report")
     assert outcome.status == 0, outcome.stderr
     return Run.open(str(folder / "two"))
 
@@ -117,7 +117,7 @@ def test_training_ends_with_a_report_unless_told_not_to(folder):
     assert [stage["name"] for stage in stages] == ["Count words", "Encode tokens", "Store batches", "Train"]
     assert all(0 <= stage["seconds"] < 300 for stage in stages)
     page.unlink()
-    again = [f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS]
+    again = [f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *ALONE, *B_OPTIONS]
     assert "report.html" not in train(*again, "--no_report").stdout
     assert not page.exists()
     outcome = train(*again)
@@ -130,9 +130,9 @@ def test_training_ends_with_a_report_unless_told_not_to(folder):
 
 def test_a_report_on_a_model_that_is_replaced_goes(folder, tmp_path):
     corpus, output = write_corpus(tmp_path / "text.txt"), tmp_path / "run"
-    assert train(f"--input={corpus}", f"--output={output}", *TINY).status == 0
+    assert train(f"--input={corpus}", f"--output={output}", *ALONE).status == 0
     assert (output / "report.html").exists()
-    again = train(f"--input={corpus}", f"--output={output}", *TINY, "--seed=9", "--overwrite", "--no_report")
+    again = train(f"--input={corpus}", f"--output={output}", *ALONE, "--seed=9", "--overwrite", "--no_report")
     assert again.status == 0
     assert not (output / "report.html").exists()
 
@@ -142,7 +142,7 @@ def test_tokens_are_those_of_the_text_where_a_word_list_brings_counts(tmp_path):
     words = sorted(set(corpus.read_text().split()))
     (tmp_path / "words.tsv").write_text("".join(f"{word}\t1000000\n" for word in words))
     outcome = train(
-        f"--input={corpus}", f"--output={tmp_path / 'run'}", *TINY, f"--vocabulary={tmp_path / 'words.tsv'}"
+        f"--input={corpus}", f"--output={tmp_path / 'run'}", *ALONE, f"--vocabulary={tmp_path / 'words.tsv'}"
     )
     assert outcome.status == 0, outcome.stderr
     tokens = len(corpus.read_text().split())
@@ -154,7 +154,7 @@ def test_tokens_are_those_of_the_text_where_a_word_list_brings_counts(tmp_path):
 def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
     (folder / "b" / "report.html").unlink()
     monkeypatch.setattr("jobs.training_job.report", lambda runs: 1 / 0)
-    outcome = train(f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *TINY, *B_OPTIONS)
+    outcome = train(f"--input={folder / 'corpus.txt'}", f"--output={folder / 'b'}", *ALONE, *B_OPTIONS)
     assert outcome.status == 0
     assert "the report is left out (division by zero): beam2vec report --run=" in outcome.stderr
     assert outcome.digest
@@ -163,7 +163,7 @@ def test_a_report_that_fails_does_not_fail_the_training(folder, monkeypatch):
 def test_lines_left_out_of_compressed_files_are_shown_too(tmp_path):
     lines = write_corpus(tmp_path / "whole.txt", lines=150).read_bytes()
     (tmp_path / "cut.gz").write_bytes(gzip.compress(lines)[:-300])
-    train(f"--input={tmp_path / 'cut.gz'}", f"--output={tmp_path / 'run'}", *TINY, "--allow_truncated")
+    train(f"--input={tmp_path / 'cut.gz'}", f"--output={tmp_path / 'run'}", *ALONE, "--allow_truncated")
     shown = data_of(tmp_path / "run" / "report.html")["runs"][0]["dead"]
     assert shown["bad_lines"] == 1
     assert [row["reason"] for row in shown["rows"]] == [BROKEN_OFF]

@@ -8,7 +8,7 @@ from pydoc_data import topics
 import pytest
 
 from pipeline.corpus.readers.hints import format_hint
-from tests.helpers.commands import TINY, train
+from tests.helpers.commands import ALONE, train
 
 ROWS = [{"id": number, "title": f"t{number}", "text": f"row number {number} has words"} for number in range(9)]
 TABLE = ["id,title,text", *(f"{row['id']},{row['title']},{row['text']}" for row in ROWS)]
@@ -56,11 +56,11 @@ def test_no_topic_of_pythons_help_looks_like_a_table():
 def test_a_run_says_so_and_trains(tmp_path):
     path = tmp_path / "rows.txt"
     path.write_text("\n".join(map(json.dumps, ROWS * 40)) + "\n")
-    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--no_report")
+    outcome = train(f"--input={path}", f"--output={tmp_path / 'run'}", *ALONE, "--no_report")
     assert outcome.status == 0
     assert f"{path} looks like JSON lines: --input_format=jsonl --field=text" in outcome.stderr
-    plan = train(f"--input={path}", f"--output={tmp_path / 'run'}", *TINY, "--dry_run")
+    plan = train(f"--input={path}", f"--output={tmp_path / 'run'}", *ALONE, "--dry_run")
     assert f"note: {path} looks like JSON lines" in plan.stdout
-    told = train(f"--input={path}", f"--output={tmp_path / 'r2'}", *TINY, "--no_report", "--input_format=jsonl",
+    told = train(f"--input={path}", f"--output={tmp_path / 'r2'}", *ALONE, "--no_report", "--input_format=jsonl",
                  "--field=text")  # fmt: skip
     assert "looks like" not in told.stderr
