@@ -108,7 +108,7 @@ def test_words_that_do_not_occur_are_never_drawn_nor_shown(tmp_path, form):
     chosen = ["nowhere", *known, "at", "all"]
     counted = "" if form == "words" else "\t7"
     (tmp_path / "list").write_text("".join(f"{word}{counted}\n" for word in chosen))
-    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--vocabulary={tmp_path / 'list'}", *TINY]
+    arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--vocabulary={tmp_path / 'list'}", *ALONE]
     outcome = train(*arguments, "--power=0")
     assert outcome.status == 0, outcome.stderr
     told = "3 of the 23 words of --vocabulary do not occur in --input ('nowhere', 'at', 'all')"
