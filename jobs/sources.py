@@ -11,9 +11,11 @@ from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import TEXT
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
+from pipeline.model.checkpoints import checkpoints
 from pipeline.options import Options
-from pipeline.runs.directory import RunDirectory, make_identity
+from pipeline.runs.directory import RunDirectory, make_identity, open_run
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
 from pipeline.runs.start_vectors import StartRef, start_ref
 from pipeline.storage.open_storage import open_storage
@@ -120,5 +122,18 @@ def find_source(request: Request) -> Source:
     source = take_corpus(request) if request.corpus else read_input(request, files)
     if not request.options.start_from:
         return source
-    start = start_ref(request.options.start_from, request.options.dims)
+    start = _start_of(request, request.options.start_from)
     return dataclasses.replace(source, start=start, identity={**source.identity, "start_from": start.digest})
+
+
+def _start_of(request: Request, given: str) -> StartRef:
+    """What --start_from names. It may be gone once the run has a checkpoint; then that of run.json is taken."""
+    try:
+        return start_ref(given, request.options.dims)
+    except PipelineError:
+        with contextlib.suppress(PipelineError):
+            run = open_run(request.output)
+            is_same = run.identity["options"]["model"].get("start_from") == given
+            if is_same and checkpoints(run.records, run.keys[CHECKPOINTS]):
+                return StartRef(given, request.options.dims, run.identity["start_from"])
+        raise

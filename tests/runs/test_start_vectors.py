@@ -95,6 +95,21 @@ def test_a_run_in_python_and_words_that_only_the_parent_knows(folder, tmp_path):
     assert child.nearest(parent.words()[-1], 3)  # it does not occur, and has the parent's vector
 
 
+def test_the_parent_may_go_once_there_is_a_checkpoint(folder, tmp_path):
+    shutil.copytree(folder / "parent", tmp_path / "parent")
+    options = (f"--start_from={tmp_path / 'parent'}", "--checkpoint_every=10", "--batch_size=64")
+    wanted = started(folder, "new.txt", "whole", *options).digest
+    shutil.rmtree(tmp_path / "parent")
+    last = Run(folder / "whole").checkpoint().step
+    for path in sorted((folder / "whole").rglob(f"*step={last:012}*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(folder / "whole" / "records" / "training")
+    assert started(folder, "new.txt", "whole", *options).digest == wanted
+    shutil.rmtree(folder / "whole" / "records" / "checkpoints")
+    outcome = started(folder, "new.txt", "whole", *options)
+    assert (outcome.status, "--start_from=" in outcome.error) == (2, True)
+
+
 def test_what_cannot_be_started_from_is_one_line(folder, tmp_path):
     parent = folder / "parent"
     unfinished = tmp_path / "unfinished"
