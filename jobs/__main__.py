@@ -16,7 +16,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("train", "preprocess", "verify", "evaluate", "compare", "export", "report")
+COMMANDS = ("train", "preprocess", "verify", "evaluate", "compare", "export", "report", "reproduce")
 """In the order in which one needs them."""
 
 

@@ -20,6 +20,7 @@ from jobs import evaluate as evaluate_job
 from jobs import export as export_job
 from jobs import preprocess as preprocess_job
 from jobs import report as report_job
+from jobs import reproduce as reproduce_job
 from jobs import train as train_job
 from jobs import verify as verify_job
 from jobs.cli import parser
@@ -35,6 +36,7 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "jobs.export": export_job.main,
     "jobs.preprocess": preprocess_job.main,
     "jobs.report": report_job.main,
+    "jobs.reproduce": reproduce_job.main,
     "jobs.train": train_job.main,
     "jobs.verify": verify_job.main,
 }

@@ -63,6 +63,7 @@ COVERED = {
     "batches/test_stored.py": ("pipeline/batches/shards.py",),
     "corpus/readers/test_parquet.py": ("pipeline/corpus/readers/open_reader.py",),
     "runs/test_input_check.py": ("pipeline/corpus/digests.py",),
+    "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),

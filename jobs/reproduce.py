@@ -1,0 +1,160 @@
+"""Run a finished run again from its inputs, and compare what comes out, stage by stage.
+
+    beam2vec reproduce --run=runs/first
+    beam2vec reproduce --run=s3://bucket/runs/first --scratch=/data/again --threads=16
+
+It says what that needs, works in a folder of its own, and leaves the run as it is. Contents are compared, not files:
+fingerprints of the text, vocabulary, unigram distribution, tokens, and the digest of the model. The status is 0 if all
+of them agree, else 1; the first stage that differs is named, with what may have caused it.
+"""
+
+from __future__ import annotations
+
+from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
+
+# isort: split
+import argparse
+import contextlib
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jobs.cli.entry import run_process
+from jobs.cli.parser import parse_beam_options
+from jobs.cli.reading_options import Parser, whole
+from jobs.runners.signals import stopping_on_signals
+from jobs.sources import Request
+from jobs.training_job import Job, run_job
+from pipeline.analysis.export_files import one_file
+from pipeline.errors import InputError
+from pipeline.options import DEVICES, Options
+from pipeline.runs.contents import Content, contents
+from pipeline.runs.directory import differences
+from pipeline.runs.run import Run
+from pipeline.runs.timings import read_timings
+from pipeline.runtime.messages import take_warnings
+from pipeline.runtime.progress import scaled
+from pipeline.runtime.shown_text import shown, shown_line
+from pipeline.storage.open_storage import open_storage
+
+
+def main(arguments: Sequence[str]) -> int:
+    options, beam = _parser().parse_known_args(list(arguments))
+    if unknown := parse_beam_options(beam)[1]:
+        raise InputError(f"{shown(unknown[0])} is no option, here or in Beam: see --help")
+    json_file = one_file("--json", options.json) if options.json is not None else None
+    messages = sys.stderr if json_file and json_file.is_stdout else sys.stdout
+    original = Run.open(options.run)
+    _check_ended(original)
+    print(f"needs {_needs(original)}", file=messages)
+    with _scratch(options.scratch, original) as folder:
+        job = Job.of(_request(original, folder, options, beam), original.directory.has_model)
+        causes = _differences(original, job)
+        for cause in causes:
+            print(f"not as it was: {cause}", file=messages)
+        again = run_job(job, stopping_on_signals).run
+        before, now = ({content.stage: content for content in contents(run)} for run in (original, again))
+        compared = list(_compared(before, now))
+    first = next((entry["stage"] for entry in compared if not entry["same"]), None)
+    result = {"run": options.run, "reproduced": first is None, "first_difference": first, "stages": compared}
+    result |= {"not_as_it_was": causes, "warnings": take_warnings()}
+    if json_file:
+        json_file.pack_json(result)
+    for line in _lines(compared, first, causes):
+        print(line, file=messages)
+    return 0 if first is None else 1
+
+
+def _check_ended(run: Run) -> None:
+    """InputError unless the run has ended: else there is nothing whole to compare with."""
+    if run.directory.has_model:
+        ref = run.checkpoint()
+        if ref.step != ref.steps:
+            raise InputError(f"{run.uri} has not ended (its newest checkpoint is {ref.place}): run it to its end first")
+    run.shards()
+
+
+def _needs(run: Run) -> str:
+    """What it takes: input, room and, if it was recorded, time."""
+    inputs, storage = run.identity["inputs"], run.directory.storage
+    room = sum(info.size for info in storage.walk())
+    seconds = sum(read_timings(run.records, run.key("checkpoints")).values()) if run.directory.has_model else 0
+    took = f"; it took {seconds:,.0f} s" if seconds else ""
+    return f"{len(inputs):,} input files of {scaled(sum(f['size'] for f in inputs))}B, and about {scaled(room)}B{took}"
+
+
+def _request(run: Run, folder: str, options: argparse.Namespace, beam: Sequence[str]) -> Request:
+    identity, corpus = run.identity, str(run.identity.get("corpus", ""))
+    execution = {"threads": options.threads, "device": options.device, "max_bad_lines": "100%"}
+    pinned = dataclasses.replace(run.options, **execution)
+    inputs = () if corpus else tuple(file["uri"] for file in identity["inputs"])
+    named = frozenset({*identity["options"]["model"], *identity["options"]["layout"]})
+    checked = Options.checked(dataclasses.asdict(pinned))
+    return Request(inputs, folder, False, False, checked, tuple(beam), corpus, named)
+
+
+def _differences(run: Run, job: Job) -> list[str]:
+    """What is not as it was when the run was made, and may cause another result."""
+    versions = run.identity.get("versions", {}), job.source.identity.get("versions", {})
+    lines = [
+        f"{name} is {versions[1].get(name) or 'not there'}, it was {before or 'not there'}"
+        for name, before in versions[0].items()
+        if versions[1].get(name) != before
+    ]
+    return [shown_line(line) for line in [*differences(run.identity, job.source.identity), *lines]]
+
+
+def _compared(before: dict[str, Content], now: dict[str, Content]) -> Iterator[dict[str, Any]]:
+    for stage in dict.fromkeys([*before, *now]):
+        digests = [contents_of[stage].digest if stage in contents_of else None for contents_of in (before, now)]
+        yield {"stage": stage, "same": digests[0] == digests[1], "before": digests[0], "now": digests[1]}
+
+
+def _lines(compared: Sequence[dict[str, Any]], first: str | None, causes: Sequence[str]) -> Iterator[str]:
+    for entry in compared:
+        yield f"{entry['stage']:22} {'same' if entry['same'] else 'DIFFERS'}  {(entry['now'] or 'missing')[:16]}"
+    if first is None:
+        yield "reproduced: all stages agree"
+        return
+    yield f"NOT reproduced: {first} is the first stage that differs"
+    yield "what may have caused it: " + ("; ".join(causes) if causes else "nothing that is recorded has changed")
+
+
+@contextlib.contextmanager
+def _scratch(folder: str | None, original: Run) -> Iterator[str]:
+    """The folder to work in: the user's, which stays, or a new one that is removed afterwards."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="beam2vec-reproduce-") as made:
+            yield f"{made}/run"
+    elif open_storage(folder).root == original.directory.storage.root:
+        raise InputError(f"--scratch={folder} is the run itself, which stays as it is: choose another folder")
+    else:
+        yield folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        "beam2vec reproduce",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    group = parser.add_argument_group("what is done again")
+    group.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train or preprocess")
+    work = parser.add_argument_group("where and how")
+    work.add_argument(
+        "--scratch",
+        metavar="DIR",
+        help="the folder to work in, which stays; a command that was killed goes on in it (default: a temporary one)",
+    )
+    work.add_argument("--threads", type=whole(1), metavar="N", help="threads that train (default: the CPUs it may use)")
+    work.add_argument("--device", choices=DEVICES, default="auto", metavar="|".join(DEVICES), help="where to train")
+    work.add_argument("--json", metavar="FILE", help="write the result as JSON too; - prints JSON and nothing else")
+    parser.epilog = "Beam's own options are passed on: --runner=... and so on."
+    return parser
+
+
+if __name__ == "__main__":
+    run_process("beam2vec reproduce", main)

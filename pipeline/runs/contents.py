@@ -1,0 +1,86 @@
+"""What a run has made, as a digest for each stage: of the content alone, not of files, paths, times or compression.
+
+So two runs can be compared although they were written by other versions of Parquet, or lie in other places.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.batches.tokens import read_tokens
+from pipeline.errors import ArtifactError
+from pipeline.runs.run import Run
+from pipeline.storage.parquet import from_parquet
+from pipeline.words.counts import STAGE as COUNTS
+from pipeline.words.counts import CountNumbers
+from pipeline.words.phrases import PHRASES, phrases_stage
+
+
+@dataclass(frozen=True)
+class Content:
+    """The content of one stage."""
+
+    stage: str
+    """in words, such as "tokens" """
+    digest: str
+    """hex"""
+
+
+def contents(run: Run) -> Iterator[Content]:
+    """The stages of a run that has ended, in their order.
+
+    Raises:
+      ArtifactError: something is damaged or missing.
+    """
+    if counted := _text(run):
+        yield Content("text", counted)
+    for number in range(1, run.options.phrases + 1):
+        stage = phrases_stage(number)
+        if record := run.records.load(stage, PHRASES, run.key(stage)):
+            yield Content(f"phrases, pass {number}", _of_table(from_parquet(run.records.read(record.artifacts[0]))))
+    yield Content("vocabulary", _of_table(run.vocabulary()))
+    noise = run.unigram()
+    yield Content("unigram distribution", _of_arrays(noise.threshold, noise.alias, noise.keep))
+    shards = (read_tokens(run.records.read(shard.tokens)) for shard in run.shards())
+    yield Content("tokens", _of_arrays(*(array for pair in shards for array in pair)))
+    if run.directory.has_model:
+        yield Content("model", run.checkpoint().digest)
+
+
+def _text(run: Run) -> str:
+    """The fingerprints of all counted units; "" where another run has counted."""
+    digest, records = hashlib.sha256(), run.records.all(COUNTS, run.key(COUNTS), strict=True)
+    for record in sorted(records, key=lambda record: record.name):
+        numbers = record.read(CountNumbers)
+        digest.update(f"{record.name} {numbers.fingerprint} {numbers.tokens} {numbers.bad_lines}\n".encode())
+    return digest.hexdigest() if records else ""
+
+
+def _of_arrays(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _of_table(table: pa.Table) -> str:
+    """Of the names, types and values of the columns."""
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+        digest.update(f"{name} {column.type} {len(column)}\n".encode())
+        if column.null_count:
+            raise ArtifactError(f"the column {name} has nulls")
+        if pa.types.is_string(column.type):
+            for word in column.to_pylist():
+                digest.update(f"{len(word)} {word}\n".encode())
+        else:
+            digest.update(np.ascontiguousarray(column.to_numpy()).data)
+    return digest.hexdigest()
