@@ -26,6 +26,7 @@ from pipeline.runs.directory import open_run
 from pipeline.runs.stage_keys import stage_keys
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
+from pipeline.storage.parquet import groups_to_parquet, read_group
 from pipeline.storage.records import Records
 from pipeline.words import phrases as phrases_module
 from pipeline.words.counts import count_unit
@@ -92,6 +93,13 @@ def one_pass(data: bytes, joiners: list[Joiner], discount: int, threshold: float
         stored.append(RECORDS.write_artifact(path, pairs_to_parquet(*pairs, scoring.buckets)))
     found = [bucket_phrases(RECORDS, stored, bucket, words, scoring) for bucket in range(scoring.buckets)]
     return phrases_table(found, words, scoring)
+
+
+def test_a_bucket_is_found_behind_one_without_pairs():
+    tables = {number: pa.table({"pair": [number]}) for number in (0, 2, 5)}
+    RECORDS.storage.put("groups", groups_to_parquet(tables.items(), tables[0].schema, {}))
+    found = [read_group(RECORDS.storage, "groups", number) for number in range(6)]
+    assert found == [tables.get(number) for number in range(6)]
 
 
 def whitespace() -> Reader:
@@ -367,7 +375,7 @@ def test_damaged_pairs_are_noticed_and_made_anew(corpus, digest, tmp_path):
     data[len(data) // 4] ^= 1
     pairs.write_bytes(data)
     with pytest.raises(ArtifactError, match=f"{pairs.name} is damaged"):
-        phrases_module.read_group(open_storage(str(pairs.parent)), pairs.name, 0)
+        read_group(open_storage(str(pairs.parent)), pairs.name, 0)
     assert train(*arguments).digest == digest
     assert verify_run(open_storage(str(output)), False).is_sound
 
