@@ -132,3 +132,14 @@ def test_a_changed_byte_of_a_page_stops_the_run(tmp_path, column):
     listed = train(f"--input={path}", f"--output={tmp_path / 'run'}", f"--vocabulary={words_list}", *arguments)
     assert listed.status == 2
     assert f"--vocabulary={words_list} cannot be read" in listed.error
+
+
+def test_a_row_group_that_gives_fewer_rows_than_its_footer_says_stops_the_run(tmp_path, monkeypatch):
+    """Arrow skips what it cannot decode: rows would be missing, and nothing would tell."""
+    file = parquet(tmp_path / "a", "text", [f"a{i} b{i} c" for i in range(500)])
+    every = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *given, **named: iter([*every(*given, **named)][:-1]))
+    outcome = train(f"--input={file}", f"--output={tmp_path / 'out'}", "--input_format=parquet", "--field=text", *TINY)
+    assert outcome.status == 2
+    assert "is damaged: row group 0 holds " in outcome.error
+    assert outcome.error.endswith("holds 0 rows where its footer says 37; get the file again")
