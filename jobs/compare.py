@@ -20,7 +20,7 @@ from jobs.cli.entry import run_process
 from jobs.cli.reading_options import Parser, add_judged, add_vectors, listed_files, shown_progress
 from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
 from pipeline.analysis.export_files import one_file
-from pipeline.analysis.movement import described, movement, table
+from pipeline.analysis.movement import APART, described, movement, table
 from pipeline.analysis.scores import evaluation_of
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runs.run import Run, run_at
@@ -28,9 +28,6 @@ from pipeline.runtime import progress
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.shown_text import shown, shown_list
 from pipeline.storage.parquet import to_parquet
-
-LOW = 0.7
-"""A mean cosine below this is rather of two spaces than of words that moved."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -87,7 +84,7 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         place = f"{band['first']:,} to {band['last']:,}"
         spread = f"({low:.3f}, {middle:.3f}, {high:.3f})"
         yield f"  {place:20}  {band['cosine']:6.3f}   {spread}   {band['neighbors_kept']:6.0%}"
-    if result["cosine"] < LOW and not result["aligned"]:
+    if result["cosine"] < APART and not result["aligned"]:
         yield "  cosines this low are of two spaces: --align turns one onto the other"
     yield "moved most:"
     for entry in result["moved_most"]:

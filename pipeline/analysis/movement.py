@@ -28,6 +28,8 @@ SAMPLED = 1_000
 LISTED = 20
 """Words that are shown of those that moved most, are new or are gone."""
 SHOWN_NEIGHBORS = 5
+APART = 0.7
+"""A mean cosine below this is rather of two spaces than of words that moved."""
 _BLOCK = 65_536
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.analysis.evaluation import average_ranks
+from pipeline.analysis.movement import APART, described, movement
 from pipeline.analysis.report.data import rounded
+from pipeline.errors import InputError
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import Vectors
 from pipeline.runs.directory import unequal
@@ -30,7 +32,22 @@ def compare(runs: tuple[Run, Run], digests: tuple[str, str], known: tuple[Vector
         ),
         "versions": unequal(first.get("versions", {}), second.get("versions", {})),
         "neighborhoods": neighborhoods(*known),
+        "movement": moved(*known),
     }
+
+
+def moved(after: Vectors, before: Vectors) -> dict[str, Any] | None:
+    """How far words have moved from the second run to the first; None if the two have too few words in common.
+
+    Runs that did not go on from each other lie in spaces of their own. So the second is turned onto the first where
+    cosines are low, which "aligned" tells.
+    """
+    try:
+        found = movement(before, after)
+        is_apart = float(found.cosine.mean()) < APART
+        return {"aligned": is_apart, **described(movement(before, after, align=True) if is_apart else found)}
+    except InputError:
+        return None
 
 
 def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:

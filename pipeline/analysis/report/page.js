@@ -305,6 +305,22 @@ if (comparison) {
     n ? el("p", {}, `Neighbourhoods of ${whole(n.words)} shared frequent words: rank correlation ${n.correlation} on average (quartiles ${n.quartiles.join(", ")}); `,
       `${percent(n.overlap)} of the ten nearest words are nearest in both.`) : el("p", { class: "soft" }, "Too few shared words to compare neighbourhoods."),
     n ? el("p", { class: "soft" }, "Least alike: ", listed(n.least), ". Most alike: ", listed(n.most), ".") : null);
+  const m = c.movement;
+  if (m) {
+    const words = (rows) => rows.map(([word]) => word).join(", ");
+    const share = (value) => (value === null ? "–" : percent(value));
+    section("What moved",
+      el("p", { class: "soft" }, `From the second run to the first: ${whole(m.shared)} shared words, mean cosine ${m.cosine}` +
+        (m.aligned ? ", after the second was turned onto the first, since they lie in spaces of their own." : ".")),
+      el("div", { class: "columns" },
+        el("div", {},
+          card("By frequency", table(["shared words", "cosine", "10 % below", "half below", "90 % below", "neighbours kept"],
+            m.bands.map((b) => [`${whole(b.first)} to ${whole(b.last)}`, b.cosine.toFixed(3), ...b.quantiles.map((q) => q.toFixed(3)), share(b.neighbors_kept)]), [1, 2, 3, 4, 5])), el("br"),
+          card("New", el("p", {}, `${whole(m.new.words)} words`, m.new.words ? `: ${words(m.new.most_frequent)}` : "")), el("br"),
+          card("Gone", el("p", {}, `${whole(m.gone.words)} words`, m.gone.words ? `: ${words(m.gone.most_frequent)}` : ""))),
+        card("Moved most", table(["word", "cosine", "nearest before", "nearest now"],
+          m.moved_most.map((w) => [w.word, w.cosine.toFixed(3), w.before.join(", "), w.after.join(", ")]), [1]))));
+  }
 }
 section("Training",
   el("div", { class: "columns" },

@@ -226,7 +226,7 @@ def test_mistakes_are_one_line_and_exit_2(folder, arguments, message):
     assert message.format(a=run_a) in outcome.error
 
 
-def test_two_checkpoints_of_one_run_side_by_side(two_checkpoints, tmp_path):
+def test_two_checkpoints_of_one_run_side_by_side(two_checkpoints, both, opened, tmp_path):
     steps = [ref.step for ref in checkpoints(two_checkpoints.records, two_checkpoints.key("checkpoints"))]
     to, uri = tmp_path / "page.html", two_checkpoints.uri
     outcome = run("jobs.report", f"--run={uri}", f"--against={uri}", f"--against_step={steps[0]}", f"--to={to}")
@@ -235,6 +235,17 @@ def test_two_checkpoints_of_one_run_side_by_side(two_checkpoints, tmp_path):
     assert data_of(to)["runs"][0]["facts"]["loss"] < data_of(to)["runs"][1]["facts"]["loss"]
     assert not data_of(to)["comparison"]["same_digest"]
     assert data_of(to)["comparison"]["config"] == []
+    moved = data_of(to)["comparison"]["movement"]
+    assert not moved["aligned"]
+    assert moved["shared"] == sum(band["last"] - band["first"] + 1 for band in moved["bands"])
+    assert data_of(both)["comparison"]["movement"] is None  # of vectors with other lengths
+    open_page(opened, to, 1300, 900, dark=False)
+    cards = [card.text for card in opened.find_elements("css selector", ".card")]
+    (most,) = [text for text in cards if text.startswith("Moved most\n")]
+    assert f"{moved['moved_most'][0]['word']} {moved['moved_most'][0]['cosine']:.3f}" in most
+    (bands,) = [text for text in cards if text.startswith("By frequency\n")]
+    assert f"1 to 100 {moved['bands'][0]['cosine']:.3f}" in bands
+    assert "New\n0 words" in cards
 
 
 def test_reading_a_run_is_told(folder, monkeypatch):
