@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.model.model import Model
-from pipeline.model.neighbors import nearest
+from pipeline.model.neighbors import nearest, unit_length
 from pipeline.model.spelling import suggestions
 from pipeline.runtime.shown_text import quoted
 
 SIDES = ("input", "output", "mean")
 """Which of a word's two vectors: that of a context, that of a target (or negative), or half their sum."""
 
+_BLOCK = 8192
 OnProgress = Callable[[int, int], None]
 """Called with (done, total)."""
 
@@ -88,6 +89,21 @@ class Vectors:
             [(self.words[int(i)].as_py(), float(cosine)) for i, cosine in zip(near, values)]
             for near, values in zip(ids, cosines)
         ]
+
+    def nearest_to(self, query: np.ndarray, top: int, without: Sequence[int] = ()) -> list[tuple[str, float]]:
+        """The `top` words most similar to a vector (float [dims]), with their cosines, nearest first.
+
+        Args:
+          without: rows of words that are left out.
+        """
+        direction = unit_length(query.reshape(1, -1).astype(np.float32))[0]
+        cosines = np.empty(len(self.vectors), np.float32)
+        for begin in range(0, len(cosines), _BLOCK):
+            rows = slice(begin, begin + _BLOCK)
+            cosines[rows] = unit_length(self.vectors[rows]) @ direction
+        cosines[list(without)] = -np.inf
+        order = np.argsort(-cosines, kind="stable")[: max(0, min(top, len(cosines) - len(set(without))))]
+        return [(self.words[int(row)].as_py(), float(cosines[row])) for row in order]
 
 
 def _bytes(word: str) -> bytes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.batches import stored, tokens
@@ -18,14 +19,16 @@ from pipeline.batches.shards import BatchShard
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.model import loss_curve
-from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_blocks, recorded
+from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_blocks, read_partition, recorded
 from pipeline.model.initial_vectors import found_words
-from pipeline.model.model import Model
-from pipeline.model.vectors import OnProgress, Vectors
+from pipeline.model.model import BLOCK_ROWS, Model
+from pipeline.model.neighbors import unit_length
+from pipeline.model.vectors import OnProgress, Vectors, side_of
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import PATH as IDENTITY
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.runs.preprocessed import items_of
+from pipeline.runtime.shown_text import quoted
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Record, Records
 from pipeline.words.unigram import UnigramDistribution
@@ -193,20 +196,67 @@ class Run:
     def _typed(self, words: pa.Array) -> pa.Array:
         return words.cast(pa.int64()) if self.has_integers else words
 
+    def __contains__(self, word: object) -> bool:
+        """Whether the word (int where `has_integers`) is in the vocabulary."""
+        return self._row(word) is not None
+
+    def vector(self, word: str | int, side: str = "input", step: int | None = None) -> np.ndarray:
+        """The vector of a word, float32 [dims]; only its partition is read. InputError if the word is not known."""
+        row = self._row(word)
+        if row is None:
+            raise InputError(f"vector: {quoted(str(word))} is not in the vocabulary")
+        return self._vector(row, side, step)
+
+    def similarity(self, word: str | int, other: str | int, side: str = "input", step: int | None = None) -> float:
+        """The cosine of the vectors of two words. InputError if one of them is not known."""
+        a, b = (self.vector(one, side, step).astype(np.float64) for one in (word, other))
+        length = float(np.sqrt((a @ a) * (b @ b)))
+        return float(a @ b) / length if length else 0.0
+
     def nearest(
-        self, word: str | int, top: int = 10, side: str = "input", step: int | None = None
+        self,
+        word: str | int | None = None,
+        top: int = 10,
+        side: str = "input",
+        step: int | None = None,
+        *,
+        positive: Iterable[str | int] = (),
+        negative: Iterable[str | int] = (),
     ) -> list[tuple[Any, float]]:
         """The `top` words most similar to one, with their cosines, the most similar first.
+
+        With `positive` and `negative`, those most similar to the mean of the unit vectors of the first less those of
+        the second, without these words themselves: `positive=["king", "woman"], negative=["man"]`, as in gensim.
 
         Each call reads all vectors. For many words, read them once:
         `vectors = run.read_vectors()`, then `vectors.neighbors(vectors.rows_of(words, "words"), 10)`.
 
         Raises:
-          InputError: the word is not in the vocabulary; the message names words with a similar spelling.
+          InputError: a word is not in the vocabulary; the message names words with a similar spelling.
         """
+        more, less = [str(one) for one in positive], [str(one) for one in negative]
         vectors = self.read_vectors(side, step)
-        (near,) = vectors.neighbors(vectors.rows_of([str(word)], "nearest"), top)
+        if word is not None:
+            more.insert(0, str(word))
+        if not more and not less:
+            raise InputError("nearest: give a word, or words as positive and negative")
+        rows = vectors.rows_of([*more, *less], "nearest")
+        signs = np.array([1.0] * len(more) + [-1.0] * len(less), np.float32)
+        near = vectors.nearest_to(signs @ unit_length(vectors.vectors[rows]), top, rows)
         return [(int(other), cosine) for other, cosine in near] if self.has_integers else near
+
+    def _row(self, word: object) -> int | None:
+        """The id of a word; None if it is not known."""
+        words = self._vocabulary().open(self.records).words
+        try:
+            row = pc.index(words, pa.scalar(str(word), words.type)).as_py()
+        except UnicodeEncodeError:  # half a surrogate pair, which no word has
+            return None
+        return None if row < 0 else row
+
+    def _vector(self, row: int, side: str, step: int | None) -> np.ndarray:
+        block = read_partition(self.records, self.checkpoint(step), row // BLOCK_ROWS)
+        return side_of(block, side)[row % BLOCK_ROWS].copy()
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""

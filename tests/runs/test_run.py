@@ -145,3 +145,27 @@ def test_integers_stay_integers(tmp_path):
     assert run.nearest("42", 100) == near
     with pytest.raises(InputError, match="nearest: '7' is not in the vocabulary of 9 words"):
         run.nearest(7)
+
+
+def test_one_word_and_words_together_are_as_in_gensim(run):
+    keyed = run.keyed_vectors()
+    words = run.words()
+    a, b, c = words[3], words[40], words[-1]
+    assert (run.vector(a) == keyed[a]).all()
+    assert (run.vector(c, "output") == run.vectors("output")[-1]).all()
+    assert a in run
+    assert "nowhere" not in run
+    assert "\udcff" not in run
+    assert run.similarity(a, b) == pytest.approx(float(keyed.similarity(a, b)), abs=1e-6)
+    assert run.similarity(a, a) == pytest.approx(1)
+    for positive, negative in (([a, b], [c]), ([a], []), ([], [b]), ([a, a], [b])):
+        near = run.nearest(positive=positive, negative=negative, top=5)
+        wanted = keyed.most_similar(positive=positive, negative=negative, topn=5)
+        assert [word for word, _ in near] == [word for word, _ in wanted]
+        np.testing.assert_allclose([cosine for _, cosine in near], [cosine for _, cosine in wanted], atol=1e-6)
+    assert run.nearest(a, 7) == run.nearest(positive=[a], top=7)
+    assert len(run.nearest(a, 10**6)) == len(words) - 1
+    with pytest.raises(InputError, match="vector: 'nowhere' is not in the vocabulary"):
+        run.vector("nowhere")
+    with pytest.raises(InputError, match="give a word, or words as positive and negative"):
+        run.nearest()
