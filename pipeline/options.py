@@ -287,6 +287,20 @@ class Options:
         options.check()
         return options
 
+    @classmethod
+    def check_stored(cls, values: Mapping[str, Any]) -> None:
+        """InputError unless each value is one that `checked` may have returned; all names are known.
+
+        Args:
+          values: of run.json, which others may have written.
+        """
+        for name, value in values.items():
+            field = next(field for field in dataclasses.fields(cls) if field.name == name)
+            if value not in field.metadata["named"].values():
+                typed = _checked(field, value)
+                if type(typed) is not type(value) and not isinstance(typed, float):
+                    raise InputError(f"--{name}={shown(value)}: allowed {_allowed(field)}")
+
     def check(self) -> None:
         """InputError if options that are allowed by themselves do not go together."""
         bad_line_limit(self.max_bad_lines, 0)

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from pipeline.corpus.decompression import BrokenOffError, can_decompress, compression_name, decompress
-from pipeline.errors import InputError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.open_storage import open_storage, split_uri
 
@@ -320,9 +320,11 @@ def _header(cells: Sequence[str]) -> Columns | None:
 def _lines(uri: str) -> tuple[list[str], list[tuple[int, str]]]:
     """(comments before the first other line, (number, text) of lines that are neither blank nor a comment)."""
     root, path = split_uri(uri)
-    data = open_storage(root).find(path)
-    if data is None:
-        raise InputError(f"{uri} does not exist")
+    try:
+        data = open_storage(root).read(path)
+    except ArtifactError as error:
+        gone = error.problem.endswith("does not exist")
+        raise InputError(f"{uri} does not exist" if gone else str(error)) from error
     name = compression_name(data[:16])
     if can_decompress(name):
         try:

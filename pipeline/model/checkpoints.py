@@ -97,6 +97,11 @@ class CheckpointRef:
     @classmethod
     def of_record(cls, record: Record) -> CheckpointRef:
         n = record.read(CheckpointNumbers)
+        if len(record.artifacts) != max(1, -(-n.words // BLOCK_ROWS)):
+            raise ArtifactError(
+                f"{record.path} is damaged: it names {len(record.artifacts):,} partitions for {n.words:,} words",
+                "delete it and start the run again",
+            )
         folder = f"{STAGE}/{record.key[:KEY_DIGITS]}/{record.name}"
         return cls(n.step, folder, n.digest, n.words, n.dims, record.artifacts, n.steps, n.first_epoch_rows)
 
@@ -180,7 +185,12 @@ def recorded(records: Records, key: str) -> dict[int, CheckpointRef | UnusableCh
     checkpoints: dict[int, CheckpointRef | UnusableCheckpoint] = {}
     for path, record in records.scan(stage_folder(STAGE, key)):
         if record and record.key == key:
-            ref = CheckpointRef.of_record(record)
+            try:
+                ref = CheckpointRef.of_record(record)
+            except ArtifactError as error:
+                if match := _RECORD.fullmatch(path):
+                    checkpoints[int(match[1])] = UnusableCheckpoint(error.problem)
+                continue
             checkpoints[ref.step] = ref
         elif record is None and (match := _RECORD.fullmatch(path)):
             checkpoints[int(match[1])] = UnusableCheckpoint(f"{records.storage.uri(path)} is damaged")

@@ -16,6 +16,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options, shown_value
@@ -26,7 +28,7 @@ from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import FOLDER as RECORDS
-from pipeline.storage.records import Records, canonical_json, sealed_json, unsealed_json
+from pipeline.storage.records import Number, Records, canonical_json, sealed_json, unsealed_json
 from pipeline.storage.storage import Storage
 
 PATH = "run.json"
@@ -36,6 +38,30 @@ _MANY = 10
 _NO_MODEL = "it is a preprocessed corpus, not a training run"
 
 Identity = Mapping[str, Any]
+
+
+class _Input(msgspec.Struct):
+    uri: str
+    size: Number
+    version: str
+
+
+class _Options(msgspec.Struct):
+    model: dict[str, Any]
+    layout: dict[str, Any]
+
+
+class _Identity(msgspec.Struct):
+    """What run.json has to hold; it may have been written by others."""
+
+    format_version: Number
+    options: _Options
+    inputs: list[_Input]
+    tokenizer: dict[str, Any]
+    versions: dict[str, str] = {}
+    vocabulary: str = ""
+    start_from: str = ""
+    corpus: str = ""
 
 
 def make_identity(
@@ -275,10 +301,18 @@ def _parsed(storage: Storage, data: bytes, remedy: str) -> dict[str, Any]:
     if saved is None or not {"format_version", "options", "inputs", "tokenizer"} <= saved.keys():
         raise InputError(f"{storage.uri(PATH)} is damaged: {remedy}")
     _check_format(storage, saved)
+    try:
+        msgspec.convert(saved, _Identity)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{storage.uri(PATH)} is damaged ({shown(error)}): {remedy}") from error
     known = {field.name for field in dataclasses.fields(Options)}
     if unknown := sorted({*saved["options"]["model"], *saved["options"]["layout"]} - known):
         names = ", ".join(f"--{shown(name)}" for name in unknown)
         raise InputError(f"{storage.uri(PATH)} has options unknown to this version ({names}): {remedy}")
+    try:
+        Options.check_stored({**saved["options"]["model"], **saved["options"]["layout"]})
+    except InputError as error:
+        raise InputError(f"{storage.uri(PATH)} is damaged ({error}): {remedy}") from error
     return saved
 
 

@@ -69,13 +69,18 @@ class LocalStorage(Storage):
         file = self._file(path)
         with _local_errors(file):
             try:
-                with world().files.open(file) as reader:
+                with world().files.open_regular(file) as reader:
                     return reader.read()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def read(self, path: str) -> bytes:
+        """Also of a pipe, which a user may name for a file of an option."""
+        with _local_errors(self._file(path)), world().files.open(self._file(path)) as reader:
+            return reader.read()
+
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        with _local_errors(self._file(path)), world().files.open(self._file(path), buffering=0) as reader:
+        with _local_errors(self._file(path)), world().files.open_regular(self._file(path), buffering=0) as reader:
             reader.seek(start)
             pieces = []
             while length > 0 and (data := reader.read(length)):  # a raw read returns at most 2 GiB

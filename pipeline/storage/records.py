@@ -35,7 +35,7 @@ _PIECE_BYTES = 8 << 20
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern="^[^/]+$")]
 _Path = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 _Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 Numbers = TypeVar("Numbers")

@@ -7,9 +7,11 @@ which clocks jump, disks fill up and processes die between any two operations.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,16 @@ class Files:
     def open(self, path: str, mode: str = "rb", buffering: int = -1) -> BinaryIO:
         """ "rb" reads, "xb" creates a file that must not exist. With `buffering` 0, no more is read than requested."""
         return open(path, mode, buffering)  # type: ignore[return-value]
+
+    def open_regular(self, path: str, buffering: int = -1) -> BinaryIO:
+        """Reads a file; OSError for a pipe or a device, which might wait for ever or never end."""
+        file = open(  # noqa: SIM115 it is the caller's
+            path, "rb", buffering, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+        )
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        return file
 
     def stat(self, path: str) -> os.stat_result:
         return os.stat(path)
