@@ -19,6 +19,11 @@ from typing import BinaryIO
 
 from pipeline.storage import process_identity
 
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
+"""What fsync says of a folder that a file system does not sync."""
+_CANNOT_OPEN = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.EINVAL, errno.EISDIR)
+"""What a folder says that may not be read, or has been removed meanwhile."""
+
 
 class Files:
     """The file operations that `LocalStorage` uses. Each raises OSError as the system does."""
@@ -78,13 +83,23 @@ class Files:
         os.fsync(file.fileno())
 
     def sync_folder(self, path: str) -> None:
-        """Returns when the names in the folder are on the disk, if the file system can do that."""
-        with contextlib.suppress(OSError):
+        """Returns when the names in the folder are on the disk, if the file system can do that.
+
+        What is no failure of a disk is passed over: some file systems cannot sync folders, others cannot open them.
+        """
+        try:
             handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        except OSError as error:
+            if error.errno not in _CANNOT_OPEN:
+                raise
+            return
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
+        finally:
+            os.close(handle)
 
     @contextlib.contextmanager
     def folder_lock(self, path: str) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 
 import pytest
@@ -113,3 +114,25 @@ def test_without_hard_links_create_still_has_one_winner(tmp_path, monkeypatch):
     assert not storage.create("a", b"2")
     assert storage.read("a") == b"1"
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF])
+def test_a_folder_that_cannot_be_synced_fails_the_write_unless_its_file_system_cannot_do_that(
+    tmp_path, monkeypatch, number
+):
+    """A name that is not on the disk is lost at a crash: a disk's error was passed over."""
+    sync = os.fsync
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    storage = open_storage(str(tmp_path))
+    if number in (errno.EIO, errno.ENOSPC):
+        with pytest.raises(ArtifactError, match=f"^{tmp_path}/a: {os.strerror(number)}$"):
+            storage.put("a", b"1")
+    else:
+        storage.put("a", b"1")
+        assert storage.read("a") == b"1"
