@@ -244,6 +244,17 @@ class ObjectStorage(Storage):
             self._store.put(self._key(path), _bytes(data))
 
     def create(self, path: str, data: Data) -> bool:
+        for wait in (*_CONFLICT_WAITS, 0.0):
+            if self._create(path, data):
+                return True
+            if self.info(path) is not None:
+                return False
+            # A store also says that the object exists (409) where two writes met and neither landed.
+            world().sleep(wait)
+        raise ArtifactError(f"{self.uri(path)}: the store says that it exists, and that it does not: try again later")
+
+    def _create(self, path: str, data: Data) -> bool:
+        """Whether the object was created; False if the store says that there is one."""
         with self._errors(path):
             try:
                 self._conditional_store.put(self._key(path), _bytes(data), mode="create")

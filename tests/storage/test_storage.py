@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -332,3 +333,30 @@ def test_what_a_network_loses_is_tried_again(monkeypatch):
         assert storage.read_range("a/3", 0, 1) == b"3"
         storage.delete("a/3")
         assert storage.info("a/3") is None
+
+
+@pytest.mark.parametrize("lands", [2, None])
+def test_a_conflict_of_writes_that_all_failed_is_no_object(monkeypatch, lands):
+    """A store answers 409 where two creates meet. Then it may be that neither landed: nobody would hold the lock."""
+    storage = open_storage("memory://conflicts/run")
+    put, tries = obstore.store.MemoryStore.put, []
+
+    class Meeting:
+        def put(self, *given, **named):
+            tries.append(1)
+            if len(tries) == lands:
+                return put(storage._store, *given, **named)
+            raise obstore.exceptions.AlreadyExistsError("409 ConditionalRequestConflict")
+
+    monkeypatch.setattr(ObjectStorage, "_conditional_store", Meeting())
+    monkeypatch.setattr(object_storage, "_CONFLICT_WAITS", (0.0, 0.0))
+    if lands is None:
+        with pytest.raises(ArtifactError, match="the store says that it exists, and that it does not: try again later"):
+            storage.create("lock.json", b"mine")
+        assert storage.find("lock.json") is None
+    else:
+        assert storage.create("lock.json", b"mine")
+        assert (storage.read("lock.json"), len(tries)) == (b"mine", 2)
+        assert not storage.create("lock.json", b"another's")
+        assert storage.read("lock.json") == b"mine"
+        storage.delete("lock.json")
