@@ -28,6 +28,8 @@ def test_forms_of_a_list(tmp_path):
     file = tmp_path / "words"
     assert loaded(file, "\ufeffb\r\na\n한국".encode()) == (["b", "a", "한국"], None)
     assert loaded(file, b"New York\t7\nb\t1\n") == (["New York", "b"], [7, 1])
+    joined = "\ufeffb\t3\n\ufeffa\t2\r\n".encode()  # of two files, each with its mark
+    assert loaded(file, joined) == (["b", "a"], [3, 2])
     assert loaded(file, b"b 3\na 1\n") == (["b", "a"], [3, 1])
     assert loaded(file, b"b 3\na\n") == (["b 3", "a"], None)
     assert loaded(file, b"007\n-3\t\n".replace(b"\t", b""), INTEGERS) == (["7", "-3"], None)
