@@ -302,8 +302,8 @@ class Options:
             )
         if self.vocabulary and self.max_vocabulary:
             raise InputError(
-                f"--max_vocabulary={self.max_vocabulary} has no effect with --vocabulary, whose words are all kept: leave"
-                " one out"
+                f"--max_vocabulary={self.max_vocabulary} has no effect with --vocabulary, whose words are all kept:"
+                " leave one out"
             )
         if self.rounds > 1 and self.replicas == 1:
             raise InputError(

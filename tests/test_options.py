@@ -224,5 +224,5 @@ def test_values_are_shown_as_they_are_written():
 
 def test_a_limit_that_would_be_ignored_is_refused():
     Options.checked({"vocabulary": "list"}).check()
-    with pytest.raises(InputError, match="--max_vocabulary=2 has no effect with --vocabulary, .* leave one out"):
+    with pytest.raises(InputError, match=r"--max_vocabulary=2 has no effect with --vocabulary, .* leave one out"):
         Options.checked({"vocabulary": "list", "max_vocabulary": 2})

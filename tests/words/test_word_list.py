@@ -133,6 +133,7 @@ def test_words_that_do_not_occur_are_never_drawn_nor_shown(tmp_path, form):
     assert not run.vectors("output")[[0, 21, 22]].any()
     near = dict(run.nearest(known[3], 100))
     assert sorted(near) == sorted(set(known) - {known[3]})
+    assert run.read_vectors(top=2).words.to_pylist() == known[:2]
     with pytest.raises(InputError, match="'at' stands in --vocabulary and does not occur in the corpus"):
         run.nearest("at")
     page = (tmp_path / "run" / "report.html").read_text()
