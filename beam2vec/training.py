@@ -108,6 +108,8 @@ def _run(
         if not isinstance(path, (str, os.PathLike)):
             raise InputError(f"input has {quoted(path, 40)}: give paths of files or folders, or patterns")
     corpus = corpus.uri if isinstance(corpus, Run) else corpus
+    if isinstance(files := options.get("stopwords"), (list, tuple)):
+        options = {**options, "stopwords": ",".join(map(str, files))}
     _check(trains, inputs, output, corpus, options)
     request = Request(
         tuple(os.fspath(path) for path in inputs),

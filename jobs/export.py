@@ -58,7 +58,7 @@ def _about_absent(exported: Export) -> Iterator[str]:
     run = exported.run
     if not run.options.vocabulary:
         return
-    if absent := int(run.absent()[: exported.top].sum()):
+    if absent := int(run.absent()[: exported.rows].sum()):
         what = "are left out" if exported.absent is not None else "are among them (--leave_out_absent leaves them out)"
         yield f"{absent:,} words of --vocabulary, which do not occur in the corpus, {what}"
 

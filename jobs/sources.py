@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pathlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -18,9 +19,13 @@ from pipeline.options import Options
 from pipeline.runs.directory import RunDirectory, make_identity, open_run
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
 from pipeline.runs.start_vectors import StartRef, start_ref
-from pipeline.storage.open_storage import open_storage
+from pipeline.runtime.process import each
+from pipeline.storage.open_storage import is_remote, open_storage
 from pipeline.words.word_list import WordListRef, word_list
 from transforms.job_context import JobContext
+
+_LOOKED_AT = 8
+"""Files whose first lines are looked at, for a hint that they are of another format."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +81,30 @@ class Source:
         return [hint] if (hint := self.hint()) else []
 
     def hint(self) -> str:
-        """What the first file looks like, if it looks like another format than that by which it is read; else ""."""
-        hint = ""
+        """A file that looks like another format than that by which it is read, and what to do; else "".
+
+        Of many files, a few are looked at.
+        """
+        files = _of_each_kind(self.files)
+        hints = each(self._hint_of, files, bool(files) and is_remote(files[0].uri))
+        return next((f"{file.uri} {hint}" for file, hint in zip(files, hints) if hint), "")
+
+    def _hint_of(self, file: InputFile) -> str:
         with contextlib.suppress(InputError):  # where a file cannot be read, the stage that reads it says so
-            hint = self.reader.hint(self.files[0]) if self.reader and self.files else ""
-        return f"{self.files[0].uri} {hint}" if hint else ""
+            return self.reader.hint(file) if self.reader else ""
+        return ""
 
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:
         """The context for the stages."""
         options = run.pinned(self.options)
         return JobContext(run.records, run.keys, options, self.reader, lock_token, self.listed, beam, self.start)
+
+
+def _of_each_kind(files: Sequence[InputFile]) -> list[InputFile]:
+    """At most _LOOKED_AT files: the first one, the first with each ending, and others with equal gaps between them."""
+    endings = {pathlib.PurePosixPath(file.uri).suffix: file for file in reversed(files)}
+    spread = files[:: -(-len(files) // _LOOKED_AT) or 1]
+    return list({file.uri: file for file in (*files[:1], *endings.values(), *spread)}.values())[:_LOOKED_AT]
 
 
 def read_input(request: Request, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:

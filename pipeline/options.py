@@ -314,6 +314,11 @@ class Options:
                 "--phrases and --window=all do not go together: --phrases joins words that follow each other, and"
                 " --window=all is for sets without order. Leave one out"
             )
+        if self.vocabulary and self.max_vocabulary:
+            raise InputError(
+                f"--max_vocabulary={self.max_vocabulary} has no effect with --vocabulary, whose words are all kept:"
+                " leave one out"
+            )
         if self.rounds > 1 and self.replicas == 1:
             raise InputError(
                 f"--rounds={self.rounds} needs --replicas: one trainer has nothing to merge. Leave --rounds out, or set"

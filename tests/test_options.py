@@ -220,3 +220,9 @@ def test_values_are_shown_as_they_are_written():
     assert options.shown_value("window", Options.checked({"window": "all"}).window) == "all"
     assert options.shown_value("window", 5) == "5"
     assert options.shown_value("threads", None) == options.shown_value("vocabulary", "") == "not set"
+
+
+def test_a_limit_that_would_be_ignored_is_refused():
+    Options.checked({"vocabulary": "list"}).check()
+    with pytest.raises(InputError, match=r"--max_vocabulary=2 has no effect with --vocabulary, .* leave one out"):
+        Options.checked({"vocabulary": "list", "max_vocabulary": 2})

@@ -69,10 +69,10 @@ class Refer(StageDoFn):
     ) -> Iterator[BatchShard]:
         if self.positions is None:
             if self.trains:
-                check_contexts(sizes)
+                check_contexts(sizes, is_listed=bool(self.context.options.vocabulary))
             self.positions = first_positions(sizes)
         sampling = Sampling.of(self.context.options)
-        sampling.check(unigram.words)
+        sampling.check(unigram.words, is_listed=bool(self.context.options.vocabulary))
         yield BatchShard(
             shard.index,
             self.positions[shard.index],

@@ -12,6 +12,7 @@ from pipeline.batches.tokens import TokenShard, shard_of
 from pipeline.errors import InputError
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote
+from pipeline.words.stored_vocabulary import tell_absent
 from pipeline.words.vocabulary import STAGE, VocabularyRef
 from transforms.job_context import JobContext
 
@@ -56,7 +57,10 @@ def _vocabulary(name: str, context: JobContext) -> VocabularyRef:
         record = context.commits(name).find(name)
         if record is None:
             raise InputError(f"the corpus of {context.records.storage.root} is gone: its {name} cannot be found")
-        return VocabularyRef.of(record)
+        ref = VocabularyRef.of(record)
+        if context.options.vocabulary:
+            tell_absent(ref.open(context.records))
+        return ref
 
 
 def _names(vocabulary: VocabularyRef, context: JobContext) -> Iterator[list[str]]:

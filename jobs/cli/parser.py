@@ -78,7 +78,7 @@ _NOT_HERE = {
     "shrink_windows": "windows always shrink at random, as in word2vec.c",
     "batch_words": "--batch_size is the number of words in a training step",
     "trim_rule": "--min_count, --max_vocabulary and --vocabulary say which words stay",
-    "pretrainedVectors": "a model begins with vectors of its own",
+    "pretrainedVectors": "--start_from names a run or a file of vectors to begin with",
     "sorted_vocab": "the vocabulary is always sorted by count",
     "cbow_mean": "--model=cbow always takes the mean",
 }

@@ -23,7 +23,7 @@ from pipeline.errors import InputError
 from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef, vector_type
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
-from pipeline.model.vectors import side_of
+from pipeline.model.vectors import rows_of_top, side_of
 from pipeline.runs.result_files import STANDARD_OUTPUT, result_file, result_files
 from pipeline.runs.run import Run
 from pipeline.runtime.uri_secrets import masked
@@ -51,7 +51,7 @@ class Export:
       side: "input", "output" or "mean".
       normalize: scale each vector to length 1 (zeros stay).
       top: only so many of the most frequent words.
-      absent: bool [V], words to leave out; None leaves out none.
+      absent: bool [V], words to leave out, which `top` does not count; None leaves out none.
       report: called with (words written, words in all).
     """
 
@@ -66,13 +66,19 @@ class Export:
     @functools.cached_property
     def words(self) -> int:
         """How many are written."""
-        first = self.ref.words if self.top is None else min(self.top, self.ref.words)
-        return first if self.absent is None else first - int(self.absent[:first].sum())
+        return self.rows if self.absent is None else self.rows - int(self.absent[: self.rows].sum())
+
+    @functools.cached_property
+    def rows(self) -> int:
+        """Rows of the model that they are among."""
+        if self.absent is not None:
+            return rows_of_top(self.top, self.absent)
+        return self.ref.words if self.top is None else min(self.top, self.ref.words)
 
     def blocks(self) -> Iterator[tuple[pa.Array, np.ndarray, np.ndarray]]:
         """(words, counts int64 [n], vectors float32 [n, dims]) of the words in order, ROWS at a time."""
         first = done = 0
-        for block in self.run.blocks(self.ref.step, self.top):
+        for block in self.run.blocks(self.ref.step, self.rows):
             for start in range(0, len(block.words), ROWS):
                 rows = slice(start, start + ROWS)
                 model = Model(block.words[rows], block.counts[rows], block.input[rows], block.output[rows])

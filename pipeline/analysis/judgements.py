@@ -29,7 +29,9 @@ Columns: TypeAlias = tuple[int, int, int]
 _SEPARATORS = "\t;,|"
 """Tried in this order; if none of them cuts lines into three columns, blanks do."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_COMMA_IN_NUMBER = re.compile(r"[+-]?[0-9]+(,[0-9]+)+(\.[0-9]*)?")
+_MARK = re.compile("^\ufeff", re.MULTILINE)
+"""A byte-order mark, at the beginning or where files were joined."""
 _QUOTED_OR_BARE = re.compile(r'"([^"]*)"|(\S+)')
 _SHORTEST_INDEX = 3
 """Lines from which a column 0, 1, 2 or 1, 2, 3 is an index, and no score by chance."""
@@ -195,8 +197,8 @@ class _Table:
         pairs, similarity, left_out = [], [], []
         for line in self.lines:
             first, second, score = map(line.cell, columns)
-            if _DECIMAL_COMMA.fullmatch(score):
-                raise self.refusal(line, f"{score} has a decimal comma: write a point")
+            if _COMMA_IN_NUMBER.fullmatch(score):
+                raise self.refusal(line, _about_comma(score))
             if first and second and _NUMBER.fullmatch(score) and math.isfinite(float(score)):
                 pairs.append((first, second))
                 similarity.append(float(score))
@@ -218,17 +220,25 @@ class _Table:
             raise self.refusal(self.lines[0], f"{_counting(columns[2])}; {self.remedy(self.lines[0])}")
         return self.pairs(columns)
 
-    def is_index(self, place: int, fewest: int = _SHORTEST_INDEX, starts: Sequence[int] = (0, 1)) -> bool:
-        """Whether the column counts the lines from one of `starts`, and there are so many."""
+    def is_index(self, place: int, fewest: int = _SHORTEST_INDEX, starts: Sequence[int] | None = (0, 1)) -> bool:
+        """Whether the column counts the lines from one of `starts` (None: from anywhere), and there are so many."""
         cells = [line.cell(place) for line in self.lines]
         return _counts([cell for cell in cells if _NUMBER.fullmatch(cell)], fewest, starts)
+
+    def is_index_beside_numbers(self, place: int) -> bool:
+        """Whether the column counts the lines, where there are other numbers that may be the score.
+
+        A lone column 0, 1, 2, … may be a score. Beside others it is an index, as short as it is, and so is the
+        100, 101, 102, … of a part of a data set.
+        """
+        return self.is_index(place, 2) or self.is_index(place, starts=None)
 
     def remedy(self, line: _Line) -> str:
         """How to say which columns count: the first number behind two words, and the words before it."""
         texts = [place for place, cell in enumerate(line.cells) if cell and place not in line.numbers]
         long = [place for place in texts if len(line.cells[place]) > 1 and not _is_part_of_speech(line.cells[place])]
         words = long if len(long) > 1 else texts
-        scores = [place for place in line.numbers if not self.is_index(place, 2)]
+        scores = [place for place in line.numbers if not self.is_index_beside_numbers(place)]
         columns = [2, 3, 4]
         if len(words) > 1 and scores:
             score = next((place for place in scores if place > words[1]), scores[0])
@@ -245,8 +255,8 @@ def _without_header(table: _Table, separator: str) -> WordPairs:
     """Pairs of lines of two words, a part of speech or not, and the score; InputError if a number is elsewhere."""
     for line in table.lines:
         for cell in itertools.takewhile(lambda cell: not _NUMBER.fullmatch(cell), line.cells[2:4]):
-            if _DECIMAL_COMMA.fullmatch(cell):
-                raise table.refusal(line, f"{cell} has a decimal comma: write a point")
+            if _COMMA_IN_NUMBER.fullmatch(cell):
+                raise table.refusal(line, _about_comma(cell))
     rows = [line for line in table.lines if line.numbers]
     header = table.lines[0] if table.lines and _may_be_header(table.lines[0], separator) else None
     rows = [line for line in rows if line is not header]
@@ -255,8 +265,7 @@ def _without_header(table: _Table, separator: str) -> WordPairs:
         if not _fits(line, score, separator):
             raise table.refusal(line, f"this is not two words and a number; {table.remedy(line)}")
     several = [line for line in rows if line.numbers[-1] > score]
-    # A lone column 0, 1, 2, … may be a score; beside other numbers it is an index, as short as it is.
-    is_index = table.is_index(score, 2) if several else table.is_index(score, starts=(1,))
+    is_index = table.is_index_beside_numbers(score) if several else table.is_index(score, starts=(1,))
     indices = [place for place in (0, 1) if table.is_index(place)] + [score] * is_index
     if indices:
         raise table.refusal(rows[0], f"{_counting(indices[0])}; {table.remedy(rows[0])}")
@@ -292,16 +301,23 @@ def _may_be_header(line: _Line, separator: str) -> bool:
     return len(line.cells) > 2 and not is_pair and len(line.cells) - 1 not in line.numbers
 
 
+def _about_comma(number: str) -> str:
+    if number.count(",") == 1 and "." not in number:
+        return f"{number} has a decimal comma: write a point"
+    return f"{number} has commas between its digits: leave them out"
+
+
 def _counting(place: int) -> str:
     return f"column {place + 1} counts the lines"
 
 
-def _counts(cells: Sequence[str], fewest: int, starts: Sequence[int] = (0, 1)) -> bool:
-    """Whether these are 0, 1, 2, … or 1, 2, 3, …, as `starts` allows, and at least so many."""
+def _counts(cells: Sequence[str], fewest: int, starts: Sequence[int] | None = (0, 1)) -> bool:
+    """Whether these are 0, 1, 2, … or 1, 2, 3, …, as `starts` allows (None: from anywhere), and at least so many."""
     if len(cells) < fewest or not all(map(_NUMBER.fullmatch, cells)):
         return False
     numbers = list(map(float, cells))
-    return numbers[0] in starts and numbers == [numbers[0] + place for place in range(len(numbers))]
+    begins = numbers[0].is_integer() if starts is None else numbers[0] in starts
+    return begins and numbers == [numbers[0] + place for place in range(len(numbers))]
 
 
 def _header(cells: Sequence[str]) -> Columns | None:
@@ -332,7 +348,7 @@ def _lines(uri: str) -> tuple[list[str], list[tuple[int, str]]]:
         except BrokenOffError as error:
             raise InputError(f"{uri} {error}") from error
     try:
-        text = data.decode("utf-8-sig")
+        text = _MARK.sub("", data.decode())
     except UnicodeDecodeError as error:
         raise InputError(f"{uri} is not UTF-8 text at byte {error.start:,}: convert it first") from None
     comments: list[str] = []

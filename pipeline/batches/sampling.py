@@ -44,18 +44,22 @@ there are 5: lower min_count or negatives, or use negative_policy=any
     def of(cls, options: Options) -> Sampling:
         return cls(options.window, options.negatives, options.negative_policy, options.seed, options.holdout)
 
-    def check(self, vocabulary: int) -> None:
+    def check(self, vocabulary: int, is_listed: bool = False) -> None:
         """InputError if too few words can be drawn for the number and policy of negatives.
 
         Args:
-          vocabulary: how many words occur.
+          vocabulary: how many words can be drawn.
+          is_listed: whether --vocabulary says which words there are. Then some of them may never be drawn.
         """
         needed = {"any": 1, "exclude_target": 2, "distinct": self.negatives + 1}[self.policy]
         if vocabulary < needed:
+            there_are, remedy = "there are", "lower --min_count or --negatives, or use --negative_policy=any"
+            if is_listed:
+                there_are = "those of --vocabulary that occur, and have no count of 0, are"
+                remedy = "list more words, lower --negatives, or use --negative_policy=any"
             raise InputError(
                 f"--negative_policy={self.policy} with --negatives={self.negatives} needs a vocabulary of at least"
-                f" {needed} words, there are {vocabulary}: lower --min_count or --negatives, or use"
-                f" --negative_policy=any"
+                f" {needed} words, {there_are} {vocabulary}: {remedy}"
             )
 
 

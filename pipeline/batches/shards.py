@@ -84,14 +84,19 @@ def first_positions(sizes: Iterable[tuple[int, int, int]]) -> dict[int, int]:
     return positions
 
 
-def check_contexts(sizes: Iterable[tuple[int, int, int]]) -> None:
-    """InputError if every sentence has one token: then no target has a context, and there is nothing to train on."""
+def check_contexts(sizes: Iterable[tuple[int, int, int]], is_listed: bool = False) -> None:
+    """InputError if every sentence has one token: then no target has a context, and there is nothing to train on.
+
+    Args:
+      is_listed: whether --vocabulary says which words there are.
+    """
     tokens = sentences = 0
     for _, tokens_of_shard, sentences_of_shard in sizes:
         tokens += tokens_of_shard
         sentences += sentences_of_shard
     if tokens and tokens == sentences:
+        more = "list more words in --vocabulary" if is_listed else "lower --min_count"
         raise InputError(
             f"none of the {sentences:,} sentences has two words of the vocabulary, so no word has a context to"
-            " learn from: write a sentence or a basket a line, not a word; or raise --max_sentence, lower --min_count"
+            f" learn from: write a sentence or a basket a line, not a word; or raise --max_sentence, {more}"
         )

@@ -7,6 +7,8 @@ from pipeline.errors import InputError
 
 DETECTION_BYTES = 4096
 """How many bytes of a text are looked at."""
+_RETURNS_IN_A_LINE = 3
+"""Carriage returns that one line may have in it."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -18,7 +20,7 @@ def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
     """
     if head[257:262] == b"ustar":
         raise InputError(f"{text_range.name()} is a tar archive, which cannot be read: unpack it first")
-    if head.count(b"\r") > 1 and b"\n" not in head:
+    if _has_carriage_returns_for_line_ends(head):
         raise InputError(
             f"{text_range.name()} ends its lines with a carriage return alone, so it would be one line: convert it by"
             r" tr '\r' '\n'"
@@ -39,3 +41,10 @@ def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
         raise InputError(
             f"{text_range.name()} is {encoding.upper()}, not UTF-8: convert it by iconv -f {encoding} -t utf8"
         )
+
+
+def _has_carriage_returns_for_line_ends(head: bytes) -> bool:
+    """Whether lines end in a carriage return alone; an editor may have ended the last one of them by a newline."""
+    text = head.rstrip(b"\n")
+    returns = text.count(b"\r")
+    return b"\n" not in text and returns > (1 if text == head else _RETURNS_IN_A_LINE)

@@ -110,11 +110,12 @@ def _listed(patterns: Sequence[str]) -> Iterator[str]:
             continue
         root, path = split_uri(pattern[1:])
         try:
-            lines = open_storage(root).read(path).decode("utf-8-sig", "surrogateescape").split("\n")
+            lines = open_storage(root).read(path).decode("utf-8", "surrogateescape").split("\n")
         except ArtifactError as error:
             raise InputError(f"--input={pattern} cannot be read: {error}") from error
         named = []
         for number, line in enumerate(lines, 1):
+            line = line.removeprefix("\ufeff")  # at the beginning, and where lists were joined
             if line.lstrip().startswith("#"):
                 continue
             refuse_secrets(line, f"--input={pattern}: line {number:,}")

@@ -33,9 +33,9 @@ def nearest(vectors: Array, rows: Array, k: int) -> tuple[np.ndarray, np.ndarray
     """
     rows = to_host(rows).astype(np.int64).ravel()
     k = max(0, min(k, len(vectors) - 1))
-    blocks = [_nearest_block(vectors, rows[i : i + QUERY_BLOCK], k) for i in range(0, len(rows), QUERY_BLOCK)]
-    if not blocks or not k:
+    if not len(rows) or not k:
         return np.empty((len(rows), k), np.int64), np.empty((len(rows), k), vectors.dtype)
+    blocks = [_nearest_block(vectors, rows[i : i + QUERY_BLOCK], k) for i in range(0, len(rows), QUERY_BLOCK)]
     ids, cosines = zip(*blocks)
     return np.concatenate(ids), np.concatenate(cosines)
 

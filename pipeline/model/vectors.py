@@ -121,3 +121,16 @@ def side_of(block: Model, side: str) -> np.ndarray:
     if side not in SIDES:
         raise InputError(f"--vectors={side}: allowed are {', '.join(SIDES)}")
     return block.input if side == "input" else block.output
+
+
+def rows_of_top(top: int | None, absent: np.ndarray) -> int:
+    """How many first rows hold the `top` most frequent words (None: all), of which those that are absent do not count.
+
+    >>> rows_of_top(2, np.array([True, False, True, False, False]))
+    4
+
+    Args:
+      absent: bool [V].
+    """
+    present = np.flatnonzero(~absent)
+    return len(absent) if top is None or top >= len(present) else int(present[top - 1]) + 1

@@ -23,7 +23,7 @@ from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_b
 from pipeline.model.initial_vectors import found_words
 from pipeline.model.model import BLOCK_ROWS, Model
 from pipeline.model.neighbors import unit_length
-from pipeline.model.vectors import OnProgress, Vectors, side_of
+from pipeline.model.vectors import OnProgress, Vectors, rows_of_top, side_of
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import PATH as IDENTITY
 from pipeline.runs.directory import RunDirectory, open_run
@@ -160,10 +160,14 @@ class Run:
         """Words and one side of their vectors, as `vectors`, without words of --vocabulary that do not occur.
 
         Args:
+          top: how many words, at most.
           report: called with (words read, of how many).
         """
-        known = self._vectors(side, step, top, report)
-        return known.without(self.absent()[: len(known.words)]) if self.options.vocabulary else known
+        if not self.options.vocabulary:
+            return self._vectors(side, step, top, report)
+        absent = self.absent()
+        rows = rows_of_top(top, absent)
+        return self._vectors(side, step, rows, report).without(absent[:rows])
 
     def _vectors(
         self, side: str, step: int | None, top: int | None, report: OnProgress = lambda done, total: None

@@ -1,7 +1,7 @@
 """--start_from: first vectors from another run, or from a file, by word.
 
-Words that are not there begin as in a run without it. Which words were found is stored, see
-`pipeline/model/initial_vectors.py`.
+Words that are not there begin as in a run without it, and so do words whose vectors were never trained there, because
+they only stand in that run's --vocabulary. Which words were found is stored, see `pipeline/model/initial_vectors.py`.
 """
 
 from __future__ import annotations
@@ -87,8 +87,11 @@ class StartRef:
         ref = run.checkpoint(self.step)
         if ref.digest != self.digest:
             raise InputError(f"--{OPTION}={self.uri} changed during the run; run again with --overwrite")
+        absent, done = run.absent() if run.options.vocabulary else np.zeros(ref.words, bool), 0
         for block in read_blocks(run.records, ref):
-            yield VectorBlock(block.words, block.input, block.output)
+            trained = np.flatnonzero(~absent[done : done + len(block.words)])
+            yield VectorBlock(block.words.take(pa.array(trained)), block.input[trained], block.output[trained])
+            done += len(block.words)
 
 
 def start_ref(given: str, dims: int) -> StartRef:

@@ -270,6 +270,8 @@ class PhraseNumbers:
     """What is recorded of the phrases of a pass."""
 
     phrases: Number
+    why_none: str = ""
+    """a warning, where there is no phrase"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,8 +342,10 @@ def stored_phrases(
     def make() -> Made:
         held = list(buckets)
         phrases = phrases_table(held, words(), scoring)
-        if not len(phrases):
-            warn(nothing_joined_message(held, number, words(), scoring))
-        return [commits.put("phrases.parquet", to_parquet(phrases))], PhraseNumbers(len(phrases))
+        why_none = "" if len(phrases) else nothing_joined_message(held, number, words(), scoring)
+        return [commits.put("phrases.parquet", to_parquet(phrases))], PhraseNumbers(len(phrases), why_none)
 
-    return commits.once(PHRASES, make).artifacts[0]
+    record = commits.once(PHRASES, make)
+    if why_none := record.read(PhraseNumbers).why_none:
+        warn(why_none)
+    return record.artifacts[0]

@@ -57,9 +57,11 @@ def stored_vocabulary(
         numbers = VocabularyNumbers(len(vocabulary), vocabulary.tokens, sum(unit.units for unit in summaries))
         return [commits.put("vocabulary.parquet", vocabulary.to_parquet())], numbers
 
-    record = commits.once(STAGE, make)
+    ref = VocabularyRef.of(commits.once(STAGE, make))
     forget_buckets(counts)
-    return VocabularyRef.of(record)
+    if listed is not None:
+        tell_absent(ref.open(commits.records))
+    return ref
 
 
 def _build(
@@ -71,22 +73,20 @@ def _build(
 ) -> Vocabulary:
     integers = reader.items == INTEGERS
     if listed is not None:
-        vocabulary = listed_vocabulary(tables, listed.load(), integers)
-        _tell_absent(vocabulary)
-        return vocabulary
+        return listed_vocabulary(tables, listed.load(), integers)
     sentences = first_sentences(first_files, reader, 1)
     first = sentences[0] if sentences else []
     table = build_vocabulary(tables, options.min_count, options.max_vocabulary, first)
     return Vocabulary.from_table(table, integers)
 
 
-def _tell_absent(vocabulary: Vocabulary) -> None:
-    """Tells the user how many words of --vocabulary do not occur, if there are such."""
+def tell_absent(vocabulary: Vocabulary) -> None:
+    """Tells the user how many words of --vocabulary do not occur, if there are such: in every command of the run."""
     absent = np.flatnonzero(vocabulary.occurrences == 0)
     if len(absent):
         first = ", ".join(quoted(vocabulary.words[int(row)].as_py()) for row in absent[:3])
         warn(
-            f"{len(absent):,} of the {len(vocabulary):,} words of --vocabulary do not occur in --input ({first}"
+            f"{len(absent):,} of the {len(vocabulary):,} words of --vocabulary do not occur in the corpus ({first}"
             f"{', …' if len(absent) > 3 else ''}): they keep their places, are never drawn as negatives, and are no"
             " neighbours of others"
         )

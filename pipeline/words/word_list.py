@@ -115,7 +115,8 @@ def listed_vocabulary(tables: Iterable[pa.Table], listed: WordList, integers: bo
 
 
 def _from_text(uri: str, data: bytes) -> tuple[pa.StringArray, np.ndarray | None]:
-    lines = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    # A byte-order mark begins the file, or a line where files were joined.
+    lines = [line.removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf") for line in data.split(b"\n")]
     if not lines[-1]:
         lines.pop()
     separator = b"\t" if any(b"\t" in line for line in lines) else None

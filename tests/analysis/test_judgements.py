@@ -143,6 +143,12 @@ REFUSED = {
         "word1\tword2\tscore\n1\tgem\tjewel\t3.94\n2\tcord\tsmile\t0.02\n",
         r"line 2 .*it has 4 columns, and the header has 3",
     ),
+    "an index from the middle of a data set, behind the words": (
+        "gem\tjewel\t100\t3.94\ncord\tsmile\t101\t0.02\nnoon\tstring\t102\t0.08\n",
+        "line 1 .*column 3 counts the lines.*--pairs_columns=1,2,4",
+    ),
+    "commas between thousands": ("gem\tjewel\t3,940.5\ncord\tsmile\t20\n", "3,940.5 has commas between its digits"),
+    "commas between millions": ("gem\tjewel\t3,940,100\ncord\tsmile\t20\n", "leave them out"),
     "a decimal comma": ("gem;jewel;3,94\ncord;smile;0,02\n", r"line 1 .*3,94 has a decimal comma"),
     "a decimal comma with blanks": ("gem jewel 4\ncord smile 0,02\n", r"line 2 .*0,02 has a decimal comma"),
     "a decimal comma behind a part of speech": ("gem\tjewel\tN\t3,94\n", "3,94 has a decimal comma"),

@@ -161,3 +161,11 @@ def test_a_program_is_not_warned_of_what_is_as_it_should_be(text, tmp_path, recw
         beam2vec.train(text, tmp_path / "run", **options)
     assert [warning for warning in recwarn if warning.category is beam2vec.PipelineWarning] == []
     assert "run had ended before, at step 1,000 of 1,000" in caplog.text
+
+
+def test_files_of_stop_words_may_be_several(text, tmp_path):
+    for name, word in (("one", "is"), ("two", "a")):
+        (tmp_path / name).write_text(f"{word}\n")
+    options = {**OPTIONS, "negative_policy": "any"}
+    run = beam2vec.train(text, tmp_path / "run", stopwords=[tmp_path / "one", tmp_path / "two"], **options)
+    assert run.words() == ["rose"]

@@ -73,7 +73,7 @@ def test_the_working_directory_is_no_part_of_a_pattern(corpus, monkeypatch):
 
 def test_list_files(corpus):
     listed = corpus / "sub" / "paths"
-    listed.write_text(f"\ufeff{corpus}/b.txt\r\n\n{corpus}/a*.txt\n{corpus}/b.txt\n", encoding="utf-8")
+    listed.write_text(f"\ufeff{corpus}/b.txt\r\n\n{corpus}/a*.txt\n\ufeff{corpus}/b.txt\n", encoding="utf-8")
     assert names(match_inputs([f"@{listed}", str(corpus / "sub" / "c.txt")]), corpus) == [
         "a.txt",
         "a[1].txt",

@@ -47,3 +47,4 @@ def test_fewer_words_than_neighbours_asked_for():
     assert cosines.tolist() == [[0, -1]]
     assert neighbors.nearest(vectors[:1], [0], 10)[0].shape == (1, 0)
     assert neighbors.nearest(vectors, [], 2)[0].shape == (0, 2)
+    assert neighbors.nearest(vectors, [0], 0)[0].shape == (1, 0)

@@ -110,6 +110,20 @@ def test_the_parent_may_go_once_there_is_a_checkpoint(folder, tmp_path):
     assert (outcome.status, "--start_from=" in outcome.error) == (2, True)
 
 
+def test_words_that_were_never_trained_in_the_parent_do_not_begin_with_its_vectors(folder, tmp_path):
+    """They stand in its --vocabulary alone. Their random vectors became neighbours of others."""
+    words = ["nowhere", *Run(folder / "parent").words()[:20]]
+    (tmp_path / "list").write_text("\n".join(words) + "\n")
+    options = (f"--vocabulary={tmp_path / 'list'}", "--epochs=1")
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert started(folder, "old.txt", str(first), *options).status == 0
+    outcome = started(folder, "old.txt", str(second), *options, f"--start_from={first}", "--seed=8")
+    assert f"20 of 21 words begin with the vectors of {first}" in outcome.stderr
+    assert Run(second).absent().tolist() == [True] + [False] * 20
+    assert "nowhere" not in dict(Run(second).nearest(words[1], 100))
+    np.testing.assert_array_equal(Run(second).vectors()[:1], initial_vectors(["nowhere"], 12, 8))
+
+
 def test_what_cannot_be_started_from_is_one_line(folder, tmp_path):
     parent = folder / "parent"
     unfinished = tmp_path / "unfinished"

@@ -299,9 +299,9 @@ def test_a_pass_without_phrases_says_how_near_the_best_pair_came(why, tmp_path):
     text, options = WHY_NONE[why]
     (tmp_path / "text").write_text(text)
     options = (f"--output={tmp_path / 'run'}", "--min_count=1", "--phrases=2", *options)
-    outcome = preprocess(f"--input={tmp_path / 'text'}", *options)
-    assert "pass 1 of --phrases joins no words: " in outcome.stderr
-    assert why in outcome.stderr
+    for _ in range(2):  # the second command finds all of it done
+        outcome = preprocess(f"--input={tmp_path / 'text'}", *options)
+        assert all(told in outcome.stderr for told in ("pass 1 of --phrases joins no words: ", why))
     (stored,) = (tmp_path / "run").glob("phrases/pass=2/*/phrases.parquet")
     assert pq.read_table(stored).num_rows == 0
 

@@ -17,6 +17,9 @@ from pipeline.model.initial_vectors import initial_vectors
 from pipeline.words.word_list import word_list
 from tests.helpers.commands import ALONE, train, write_corpus
 
+BESIDE = [option for option in TINY if not option.startswith(("--min_count", "--window", "--seed"))]
+"""Options of a run with --corpus, which has the others of the corpus."""
+
 
 def loaded(path, data, items=TEXT):
     path.write_bytes(data)
@@ -28,6 +31,8 @@ def test_forms_of_a_list(tmp_path):
     file = tmp_path / "words"
     assert loaded(file, "\ufeffb\r\na\n한국".encode()) == (["b", "a", "한국"], None)
     assert loaded(file, b"New York\t7\nb\t1\n") == (["New York", "b"], [7, 1])
+    joined = "\ufeffb\t3\n\ufeffa\t2\r\n".encode()  # of two files, each with its mark
+    assert loaded(file, joined) == (["b", "a"], [3, 2])
     assert loaded(file, b"b 3\na 1\n") == (["b", "a"], [3, 1])
     assert loaded(file, b"b 3\na\n") == (["b 3", "a"], None)
     assert loaded(file, b"007\n-3\t\n".replace(b"\t", b""), INTEGERS) == (["7", "-3"], None)
@@ -111,8 +116,12 @@ def test_words_that_do_not_occur_are_never_drawn_nor_shown(tmp_path, form):
     arguments = [f"--input={corpus}", f"--output={tmp_path / 'run'}", f"--vocabulary={tmp_path / 'list'}", *ALONE]
     outcome = train(*arguments, "--power=0")
     assert outcome.status == 0, outcome.stderr
-    told = "3 of the 23 words of --vocabulary do not occur in --input ('nowhere', 'at', 'all')"
+    told = "3 of the 23 words of --vocabulary do not occur in the corpus ('nowhere', 'at', 'all')"
     assert told in outcome.stderr
+    assert told in train(*arguments, "--power=0").stderr
+    taken = train(f"--corpus={tmp_path / 'run'}", f"--output={tmp_path / 'taken'}", "--no_report", *BESIDE)
+    assert taken.stderr.count(told) == 1
+    assert taken.digest == outcome.digest
     run = Run.open(str(tmp_path / "run"))
     assert run.words() == chosen
     assert np.flatnonzero(run.absent()).tolist() == [0, 21, 22]
@@ -124,9 +133,22 @@ def test_words_that_do_not_occur_are_never_drawn_nor_shown(tmp_path, form):
     assert not run.vectors("output")[[0, 21, 22]].any()
     near = dict(run.nearest(known[3], 100))
     assert sorted(near) == sorted(set(known) - {known[3]})
+    assert run.read_vectors(top=2).words.to_pylist() == known[:2]
     with pytest.raises(InputError, match="'at' stands in --vocabulary and does not occur in the corpus"):
         run.nearest("at")
     page = (tmp_path / "run" / "report.html").read_text()
     assert "nowhere" not in page
     policy = ("--negative_policy=distinct", "--negatives=20", "--overwrite")
-    assert "needs a vocabulary of at least 21 words, there are 20" in train(*arguments, *policy).error
+    assert (
+        "needs a vocabulary of at least 21 words, those of --vocabulary that occur, and have no count of 0, are 20:"
+        " list more words, lower --negatives" in train(*arguments, *policy).error
+    )
+
+
+def test_a_list_with_one_word_of_each_sentence_is_refused_with_its_own_remedy(tmp_path):
+    (tmp_path / "text").write_text("a rose is red\nthe sky was blue\n" * 50)
+    (tmp_path / "list").write_text("rose\nsky\n")
+    arguments = [f"--input={tmp_path / 'text'}", f"--output={tmp_path / 'run'}", *TINY]
+    error = train(*arguments, f"--vocabulary={tmp_path / 'list'}").error
+    assert "has two words of the vocabulary" in error
+    assert error.endswith("list more words in --vocabulary")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from pipeline.corpus.files import read_option_file, split_names
 from pipeline.corpus.spans import Locate, Spans
-from pipeline.corpus.tokenizers.tokenizer import Tokenizer
+from pipeline.corpus.tokenizers.tokenizer import LineTokenizer, Tokenizer
 from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
 from pipeline.corpus.word_table import WordTable
 from pipeline.errors import InputError
+from pipeline.runtime.messages import warn
+from pipeline.runtime.shown_text import quoted, shown_list
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,15 @@ def without_stopwords(tokenizer: Tokenizer, uris: str) -> StopwordsTokenizer:
       uris: the files, with commas between them.
 
     Raises:
-      InputError: a file cannot be read, is not UTF-8, has no word, or has all its words on one line.
+      InputError: a file cannot be read, is not UTF-8, has no word, or has several words on a line.
     """
     files = split_names(uris)
     contents = [read_option_file("stopwords", uri) for uri in files]
     lines = [line for uri, data in zip(files, contents) for line in _lines(uri, data)]
-    words = tuple(dict.fromkeys(word for word in map(tokenizer.prepared_line, lines) if word))
+    prepared = (tokenizer.prepared_line(line).strip() for line in lines)
+    words = tuple(dict.fromkeys(word for word in prepared if word))
+    if not isinstance(tokenizer, LineTokenizer):  # a function or a dictionary may cut a line as it likes
+        _check_tokens(uris, words, tokenizer)
     form = (tokenizer.lowercase, tokenizer.max_sentence, tokenizer.normal_form)
     return StopwordsTokenizer(*form, tokenizer, words, hashlib.sha256(b"\n".join(contents)).hexdigest()[:32])
 
@@ -76,6 +81,28 @@ def _lines(uri: str, data: bytes) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError(f"--stopwords={uri} has no word: write one a line")
-    if len(lines) == 1 and "," in lines[0].strip(","):
-        raise InputError(f"--stopwords={uri} has one line, with commas: write one word a line")
+    if all("," in line.strip(",") for line in lines):
+        where = "one line, with commas" if len(lines) == 1 else "commas in every line"
+        raise InputError(f"--stopwords={uri} has {where}: write one word a line")
     return lines
+
+
+def _check_tokens(uris: str, words: Sequence[str], tokenizer: Tokenizer) -> None:
+    """Warns of stop words that the tokeniser would split, and so never finds; InputError if it would split them all.
+
+    What has no token in it, as punctuation for `unicode_words`, does no harm.
+    """
+    tokens = {word: [token for sentence in tokenizer.sentences(word.encode()) for token in sentence] for word in words}
+    split = [word for word in words if tokens[word] and tokens[word] != [word]]
+    if not split:
+        return
+    first = tokens[split[0]]
+    example = f"{quoted(split[0], 60)} becomes {shown_list(first, 6)}{', …' * (len(first) > 6)}"
+    if len(split) == len(words):
+        raise InputError(
+            f"--stopwords={uris} has no line that is one word for --tokenizer ({example}): write one word a line"
+        )
+    warn(
+        f"{len(split):,} of {len(words):,} stop words are not one word for --tokenizer ({example}), and leave nothing"
+        " out: write one word a line"
+    )

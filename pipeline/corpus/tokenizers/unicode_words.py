@@ -46,6 +46,9 @@ class UnicodeTokenizer(Tokenizer):
     def own_identity(self) -> dict[str, Any]:
         return {"name": self.name, "table": table_digest()}
 
+    def prepared_line(self, line: str) -> str:
+        return super().prepared_line(line.translate(dict.fromkeys(MARKS)))
+
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
         kernel: Callable = kernels.split_words if self.name == "unicode_words" else kernels.split_characters
         table, room = property_table(), 1 << 15

@@ -33,7 +33,41 @@ def test_tables_are_told_with_their_columns(separator):
 @pytest.mark.parametrize(
     "texts",
     [
+        ["id,text,label", *[f'{number},"a rose, is a rose",x' for number in range(9)]],
+        [f"{number},a rose is a rose and nothing else,x" for number in range(9)],
+        [f"{number}\ta rose is a rose and nothing else" for number in range(9)],
+        ["\ufeffid;text", *["7;a rose"] * 9],
+    ],
+    ids=["commas in quotes", "no header", "numbered lines", "a mark"],
+)
+def test_other_tables_are_told_too(texts):
+    assert "looks like a table" in format_hint(lines_of(*texts))
+
+
+def test_lists_in_json_are_told():
+    hint = format_hint(lines_of('["a", "b"]', "[3, 4]"))
+    assert hint.startswith("looks like lists in JSON")
+    assert hint.endswith("--input_format=jsonl --field=items")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [json.dumps(ROWS), json.dumps(ROWS)[:50], json.dumps(ROWS, indent=1), json.dumps({"rows": ROWS}, indent=1)],
+    ids=["one line", "a line that is cut", "many lines", "in an object"],
+)
+def test_a_json_document_is_told(text):
+    assert "looks like one JSON document" in format_hint(lines_of(*text.split("\n")))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
         [],
+        ["[1] Mikolov et al.", "[2] Church"],
+        ["[Music]", "[Applause]"],
+        ["[[File:rose.jpg]] is a rose"],
+        ["{{Infobox}} a rose"],
+        ["{}"] * 9,
         ["{"],
         ['{"a": 1}', "not JSON"],
         ["{" * 100_000, "{" * 100_000],
@@ -64,3 +98,17 @@ def test_a_run_says_so_and_trains(tmp_path):
     told = train(f"--input={path}", f"--output={tmp_path / 'r2'}", *ALONE, "--no_report", "--input_format=jsonl",
                  "--field=text")  # fmt: skip
     assert "looks like" not in told.stderr
+
+
+def test_one_of_several_files_is_told(tmp_path):
+    """The first file alone was looked at."""
+    for number in range(9):
+        (tmp_path / f"a{number}.txt").write_text("a rose is a rose\n" * 40)
+    (tmp_path / "b.txt").write_text("\n".join(map(json.dumps, ROWS * 9)) + "\n")
+    (tmp_path / "c.csv").write_text("\n".join(TABLE) + "\n")
+    run = [f"--output={tmp_path / 'run'}", *TINY, "--dry_run"]
+    outcome = train(f"--input={tmp_path / 'a*.txt'}", f"--input={tmp_path / 'c.csv'}", *run)
+    assert f"{tmp_path / 'c.csv'} looks like a table" in outcome.stdout
+    outcome = train(f"--input={tmp_path / 'a0.txt'}", f"--input={tmp_path / 'b.txt'}", *run)
+    assert f"{tmp_path / 'b.txt'} looks like JSON lines" in outcome.stdout
+    assert "looks like" not in train(f"--input={tmp_path / 'a*.txt'}", *run).stdout

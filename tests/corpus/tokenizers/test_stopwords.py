@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.errors import InputError
+from pipeline.runtime.messages import take_warnings
 from tests.helpers.tokenizing import words
 
 
@@ -38,3 +39,36 @@ def test_stop_words_in_one_line_of_commas_are_refused(tmp_path):
     (tmp_path / "stop").write_text("the,of,and\n")
     with pytest.raises(InputError, match=r"--stopwords=.*stop has one line, with commas: write one word a line"):
         open_tokenizer("whitespace", stopwords=str(tmp_path / "stop"))
+
+
+def test_stop_words_in_lines_of_commas_are_refused(tmp_path):
+    (tmp_path / "stop").write_text("the,of,and\na,an,to\n")
+    with pytest.raises(InputError, match=r"--stopwords=.*stop has commas in every line: write one word a line"):
+        open_tokenizer("whitespace", stopwords=str(tmp_path / "stop"))
+
+
+@pytest.mark.parametrize("name", ["whitespace", "unicode_words"])
+def test_a_mark_before_a_stop_word_is_no_part_of_it(tmp_path, name):
+    """It stands where two lists with byte-order marks were joined."""
+    (tmp_path / "stop").write_text("\ufeffthe\n\ufeffof\n", encoding="utf-8")
+    assert words(name, "the end of it\n", stopwords=str(tmp_path / "stop")) == [["end", "it"]]
+
+
+@pytest.mark.parametrize("name", ["unicode_words", "characters"])
+def test_stop_words_have_no_more_marks_than_the_text_has(tmp_path, name):
+    (tmp_path / "stop").write_text("o\u00ad\n\u200eb\u200b\n", encoding="utf-8")
+    assert words(name, "o a\u00ad b\n", stopwords=str(tmp_path / "stop")) == [["a"]]
+
+
+@pytest.mark.parametrize("name", ["whitespace", "unicode_words"])
+def test_stop_words_that_the_tokenizer_splits_are_told(tmp_path, name):
+    """They would leave nothing out: a comment behind the word, as Snowball's lists have it, or several words."""
+    (tmp_path / "stop").write_text("the | an article\nof\n;\n")
+    take_warnings()
+    assert words(name, "the end of it\n", stopwords=str(tmp_path / "stop")) == [["the", "end", "it"]]
+    warned = take_warnings()
+    assert len(warned) == 1
+    assert warned[0].startswith("1 of 3 stop words are not one word for --tokenizer ('the | an article' becomes the, ")
+    (tmp_path / "stop").write_text("the of and a an\n")
+    with pytest.raises(InputError, match=r"has no line that is one word for --tokenizer \('the of .* one word a line"):
+        open_tokenizer(name, stopwords=str(tmp_path / "stop"))

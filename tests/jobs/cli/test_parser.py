@@ -64,7 +64,7 @@ def test_hyphens_in_our_options_are_as_good_as_underscores():
         ("--shrink_windows=0", "--shrink_windows is no option: "),
         ("--batch_words=10000", "--batch_words is no option: "),
         ("--trim_rule=x", "--trim_rule is no option: "),
-        ("-pretrainedVectors=x.vec", "--pretrainedVectors is no option: "),
+        ("-pretrainedVectors=x.vec", "--pretrainedVectors is no option: --start_from names "),
         ("-wordNgrams=2", "--wordNgrams is no option: "),
         ("-loss=ns", "--loss is no option: "),
         ("-bucket=1000", "--bucket is no option: "),
