@@ -212,10 +212,6 @@ def test_threads_are_those_of_the_process_unless_given(monkeypatch):
     assert Options(threads=3).thread_count == 3
 
 
-def test_at_least_one_cpu_is_available():
-    assert options.available_cpus() >= 1
-
-
 def test_values_are_shown_as_they_are_written():
     assert options.shown_value("window", Options.checked({"window": "all"}).window) == "all"
     assert options.shown_value("window", 5) == "5"
