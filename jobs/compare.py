@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("before", metavar="BEFORE", help="the first run, or RUN@STEP")
     group.add_argument("after", metavar="AFTER", help="the second run, or RUN@STEP")
     add_vectors(group)
-    group.add_argument("--align", action="store_true", help="turn the second model onto the first before")
+    group.add_argument("--align", action="store_true", help="turn the second model onto the first, then compare")
     add_judged(parser.add_argument_group("evaluation of both (as in beam2vec evaluate)"), MOST_FREQUENT)
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write the result as JSON too; - prints JSON and nothing else")

@@ -121,7 +121,7 @@ def test_what_cannot_be_started_from_is_one_line(folder, tmp_path):
     (tmp_path / "other.txt").write_text("1 12\nnobody " + " ".join(["1"] * 12) + "\n")
     cases = [
         ((f"--start_from={parent}", "--dims=8"), f"--start_from={parent} has 12 dims, and --dims is 8: set --dims=12"),
-        ((f"--start_from={parent}@7",), f"--start_from={parent}@STEP=7: {parent} has no such checkpoint"),
+        ((f"--start_from={parent}@7",), f"--start_from={parent}@7: {parent} has no such checkpoint"),
         ((f"--start_from={unfinished}",), f"--start_from={unfinished} has not ended (its newest checkpoint is step"),
         ((f"--start_from={tmp_path / 'none'}",), f"--start_from={tmp_path / 'none'} cannot be read"),
         ((f"--start_from={tmp_path / 'other.txt'}",), "has none of the"),
