@@ -30,7 +30,7 @@ from pipeline.batches.sampling import Sampling
 from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.options import MODELS
-from pipeline.runtime.process import available_cpus
+from pipeline.runtime.cpus import available_cpus
 from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
 from tools.measuring.reports import format_table, report_parser, write_report
 

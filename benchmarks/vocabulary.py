@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
 from pipeline.options import Options
-from pipeline.runtime.process import available_cpus
+from pipeline.runtime.cpus import available_cpus
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import build_vocabulary

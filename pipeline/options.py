@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.runtime.process import available_cpus
+from pipeline.runtime.cpus import available_cpus
 from pipeline.runtime.shown_text import shown
 
 MODELS = ("skipgram", "cbow")

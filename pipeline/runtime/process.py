@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -36,19 +35,6 @@ def set_up() -> None:
         os.environ.get("WORKER_ID") or f"worker {os.getpid()}"
     )  # Beam's name for the worker, if it has one
     logging.getLogger("pipeline").setLevel(logging.INFO)
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use, by its affinity and by the quota of its cgroup."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        if quota != "max":
-            cpus = min(cpus, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass
-    return cpus
 
 
 def each(

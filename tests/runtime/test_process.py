@@ -15,7 +15,6 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.options import Options
 from pipeline.runtime import progress
-from pipeline.runtime.process import available_cpus
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
 from tests.helpers.commands import ROOT, TINY, digest_of, preprocess, train, write_corpus
@@ -107,8 +106,3 @@ def test_worker_processes_make_the_same_bytes(tmp_path):
     assert outcome.status == 0, outcome.stderr
     outcome = train(f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'run'}", *TINY[:3], "--no_report")
     assert outcome.digest == wanted
-
-
-def test_a_process_that_is_bound_to_one_cpu_uses_one(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
-    assert available_cpus() == 1
