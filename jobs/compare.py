@@ -18,8 +18,9 @@ from typing import Any
 
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import Parser, add_judged, add_vectors, listed_files, shown_progress
-from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.evaluation import MOST_FREQUENT
 from pipeline.analysis.export_files import one_file
+from pipeline.analysis.judgements import read_analogies, read_pairs
 from pipeline.analysis.movement import described, movement, table
 from pipeline.analysis.scores import evaluation_of
 from pipeline.model.checkpoints import CheckpointRef

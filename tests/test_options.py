@@ -11,6 +11,7 @@ import yaml
 from pipeline import options
 from pipeline.errors import InputError
 from pipeline.options import Options, bad_line_limit
+from tests.helpers.commands import train
 
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
 NUMBERS = [name for name, field in FIELDS.items() if field.metadata["low"] is not None]
@@ -216,3 +217,18 @@ def test_values_are_shown_as_they_are_written():
     assert options.shown_value("window", Options.checked({"window": "all"}).window) == "all"
     assert options.shown_value("window", 5) == "5"
     assert options.shown_value("threads", None) == options.shown_value("vocabulary", "") == "not set"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--phrases=1", "--window=all"], "--phrases and --window=all do not go together"),
+        (["--phrase_threshold=7"], "--phrase_threshold=7.0 has no effect without --phrases"),
+        (["--phrase_discount=0"], "--phrase_discount=0 has no effect without --phrases"),
+        (["--phrases=17"], "--phrases=17: allowed is a whole number of at least 0 and at most 16"),
+        (["--phrases=1", "--input_format=jsonl", "--field=x"], "--phrases joins words, and --field=x is a list of int"),
+    ],
+)
+def test_options_that_do_not_go_with_phrases(tmp_path, arguments, message):
+    (tmp_path / "a").write_text('{"x": [1, 2]}\n')
+    assert message in train(f"--input={tmp_path / 'a'}", f"--output={tmp_path / 'run'}", *arguments).error

@@ -63,7 +63,7 @@ def test_the_digest_depends_on_the_vectors_and_not_on_where_they_lie(folder):
 @pytest.mark.parametrize("format", ["word2vec", "word2vec-binary", "parquet", "npy"])
 def test_an_exported_file_gives_the_input_vectors(folder, tmp_path, format):
     path = tmp_path / "vectors"
-    path = path.with_suffix(".npy") if format == "npy" else path
+    path = path.with_suffix(".NPY") if format == "npy" else path
     assert run("jobs.export", f"--run={folder / 'parent'}", f"--format={format}", f"--to={path}").status == 0
     outcome = started(folder, "old.txt", f"of {format}", f"--start_from={path}", "--learning_rate=1e-30")
     child, parent = Run(folder / f"of {format}"), Run(folder / "parent")
