@@ -52,7 +52,8 @@ def train(
       report: write `report.html` into the output.
       progress: True shows a bar for each stage (in a notebook, a widget); a function is called with a `Progress`.
       beam_options: options of Beam's, as on the command line: `["--runner=FlinkRunner", ...]`.
-      **options: those of the command, by name: `dims=100, epochs=5`. docs/options.md lists them.
+      **options: those of the command, by name: `dims=100, epochs=5`. docs/options.md lists them. Paths may be
+        `os.PathLike`, and `start_from` a `Run`.
 
     Returns:
       the run, to read from.
@@ -107,9 +108,9 @@ def _run(
     for path in inputs:
         if not isinstance(path, (str, os.PathLike)):
             raise InputError(f"input has {quoted(path, 40)}: give paths of files or folders, or patterns")
-    corpus = corpus.uri if isinstance(corpus, Run) else corpus
     if isinstance(files := options.get("stopwords"), (list, tuple)):
         options = {**options, "stopwords": ",".join(map(str, files))}
+    options = {name: _text_of(value) for name, value in options.items()}
     _check(trains, inputs, output, corpus, options)
     request = Request(
         tuple(os.fspath(path) for path in inputs),
@@ -118,7 +119,7 @@ def _run(
         report,
         Options.checked(options),
         tuple(beam_options),
-        os.fspath(corpus),
+        _text_of(corpus),
         frozenset(options),
     )
     with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(progress):
@@ -130,6 +131,13 @@ def _run(
             if known_error is None or known_error is error:
                 raise
             raise known_error from error
+
+
+def _text_of(value: Any) -> Any:
+    """A run or a path as text; anything else as it is."""
+    if isinstance(value, Run):
+        return value.uri
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[str, Any]) -> None:

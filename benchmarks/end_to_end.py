@@ -13,7 +13,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from pipeline.options import Options, available_cpus
+from pipeline.options import Options
+from pipeline.runtime.cpus import available_cpus
 from tools.measuring.reports import format_table, write_report
 from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import Process, ours, run_process

@@ -24,12 +24,14 @@ import numpy as np
 from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.buffers import Room, Shape, shown
-from pipeline.backends.cuda.generation import DeviceRows, bytes_of_blocks
+from pipeline.backends.cuda.device_rows import DeviceRows
+from pipeline.backends.cuda.generation import bytes_of_blocks
 from pipeline.batches.rows import generate_rows, to_numpy
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
-from pipeline.options import MODELS, available_cpus
+from pipeline.options import MODELS
+from pipeline.runtime.cpus import available_cpus
 from tools.cuda.zipf import GENERATION, zipf_rows, zipf_tokens
 from tools.measuring.reports import format_table, report_parser, write_report
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 
 from benchmarks.end_to_end import PEER
-from pipeline.options import available_cpus
+from pipeline.runtime.cpus import available_cpus
 from tools.measuring.reports import format_table, write_report
 from tools.measuring.sample_text import corpus_text, text_parser
 from tools.measuring.timing import ours, run_process

@@ -20,15 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.analysis.evaluation import (
-    Analogies,
-    WordPairs,
-    Words,
-    evaluate_analogies,
-    evaluate_pairs,
-    read_analogies,
-    read_pairs,
-)
+from pipeline.analysis.evaluation import Words, evaluate_analogies, evaluate_pairs
+from pipeline.analysis.judgements import Analogies, WordPairs, read_analogies, read_pairs
 from pipeline.batches.schedule import FINAL_SHARE
 from pipeline.errors import PipelineError
 from pipeline.options import MODELS, Options

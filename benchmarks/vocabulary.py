@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, plan_work_units
-from pipeline.options import Options, available_cpus
+from pipeline.options import Options
+from pipeline.runtime.cpus import available_cpus
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts
 from pipeline.words.vocabulary import build_vocabulary

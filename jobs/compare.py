@@ -18,8 +18,9 @@ from typing import Any
 
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import Parser, add_judged, add_vectors, listed_files, shown_progress
-from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.evaluation import MOST_FREQUENT
 from pipeline.analysis.export_files import one_file
+from pipeline.analysis.judgements import read_analogies, read_pairs
 from pipeline.analysis.movement import APART, described, movement, table
 from pipeline.analysis.scores import evaluation_of
 from pipeline.model.checkpoints import CheckpointRef
@@ -124,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("before", metavar="BEFORE", help="the first run, or RUN@STEP")
     group.add_argument("after", metavar="AFTER", help="the second run, or RUN@STEP")
     add_vectors(group)
-    group.add_argument("--align", action="store_true", help="turn the second model onto the first before")
+    group.add_argument("--align", action="store_true", help="turn the second model onto the first, then compare")
     add_judged(parser.add_argument_group("evaluation of both (as in beam2vec evaluate)"), MOST_FREQUENT)
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write the result as JSON too; - prints JSON and nothing else")

@@ -26,9 +26,9 @@ from jobs.cli.reading_options import (
     shown_progress,
     whole,
 )
-from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.evaluation import MOST_FREQUENT
 from pipeline.analysis.export_files import one_file
-from pipeline.analysis.judgements import lines_left_out
+from pipeline.analysis.judgements import lines_left_out, read_analogies, read_pairs
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError

@@ -86,7 +86,7 @@ def training_side(corpus: Corpus, context: JobContext, provenance: Mapping[str, 
 
 
 def _make_room_for(rounds: int) -> None:
-    """Raises Python's recursion limit: runners traverse the graph recursively, and each round makes it deeper."""
+    """Python's recursion limit goes up: runners traverse the graph recursively, and each round makes it deeper."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + _CALLS_A_ROUND * rounds))
     if rounds > MANY_ROUNDS:
         warn(

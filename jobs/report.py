@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_judged, listed_files, reading_parser, shown_progress, whole
-from pipeline.analysis.evaluation import MOST_FREQUENT, read_analogies, read_pairs
+from pipeline.analysis.evaluation import MOST_FREQUENT
 from pipeline.analysis.export_files import Files, one_file
-from pipeline.analysis.judgements import Analogies, WordPairs, lines_left_out
+from pipeline.analysis.judgements import Analogies, WordPairs, lines_left_out, read_analogies, read_pairs
 from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
 from pipeline.errors import InputError

@@ -3,9 +3,10 @@
     beam2vec reproduce --run=runs/first
     beam2vec reproduce --run=s3://bucket/runs/first --scratch=/data/again --threads=16
 
-It says what that needs, works in a folder of its own, and leaves the run as it is. Contents are compared, not files:
-fingerprints of the text, vocabulary, unigram distribution, tokens, and the digest of the model. The status is 0 if all
-of them agree, else 1; the first stage that differs is named, with what may have caused it.
+It says what that needs, works in a folder of its own, and leaves the run as it is. A run with --corpus is made from
+its text too. Contents are compared, not files: fingerprints of the text, vocabulary, unigram distribution, tokens, and
+the digest of the model. The status is 0 if all of them agree, else 1; the first stage that differs is named, with what
+may have caused it.
 """
 
 from __future__ import annotations
@@ -48,20 +49,20 @@ def main(arguments: Sequence[str]) -> int:
     messages = sys.stderr if json_file and json_file.is_stdout else sys.stdout
     original = Run.open(options.run)
     _check_ended(original)
-    print(f"needs {_needs(original)}", file=messages)
     with _scratch(options.scratch, original) as folder:
+        print(_needs(original, folder), file=messages)
         job = Job.of(_request(original, folder, options, beam), original.directory.has_model)
         causes = _differences(original, job)
         for cause in causes:
             print(f"not as it was: {cause}", file=messages)
-        again = run_job(job, stopping_on_signals).run
-        before, now = ({content.stage: content for content in contents(run)} for run in (original, again))
+        result = run_job(job, stopping_on_signals)
+        before, now = ({content.stage: content for content in contents(run)} for run in (original, result.run))
         compared = list(_compared(before, now))
     first = next((entry["stage"] for entry in compared if not entry["same"]), None)
-    result = {"run": options.run, "reproduced": first is None, "first_difference": first, "stages": compared}
-    result |= {"not_as_it_was": causes, "warnings": take_warnings()}
+    told = {"run": options.run, "reproduced": first is None, "first_difference": first, "stages": compared}
+    told |= {"not_as_it_was": causes, "warnings": [*result.warnings, *take_warnings()]}
     if json_file:
-        json_file.pack_json(result)
+        json_file.pack_json(told)
     for line in _lines(compared, first, causes):
         print(line, file=messages)
     return 0 if first is None else 1
@@ -76,23 +77,24 @@ def _check_ended(run: Run) -> None:
     run.shards()
 
 
-def _needs(run: Run) -> str:
-    """What it takes: input, room and, if it was recorded, time."""
-    inputs, storage = run.identity["inputs"], run.directory.storage
-    room = sum(info.size for info in storage.walk())
+def _needs(run: Run, folder: str) -> str:
+    """What it takes: inputs, room and, if it was recorded, time."""
+    inputs, storages = run.identity["inputs"], [run.directory.storage]
+    if corpus := run.identity.get("corpus"):
+        storages.append(open_storage(corpus))
+    room = sum(info.size for storage in storages for info in storage.walk())
     seconds = sum(read_timings(run.records, run.key("checkpoints")).values()) if run.directory.has_model else 0
-    took = f"; it took {seconds:,.0f} s" if seconds else ""
-    return f"{len(inputs):,} input files of {scaled(sum(f['size'] for f in inputs))}B, and about {scaled(room)}B{took}"
+    took = f"; the run took {seconds:,.0f} s" if seconds else ""
+    read = f"{len(inputs):,} input files of {scaled(sum(file['size'] for file in inputs))}B"
+    return f"needs {read}, and room for about {scaled(room)}B in {shown(folder)}{took}"
 
 
 def _request(run: Run, folder: str, options: argparse.Namespace, beam: Sequence[str]) -> Request:
-    identity, corpus = run.identity, str(run.identity.get("corpus", ""))
+    """The request for the same run from its text, also where it took its corpus side from another run."""
     execution = {"threads": options.threads, "device": options.device, "max_bad_lines": "100%"}
-    pinned = dataclasses.replace(run.options, **execution)
-    inputs = () if corpus else tuple(file["uri"] for file in identity["inputs"])
-    named = frozenset({*identity["options"]["model"], *identity["options"]["layout"]})
-    checked = Options.checked(dataclasses.asdict(pinned))
-    return Request(inputs, folder, False, False, checked, tuple(beam), corpus, named)
+    checked = Options.checked(dataclasses.asdict(dataclasses.replace(run.options, **execution)))
+    inputs = tuple(file["uri"] for file in run.identity["inputs"])
+    return Request(inputs, folder, False, False, checked, tuple(beam))
 
 
 def _differences(run: Run, job: Job) -> list[str]:
@@ -103,13 +105,15 @@ def _differences(run: Run, job: Job) -> list[str]:
         for name, before in versions[0].items()
         if versions[1].get(name) != before
     ]
-    return [shown_line(line) for line in [*differences(run.identity, job.source.identity), *lines]]
+    saved = {name: value for name, value in run.identity.items() if name != "corpus"}
+    return [shown_line(line) for line in [*differences(saved, job.source.identity), *lines]]
 
 
 def _compared(before: dict[str, Content], now: dict[str, Content]) -> Iterator[dict[str, Any]]:
-    for stage in dict.fromkeys([*before, *now]):
-        digests = [contents_of[stage].digest if stage in contents_of else None for contents_of in (before, now)]
-        yield {"stage": stage, "same": digests[0] == digests[1], "before": digests[0], "now": digests[1]}
+    """The stages of the run. (Counts may have been deleted from a run of --corpus; then the text is not among them.)"""
+    for stage, content in before.items():
+        digest = now[stage].digest if stage in now else None
+        yield {"stage": stage, "same": content.digest == digest, "before": content.digest, "now": digest}
 
 
 def _lines(compared: Sequence[dict[str, Any]], first: str | None, causes: Sequence[str]) -> Iterator[str]:

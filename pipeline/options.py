@@ -11,12 +11,11 @@ Kinds:
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.runtime.cpus import available_cpus
 from pipeline.runtime.shown_text import shown
 
 MODELS = ("skipgram", "cbow")
@@ -449,16 +448,3 @@ def bad_line_limit(text: str, lines: int) -> float:
         message = f"--max_bad_lines={text}: allowed is a number of lines, or a percentage of them such as 1%"
         raise InputError(message) from None
     return limit
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use, by its affinity and by the quota of its cgroup."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        if quota != "max":
-            cpus = min(cpus, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass
-    return cpus

@@ -11,6 +11,7 @@ import yaml
 from pipeline import options
 from pipeline.errors import InputError
 from pipeline.options import Options, bad_line_limit
+from tests.helpers.commands import train
 
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
 NUMBERS = [name for name, field in FIELDS.items() if field.metadata["low"] is not None]
@@ -212,10 +213,6 @@ def test_threads_are_those_of_the_process_unless_given(monkeypatch):
     assert Options(threads=3).thread_count == 3
 
 
-def test_at_least_one_cpu_is_available():
-    assert options.available_cpus() >= 1
-
-
 def test_values_are_shown_as_they_are_written():
     assert options.shown_value("window", Options.checked({"window": "all"}).window) == "all"
     assert options.shown_value("window", 5) == "5"
@@ -226,3 +223,18 @@ def test_a_limit_that_would_be_ignored_is_refused():
     Options.checked({"vocabulary": "list"}).check()
     with pytest.raises(InputError, match=r"--max_vocabulary=2 has no effect with --vocabulary, .* leave one out"):
         Options.checked({"vocabulary": "list", "max_vocabulary": 2})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--phrases=1", "--window=all"], "--phrases and --window=all do not go together"),
+        (["--phrase_threshold=7"], "--phrase_threshold=7.0 has no effect without --phrases"),
+        (["--phrase_discount=0"], "--phrase_discount=0 has no effect without --phrases"),
+        (["--phrases=17"], "--phrases=17: allowed is a whole number of at least 0 and at most 16"),
+        (["--phrases=1", "--input_format=jsonl", "--field=x"], "--phrases joins words, and --field=x is a list of int"),
+    ],
+)
+def test_options_that_do_not_go_with_phrases(tmp_path, arguments, message):
+    (tmp_path / "a").write_text('{"x": [1, 2]}\n')
+    assert message in train(f"--input={tmp_path / 'a'}", f"--output={tmp_path / 'run'}", *arguments).error

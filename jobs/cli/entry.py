@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-from jobs.runners import log_filter as worker_messages
+from jobs.runners import log_filter
 from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
 from pipeline.kernels.compile import report_cache
@@ -60,7 +60,7 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pipeline").setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(worker_messages.is_news)
+        handler.addFilter(log_filter.is_news)
     memory.return_early()
     progress.take_terminal()
     add_storage(_beam_storage)
@@ -71,7 +71,7 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
         _refuse_secrets(command_line)
         if not {"-h", "--help"} & set(command_line):
             report_cache()
-        with worker_messages.left_out(for_good=arguments is None):
+        with log_filter.left_out(for_good=arguments is None):
             return main(command_line) or 0
     except KeyboardInterrupt:
         return 130

@@ -24,8 +24,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineRunner
 
-from jobs.runners import flink
-from jobs.runners import log_filter as worker_messages
+from jobs.runners import flink, log_filter
 from jobs.runners.private_workers import PrivateProcessRunner, servers_on_loopback
 from jobs.runners.signals import unwinding_on_signals
 from jobs.runners.worker_failures import worker_trouble
@@ -113,7 +112,7 @@ def _cause(error: Exception, lock: Lock) -> PipelineError | None:
     """Why the job failed: what a worker has written down, else what the runner's message says, else what was logged."""
     text = str(error)
     told = failures.read(lock.storage, lock.token) or find_in_text(text) or worker_trouble(text)
-    return told or worker_messages.cause_of(error) or _server_trouble(error)
+    return told or log_filter.cause_of(error) or _server_trouble(error)
 
 
 def _run_beside(graph: beam.Pipeline) -> None:
@@ -139,7 +138,7 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
             f"{opens} listens on all network interfaces while the job runs, and whoever reaches it can run code as"
             " you: SECURITY.md has how to keep others out"
         )
-    worker_messages.workers_are_elsewhere()
+    log_filter.workers_are_elsewhere()
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # tells of each start and end
     cloud = graph.options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or f"beam2vec-{lock.token[:12]}"  # by which it is found again
@@ -174,7 +173,7 @@ def _run_elsewhere(graph: beam.Pipeline, lock: Lock) -> bool:
                 raise found[0] from error
             raise
         finally:
-            worker_messages.job_is_over()
+            log_filter.job_is_over()
         return True
 
 

@@ -35,7 +35,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.runners.worker import sdk_worker, sdk_worker_main, worker_pool_main
 from apache_beam.transforms.environments import Environment
 
-from jobs.runners import log_filter as worker_messages
+from jobs.runners import log_filter
 from jobs.runners.worker_failures import WORKER_LOST
 from pipeline.errors import PipelineError
 from pipeline.runtime.private_folders import NotPrivateError, private_folder
@@ -125,7 +125,7 @@ def _server(state: Any, provision_info: Any, manager: Any) -> worker_handlers.Gr
 
 _BeamServer = worker_handlers.GrpcServer
 worker_handlers.GrpcServer = _server
-vars(sdk_worker)["print"] = worker_messages.print_news
+vars(sdk_worker)["print"] = log_filter.print_news
 
 
 @worker_handlers.WorkerHandler.register_environment(_URN, None)
@@ -279,9 +279,9 @@ def main(folder: str) -> None:
     sys.stdout, sys.stderr = Screen(sys.stdout), Screen(sys.stderr)
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("pipeline"))
-    handler.addFilter(worker_messages.is_news)
+    handler.addFilter(log_filter.is_news)
     logging.basicConfig(format="%(message)s", handlers=[handler], force=True)
-    with worker_messages.left_out(for_good=True):
+    with log_filter.left_out(for_good=True):
         sdk_worker_main.main(sys.argv)
 
 

@@ -14,10 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from pipeline.analysis.judgements import Analogies as Analogies
-from pipeline.analysis.judgements import Question, WordPairs
-from pipeline.analysis.judgements import read_analogies as read_analogies
-from pipeline.analysis.judgements import read_pairs as read_pairs
+from pipeline.analysis.judgements import Analogies, Question, WordPairs
 from pipeline.errors import InputError
 from pipeline.model.neighbors import unit_length
 

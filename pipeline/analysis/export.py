@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, BinaryIO
 
@@ -23,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef, vector_type
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
+from pipeline.model.vector_files import words_beside
 from pipeline.model.vectors import rows_of_top, side_of
 from pipeline.runs.result_files import STANDARD_OUTPUT, result_file, result_files
 from pipeline.runs.run import Run
@@ -134,7 +134,7 @@ def export_files(format: str, to: str) -> Files:
     if wanted.folder:
         names = [name + ending if name.endswith(".tsv") else name for name in wanted.folder]
         return Files(result_files("--to", to, names), compression)
-    beside_it = [beside(to)] if format == "npy" else []
+    beside_it = [words_beside(to)] if format == "npy" else []
     if to == STANDARD_OUTPUT and beside_it:
         raise InputError(f"--to=- is one file, and --format={format} writes two: name a file")
     files = [result_file("--to", name, streams=not beside_it) for name in (to, *beside_it)]
@@ -332,11 +332,6 @@ def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
 
 def _normalized(vectors: np.ndarray) -> np.ndarray:
     return unit_length(vectors.astype(np.float64)).astype(np.float32)
-
-
-def beside(to: str) -> str:
-    """vectors.npy -> vectors.words.json"""
-    return re.sub(r"\.npy$", "", to, flags=re.IGNORECASE) + ".words.json"
 
 
 def _unused(word: str, taken: Iterable[str]) -> str:

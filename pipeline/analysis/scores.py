@@ -10,14 +10,13 @@ from typing import Any
 from pipeline.analysis.evaluation import (
     METHODS,
     MOST_FREQUENT,
-    Analogies,
     AnalogiesResult,
     PairsResult,
     SectionResult,
-    WordPairs,
     evaluate_analogies,
     evaluate_pairs,
 )
+from pipeline.analysis.judgements import Analogies, WordPairs
 from pipeline.model.vectors import OnProgress, Vectors
 
 

@@ -250,7 +250,7 @@ class VectorFile:
 
 def words_beside(uri: str) -> str:
     """The file with the words of an array: vectors.npy -> vectors.words.json."""
-    return re.sub(r"\.npy$", "", uri) + ".words.json"
+    return re.sub(r"\.npy$", "", uri, flags=re.IGNORECASE) + ".words.json"
 
 
 def _is_number(text: bytes) -> bool:

@@ -58,7 +58,7 @@ class Run:
     uri: str
     directory: RunDirectory
     step_option: str = "--step"
-    """The option that selects a checkpoint of this run, for messages."""
+    """What selects a checkpoint of this run, for messages: an option, or RUN@STEP."""
 
     def __init__(self, uri: str | os.PathLike[str], directory: RunDirectory | None = None, step_option: str = "--step"):
         """The run in a folder or bucket prefix.
@@ -122,7 +122,9 @@ class Run:
             step = max(checkpoints)
         if step not in checkpoints:
             steps = ", ".join(map(str, checkpoints)) or "none"
-            raise InputError(f"{self.step_option}={step}: {self.uri} has no such checkpoint; there are: {steps}")
+            option = self.step_option
+            named = f"{option.removesuffix('STEP')}{step}" if option.endswith("@STEP") else f"{option}={step}"
+            raise InputError(f"{named}: {self.uri} has no such checkpoint; there are: {steps}")
         ref = checkpoints[step]
         if isinstance(ref, UnusableCheckpoint):
             raise ArtifactError(ref.problem, self._other_checkpoints(step))
@@ -380,9 +382,18 @@ def run_at(given: str) -> tuple[Run, CheckpointRef]:
     Raises:
       InputError: there is no such run, or no such checkpoint.
     """
+    uri, step = split_step(given)
+    run = Run.open(uri, f"{uri}@STEP")
+    return run, run.checkpoint(step)
+
+
+def split_step(given: str) -> tuple[str, int | None]:
+    """RUN@STEP -> (RUN, step). All else stays whole, with None; so does a run whose own name ends like that."""
     uri, at, step = given.rpartition("@")
-    if at and step.isascii() and step.isdigit() and open_storage(given).info(IDENTITY) is None:
-        run = Run.open(uri, f"{uri}@STEP")
-        return run, run.checkpoint(int(step))
-    run = Run.open(given, f"{given}@STEP")
-    return run, run.checkpoint()
+    if uri and at and step.isascii() and step.isdecimal() and not is_run(given):
+        return uri, int(step)
+    return given, None
+
+
+def is_run(uri: str) -> bool:
+    return open_storage(uri).info(IDENTITY) is not None

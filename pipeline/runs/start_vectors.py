@@ -7,7 +7,6 @@ they only stand in that run's --vocabulary. Which words were found is stored, se
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,14 +17,11 @@ from pipeline.errors import InputError
 from pipeline.model.checkpoints import CheckpointRef, read_blocks
 from pipeline.model.initial_vectors import initial_vectors, store_found
 from pipeline.model.vector_files import VectorBlock, VectorFile
-from pipeline.runs.directory import PATH
-from pipeline.runs.run import Run
+from pipeline.runs.run import Run, is_run, split_step
 from pipeline.runtime.messages import say
 from pipeline.storage.commits import Commits
-from pipeline.storage.open_storage import open_storage
 
 OPTION = "start_from"
-_AT_STEP = re.compile(r"(.+)@([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,20 +96,15 @@ def start_ref(given: str, dims: int) -> StartRef:
     Raises:
       InputError: there is no such run, checkpoint or file; or its vectors have other lengths.
     """
-    at_step = _AT_STEP.fullmatch(given)
-    uri, step = (at_step[1], int(at_step[2])) if at_step and _is_run(at_step[1]) else (given, None)
-    if not _is_run(uri):
-        file = VectorFile(OPTION, uri, dims)
+    uri, step = split_step(given)
+    if not is_run(uri):
+        file = VectorFile(OPTION, given, dims)
         next(file.blocks(), None)
-        return StartRef(uri, dims, file.digest())
+        return StartRef(given, dims, file.digest())
     ref = _checkpoint(uri, step)
     if ref.dims != dims:
         raise InputError(f"--{OPTION}={given} has {ref.dims} dims, and --dims is {dims}: set --dims={ref.dims}")
     return StartRef(uri, dims, ref.digest, ref.step)
-
-
-def _is_run(uri: str) -> bool:
-    return open_storage(uri).info(PATH) is not None
 
 
 def _checkpoint(uri: str, step: int | None) -> CheckpointRef:

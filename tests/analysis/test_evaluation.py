@@ -10,14 +10,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.analysis import evaluation
-from pipeline.analysis.evaluation import (
-    METHODS,
-    evaluate_analogies,
-    evaluate_pairs,
-    read_analogies,
-    read_pairs,
-    spearman,
-)
+from pipeline.analysis.evaluation import METHODS, evaluate_analogies, evaluate_pairs, spearman
+from pipeline.analysis.judgements import read_analogies, read_pairs
 from pipeline.errors import InputError
 
 

@@ -61,6 +61,13 @@ def test_preprocessed_text_trains_to_the_same_digest(text, tmp_path):
     assert run.checkpoint().digest == whole.checkpoint().digest
 
 
+def test_a_run_and_a_path_are_what_their_names_are(text, tmp_path):
+    first = beam2vec.train(input=text, output=tmp_path / "first", **OPTIONS)
+    kinds = {"run": first, "path": tmp_path / "first", "text": first.uri}
+    runs = [beam2vec.train(text, tmp_path / name, start_from=kind, **OPTIONS) for name, kind in kinds.items()]
+    assert len({run.checkpoint().digest for run in runs} | {first.checkpoint().digest}) == 2
+
+
 def test_a_listener_hears_of_each_stage(text, tmp_path):
     heard: list[beam2vec.Progress] = []
     beam2vec.train(input=text, output=tmp_path / "run", progress=heard.append, **OPTIONS)

@@ -78,7 +78,7 @@ def test_runs_of_two_spaces_are_told(folder):
 
 @pytest.mark.parametrize(
     ("second", "message"),
-    [("none", "is not the output of a run"), ("first@7", "first@STEP=7: "), ("small", "vectors of 12 and of 5 dims")],
+    [("none", "is not the output of a run"), ("first@7", "first@7: "), ("small", "vectors of 12 and of 5 dims")],
 )
 def test_what_cannot_be_compared_is_one_line(folder, second, message):
     if second == "small":

@@ -95,6 +95,13 @@ def test_a_preprocessed_corpus_and_a_run_that_takes_it(tmp_path):
     assert train(f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'model'}", *options).status == 0
     outcome, told = reproduced(tmp_path / "model")
     assert (outcome.status, [entry["stage"] for entry in told["stages"]][-1]) == (0, "model")
+    assert told["not_as_it_was"] == []
+    shutil.rmtree(tmp_path / "corpus" / "counts")
+    shutil.rmtree(tmp_path / "corpus" / "records" / "counts")
+    content = text.read_text()
+    text.write_text(content.replace(content.split()[3], "other", 1))
+    outcome, told = reproduced(tmp_path / "model")
+    assert (outcome.status, told["first_difference"]) == (1, "vocabulary"), "the text is read again, not the corpus"
 
 
 def test_what_cannot_be_made_again_is_one_line(small):

@@ -63,7 +63,7 @@ def test_the_digest_depends_on_the_vectors_and_not_on_where_they_lie(folder):
 @pytest.mark.parametrize("format", ["word2vec", "word2vec-binary", "parquet", "npy"])
 def test_an_exported_file_gives_the_input_vectors(folder, tmp_path, format):
     path = tmp_path / "vectors"
-    path = path.with_suffix(".npy") if format == "npy" else path
+    path = path.with_suffix(".NPY") if format == "npy" else path
     assert run("jobs.export", f"--run={folder / 'parent'}", f"--format={format}", f"--to={path}").status == 0
     outcome = started(folder, "old.txt", f"of {format}", f"--start_from={path}", "--learning_rate=1e-30")
     child, parent = Run(folder / f"of {format}"), Run(folder / "parent")
@@ -135,7 +135,7 @@ def test_what_cannot_be_started_from_is_one_line(folder, tmp_path):
     (tmp_path / "other.txt").write_text("1 12\nnobody " + " ".join(["1"] * 12) + "\n")
     cases = [
         ((f"--start_from={parent}", "--dims=8"), f"--start_from={parent} has 12 dims, and --dims is 8: set --dims=12"),
-        ((f"--start_from={parent}@7",), f"--start_from={parent}@STEP=7: {parent} has no such checkpoint"),
+        ((f"--start_from={parent}@7",), f"--start_from={parent}@7: {parent} has no such checkpoint"),
         ((f"--start_from={unfinished}",), f"--start_from={unfinished} has not ended (its newest checkpoint is step"),
         ((f"--start_from={tmp_path / 'none'}",), f"--start_from={tmp_path / 'none'} cannot be read"),
         ((f"--start_from={tmp_path / 'other.txt'}",), "has none of the"),

@@ -380,21 +380,6 @@ def test_damaged_pairs_are_noticed_and_made_anew(corpus, digest, tmp_path):
     assert verify_run(open_storage(str(output)), False).is_sound
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--phrases=1", "--window=all"], "--phrases and --window=all do not go together"),
-        (["--phrase_threshold=7"], "--phrase_threshold=7.0 has no effect without --phrases"),
-        (["--phrase_discount=0"], "--phrase_discount=0 has no effect without --phrases"),
-        (["--phrases=17"], "--phrases=17: allowed is a whole number of at least 0 and at most 16"),
-        (["--phrases=1", "--input_format=jsonl", "--field=x"], "--phrases joins words, and --field=x is a list of int"),
-    ],
-)
-def test_options_that_do_not_go_with_phrases(tmp_path, arguments, message):
-    (tmp_path / "a").write_text('{"x": [1, 2]}\n')
-    assert message in train(f"--input={tmp_path / 'a'}", f"--output={tmp_path / 'run'}", *arguments).error
-
-
 def test_words_that_occur_once_more_than_the_discount_may_be_a_phrase(tmp_path):
     (tmp_path / "text").write_text("x y\n" * 4 + "z\n" * 20)
     options = ["--phrases=1", "--phrase_discount=3", "--phrase_threshold=1.7", "--min_count=1"]

@@ -15,7 +15,7 @@ from pipeline.corpus.readers.values import INTEGERS, TEXT
 from pipeline.errors import InputError
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.words.word_list import word_list
-from tests.helpers.commands import ALONE, train, write_corpus
+from tests.helpers.commands import ALONE, TINY, train, write_corpus
 
 BESIDE = [option for option in TINY if not option.startswith(("--min_count", "--window", "--seed"))]
 """Options of a run with --corpus, which has the others of the corpus."""

@@ -24,7 +24,8 @@ import numpy as np
 
 from pipeline.backends.backend import TILE
 from pipeline.backends.cuda.backend import CudaBackend
-from pipeline.backends.cuda.generation import DeviceRows, Generator
+from pipeline.backends.cuda.device_rows import DeviceRows
+from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.sampling import Sampling
 from tools.cuda import nvrtc, sass

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.options import available_cpus
+from pipeline.runtime.cpus import available_cpus
 
 PACKAGES = ("beam2vec", "apache-beam", "numpy", "numba", "llvmlite", "pyarrow", "gensim")
 

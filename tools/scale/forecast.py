@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline.batches.shard_lists import LIST_SHARDS
-from pipeline.options import MAX_POSITION, MAX_STEPS, Options, available_cpus
+from pipeline.options import MAX_POSITION, MAX_STEPS, Options
+from pipeline.runtime.cpus import available_cpus
 from pipeline.runtime.progress import scaled
 from pipeline.words.merging import ELEMENT_BYTES, buckets_for
 from pipeline.words.vocabulary import MAX_WORDS

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.analysis.evaluation import METHODS, MOST_FREQUENT, Analogies, WordPairs
+from pipeline.analysis.evaluation import METHODS, MOST_FREQUENT
+from pipeline.analysis.judgements import Analogies, WordPairs
 from pipeline.analysis.projection import principal_plane
 from pipeline.analysis.scores import evaluation_of
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS

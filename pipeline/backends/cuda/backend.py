@@ -22,8 +22,10 @@ import numpy as np
 
 from pipeline.backends.backend import CHUNK, LOSS_TILES, TILE, StepLoss, padded, step_rules
 from pipeline.backends.cuda.buffers import HEADER, REMEDY, Room, Shape, Sizes, allocate, shown
-from pipeline.backends.cuda.generation import DeviceRows, Generator
+from pipeline.backends.cuda.device_rows import DeviceRows
+from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
+from pipeline.backends.cuda.loss_tiles import LossTiles
 from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
@@ -35,8 +37,6 @@ from pipeline.kernels.loss import loss_of_tiles
 
 _ROWS_AT_A_TIME = 1 << 16
 """Rows of the weights that are uploaded at a time, so that the padded copy stays small."""
-_MOST_SCORES = 1 << 24
-"""Most scores that wait for their loss; it limits how many steps are trained without waiting."""
 _ENTRIES_OF_A_WARP = 8
 """Sorted entries that a warp handles when it updates weights (update.cu)."""
 
@@ -55,20 +55,6 @@ class _Slot:
 
     def __getitem__(self, name: str) -> Any:
         return self.arrays[name]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Samples:
-    """The tiles of consecutive steps whose loss is taken; tile i is the rows begin[i]:end[i]."""
-
-    rows: Rows
-    step: np.ndarray
-    number: np.ndarray
-    """which of the step's sampled tiles"""
-    begin: np.ndarray
-    end: np.ndarray
-    sizes: np.ndarray
-    """scores of each"""
 
 
 class CudaBackend:
@@ -202,28 +188,17 @@ class CudaBackend:
         self._make_room(Room(int(np.max(row_counts, initial=0)), int(np.max(contexts, initial=0))))
         loss = np.zeros((steps, -(-int(np.max(row_counts, initial=0)) // (TILE * LOSS_TILES))))
         pairs = np.zeros(loss.shape, np.int64)
-        samples = self._samples(rows, bounds)
-        for first, last in _groups(samples, steps):
+        samples = LossTiles.of(rows, bounds, self._shape)
+        for first, last in samples.groups(steps):
             self._run(rows, bounds, learning_rates, samples, first, last, loss, pairs)
         return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
-
-    def _samples(self, rows: Rows | DeviceRows, bounds: np.ndarray) -> _Samples:
-        begins = [np.arange(begin, end, TILE * LOSS_TILES) for begin, end in zip(bounds[:-1], bounds[1:])]
-        step = np.repeat(np.arange(len(begins)), [len(tiles) for tiles in begins])
-        begin = np.concatenate([np.empty(0, np.int64), *begins])
-        end = np.minimum(begin + TILE, bounds[step + 1])
-        number = (begin - bounds[step]) // (TILE * LOSS_TILES)
-        if isinstance(rows, DeviceRows):
-            rows, begin, end = rows.sampled(begin, end, number)
-        terms = end - begin if self._shape.cbow else rows.offset[end] - rows.offset[begin]
-        return _Samples(rows, step, number, begin, end, terms.astype(np.int64) * self._shape.outputs)
 
     def _run(
         self,
         rows: Rows | DeviceRows,
         bounds: np.ndarray,
         learning_rates: np.ndarray,
-        samples: _Samples,
+        samples: LossTiles,
         first: int,
         last: int,
         loss: np.ndarray,
@@ -410,19 +385,6 @@ class CudaBackend:
         w_in, w_out = (host[:, : self._dims] for host in self._host_weights)
         w_in.flags.writeable = w_out.flags.writeable = False
         return w_in, w_out
-
-
-def _groups(samples: _Samples, steps: int) -> Iterator[tuple[int, int]]:
-    """Groups of steps whose scores may wait together: (first, last + 1) each."""
-    waiting = np.bincount(samples.step, samples.sizes, steps)
-    first, total = 0, 0.0
-    for step in range(steps):
-        if step > first and total + waiting[step] > _MOST_SCORES:
-            yield first, step
-            first, total = step, 0.0
-        total += waiting[step]
-    if first < steps:
-        yield first, steps
 
 
 def _pack(rows: Rows, into: np.ndarray, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> int:

@@ -12,6 +12,7 @@ import pytest
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
 from pipeline.backends.cuda.backend import CudaBackend
+from pipeline.backends.cuda.device_rows import DeviceRows
 from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import FOLDER
 from pipeline.backends.cuda.token_ranges import TokenRange, token_ranges
@@ -100,10 +101,8 @@ def test_a_run_from_token_shards_has_the_digest_of_the_cpu(values, monkeypatch):
     cuts = [0, 12, 1200, 1212, 3600, POSITIONS]
     wanted = train_model(options_of(device="cpu", **values))
     records, asked, copied = new_records(), 0, []
-    copy_step = generation.DeviceRows.copy_step
-    monkeypatch.setattr(
-        generation.DeviceRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given)
-    )
+    copy_step = DeviceRows.copy_step
+    monkeypatch.setattr(DeviceRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given))
     while True:
         stops = itertools.chain([False, False, True], itertools.repeat(True))
         with installed(Device(schedule=1, policy="eager-3")), positions_at_once(1000):

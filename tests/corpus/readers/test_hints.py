@@ -8,7 +8,7 @@ from pydoc_data import topics
 import pytest
 
 from pipeline.corpus.readers.hints import format_hint
-from tests.helpers.commands import ALONE, train
+from tests.helpers.commands import ALONE, TINY, train
 
 ROWS = [{"id": number, "title": f"t{number}", "text": f"row number {number} has words"} for number in range(9)]
 TABLE = ["id,title,text", *(f"{row['id']},{row['title']},{row['text']}" for row in ROWS)]

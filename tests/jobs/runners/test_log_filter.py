@@ -9,8 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from jobs.cli.entry import run_command
-from jobs.runners import log_filter as worker_messages
-from jobs.runners import private_workers
+from jobs.runners import log_filter, private_workers
 from pipeline.errors import InputError
 
 
@@ -56,7 +55,7 @@ def test_a_worker_whose_runner_is_gone_says_nothing_beside_the_error_that_ended_
         in_a_thread(lambda: lost(_MultiThreadedRendezvous("the job is gone")))
         in_a_thread(lambda: {}["zeroth"])
         in_a_thread(lambda: worker.error("13.\nTraceback (most recent call last):\nKeyError: 'first'"))
-        worker_messages.job_is_over()
+        log_filter.job_is_over()
         in_a_thread(lambda: lost(KeyError("second")))
         in_a_thread(lambda: say("Traceback (most recent call last):\nKeyError: 'third'", file=sys.stderr))
         raise InputError("50 of 100 lines cannot be read")
