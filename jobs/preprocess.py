@@ -10,7 +10,7 @@ too, for a trainer of your own, or to be read in place of made while training.
 
 from __future__ import annotations
 
-from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
+from jobs.runners import job_environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
 from collections.abc import Sequence

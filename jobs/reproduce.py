@@ -11,7 +11,7 @@ may have caused it.
 
 from __future__ import annotations
 
-from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
+from jobs.runners import job_environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
 import argparse

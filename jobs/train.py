@@ -10,7 +10,7 @@ the vocabulary and the tokens are those of another run (see beam2vec preprocess)
 
 from __future__ import annotations
 
-from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
+from jobs.runners import job_environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
 from collections.abc import Sequence

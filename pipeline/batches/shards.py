@@ -68,7 +68,7 @@ def stored_epoch(commits: Commits, shard: BatchShard, epoch: int) -> Artifact:
         numbers = BatchNumbers(epoch, shard.positions)
         return [commits.put(stored_path(epoch, shard.index), data)], numbers
 
-    return commits.once(stored_name(epoch, shard.index), make).artifacts[0]
+    return commits.once(stored_name(epoch, shard.index), make).artifact
 
 
 def first_positions(sizes: Iterable[tuple[int, int, int]]) -> dict[int, int]:

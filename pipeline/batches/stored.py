@@ -51,7 +51,7 @@ def stored_batches(records: Records, key: str, shard: int, epochs: int = MAX_EPO
     """
     artifacts: list[Artifact] = []
     while len(artifacts) < epochs and (record := records.valid(STAGE, stored_name(len(artifacts), shard), key)):
-        artifacts.append(record.artifacts[0])
+        artifacts.append(record.artifact)
     return tuple(artifacts)
 
 

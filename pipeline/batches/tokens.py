@@ -103,7 +103,7 @@ def shard_of(record: Record) -> TokenShard:
     numbers, match = record.read(TokenNumbers), _UNIT.fullmatch(record.name)
     if match is None or len(record.artifacts) != 1:
         raise ArtifactError(f"{record.path} is not the record of a token shard: delete it")
-    return TokenShard(int(match[1]), numbers.tokens, numbers.sentences, record.artifacts[0])
+    return TokenShard(int(match[1]), numbers.tokens, numbers.sentences, record.artifact)
 
 
 def tokens_to_parquet(table: pa.Table) -> pa.Buffer:

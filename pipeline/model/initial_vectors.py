@@ -62,7 +62,7 @@ def found_words(records: Records, key: str) -> np.ndarray | None:
       key: of the checkpoints.
     """
     record = records.load(START_STAGE, START_STAGE, key)
-    return None if record is None else from_parquet(records.read(record.artifacts[0]))["found"].to_numpy()
+    return None if record is None else from_parquet(records.read(record.artifact))["found"].to_numpy()
 
 
 @default_float_mode()

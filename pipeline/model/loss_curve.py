@@ -82,7 +82,7 @@ def read_metrics(records: Records, key: str) -> pa.Table:
             if record is None:
                 raise ArtifactError(f"{records.storage.uri(path)} is damaged")
             if record.key == key:
-                tables_by_step.append((record.read(PointNumbers).step, from_parquet(records.read(record.artifacts[0]))))
+                tables_by_step.append((record.read(PointNumbers).step, from_parquet(records.read(record.artifact))))
         except ArtifactError as error:
             remedy = f"delete {records.storage.uri(path)}, and the loss curve is shown without these points"
             raise ArtifactError(error.problem, remedy) from error

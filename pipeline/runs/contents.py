@@ -42,7 +42,7 @@ def contents(run: Run) -> Iterator[Content]:
     for number in range(1, run.options.phrases + 1):
         stage = phrases_stage(number)
         if record := run.records.load(stage, PHRASES, run.key(stage)):
-            yield Content(f"phrases, pass {number}", _of_table(from_parquet(run.records.read(record.artifacts[0]))))
+            yield Content(f"phrases, pass {number}", _of_table(from_parquet(run.records.read(record.artifact))))
     yield Content("vocabulary", _of_table(run.vocabulary()))
     noise = run.unigram()
     yield Content("unigram distribution", _of_arrays(noise.threshold, noise.alias, noise.keep))

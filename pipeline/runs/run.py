@@ -296,7 +296,7 @@ class Run:
 
     def unigram(self) -> UnigramDistribution:
         """What negatives are drawn from, and which tokens subsampling keeps."""
-        data = self.records.read(self._record("unigram", "unigram").artifacts[0])
+        data = self.records.read(self._record("unigram", "unigram").artifact)
         return UnigramDistribution.from_table(pq.read_table(pa.BufferReader(data)))
 
     def metrics(self) -> pa.Table:
@@ -309,7 +309,7 @@ class Run:
 
     def shards(self) -> list[BatchShard]:
         """References to the corpus as token ids; InputError unless all of it is encoded."""
-        unigram = self._record("unigram", "unigram").artifacts[0]
+        unigram = self._record("unigram", "unigram").artifact
         tokens_of_corpus = self.vocabulary_tokens()
         sampling = Sampling.of(self.options)
         stored = self._stored()
@@ -369,7 +369,7 @@ class Run:
         artifacts: dict[int, dict[int, Artifact]] = {}
         for record in self.records.all(stored.STAGE, self.key(stored.STAGE)):
             if place := stored.stored_place(record.name):
-                artifacts.setdefault(place[1], {})[place[0]] = record.artifacts[0]
+                artifacts.setdefault(place[1], {})[place[0]] = record.artifact
         return {
             shard: tuple(epochs[epoch] for epoch in itertools.takewhile(epochs.__contains__, itertools.count()))
             for shard, epochs in artifacts.items()

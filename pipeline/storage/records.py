@@ -30,6 +30,7 @@ _TOGETHER = 256
 """Records that are read from a store in parallel."""
 _MAX_BYTES = 64 << 20
 """Most bytes of a record; a larger file is not one."""
+_DELETE = "delete it and start the run again"
 _PIECE_BYTES = 8 << 20
 """Bytes of an artefact that are read at once."""
 
@@ -70,6 +71,13 @@ class Record:
     def path(self) -> str:
         return record_path(self.stage, self.key, self.name)
 
+    @property
+    def artifact(self) -> Artifact:
+        """The first artefact, often the only one; ArtifactError if the record names none."""
+        if not self.artifacts:
+            raise ArtifactError(f"{self.path} is damaged (it names no artefact)", _DELETE)
+        return self.artifacts[0]
+
     def read(self, kind: type[Numbers]) -> Numbers:
         """The numbers as an object of `kind`; ArtifactError if they do not fit it.
 
@@ -79,9 +87,7 @@ class Record:
         try:
             return msgspec.convert(self.numbers, kind)
         except msgspec.ValidationError as error:
-            raise ArtifactError(
-                f"{self.path} is damaged ({shown(error)})", "delete it and start the run again"
-            ) from error
+            raise ArtifactError(f"{self.path} is damaged ({shown(error)})", _DELETE) from error
 
 
 def record_path(stage: str, key: str, name: str) -> str:

@@ -102,7 +102,7 @@ def _earlier_counts(commits: Commits, unit: WorkUnit) -> UnitCounts | None:
     if record is None:
         return None
     try:
-        table = from_parquet(commits.records.read(record.artifacts[0]))
+        table = from_parquet(commits.records.read(record.artifact))
         return UnitCounts(**vars(record.read(CountNumbers)), table=table)
     except ArtifactError:
         return None

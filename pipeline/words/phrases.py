@@ -314,7 +314,7 @@ def stored_words(
     record = commits.once(WORDS, make)
     forget_buckets(counts)
     tokens = record.read(PassWordsNumbers).tokens
-    return PhraseWordsRef(record.artifacts[0], tokens, commits.earlier(PHRASES) is not None)
+    return PhraseWordsRef(record.artifact, tokens, commits.earlier(PHRASES) is not None)
 
 
 def stored_pairs(
@@ -327,7 +327,7 @@ def stored_pairs(
         data = pairs_to_parquet(*pairs, scoring.buckets)
         return [commits.put(f"pairs/{unit.name}.parquet", data)], PairNumbers(len(pairs[0]))
 
-    return commits.once(unit.name, make).artifacts[0]
+    return commits.once(unit.name, make).artifact
 
 
 def stored_phrases(
@@ -348,4 +348,4 @@ def stored_phrases(
     record = commits.once(PHRASES, make)
     if why_none := record.read(PhraseNumbers).why_none:
         warn(why_none)
-    return record.artifacts[0]
+    return record.artifact

@@ -212,4 +212,4 @@ def stored_unigram(commits: Commits, vocabulary: VocabularyRef, power: float, su
         return [commits.put("unigram.parquet", to_parquet(noise.to_table()))], UnigramNumbers(drawn)
 
     record = commits.once(STAGE, make)
-    return UnigramRef(record.artifacts[0], record.read(UnigramNumbers).words)
+    return UnigramRef(record.artifact, record.read(UnigramNumbers).words)

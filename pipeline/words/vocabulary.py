@@ -194,7 +194,7 @@ class VocabularyRef:
     @classmethod
     def of(cls, record: Record) -> VocabularyRef:
         numbers = record.read(VocabularyNumbers)
-        return cls(record.artifacts[0], numbers.words, numbers.tokens)
+        return cls(record.artifact, numbers.words, numbers.tokens)
 
     def open(self, records: Records) -> Vocabulary:
         return Vocabulary.from_parquet(records.read(self.artifact))

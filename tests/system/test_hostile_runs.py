@@ -138,6 +138,18 @@ def test_options_may_come_from_a_pipe(tmp_path):
     assert outcome.status == 0, outcome.stderr
 
 
+@pytest.mark.parametrize("stage", ["vocabulary", "unigram", "tokens", "phrases-1"])
+def test_a_record_that_names_no_artefact_is_one_line_for_those_that_read_it(folder, tmp_path, alarm, stage):
+    shutil.copytree(folder / "run", tmp_path / "run")
+    for path in (tmp_path / "run").glob(f"records/{stage}/*/*.json"):
+        path.write_bytes(sealed_json({**unsealed_json(path.read_bytes()), "artifacts": []}))
+    one_line("jobs.report", f"--run={tmp_path / 'run'}", f"--to={tmp_path / 'page.html'}")
+    again = (f"--input={folder / 'text.txt'}", f"--output={tmp_path / 'run'}", *TINY, "--no_report", *PHRASES)
+    outcome = train(*again, "--epochs=2")
+    assert outcome.status in (0, 1)
+    assert "Traceback" not in outcome.stderr
+
+
 def test_partitions_that_a_checkpoint_should_have_are_missed(folder, tmp_path):
     shutil.copytree(folder / "run", tmp_path / "run")
     (path,) = (tmp_path / "run").glob("records/checkpoints/*/*.json")

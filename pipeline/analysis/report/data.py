@@ -179,7 +179,7 @@ def zipf(run: Run, counts: np.ndarray) -> dict[str, Any]:
 
 def _all_counts(run: Run) -> np.ndarray | None:
     """Counts of all words in falling order, also below --min_count; None if there are too many to add up again."""
-    artifacts = [record.artifacts[0] for record in _records(run, "counts") if record.artifacts]
+    artifacts = [record.artifact for record in _records(run, "counts") if record.artifacts]
     if not artifacts or sum(artifact.size for artifact in artifacts) > _COUNTED_BYTES:
         return None
     merged = merge_counts(from_parquet(run.records.read(artifact)) for artifact in artifacts)

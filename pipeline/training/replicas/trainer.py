@@ -248,7 +248,7 @@ class Replicas:
             artifact = write_partition(self.commits, rounds.end(number), place, merged, provenance)
             numbers = MergeNumbers(rounds.end(number), base.digest, block_digest(merged).hex())
             record = self.commits.beside(PARTS_STAGE).commit(name, [artifact], numbers)
-        return MergedPartition(index, record.artifacts[0], record.read(MergeNumbers).block)
+        return MergedPartition(index, record.artifact, record.read(MergeNumbers).block)
 
     def commit(
         self, standing: Standing, number: int, merged: Iterable[MergedPartition], kept_back: Sequence[BatchShard] = ()

@@ -106,3 +106,17 @@ def test_ctrl_c_in_the_first_seconds_ends_a_command_in_silence(tmp_path, library
     assert process.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in error
     assert len(error.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("megabytes", [300, 700])
+def test_too_few_addresses_are_told_before_anything_is_loaded(tmp_path, megabytes):
+    """Imports failed half way, or a command hung for ever: a thread that it waited for could not be started."""
+    text = tmp_path / "text.txt"
+    text.write_text("a rose is a rose\n" * 50)
+    command = (
+        f"ulimit -v {megabytes << 10} && exec {sys.executable} -m jobs.train --input={text} --output={tmp_path / 'run'}"
+    )
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == f"beam2vec: ulimit -v allows {megabytes} MB of addresses, 1,000 MB are needed: raise it\n"
+    assert not (tmp_path / "run").exists()
