@@ -104,5 +104,5 @@ def _check_tokens(uris: str, words: Sequence[str], tokenizer: Tokenizer) -> None
         )
     warn(
         f"{len(split):,} of {len(words):,} stop words are not one word for --tokenizer ({example}), and leave nothing"
-        " out: write one word a line"
+        " out: write one word a line, as it stands in the text after --tokenizer"
     )
