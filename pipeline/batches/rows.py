@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from pipeline.batches.sampling import POLICIES, Sampling, Tables, without_kept_back
 from pipeline.errors import InputError
-from pipeline.kernels import generate as kernels
 from pipeline.kernels import philox
+from pipeline.kernels.generate import generate
+from pipeline.kernels.negatives import DrawRules
 from pipeline.options import ALL, MAX_POSITION
 
 PIECE_POSITIONS = 1 << 16
@@ -79,9 +80,9 @@ def generate_rows(
             f"a sentence of {int(np.max(lengths)):,} words with --window={sampling.window} may have {room:,} contexts,"
             f" {_MOST_CONTEXTS:,} are possible: lower --max_sentence or --window"
         )
-    rules = kernels.DrawRules(sampling.window, POLICIES[sampling.policy], epoch, *philox.key_of(sampling.seed))
+    rules = DrawRules(sampling.window, POLICIES[sampling.policy], epoch, *philox.key_of(sampling.seed))
     position, batch = np.empty(n + 1, np.int64), _room_for_rows(n, room, k)
-    rows = kernels.generate(tokens, sentences, first_position, tables, rules, position, batch)
+    rows = generate(tokens, sentences, first_position, tables, rules, position, batch)
     target, offset, context, negatives = batch
     fields = schema(k)
     return pa.record_batch(

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.kernels import generate as kernels
+from pipeline.kernels.negatives import ANY, DISTINCT, EXCLUDE_TARGET
 from pipeline.options import Options
 from pipeline.storage.records import Artifact, Records
 from pipeline.words.unigram import UnigramDistribution
 
-POLICIES = {"any": kernels.ANY, "exclude_target": kernels.EXCLUDE_TARGET, "distinct": kernels.DISTINCT}
+POLICIES = {"any": ANY, "exclude_target": EXCLUDE_TARGET, "distinct": DISTINCT}
 _tables: dict[str, Tables] = {}
 
 

@@ -10,7 +10,7 @@ from pipeline.batches.rows import generate_rows, piece_bounds, to_numpy
 from pipeline.batches.sampling import POLICIES, Sampling
 from pipeline.errors import InputError
 from pipeline.kernels import philox
-from pipeline.kernels.generate import REDRAWS
+from pipeline.kernels.negatives import REDRAWS
 from pipeline.options import Options
 from pipeline.words import unigram
 from tests.helpers.philox_words import philox_words

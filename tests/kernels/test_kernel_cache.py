@@ -23,7 +23,7 @@ ROOT = pathlib.Path(pipeline.__file__).parent
 SCRIPT = """
 import numpy as np
 from pipeline.kernels import philox, generate
-from pipeline.kernels.generate import _multiply_high
+from pipeline.kernels.negatives import _multiply_high
 print(int(_multiply_high(np.uint64(2**63), np.uint64(6))), sum(_multiply_high.stats.cache_hits.values()))
 """
 
@@ -59,10 +59,10 @@ def test_second_process_compiles_nothing_and_an_edited_helper_is_noticed(run, tm
     cache = tmp_path / "cache"
     assert run(tmp_path, cache) == ["3", "0"]
     assert run(tmp_path, cache) == ["3", "1"]
-    helper = tmp_path / "pipeline" / "kernels" / "philox.py"  # generate.py imports it and stays as it is
+    helper = tmp_path / "pipeline" / "kernels" / "philox.py"  # negatives.py imports it and stays as it is
     helper.write_text(helper.read_text() + "\n# another line\n")
     assert run(tmp_path, cache) == ["3", "0"]
-    source = tmp_path / "pipeline" / "kernels" / "generate.py"
+    source = tmp_path / "pipeline" / "kernels" / "negatives.py"
     source.write_text(source.read_text().replace("return a_high * b_high + (", "return 100 + a_high * b_high + ("))
     assert run(tmp_path, cache) == ["103", "0"]
 
@@ -70,7 +70,7 @@ def test_second_process_compiles_nothing_and_an_edited_helper_is_noticed(run, tm
 def test_a_torn_file_and_a_full_disk_only_cost_time(run, tmp_path):
     assert run(ROOT.parent, tmp_path) == ["3", "0"]
     for ending, left in (("nbc", 0), ("nbc", 100), ("nbi", 10)):
-        (torn,) = tmp_path.rglob(f"generate._multiply_high-*.{ending}")
+        (torn,) = tmp_path.rglob(f"negatives._multiply_high-*.{ending}")
         os.truncate(torn, left)
         assert run(ROOT.parent, tmp_path) == ["3", "0"]
         assert "is damaged" in said[-1]
@@ -128,7 +128,7 @@ FOLDER_AS_USER = "print(compile._cache_folder()); compile.report_cache()"
 KERNEL = "import grp, pwd, numba, tqdm; numba.njit(lambda x: x + 1)(1)"
 KERNEL_AS_USER = """
 import numpy as np
-from pipeline.kernels.generate import _multiply_high
+from pipeline.kernels.negatives import _multiply_high
 print(getattr(_multiply_high._cache, "_cache_path", ""), flush=True)
 input()
 print(int(_multiply_high(np.uint64(2**63), np.uint64(6))), sum(_multiply_high.stats.cache_hits.values()))
@@ -360,7 +360,7 @@ def test_a_cache_that_is_swapped_after_it_was_chosen_does_not_run(place):
         (before / "beam2vec").rename(before / "moved")
         os.makedirs(chosen)
         for line in range(1, 400):
-            name = f"generate._multiply_high-{line}.py{sys.version_info[0]}{sys.version_info[1]}.nbi"
+            name = f"negatives._multiply_high-{line}.py{sys.version_info[0]}{sys.version_info[1]}.nbi"
             pathlib.Path(chosen, name).write_bytes(pickle.dumps(Payload(mark)))
     out, error = victim.communicate("\n", timeout=120)
     assert not mark.exists()

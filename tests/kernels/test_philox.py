@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.kernels import philox
-from pipeline.kernels.generate import _multiply_high
+from pipeline.kernels.negatives import _multiply_high
 from tests.helpers.philox_words import philox_words
 
 KNOWN_ANSWERS = [

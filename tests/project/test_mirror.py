@@ -24,7 +24,7 @@ COVERED = {
         "pipeline/kernels/step.py",
         "pipeline/kernels/team.py",
     ),
-    "batches/test_rows.py": ("pipeline/kernels/generate.py",),
+    "batches/test_rows.py": ("pipeline/kernels/generate.py", "pipeline/kernels/negatives.py"),
     "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),
     "corpus/tokenizers/test_unicode_words.py": ("pipeline/kernels/word_break.py",),
     "kernels/test_kernel_cache.py": ("pipeline/kernels/compile.py", "pipeline/runtime/private_folders.py"),
