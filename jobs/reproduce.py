@@ -37,7 +37,7 @@ from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import scaled
-from pipeline.runtime.shown_text import shown, shown_line
+from pipeline.runtime.shown_text import counted, shown, shown_line
 from pipeline.storage.open_storage import open_storage
 
 
@@ -86,7 +86,7 @@ def _needs(run: Run, folder: str) -> str:
     room = sum(info.size for storage in storages for info in storage.walk())
     seconds = sum(read_timings(run.records, run.key("checkpoints")).values()) if run.directory.has_model else 0
     took = f"; the run took {seconds:,.0f} s" if seconds else ""
-    read = f"{len(inputs):,} input files of {scaled(sum(file['size'] for file in inputs))}B"
+    read = f"{counted(len(inputs), 'input file')} of {scaled(sum(file['size'] for file in inputs))}B"
     return f"needs {read}, and room for about {scaled(room)}B in {shown(folder)}{took}"
 
 

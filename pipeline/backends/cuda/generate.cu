@@ -1,6 +1,6 @@
 // Rows of a token range, made where they are trained on: the rows of pipeline/kernels/{generate,negatives}.py, in their
-// order. Integers alone. A token range is whole sentences, n tokens; rows are made of the tokens [own_begin, own_end), those
-// of whole steps, and the other tokens are there to be contexts.
+// order. Integers alone. A token range is whole sentences, n tokens; rows are made of the tokens [own_begin, own_end),
+// those of whole steps, and the other tokens are there to be contexts.
 //
 // The order comes from sums and never from who is first: tokens and rows are counted a warp's share at a time, one warp
 // adds the shares up, and then each warp knows where to write. No warp waits for another within a kernel.
