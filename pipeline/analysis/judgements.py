@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.corpus.decompression import BrokenOffError, can_decompress, compression_name, decompress
 from pipeline.errors import InputError
-from pipeline.runtime.shown_text import counted, quoted
+from pipeline.runtime.shown_text import quoted
 from pipeline.storage.open_storage import open_storage, split_uri
 
 Question: TypeAlias = tuple[str, str, str, str]
@@ -105,7 +105,7 @@ class Analogies:
 
 def lines_left_out(count: int, first: str) -> str:
     """How many lines of a file are left out, for people; "" for none."""
-    return f"{counted(count, 'line')} left out (the first: {first})" if count else ""
+    return f"{count:,} line{'s'[: count != 1]} left out (the first: {first})" if count else ""
 
 
 @dataclasses.dataclass(frozen=True)
