@@ -4,9 +4,9 @@
     beam2vec reproduce --run=s3://bucket/runs/first --scratch=/data/again --threads=16
 
 It says what that needs, works in a folder of its own, and leaves the run as it is. A run with --corpus is made from
-its text too. Contents are compared, not files: fingerprints of the text, vocabulary, unigram distribution, tokens, and
-the digest of the model. The status is 0 if all of them agree, else 1; the first stage that differs is named, with what
-may have caused it.
+its text too. Contents are compared, not files: fingerprints of the text, vocabulary, unigram distribution, tokens,
+stored batches, and the digest of the model. The status is 0 if all of them agree, else 1; the first stage that differs
+is named, with what may have caused it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from jobs.training_job import Job, run_job
 from pipeline.analysis.export_files import one_file
 from pipeline.errors import InputError
 from pipeline.options import DEVICES, Options
-from pipeline.runs.contents import Content, contents
+from pipeline.runs.contents import Content, contents, epochs_with_batches
 from pipeline.runs.directory import differences
 from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import scaled
-from pipeline.runtime.shown_text import shown, shown_line
+from pipeline.runtime.shown_text import counted, shown, shown_line
 from pipeline.storage.open_storage import open_storage
 
 
@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         for cause in causes:
             print(f"not as it was: {cause}", file=messages)
         result = run_job(job, stopping_on_signals)
-        before, now = ({content.stage: content for content in contents(run)} for run in (original, result.run))
+        runs, epochs = (original, result.run), epochs_with_batches(original)
+        before, now = ({content.stage: content for content in contents(run, epochs)} for run in runs)
         compared = list(_compared(before, now))
     first = next((entry["stage"] for entry in compared if not entry["same"]), None)
     told = {"run": options.run, "reproduced": first is None, "first_difference": first, "stages": compared}
@@ -85,7 +86,7 @@ def _needs(run: Run, folder: str) -> str:
     room = sum(info.size for storage in storages for info in storage.walk())
     seconds = sum(read_timings(run.records, run.key("checkpoints")).values()) if run.directory.has_model else 0
     took = f"; the run took {seconds:,.0f} s" if seconds else ""
-    read = f"{len(inputs):,} input files of {scaled(sum(file['size'] for file in inputs))}B"
+    read = f"{counted(len(inputs), 'input file')} of {scaled(sum(file['size'] for file in inputs))}B"
     return f"needs {read}, and room for about {scaled(room)}B in {shown(folder)}{took}"
 
 

@@ -21,7 +21,7 @@ from jobs.cli.entry import run_process
 from jobs.cli.reading_options import Parser
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
-from pipeline.runtime.shown_text import shown_line
+from pipeline.runtime.shown_text import counted, shown_line
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     report = verify_run(run.storage, inputs=options.input)
     for problem in report.problems:
         print(shown_line(problem), file=sys.stderr)
-    inputs = f" and {len(run.identity['inputs']):,} input files" if options.input else ""
-    print(f"{report.checked:,} artefacts{inputs} checked, {len(report.problems):,} differ")
+    inputs = f" and {counted(len(run.identity['inputs']), 'input file')}" if options.input else ""
+    print(f"{counted(report.checked, 'artefact')}{inputs} checked, {len(report.problems):,} differ")
     print(f"{report.state}: {report.place}")
     if report.digest:
         print(f"digest: {report.digest}")

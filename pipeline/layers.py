@@ -269,7 +269,10 @@ class NegativeSamplingLoss:
         Args:
           W: [V, dims], the output table; kept, not copied.
           corpus: ids of words, whose distribution negatives are drawn from; None if `forward` always gets negatives.
-          power, sample_size, law, seed: as for UnigramSampler.
+          power: as for UnigramSampler.
+          sample_size: as for UnigramSampler.
+          law: as for UnigramSampler.
+          seed: as for UnigramSampler.
         """
         self.sampler = None if corpus is None else UnigramSampler(corpus, power, sample_size, law, seed)
         self.score = EmbeddingDot(W)

@@ -22,7 +22,7 @@ from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
 from pipeline.runs.run import Run
 from pipeline.runtime.messages import take_warnings, warn
 from pipeline.runtime.progress import scaled
-from pipeline.runtime.shown_text import quoted, shown, shown_list
+from pipeline.runtime.shown_text import counted, quoted, shown, shown_list
 
 QUERIES = 4
 NEIGHBORS = 5
@@ -32,7 +32,7 @@ def print_plan(request: Request, source: Source, runner: str, names: Collection[
     """For --dry_run: what would be done, and what the first lines become; `names` are the command's options, or all."""
     if source.corpus:
         tokens, epochs = corpus_tokens(source.corpus), stored_epochs(source.corpus)
-        print(f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {epochs} epochs stored")
+        print(f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {counted(epochs, 'epoch')} stored")
     if source.reader:
         _print_input(request, source.files, source.reader)
     if hint := source.hint():
@@ -50,11 +50,11 @@ def print_plan(request: Request, source: Source, runner: str, names: Collection[
 def _print_input(request: Request, files: Sequence[InputFile], reader: Reader) -> None:
     options = request.options
     size = sum(file.size for file in files)
-    print(f"input: {len(files):,} files, {scaled(size)}B, the first is {shown(files[0].uri)}")
+    print(f"input: {counted(len(files), 'file')}, {scaled(size)}B, the first is {shown(files[0].uri)}")
     packed = sum(bool(name) for name in compressions_of(files)) if reader.can_be_compressed else 0
     print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
     if packed:
-        print(f"{packed:,} compressed files are unpacked into {request.output}/text first")
+        print(f"{counted(packed, 'compressed file')} will be unpacked into {request.output}/text first")
     if options.phrases:
         print(f"phrases: {options.phrases} passes, each of which reads the text twice; words are not joined below")
     print("the first sentences become:")
@@ -128,9 +128,9 @@ def _print_corpus(result: Result, described: Mapping[str, Any]) -> None:
 
     line("vocabulary", f"{described['words']:,} words", "vocabulary")
     line("unigram", f"power {options.power:g}, subsample {options.subsample:g}", "unigram")
-    line("tokens", f"{described['tokens']:,} in {shards:,} shards", "tokens")
+    line("tokens", f"{described['tokens']:,} in {counted(shards, 'shard')}", "tokens")
     if epochs := stored_epochs(run):
-        line("batches", f"{epochs:,} epochs of {shards:,} shards", "batches")
+        line("batches", f"{counted(epochs, 'epoch')} of {counted(shards, 'shard')}", "batches")
     if next(storage.walk("dead_letters"), None):
         line("bad lines", "left out", "dead_letters")
     stages = "".join(f", {name} {took:,.1f} s" for name, took in result.timings.items())

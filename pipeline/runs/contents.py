@@ -6,14 +6,16 @@ So two runs can be compared although they were written by other versions of Parq
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.batches.tokens import read_tokens
 from pipeline.errors import ArtifactError
+from pipeline.runs.preprocessed import stored_epochs
 from pipeline.runs.run import Run
 from pipeline.storage.parquet import from_parquet
 from pipeline.words.counts import STAGE as COUNTS
@@ -31,8 +33,11 @@ class Content:
     """hex"""
 
 
-def contents(run: Run) -> Iterator[Content]:
+def contents(run: Run, epochs: int) -> Iterator[Content]:
     """The stages of a run that has ended, in their order.
+
+    Args:
+      epochs: whose batches are looked at, from the first; rows that are not stored are made again.
 
     Raises:
       ArtifactError: something is damaged or missing.
@@ -48,8 +53,16 @@ def contents(run: Run) -> Iterator[Content]:
     yield Content("unigram distribution", _of_arrays(noise.threshold, noise.alias, noise.keep))
     shards = (read_tokens(run.records.read(shard.tokens)) for shard in run.shards())
     yield Content("tokens", _of_arrays(*(array for pair in shards for array in pair)))
+    if epochs:
+        yield Content("batches", _of_batches(batch for epoch in range(epochs) for batch in run.batches(epoch)))
     if run.directory.has_model:
         yield Content("model", run.checkpoint().digest)
+
+
+def epochs_with_batches(run: Run) -> int:
+    """Of how many epochs the run has stored batches, or has taken them from its --corpus."""
+    stored = stored_epochs(run.directory)
+    return min(stored, run.options.epochs) if run.directory.has_model else stored
 
 
 def _text(run: Run) -> str:
@@ -67,6 +80,17 @@ def _of_arrays(*arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _of_batches(batches: Iterable[pa.RecordBatch]) -> str:
+    """Of the columns, each by itself: it does not matter how the rows are cut into batches."""
+    digests = [hashlib.sha256() for _ in range(5)]
+    for batch in batches:
+        context = batch["context"]
+        columns = batch["position"], batch["target"], pc.list_value_length(context), context.flatten()
+        for digest, column in zip(digests, (*columns, batch["negatives"].flatten())):
+            digest.update(np.ascontiguousarray(column.to_numpy()).data)
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
 
 
 def _of_table(table: pa.Table) -> str:

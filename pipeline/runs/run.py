@@ -358,6 +358,11 @@ class Run:
     def _record(self, stage: str, name: str) -> Record:
         record = self.records.load(stage, name, self.key(stage))
         if record is None:
+            if (corpus := self.identity.get("corpus")) and not is_run(corpus):
+                raise InputError(
+                    f"{self.uri} takes its {stage} from the run in {corpus}, which is gone: put it back, or name its"
+                    " new place by beam2vec train with --corpus"
+                )
             raise InputError(f"{self.uri} has no {stage} yet: {self._remedy()}")
         return record
 

@@ -66,6 +66,15 @@ def shown_list(values: Iterable[object], most: int = 20) -> str:
     return ", ".join(shown(value) for _, value in zip(range(most), values))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, which has an s unless the number is 1.
+
+    >>> counted(1, "file"), counted(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{number:,} {noun}{'s'[: number != 1]}"
+
+
 def shown_line(message: object) -> str:
     """A message as one line. Long words in it are cut as by `shown`, and so is the whole.
 

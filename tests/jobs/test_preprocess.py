@@ -12,6 +12,7 @@ import pytest
 from beam2vec import Run
 from pipeline.corpus import files as input_files
 from pipeline.runs.verify import verify_run
+from pipeline.runtime.shown_text import counted
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import ROOT, digest_of, preprocess, train
@@ -137,7 +138,7 @@ def test_the_summary_says_what_is_there_and_where(stored, text):
     vocabulary = Run.open(stored).vocabulary()
     tokens = Run.open(stored).vocabulary_tokens()
     assert f"vocabulary  {vocabulary.num_rows:,} words, " in said
-    assert f"tokens      {tokens:,} in {len(Run.open(stored).shards())} shards, " in said
+    assert f"tokens      {tokens:,} in {counted(len(Run.open(stored).shards()), 'shard')}, " in said
     assert f"  {stored}/batches\n" in said
     assert f"beam2vec train --corpus={stored} " in said
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from beam2vec import Run
+from pipeline.batches.sampling import POLICIES
 from pipeline.runs.contents import contents
 from tests.helpers.commands import TINY, preprocess, run, train, write_corpus
 from tests.helpers.whole_runs import EVERY_STAGE, write_every_kind
@@ -47,7 +48,7 @@ def test_a_run_is_made_again_and_stays_as_it_is(folder, tmp_path):
     assert outcome.status == 0, outcome.stderr
     first, *lines = outcome.stdout.splitlines()
     assert first.startswith("needs 3 input files of ")
-    stages = ["text", "phrases, pass 1", "vocabulary", "unigram distribution", "tokens", "model"]
+    stages = ["text", "phrases, pass 1", "vocabulary", "unigram distribution", "tokens", "batches", "model"]
     assert [line.split("  ")[0] for line in lines[:-1]] == stages
     assert all(" same " in line for line in lines[:-1])
     assert lines[-1] == "reproduced: all stages agree"
@@ -88,9 +89,10 @@ def test_a_model_that_was_made_otherwise_is_told_though_all_before_it_agrees(sma
 
 def test_a_preprocessed_corpus_and_a_run_that_takes_it(tmp_path):
     text = write_corpus(tmp_path / "text.txt", lines=60)
-    assert preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", "--min_count=2").status == 0
+    stored = ("--min_count=2", "--batches=stored", "--epochs=2")
+    assert preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", *stored).status == 0
     outcome, told = reproduced(tmp_path / "corpus")
-    assert (outcome.status, [entry["stage"] for entry in told["stages"]][-1]) == (0, "tokens")
+    assert (outcome.status, [entry["stage"] for entry in told["stages"]][-2:]) == (0, ["tokens", "batches"])
     options = ("--dims=8", "--epochs=1", "--no_report")
     assert train(f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'model'}", *options).status == 0
     outcome, told = reproduced(tmp_path / "model")
@@ -118,4 +120,14 @@ def test_what_cannot_be_made_again_is_one_line(small):
 
 def test_the_content_of_a_run_does_not_depend_on_its_place(folder, tmp_path):
     shutil.copytree(folder / "run", tmp_path / "moved")
-    assert list(contents(Run(tmp_path / "moved"))) == list(contents(Run(folder / "run")))
+    assert list(contents(Run(tmp_path / "moved"), 1)) == list(contents(Run(folder / "run"), 1))
+
+
+def test_batches_that_were_made_otherwise_are_told(tmp_path, monkeypatch):
+    text = write_corpus(tmp_path / "text.txt", lines=60)
+    with monkeypatch.context() as other:
+        other.setattr("pipeline.batches.rows.POLICIES", dict.fromkeys(POLICIES, 0))
+        options = ("--min_count=2", "--batches=stored", "--epochs=1")
+        assert preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", *options).status == 0
+    outcome, told = reproduced(tmp_path / "corpus")
+    assert (outcome.status, told["first_difference"]) == (1, "batches")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam2vec import Run
+from pipeline.errors import InputError
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
@@ -210,6 +211,14 @@ def test_a_run_finds_its_corpus_and_can_be_reported(stored, whole, tmp_path):
     assert rows(found, 1) == rows(whole, 1)
     with pytest.raises(Exception, match=r"has no checkpoint yet: run beam2vec train with --corpus="):
         Run.open(stored).vectors()
+
+
+def test_a_corpus_that_is_gone_is_named(text, tmp_path):
+    made(text, tmp_path / "corpus", *STORED)
+    assert from_corpus(tmp_path / "corpus", tmp_path / "run").status == 0
+    (tmp_path / "corpus").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=f"takes its unigram from the run in {tmp_path / 'corpus'}, which is gone: "):
+        Run(tmp_path / "run").shards()
 
 
 def test_corpus_and_run_may_lie_on_different_storages(text, stream, whole, tmp_path, monkeypatch):

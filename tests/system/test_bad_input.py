@@ -252,7 +252,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     packed.write_bytes(gzip.compress(b"one two, three\n" * 9))
     outcome = train(f"--input={packed}", f"--output={tmp_path / 'run'}", "--dry_run", "--dims=7")
     assert outcome.status == 0
-    for part in ("1 files", "one | two, | three", "--dims=7", "FnApiRunner", "nothing was written", "unpacked"):
+    for part in ("1 file, ", "one | two, | three", "--dims=7", "FnApiRunner", "nothing was written", "unpacked"):
         assert part in outcome.stdout
     assert not (tmp_path / "run").exists()
 

@@ -1,6 +1,6 @@
-// Rows of a stretch of the corpus, made where they are trained on: the rows of pipeline/kernels/generate.py, in its
-// order. Integers alone. A stretch is whole sentences, n tokens; rows are made of the tokens [own_begin, own_end), those
-// of whole steps, and the other tokens are there to be contexts.
+// Rows of a token range, made where they are trained on: the rows of pipeline/kernels/{generate,negatives}.py, in their
+// order. Integers alone. A token range is whole sentences, n tokens; rows are made of the tokens [own_begin, own_end),
+// those of whole steps, and the other tokens are there to be contexts.
 //
 // The order comes from sums and never from who is first: tokens and rows are counted a warp's share at a time, one warp
 // adds the shares up, and then each warp knows where to write. No warp waits for another within a kernel.
@@ -180,7 +180,7 @@ KERNEL write_rows(int n, const int *kept_before, const int *word, const int *pla
   }
 }
 
-// ---- steps. Step s begins at token first_edge + s * batch_size of the stretch.
+// ---- steps. Step s begins at token first_edge + s * batch_size of the token range.
 
 __device__ __forceinline__ int row_count(const u64 *all) { return (int)(all[0] >> 32); }
 

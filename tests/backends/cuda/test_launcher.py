@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.backends.cuda import backend, buffers, generation
 from pipeline.backends.cuda.launcher import FOLDER, Launcher, signatures
-from pipeline.kernels import generate, philox
+from pipeline.kernels import negatives, philox
 from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import Device, installed
 
@@ -28,14 +28,14 @@ WRITTEN_TWICE = {
     "update.cu": {"ENTRIES": backend._ENTRIES_OF_A_WARP},
     "generate.cu": {
         "SHARE": generation.SHARE,
-        "REDRAWS": generate.REDRAWS,
+        "REDRAWS": negatives.REDRAWS,
         "KEEP_AND_RADIUS": philox.KEEP_AND_RADIUS,
         "NEGATIVES_DRAWN": philox.NEGATIVES,
         "REDRAW": philox.REDRAW,
         "EXACT_DRAW": philox.EXACT_DRAW,
-        "ANY": generate.ANY,
-        "EXCLUDE_TARGET": generate.EXCLUDE_TARGET,
-        "DISTINCT": generate.DISTINCT,
+        "ANY": negatives.ANY,
+        "EXCLUDE_TARGET": negatives.EXCLUDE_TARGET,
+        "DISTINCT": negatives.DISTINCT,
     },
 }
 """Constants that stand in Python and in CUDA: file -> name there -> value in Python."""
