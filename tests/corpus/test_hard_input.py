@@ -133,13 +133,16 @@ def shut(path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
     path.chmod(0)
     if os.geteuid() == 0:  # root reads it all the same
 
-        def refuse(files: Files, file: str, *how, **more):
-            if file == str(path):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), file)
-            return opened(files, file, *how, **more)
+        def refusing(opened):
+            def refuse(files: Files, file: str, *how, **more):
+                if file == str(path):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), file)
+                return opened(files, file, *how, **more)
 
-        opened = Files.open
-        patch.setattr(Files, "open", refuse)
+            return refuse
+
+        for name in ("open", "open_regular"):
+            patch.setattr(Files, name, refusing(getattr(Files, name)))
 
 
 def folder(path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
