@@ -56,9 +56,9 @@ class StartRef:
         for block in self._blocks():
             rows = pc.index_in(block.words, value_set=words)
             theirs = np.flatnonzero(rows.is_valid().to_numpy(zero_copy_only=False))
-            ours = rows.drop_null().to_numpy()
-            new = ~found[ours]  # of a word that a file has twice, the first counts
-            ours, theirs = ours[new], theirs[new]
+            ours, first = np.unique(rows.drop_null().to_numpy(), return_index=True)
+            new = ~found[ours]  # of a word that a file has twice, the first counts, wherever blocks end
+            ours, theirs = ours[new], theirs[first[new]]
             w_in[ours] = block.input[theirs]
             if block.output is not None:
                 w_out[ours] = block.output[theirs]

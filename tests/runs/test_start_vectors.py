@@ -6,11 +6,16 @@ import pathlib
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import beam2vec
 from beam2vec import Run
 from pipeline.model.initial_vectors import initial_vectors
+from pipeline.runs.start_vectors import start_ref
+from pipeline.storage.commits import Commits
+from pipeline.storage.open_storage import open_storage
+from pipeline.storage.records import Records
 from tests.helpers.commands import TINY, run, train, write_corpus
 
 
@@ -122,6 +127,16 @@ def test_words_that_were_never_trained_in_the_parent_do_not_begin_with_its_vecto
     assert Run(second).absent().tolist() == [True] + [False] * 20
     assert "nowhere" not in dict(Run(second).nearest(words[1], 100))
     np.testing.assert_array_equal(Run(second).vectors()[:1], initial_vectors(["nowhere"], 12, 8))
+
+
+@pytest.mark.parametrize("block", [1, 3, 1 << 16])
+def test_of_a_word_that_a_file_has_twice_the_first_vector_counts(tmp_path, monkeypatch, block):
+    """Within a block the last one did, so the digest depended on where blocks end."""
+    monkeypatch.setattr("pipeline.model.vector_files.BLOCK_WORDS", block)
+    (tmp_path / "v.txt").write_text("a 1 1\nb 2 2\na 3 3\nc 4 4\nb 5 5\n")
+    commits = Commits(Records(open_storage(f"memory://twice/{block}")), "checkpoints", "ab" * 16)
+    w_in, _ = start_ref(str(tmp_path / "v.txt"), 2).load(commits, pa.array(["b", "a"]), 1)
+    assert w_in.tolist() == [[2, 2], [1, 1]]
 
 
 def test_what_cannot_be_started_from_is_one_line(folder, tmp_path):
