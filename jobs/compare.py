@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jobs.cli.entry import run_process
-from jobs.cli.reading_options import Parser, add_judged, add_vectors, listed_files, shown_progress
+from jobs.cli.reading_options import add_judged, add_vectors, listed_files, plain_parser, shown_progress
 from pipeline.analysis.evaluation import MOST_FREQUENT
 from pipeline.analysis.export_files import one_file
 from pipeline.analysis.judgements import read_analogies, read_pairs
@@ -47,7 +47,6 @@ def main(arguments: Sequence[str]) -> int:
         "before": _named(*models[0]),
         "after": _named(*models[1]),
         "vectors": options.vectors,
-        "aligned": options.align,
         **described(moved),
     }
     case = not options.match_case
@@ -115,12 +114,7 @@ def _score(value: float | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        "beam2vec compare",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = plain_parser("beam2vec compare", __doc__ or "")
     group = parser.add_argument_group("what is read")
     group.add_argument("before", metavar="BEFORE", help="the first run, or RUN@STEP")
     group.add_argument("after", metavar="AFTER", help="the second run, or RUN@STEP")

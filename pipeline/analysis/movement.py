@@ -45,6 +45,8 @@ class Movement:
     """float32 [n], of a word's two vectors"""
     kept: np.ndarray
     """float32 [n], the share of a word's nearest shared words that are nearest in both; NaN where not compared"""
+    aligned: bool
+    """whether the second was turned onto the first"""
     new: list[tuple[str, int]]
     """(word, count) of the words that only the second has, the most frequent first"""
     gone: list[tuple[str, int]]
@@ -52,11 +54,11 @@ class Movement:
 
 
 @default_float_mode()
-def movement(before: Vectors, after: Vectors, align: bool = False) -> Movement:
+def movement(before: Vectors, after: Vectors, align: bool | None = False) -> Movement:
     """Compares the words that both models have.
 
     Args:
-      align: turn the vectors of the second model onto those of the first.
+      align: turn the vectors of the second model onto those of the first; None: if they lie APART.
 
     Raises:
       InputError: the vectors have other lengths, or too few words are shared.
@@ -72,13 +74,16 @@ def movement(before: Vectors, after: Vectors, align: bool = False) -> Movement:
     order = np.argsort(-after.counts[second], kind="stable")
     first, second = first[order], second[order]
     a, b = _rows(before, first), _rows(after, second)
+    cosine, kept = _cosines(a.vectors, b.vectors), np.full(len(first), np.nan, np.float32)
+    if align is None:
+        align = float(cosine.mean()) < APART
     if align:
         b = dataclasses.replace(b, vectors=aligned(a.vectors, b.vectors))
-    cosine, kept = _cosines(a.vectors, b.vectors), np.full(len(first), np.nan, np.float32)
+        cosine = _cosines(a.vectors, b.vectors)
     sample = np.unique(np.concatenate([_sample(begin, end) for begin, end in bands(len(first))]))
     near = [nearest(vectors, sample, NEAREST)[0] for vectors in (a.vectors, b.vectors)]
     kept[sample] = [len(set(one) & set(other)) / NEAREST for one, other in zip(*(ids.tolist() for ids in near))]
-    return Movement(a, b, cosine, kept, _only(after, second), _only(before, first))
+    return Movement(a, b, cosine, kept, align, _only(after, second), _only(before, first))
 
 
 def aligned(target: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -107,6 +112,7 @@ def bands(words: int) -> list[tuple[int, int]]:
 def described(moved: Movement) -> dict[str, Any]:
     """The comparison as JSON values."""
     return {
+        "aligned": moved.aligned,
         "shared": len(moved.cosine),
         "cosine": _mean(moved.cosine),
         "neighbors_kept": _mean(moved.kept),

@@ -75,3 +75,12 @@ def test_what_cannot_be_compared():
         movement(model(WORDS, FIRST), model(WORDS, FIRST[:, :7]))
     with pytest.raises(InputError, match="the models share 3 words, 12 are needed"):
         movement(model(WORDS, FIRST), model(WORDS[:3], FIRST[:3]))
+
+
+def test_models_are_turned_by_themselves_only_where_they_lie_apart():
+    turned = movement(model(WORDS, FIRST), model(WORDS, FIRST @ rotation(8)), align=None)
+    assert (turned.aligned, described(turned)["cosine"]) == (True, 1)
+    near = FIRST + 0.1 * RNG.standard_normal(FIRST.shape)
+    left = movement(model(WORDS, FIRST), model(WORDS, near), align=None)
+    assert not left.aligned
+    assert (left.cosine == movement(model(WORDS, FIRST), model(WORDS, near)).cosine).all()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.analysis.evaluation import average_ranks
-from pipeline.analysis.movement import APART, described, movement
+from pipeline.analysis.movement import described, movement
 from pipeline.analysis.report.data import rounded
 from pipeline.errors import InputError
 from pipeline.model.neighbors import unit_length
@@ -43,9 +43,7 @@ def moved(after: Vectors, before: Vectors) -> dict[str, Any] | None:
     cosines are low, which "aligned" tells.
     """
     try:
-        found = movement(before, after)
-        is_apart = float(found.cosine.mean()) < APART
-        return {"aligned": is_apart, **described(movement(before, after, align=True) if is_apart else found)}
+        return described(movement(before, after, align=None))
     except InputError:
         return None
 
