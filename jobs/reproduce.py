@@ -24,7 +24,7 @@ from typing import Any
 
 from jobs.cli.entry import run_process
 from jobs.cli.parser import parse_beam_options
-from jobs.cli.reading_options import Parser, whole
+from jobs.cli.reading_options import plain_parser, whole
 from jobs.runners.signals import stopping_on_signals
 from jobs.sources import Request
 from jobs.training_job import Job, run_job
@@ -140,12 +140,7 @@ def _scratch(folder: str | None, original: Run) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        "beam2vec reproduce",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = plain_parser("beam2vec reproduce", __doc__ or "")
     group = parser.add_argument_group("what is done again")
     group.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train or preprocess")
     work = parser.add_argument_group("where and how")

@@ -13,21 +13,18 @@ from __future__ import annotations
 from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
 
 # isort: split
-import argparse
 import sys
 from collections.abc import Sequence
 
 from jobs.cli.entry import run_process
-from jobs.cli.reading_options import Parser
+from jobs.cli.reading_options import plain_parser
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
 from pipeline.runtime.shown_text import counted, shown_line
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser(
-        "beam2vec verify", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = plain_parser("beam2vec verify", __doc__ or "")
     parser.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train or preprocess")
     parser.add_argument("--input", action="store_true", help="read the input files again too")
     options = parser.parse_args(list(arguments))

@@ -57,11 +57,16 @@ def _once(action: type[argparse.Action]) -> type[argparse.Action]:
     return Once
 
 
-def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:
-    """A parser with --run and --step in its first group, and that group."""
-    parser = Parser(
+def plain_parser(prog: str, description: str) -> Parser:
+    """A parser without options, whose help shows the description as it is written."""
+    return Parser(
         prog, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:
+    """A parser with --run and --step in its first group, and that group."""
+    parser = plain_parser(prog, description)
     group = parser.add_argument_group("what is read")
     group.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train: a folder or a uri")
     group.add_argument("--step", type=whole(0), metavar="N", help="checkpoint to take (default: the newest)")
