@@ -105,7 +105,7 @@ def _described(result: Result) -> dict[str, Any]:
             "report": result.report or None,
         }
     elif result.has_ended:
-        described["words"] = len(run.vocabulary())
+        described["words"] = run.vocabulary_words()
     return described | {"seconds": round(result.seconds, 3), "warnings": [*result.warnings, *take_warnings()]}
 
 

@@ -290,6 +290,10 @@ class Run:
     def _vocabulary(self) -> VocabularyRef:
         return VocabularyRef.of(self._record("vocabulary", "vocabulary"))
 
+    def vocabulary_words(self) -> int:
+        """How many words the vocabulary has."""
+        return self._vocabulary().words
+
     def vocabulary_tokens(self) -> int:
         """How many tokens of the corpus are in the vocabulary."""
         return self._vocabulary().tokens
