@@ -18,7 +18,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beam2vec.training import Progress, preprocess, train
+    from beam2vec.training import Progress, preprocess, train, update
     from pipeline.errors import (
         ArtifactError,
         InputError,
@@ -51,9 +51,10 @@ __all__ = [
     "__version__",
     "preprocess",
     "train",
+    "update",
 ]
 _MODULES = {
-    "beam2vec.training": ("Progress", "preprocess", "train"),
+    "beam2vec.training": ("Progress", "preprocess", "train", "update"),
     "pipeline.errors": (
         "ArtifactError",
         "InputError",
@@ -105,7 +106,8 @@ def _name_options_as_arguments() -> None:
     from pipeline.runtime import wording
 
     names = [*Options.__dataclass_fields__, "input", "output", "corpus", "report", "step"]
-    flags = {flag: f"{flag}=True" for flag in ("overwrite", "allow_truncated")}
+    switches = ("overwrite", "allow_truncated", "skip_taken", "accept_tokenizer")
+    flags = {flag: f"{flag}=True" for flag in switches}
     wording.use_arguments({name: name for name in names} | flags | {"vectors": "side"})
 
 

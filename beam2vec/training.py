@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -53,7 +54,7 @@ def train(
       progress: True shows a bar for each stage (in a notebook, a widget); a function is called with a `Progress`.
       beam_options: options of Beam's, as on the command line: `["--runner=FlinkRunner", ...]`.
       **options: those of the command, by name: `dims=100, epochs=5`. docs/options.md lists them. Paths may be
-        `os.PathLike`, and `start_from` a `Run`.
+        `os.PathLike`, `start_from` and `update` a `Run`.
 
     Returns:
       the run, to read from.
@@ -74,7 +75,48 @@ def train(
       >>> run.words()
       ['a', 'rose', 'is']
     """
-    return _run(True, input, output, corpus, overwrite, report, progress, beam_options, options)
+    call = _Call(input, output, corpus, overwrite, report, progress, beam_options)
+    return _run(call, options)
+
+
+def update(
+    parent: str | os.PathLike[str] | Run,
+    input: Inputs,
+    output: str | os.PathLike[str],
+    *,
+    skip_taken: bool = False,
+    accept_tokenizer: bool = False,
+    overwrite: bool = False,
+    report: bool = False,
+    progress: ProgressArgument = False,
+    beam_options: Iterable[str] = (),
+    **options: Any,
+) -> Run:
+    """Brings a finished run up to date with new text, in a run of its own; docs/generations.md says how.
+
+    It costs what the new text and some of the old costs. Words keep their places, and those that do not occur in the
+    new text keep their bytes. Other arguments, result and errors are those of `train`; options that are not given are
+    those of the parent.
+
+    Args:
+      parent: the run to go on from, which stays as it is.
+      input: new text alone.
+      skip_taken: leave out files that the parent, or one before it, has taken; else they are an InputError.
+      accept_tokenizer: go on although the tokeniser has another version than the parent's.
+
+    Examples:
+      >>> import tempfile, beam2vec
+      >>> folder = tempfile.mkdtemp()
+      >>> for day, line in enumerate(["a rose is a rose is a rose", "is a violet a rose"]):
+      ...     with open(f"{folder}/{day}.txt", "w") as file:
+      ...         _ = file.write(f"{line}\\n" * 20)
+      >>> first = beam2vec.train(folder + "/0.txt", folder + "/first", dims=8, batch_size=32)
+      >>> second = beam2vec.update(first, folder + "/1.txt", folder + "/second")
+      >>> second.vocabulary().to_pylist()[1]
+      {'word': 'rose', 'count': 80, 'new': 20}
+    """
+    call = _Call(input, output, "", overwrite, report, progress, beam_options, skip_taken, accept_tokenizer)
+    return _run(call, {**options, "update": parent})
 
 
 def preprocess(
@@ -90,20 +132,28 @@ def preprocess(
 
     Arguments, result and errors are those of `train`. With `batches="stored"` the training rows are written too.
     """
-    return _run(False, input, output, "", overwrite, False, progress, beam_options, options)
+    call = _Call(input, output, "", overwrite, False, progress, beam_options, trains=False)
+    return _run(call, options)
 
 
-def _run(
-    trains: bool,
-    input: Inputs,
-    output: str | os.PathLike[str],
-    corpus: str | os.PathLike[str] | Run,
-    overwrite: bool,
-    report: bool,
-    progress: ProgressArgument,
-    beam_options: Iterable[str],
-    options: dict[str, Any],
-) -> Run:
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """The arguments of a call that are not options."""
+
+    input: Inputs
+    output: str | os.PathLike[str]
+    corpus: str | os.PathLike[str] | Run
+    overwrite: bool
+    report: bool
+    progress: ProgressArgument
+    beam_options: Iterable[str]
+    skip_taken: bool = False
+    accept_tokenizer: bool = False
+    trains: bool = True
+
+
+def _run(call: _Call, options: dict[str, Any]) -> Run:
+    input, trains = call.input, call.trains
     inputs = (input,) if isinstance(input, (str, os.PathLike)) else tuple(input)
     for path in inputs:
         if not isinstance(path, (str, os.PathLike)):
@@ -111,18 +161,20 @@ def _run(
     if isinstance(files := options.get("stopwords"), (list, tuple)):
         options = {**options, "stopwords": ",".join(map(str, files))}
     options = {name: _text_of(value) for name, value in options.items()}
-    _check(trains, inputs, output, corpus, options)
+    _check(trains, inputs, call.output, call.corpus, options)
     request = Request(
         tuple(os.fspath(path) for path in inputs),
-        os.fspath(output),
-        overwrite,
-        report,
+        os.fspath(call.output),
+        call.overwrite,
+        call.report,
         Options.checked(options),
-        tuple(beam_options),
-        _text_of(corpus),
+        tuple(call.beam_options),
+        _text_of(call.corpus),
         frozenset(options),
+        skip_taken=call.skip_taken,
+        accept_tokenizer=call.accept_tokenizer,
     )
-    with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(progress):
+    with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(call.progress):
         take_warnings()  # of an earlier call, which raised
         try:
             return run_job(Job.of(request, trains)).run

@@ -1,7 +1,8 @@
 """The graph that the commands run, one named stage each, and the runner that it goes to.
 
 corpus_side    work units, FindPhrases (one a pass of --phrases), CountWords, BuildVocabulary,
-               UnigramDistribution, EncodeTokens, GenerateBatches
+               UnigramDistribution, EncodeTokens, MakeReservoir, GenerateBatches; with --update also TakePhrases in
+               place of FindPhrases, and ReplaySentences
 taken_corpus   ReadVocabulary, ReadTokens, UnigramDistribution, GenerateBatches: the same of another run
 training_side  Train, by one trainer or several replicas
 """
@@ -29,9 +30,11 @@ from transforms.batches import GenerateBatches
 from transforms.beam_storage import set_beam_options
 from transforms.counts import CountWords
 from transforms.job_context import JobContext
-from transforms.phrases import FindPhrases
+from transforms.phrases import FindPhrases, TakePhrases
 from transforms.preprocessed import ReadTokens, ReadVocabulary
+from transforms.replay import ReplaySentences
 from transforms.replicas import TrainReplicas
+from transforms.reservoir import MakeReservoir
 from transforms.tokens import EncodeTokens
 from transforms.train import Train
 from transforms.unigram import UnigramDistribution
@@ -57,13 +60,19 @@ def corpus_side(
     inputs = pipeline | "Inputs" >> beam.Create(list(indexed(files)))
     units, left_out = inputs | "WorkUnits" >> PlanWorkUnits(context, len(files))
     phrases, buckets = None, buckets_for(sum(file.size for file in files))
-    for number in range(1, context.options.phrases + 1):
-        phrases = units | f"FindPhrases{number}" >> FindPhrases(context, number, phrases, buckets)
+    if context.parent and context.options.phrases:
+        phrases = pipeline | "TakePhrases" >> TakePhrases(context)
+    else:
+        for number in range(1, context.options.phrases + 1):
+            phrases = units | f"FindPhrases{number}" >> FindPhrases(context, number, phrases, buckets)
     counts, summaries = units | "CountWords" >> CountWords(context, phrases, buckets=buckets)
     vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, left_out, files[:3])
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
-    shards = units | "EncodeTokens" >> EncodeTokens(context, vocabulary, phrases)
-    return Corpus(vocabulary, shards | "GenerateBatches" >> GenerateBatches(context, unigram, trains))
+    shards, parts = units | "EncodeTokens" >> EncodeTokens(context, vocabulary, phrases)
+    reservoir = parts | "MakeReservoir" >> MakeReservoir(context) if context.has_reservoir else None
+    replay = vocabulary | "ReplaySentences" >> ReplaySentences(context, shards, phrases) if context.parent else None
+    batches = shards | "GenerateBatches" >> GenerateBatches(context, unigram, trains, reservoir, replay)
+    return Corpus(vocabulary, batches)
 
 
 def taken_corpus(pipeline: beam.Pipeline, context: JobContext) -> Corpus:

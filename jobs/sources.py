@@ -14,11 +14,14 @@ from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
-from pipeline.model.checkpoints import checkpoints
+from pipeline.model.checkpoints import TRAINED, checkpoints
 from pipeline.options import Options
 from pipeline.runs.directory import RunDirectory, make_identity, open_run
+from pipeline.runs.parent import ParentRef, check_tokenizer, options_of_child
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
+from pipeline.runs.run import Run
 from pipeline.runs.start_vectors import StartRef, start_ref
+from pipeline.runs.taken import new_files
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote, open_storage
 from pipeline.words.word_list import WordListRef, word_list
@@ -47,6 +50,10 @@ class Request:
     """names of the options that the user has set; the others have their defaults"""
     json: str = ""
     """the file that a command writes its result to, besides printing it"""
+    skip_taken: bool = False
+    """with --update, leave out files that the chain has taken"""
+    accept_tokenizer: bool = False
+    """with --update, accept another version of the tokeniser"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +71,11 @@ class Source:
     corpus: RunDirectory | None = None
     """the run of --corpus, which has the tokens"""
     start: StartRef | None = None
-    """the first vectors of --start_from"""
+    """the first vectors, of --start_from or --update"""
+    parent: ParentRef | None = None
+    """the run of --update"""
+    notes: tuple[str, ...] = ()
+    """what the user should hear of it"""
 
     @property
     def items(self) -> str:
@@ -76,9 +87,12 @@ class Source:
     def warnings(self, run: RunDirectory) -> list[str]:
         """What the user may not have meant: input of another format, stored batches of other options."""
         corpus = self.corpus
+        warnings = list(self.notes)
         if corpus and stored_epochs(corpus) and corpus.keys["batches"] != run.keys["batches"]:
-            return [f"the batches stored in {corpus.storage.root} are of other options: they are not used"]
-        return [hint] if (hint := self.hint()) else []
+            warnings.append(f"the batches stored in {corpus.storage.root} are of other options: they are not used")
+        elif hint := self.hint():
+            warnings.append(hint)
+        return warnings
 
     def hint(self) -> str:
         """A file that looks like another format than that by which it is read, and what to do; else "".
@@ -97,7 +111,8 @@ class Source:
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:
         """The context for the stages."""
         options = run.pinned(self.options)
-        return JobContext(run.records, run.keys, options, self.reader, lock_token, self.listed, beam, self.start)
+        start, parent = self.start, self.parent
+        return JobContext(run.records, run.keys, options, self.reader, lock_token, self.listed, beam, start, parent)
 
 
 def _of_each_kind(files: Sequence[InputFile]) -> list[InputFile]:
@@ -137,6 +152,8 @@ def take_corpus(request: Request) -> Source:
 
 def find_source(request: Request) -> Source:
     """The source of a training run: its input files, or its --corpus; and what its vectors start from."""
+    if request.options.update:
+        return _update(request, request.options.update)
     files = [] if request.corpus else match_inputs(request.inputs, request.output)
     source = take_corpus(request) if request.corpus else read_input(request, files)
     if not request.options.start_from:
@@ -150,9 +167,59 @@ def _start_of(request: Request, given: str) -> StartRef:
     try:
         return start_ref(given, request.options.dims)
     except PipelineError:
-        with contextlib.suppress(PipelineError):
-            run = open_run(request.output)
-            is_same = run.identity["options"]["model"].get("start_from") == given
-            if is_same and checkpoints(run.records, run.keys[CHECKPOINTS]):
-                return StartRef(given, request.options.dims, run.identity["start_from"])
+        if run := _begun(request, "start_from", CHECKPOINTS):
+            return StartRef(given, request.options.dims, run.identity["start_from"])
         raise
+
+
+def _begun(request: Request, option: str, stage: str) -> RunDirectory | None:
+    """The run in --output, if it was begun with the same value of the option, and has a checkpoint."""
+    with contextlib.suppress(PipelineError):
+        run = open_run(request.output)
+        is_same = run.identity["options"]["model"].get(option) == getattr(request.options, option)
+        if is_same and any(checkpoints(run.records, run.keys[CHECKPOINTS], name) for name in (stage, CHECKPOINTS)):
+            return run
+    return None
+
+
+def _update(request: Request, given: str) -> Source:
+    """The source of a run with --update: its new input files, and its parent.
+
+    The parent may be gone once the run has the vectors that it begins with; then what run.json says is taken.
+    """
+    if request.corpus:
+        raise InputError(f"--update reads new text: give --input in place of --corpus={request.corpus}")
+    try:
+        parent = Run.open(given)
+        ref = ParentRef.of(parent)
+    except PipelineError:
+        if run := _begun(request, "update", TRAINED):
+            return _without_parent(request, given, run)
+        raise
+    if open_storage(request.output).root == parent.directory.storage.root:
+        raise InputError(f"--output={request.output} is the parent itself, which is only read: choose another")
+    options = options_of_child(parent, request.options, request.set_by_user)
+    request = dataclasses.replace(request, options=options)
+    files = match_inputs(request.inputs, request.output)
+    reader = open_reader(options, files)
+    files = new_files(files, ref.taken_files(), reader, request.skip_taken, f"--update={given}")
+    source = read_input(request, files)
+    notes = check_tokenizer(parent, source.identity, request.accept_tokenizer)
+    identity = {**source.identity, "update": ref.identity()}
+    start = ref.start(options.dims)
+    return dataclasses.replace(source, start=start, parent=ref, identity=identity, notes=tuple(notes))
+
+
+def _without_parent(request: Request, given: str, run: RunDirectory) -> Source:
+    """The source of a run whose parent is gone: options and input as they were when it began."""
+    own = {name: value for name, value in dataclasses.asdict(request.options).items() if name in request.set_by_user}
+    options = dataclasses.replace(run.pinned(request.options), **own)
+    known = {file["uri"] for file in run.identity["inputs"]}
+    files = match_inputs(request.inputs, request.output)
+    if request.skip_taken:
+        files = [file for file in files if file.uri in known]
+    source = read_input(dataclasses.replace(request, options=options), files)
+    saved = run.identity["update"]
+    ref = ParentRef(given, 0, saved["model"], saved["totals"], saved["reservoir"], tuple(saved["phrases"]))
+    identity = {**source.identity, "update": saved}
+    return dataclasses.replace(source, start=ref.start(options.dims), parent=ref, identity=identity)

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.option_values import allowed_values, checked_value
 from pipeline.runtime.cpus import available_cpus
 from pipeline.runtime.shown_text import shown
 
@@ -53,6 +55,7 @@ def _option(
     over: bool = False,
     named: Mapping[str, Any] | None = None,
     off: bool = False,
+    child: str = "free",
 ) -> Any:
     """Declares one option.
 
@@ -65,6 +68,8 @@ def _option(
       named: values that have a name, allowed whatever the bounds are.
       off: an option that was added later. With its default it is left out of the stage keys, so that those of older
         runs stay valid.
+      child: of a run with --update. same: as in its parent; free: as in its parent, unless it is given; own: its
+        default, unless it is given.
     """
     return dataclasses.field(
         default=default,
@@ -79,6 +84,7 @@ def _option(
             "over": over,
             "named": dict(named or {}),
             "off": off,
+            "child": child,
         },
     )
 
@@ -96,8 +102,8 @@ class Options:
       pipeline.errors.InputError: dims=0: allowed is a whole number of at least 1 and at most 4096
     """
 
-    model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS)
-    dims: int = _option(100, "model", "length of a vector", stage="checkpoints", low=1, high=4096)
+    model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS, child="same")
+    dims: int = _option(100, "model", "length of a vector", stage="checkpoints", low=1, high=4096, child="same")
     window: int = _option(
         5,
         "model",
@@ -145,8 +151,20 @@ class Options:
         stage="checkpoints",
         optional=True,
         off=True,
+        child="own",
     )
-    epochs: int = _option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS)
+    update: str | None = _option(
+        None,
+        "model",
+        "the finished run that this one brings up to date: --input is new text alone",
+        stage="checkpoints",
+        optional=True,
+        off=True,
+        child="own",
+    )
+    epochs: int = _option(
+        5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS, child="own"
+    )
     learning_rate: float = _option(
         0.05,
         "model",
@@ -155,6 +173,7 @@ class Options:
         low=0,
         high=10,
         over=True,
+        child="own",
     )
     damping: float = _option(
         6.4,
@@ -186,12 +205,48 @@ class Options:
         high=MOST_ROUNDS,
         off=True,
     )
+    count_decay: float = _option(
+        1.0,
+        "model",
+        "with --update, what the parent's counts of words are multiplied by; 1: nothing is forgotten",
+        stage="totals",
+        low=0,
+        high=1,
+        over=True,
+        off=True,
+    )
+    totals: int = _option(
+        20_000_000,
+        "model",
+        "words whose counts are kept for --update, beside those of the vocabulary",
+        stage="totals",
+        low=0,
+        off=True,
+    )
+    replay: float = _option(
+        1.0,
+        "model",
+        "with --update, words of old sentences that an epoch replays for each word of new text",
+        stage="replay",
+        low=0,
+        high=100,
+        off=True,
+    )
+    replay_words: int = _option(
+        20_000_000,
+        "model",
+        "words of sentences that are kept, so that --update can replay them; 0: no text is kept",
+        stage="reservoir",
+        low=0,
+        high=2**30,
+        off=True,
+    )
     seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
     holdout: float = _option(
         0.0,
         "model",
         "share of the sentences that are kept back from training, to measure a loss on; 0.01 is plenty",
-        stage="batches",
+        stage="tokens",
         low=0,
         high=0.5,
     )
@@ -208,8 +263,9 @@ class Options:
         "model",
         "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, or module:function",
         stage="counts",
+        child="same",
     )
-    lowercase: bool = _option(False, "model", "turn the text into lower case first", stage="counts")
+    lowercase: bool = _option(False, "model", "turn the text into lower case first", stage="counts", child="same")
     normalize: str | None = _option(
         None,
         "model",
@@ -217,6 +273,7 @@ class Options:
         stage="counts",
         choices=NORMAL_FORMS,
         optional=True,
+        child="same",
     )
     stopwords: str | None = _option(
         None,
@@ -224,6 +281,7 @@ class Options:
         "files (with commas) of words to leave out, one a line",
         stage="counts",
         optional=True,
+        child="same",
     )
     phrases: int = _option(
         0,
@@ -232,15 +290,34 @@ class Options:
         stage="phrases",
         low=0,
         high=MAX_PASSES,
+        child="same",
     )
     phrase_threshold: float = _option(
-        100.0, "model", "score above which two words are joined", stage="phrases", low=0, high=1e15
+        100.0,
+        "model",
+        "score above which two words are joined",
+        stage="phrases",
+        low=0,
+        high=1e15,
+        child="same",
     )
     phrase_discount: int = _option(
-        5, "model", "pairs that occur no more often than this are never joined", stage="phrases", low=0, high=2**31 - 1
+        5,
+        "model",
+        "pairs that occur no more often than this are never joined",
+        stage="phrases",
+        low=0,
+        high=2**31 - 1,
+        child="same",
     )
     max_sentence: int = _option(
-        1000, "model", "most tokens in a sentence; longer lines are split", stage="counts", low=1, high=2**30
+        1000,
+        "model",
+        "most tokens in a sentence; longer lines are split",
+        stage="counts",
+        low=1,
+        high=2**30,
+        child="same",
     )
     max_line_bytes: int = _option(
         128 << 20, "model", "longer lines are left out, and listed as dead letters", stage="text", low=1, high=2**30
@@ -282,7 +359,7 @@ class Options:
         for name in values:
             if name not in fields:
                 raise InputError(f"{name} is no option; there are {', '.join(fields)}")
-        options = cls(**{name: _checked(fields[name], value) for name, value in values.items()})
+        options = cls(**{name: checked_value(fields[name], value) for name, value in values.items()})
         options.check()
         return options
 
@@ -296,9 +373,9 @@ class Options:
         for name, value in values.items():
             field = next(field for field in dataclasses.fields(cls) if field.name == name)
             if value not in field.metadata["named"].values():
-                typed = _checked(field, value)
+                typed = checked_value(field, value)
                 if type(typed) is not type(value) and not isinstance(typed, float):
-                    raise InputError(f"--{name}={shown(value)}: allowed {_allowed(field)}")
+                    raise InputError(f"--{name}={shown(value)}: allowed {allowed_values(field)}")
 
     def check(self) -> None:
         """InputError if options that are allowed by themselves do not go together."""
@@ -317,6 +394,15 @@ class Options:
             raise InputError(
                 f"--max_vocabulary={self.max_vocabulary} has no effect with --vocabulary, whose words are all kept:"
                 " leave one out"
+            )
+        if Fraction(repr(self.count_decay)).denominator > 10**9:
+            raise InputError(f"--count_decay={self.count_decay} has more than nine digits behind the point: round it")
+        if self.update and self.start_from:
+            raise InputError("--update begins with its parent's vectors: leave --start_from out")
+        if self.update and self.model != "skipgram":
+            raise InputError(
+                f"--update is for skip-gram, this is {self.model}: with --start_from={self.update} train on all text,"
+                " old and new"
             )
         if self.rounds > 1 and self.replicas == 1:
             raise InputError(
@@ -350,7 +436,7 @@ class Options:
         }
         known = self.of_kind("model") | self.of_kind("layout")
         del known["phrases"]  # decides which stages there are, not the content of any
-        del known["start_from"]  # what it names decides, not the name
+        del known["start_from"], known["update"]  # what they name decides, not the name
         return {name: value for name, value in known.items() if name in names}
 
 
@@ -361,72 +447,6 @@ def shown_value(name: str, value: Any) -> str:
     field = next((field for field in dataclasses.fields(Options) if field.name == name), None)
     named = field.metadata["named"] if field else {}
     return next((text for text, meant in named.items() if meant == value), shown(value))
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """The value converted to the option's type; InputError if it is not allowed."""
-    if value is None and field.metadata["optional"]:
-        return None
-    if isinstance(value, str) and value in field.metadata["named"]:
-        return field.metadata["named"][value]
-    typed = None if value is None else _typed(_type_name(field), value)
-    if typed is None or not _is_allowed(field, typed):
-        raise InputError(f"--{field.name}={'' if value is None else value}: allowed {_allowed(field)}")
-    return typed
-
-
-def _type_name(field: dataclasses.Field) -> str:
-    """ "int", "float", "str" or "bool"."""
-    return str(field.type).partition(" | ")[0]
-
-
-def _typed(kind: str, value: Any) -> Any:
-    """The value converted to the type of this name, or None if it cannot be."""
-    if kind == "bool":
-        return {"true": True, "false": False}.get(str(value).lower())
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    if kind == "str":
-        return str(value)
-    try:
-        if kind == "float":
-            return float(value)
-        return int(value) if isinstance(value, (str, int)) or value.is_integer() else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _is_allowed(field: dataclasses.Field, value: Any) -> bool:
-    meta = field.metadata
-    if meta["choices"]:
-        return value in meta["choices"]
-    if meta["low"] is None:
-        return True
-    if meta["high"] is not None and value > meta["high"]:
-        return False
-    return value > meta["low"] if meta["over"] else value >= meta["low"]  # NaN fails both
-
-
-def _allowed(field: dataclasses.Field) -> str:
-    """What is allowed, in words: the end of a sentence that begins with "allowed"."""
-    meta, kind = field.metadata, _type_name(field)
-    if meta["choices"] or kind == "bool":
-        return "are " + ", ".join(meta["choices"] or ("true", "false"))
-    if kind == "str":
-        return "is any text"
-    text = "is a whole number" if kind == "int" else "is a number"
-    if meta["named"]:
-        text += f" (or {', '.join(meta['named'])})"
-    if meta["low"] is not None:
-        text += (" above " if meta["over"] else " of at least ") + _number(meta["low"])
-    if meta["high"] is not None:
-        text += " and at most " + _number(meta["high"])
-    return text
-
-
-def _number(value: float) -> str:
-    """A bound with all its digits, which a float format would round."""
-    return str(int(value)) if value == int(value) else repr(value)
 
 
 def bad_line_limit(text: str, lines: int) -> float:

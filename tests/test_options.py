@@ -31,6 +31,10 @@ RANGES = {  # written out once more: (lowest, highest, just too low, just too hi
     "batch_size": (1, 2**22, 0, 2**22 + 1),
     "replicas": (1, 1024, 0, 1025),
     "rounds": (1, 500, 0, 501),
+    "count_decay": (1e-9, 1, 0, 1.01),
+    "totals": (0, None, -1, None),
+    "replay": (0, 100, -0.1, 100.1),
+    "replay_words": (0, 2**30, -1, 2**30 + 1),
     "seed": (0, 2**64 - 1, -1, 2**64),
     "holdout": (0, 0.5, -1e-9, 0.51),
     "phrases": (0, 16, -1, 17),
@@ -171,7 +175,8 @@ def test_bad_line_limit_that_is_none(text):
 
 
 def test_every_model_option_belongs_to_a_stage_and_no_execution_option_does():
-    stages = {"text", "phrases", "counts", "vocabulary", "unigram", "batches", "checkpoints"}
+    stages = {"text", "phrases", "counts", "totals", "vocabulary", "unigram", "tokens"}
+    stages |= {"reservoir", "replay", "batches", "checkpoints"}
     for name, field in FIELDS.items():
         kind, stage = field.metadata["kind"], field.metadata["stage"]
         assert kind in ("model", "layout", "execution")
@@ -238,3 +243,22 @@ def test_a_limit_that_would_be_ignored_is_refused():
 def test_options_that_do_not_go_with_phrases(tmp_path, arguments, message):
     (tmp_path / "a").write_text('{"x": [1, 2]}\n')
     assert message in train(f"--input={tmp_path / 'a'}", f"--output={tmp_path / 'run'}", *arguments).error
+
+
+def test_a_decay_is_a_decimal_fraction_that_arithmetic_can_keep_exactly():
+    assert checked("count_decay", "0.123456789").count_decay == 0.123456789
+    assert "--count_decay=0.1234567891 has more than nine digits" in refusal("count_decay", 0.1234567891)
+
+
+def test_update_goes_with_neither_another_start_nor_cbow():
+    refused = ({"start_from": "b"}, "leave --start_from out"), ({"model": "cbow"}, "--update is for skip-gram")
+    for more, said in refused:
+        with pytest.raises(InputError, match=said):
+            Options.checked({"update": "a", **more})
+
+
+def test_what_a_child_shares_with_its_parent():
+    by_child = {kind: {n for n, f in FIELDS.items() if f.metadata["child"] == kind} for kind in ("same", "own")}
+    assert by_child["own"] == {"start_from", "update", "epochs", "learning_rate"}
+    assert {"dims", "model", "tokenizer", "lowercase", "normalize", "stopwords", "max_sentence"} < by_child["same"]
+    assert {f.metadata["child"] for f in FIELDS.values()} == {"same", "own", "free"}

@@ -7,12 +7,14 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsSingleton
 
+from pipeline.batches.replay import ReplayRef
 from pipeline.batches.sampling import Sampling
-from pipeline.batches.shards import BatchShard, check_contexts, first_positions, stored_epoch
+from pipeline.batches.shards import BatchShard, check_sizes, first_positions, stored_epoch
 from pipeline.batches.stored import STAGE, stored_batches
 from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
+from pipeline.words.reservoir import ReservoirRef
 from pipeline.words.unigram import UnigramRef
 from transforms.job_context import JobContext, StageDoFn
 
@@ -31,11 +33,17 @@ class GenerateBatches(beam.PTransform):
     unigram: PCollection[UnigramRef]
     trains: bool = True
     """whether a model is trained on them in this run"""
+    reservoir: PCollection[ReservoirRef] | None = None
+    """must be there before: with --update, the parent is not read again once training begins"""
+    replay: PCollection[ReplayRef] | None = None
+    """with --update, what epochs replay"""
 
     def expand(self, shards: PCollection[TokenShard]) -> PCollection[BatchShard]:
         sizes = shards | "Sizes" >> beam.Map(_size)
+        first = {"replay": self.replay, "reservoir": self.reservoir}
+        more = {name: AsIter(collection) for name, collection in first.items() if collection is not None}
         referenced = shards | "Refer" >> beam.ParDo(
-            Refer(self.context, self.trains), AsSingleton(self.unigram), AsIter(sizes)
+            Refer(self.context, self.trains), AsSingleton(self.unigram), AsIter(sizes), **more
         )
         if self.context.options.batches == "stream":
             return referenced
@@ -49,8 +57,8 @@ class GenerateBatches(beam.PTransform):
         )
 
 
-def _size(shard: TokenShard) -> tuple[int, int, int]:
-    return shard.index, shard.tokens, shard.sentences
+def _size(shard: TokenShard) -> tuple[int, int, int, int]:
+    return shard.index, shard.tokens, shard.sentences, shard.kept_back_tokens
 
 
 class Refer(StageDoFn):
@@ -60,28 +68,29 @@ class Refer(StageDoFn):
         super().__init__(context)
         self.trains = trains
         self.positions: dict[int, int] | None = None
+        self.of = 0
 
     def setup(self) -> None:
         self.positions = None
 
     def process(
-        self, shard: TokenShard, unigram: UnigramRef, sizes: Iterable[tuple[int, int, int]]
+        self,
+        shard: TokenShard,
+        unigram: UnigramRef,
+        sizes: Iterable[tuple[int, int, int, int]],
+        replay: Iterable[ReplayRef] = (),
+        reservoir: Iterable[ReservoirRef] = (),
     ) -> Iterator[BatchShard]:
+        options, parent = self.context.options, self.context.parent
         if self.positions is None:
-            if self.trains:
-                check_contexts(sizes, is_listed=bool(self.context.options.vocabulary))
+            self.of = check_sizes(sizes, unigram.tokens, is_listed=bool(options.vocabulary), trains=self.trains)
             self.positions = first_positions(sizes)
-        sampling = Sampling.of(self.context.options)
-        sampling.check(unigram.words, is_listed=bool(self.context.options.vocabulary))
-        yield BatchShard(
-            shard.index,
-            self.positions[shard.index],
-            shard.tokens,
-            sampling,
-            shard.artifact,
-            unigram.artifact,
-            self._stored(shard.index),
-        )
+        sampling = Sampling.of(options, parent.model if parent else "")
+        sampling.check(unigram.words, is_listed=bool(options.vocabulary))
+        place = shard.index, self.positions[shard.index], shard.tokens
+        stored, replayed = self._stored(shard.index), next(iter(replay), None)
+        artifacts = shard.artifact, unigram.artifact
+        yield BatchShard(*place, sampling, *artifacts, stored, replayed, shard.kept_back, self.of)
 
     def _stored(self, shard: int) -> tuple[Artifact, ...]:
         """Batches that the run of --corpus has stored; a run without --corpus finds its own when it stores them."""

@@ -25,7 +25,9 @@ from pipeline.words.merging import (
     split_by_bucket,
 )
 from pipeline.words.phrases import PhrasesRef
+from pipeline.words.totals import STAGE as TOTALS
 from pipeline.words.vocabulary import STAGE as VOCABULARY
+from pipeline.words.vocabulary import count_at
 from pipeline.words.word_list import WordListRef, listed_counts
 from transforms.job_context import JobContext, StageDoFn, counter
 from transforms.phrase_reader import OpenPhrases
@@ -42,29 +44,41 @@ class Counting:
     """Which count of words: that for the vocabulary, or that for a pass of --phrases."""
 
     commits: Commits
-    next_stage: Commits
-    next_record: str
-    """the record of the next stage that is made of the words: when it is committed, they are not needed"""
+    next_stages: tuple[tuple[Commits, str], ...]
+    """(commits of a stage, name of its record) of what is made of the words: when all are there, they are not needed"""
     min_count: int
     listed: WordListRef | None = None
     shown: str = "Count words"
     for_vocabulary: bool = True
     """whether the vocabulary is made of it; only this count records dead letters, bytes and so on"""
+    totals: int = 0
+    """how many words are kept with their totals, however rare"""
+    has_parent: bool = False
+    """with --update: a word that is rare in this text may be frequent in all text"""
 
     @classmethod
     def of_vocabulary(cls, context: JobContext) -> "Counting":
         options = context.options
-        return cls(context.commits(STAGE), context.commits(VOCABULARY), VOCABULARY, options.min_count, context.listed)
+        return cls(
+            context.commits(STAGE),
+            tuple((context.commits(stage), stage) for stage in (VOCABULARY, TOTALS)),
+            options.min_count,
+            context.listed,
+            totals=options.totals,
+            has_parent=context.parent is not None,
+        )
 
     def is_wanted(self) -> bool:
-        """Whether the words are needed: the next stage is not committed yet."""
-        return self.next_stage.earlier(self.next_record) is None
+        """Whether the words are needed: what is made of them is not committed yet."""
+        return any(commits.earlier(name) is None for commits, name in self.next_stages)
 
     def kept(self, merged: pa.Table) -> pa.Table:
         """The words of a bucket that the next stage needs."""
-        if self.listed is not None:
+        if self.has_parent:
+            return merged
+        if self.listed is not None and not self.totals:
             return listed_counts([merged], self.listed.load())
-        return prune(merged, self.min_count)
+        return prune(merged, min(self.min_count, max(1, count_at([merged], self.totals))))
 
 
 @dataclasses.dataclass

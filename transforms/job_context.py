@@ -12,6 +12,7 @@ from apache_beam.metrics import Metrics
 
 from pipeline.corpus.readers.reader import Reader
 from pipeline.options import Options
+from pipeline.runs.parent import ParentRef
 from pipeline.runs.start_vectors import StartRef
 from pipeline.runtime import process as worker
 from pipeline.storage import failures
@@ -38,7 +39,14 @@ class JobContext:
     beam: tuple[str, ...] = ()
     """Beam's arguments, for its file systems: some runners do not pass them to workers"""
     start: StartRef | None = None
-    """the first vectors of --start_from"""
+    """the first vectors, of --start_from or --update"""
+    parent: ParentRef | None = None
+    """the run of --update"""
+
+    @property
+    def has_reservoir(self) -> bool:
+        """Whether sentences are kept, for updates to replay."""
+        return self.options.replay_words > 0
 
     @property
     def reader(self) -> Reader:

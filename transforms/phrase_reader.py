@@ -18,8 +18,11 @@ class OpenPhrases:
         self.shared = [Shared() for _ in range(context.options.phrases)]
 
     def reader(self, phrases: PhrasesRef | None) -> Reader:
-        passes = phrases.passes if phrases else ()
-        return joining(self.context.reader, [self._joiner(*numbered) for numbered in enumerate(passes)])
+        return joining(self.context.reader, self.joiners(phrases))
+
+    def joiners(self, phrases: PhrasesRef | None) -> list[Joiner]:
+        """One a pass, in their order."""
+        return [self._joiner(*numbered) for numbered in enumerate(phrases.passes if phrases else ())]
 
     def _joiner(self, number: int, artifact: Artifact) -> Joiner:
         def make() -> Joiner:

@@ -1,11 +1,12 @@
 """Units of work -> phrases: pairs of words to join. Each pass sees the phrases of the passes before as words."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam import PCollection
-from apache_beam.pvalue import AsIter, AsList, AsSingleton
+from apache_beam.pvalue import AsIter, AsList, AsSingleton, PBegin
 from apache_beam.utils.shared import Shared
 
 from pipeline.corpus.work_units import WorkUnit
@@ -19,6 +20,7 @@ from pipeline.words.phrases import (
     PhraseWordsRef,
     Scoring,
     bucket_phrases,
+    copied_phrases,
     phrases_folder,
     phrases_stage,
     stored_pairs,
@@ -65,6 +67,32 @@ class FindPhrases(beam.PTransform):
         )
         order = beam.ParDo(OrderPhrases(context, number), AsIter(merged), AsSingleton(words), *joined)
         return once | "OrderPhrases" >> order
+
+
+@dataclasses.dataclass
+class TakePhrases(beam.PTransform):
+    """The start of a graph -> one PhrasesRef: the phrases of the parent of --update, all its passes."""
+
+    context: JobContext
+
+    def expand(self, begin: PBegin) -> PCollection[PhrasesRef]:
+        return begin | "Once" >> beam.Create([0]) | "Copy" >> beam.ParDo(CopyPhrases(self.context))
+
+
+class CopyPhrases(StageDoFn):
+    """Stores the parent's phrases, unless an earlier attempt has."""
+
+    def process(self, once: int) -> Iterator[PhrasesRef]:
+        context, parent = self.context, self.context.parent
+        assert parent is not None
+        passes = range(1, context.options.phrases + 1)
+        commits = [context.commits(phrases_stage(number), phrases_folder(number)) for number in passes]
+        yield PhrasesRef(
+            tuple(
+                copied_phrases(own, functools.partial(parent.read_phrases, number))
+                for number, own in zip(passes, commits)
+            )
+        )
 
 
 class Pass(StageDoFn):
@@ -128,8 +156,7 @@ def _counting(context: JobContext, number: int) -> Counting:
     commits = context.commits(phrases_stage(number), phrases_folder(number))
     return Counting(
         context.commits(words_stage(number), f"{phrases_folder(number)}/counts"),
-        commits,
-        WORDS,
+        ((commits, WORDS),),
         context.options.phrase_discount + 1,
         shown=f"Count words, pass {number}",
         for_vocabulary=False,

@@ -81,7 +81,7 @@ def _shards(names: list[str], context: JobContext) -> Iterator[TokenShard]:
 
 
 def _tokens(shard: TokenShard) -> int:
-    return shard.tokens
+    return shard.tokens + shard.kept_back_tokens
 
 
 def _checked(vocabulary: VocabularyRef, tokens: int, context: JobContext) -> bool:

@@ -10,10 +10,12 @@ from apache_beam.pvalue import AsIter, AsMultiMap, AsSingleton
 from pipeline.batches.shard_lists import ShardList
 from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
-from pipeline.model.checkpoints import CheckpointRef
+from pipeline.model.checkpoints import TRAINED, CheckpointRef
 from pipeline.runtime.messages import warn
 from pipeline.training.holdout_loss import chosen_shards
 from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
+from pipeline.training.trainer import positions_of
+from pipeline.training.update import average, finished_update, trained_stage
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext, StageDoFn
 from transforms.train import TrainingReporter, by_list, on_device
@@ -36,22 +38,22 @@ class TrainReplicas(beam.PTransform):
 
     def expand(self, shards: PCollection[BatchShard]) -> PCollection[CheckpointRef]:
         work = Work(self.context, self.provenance, self.threads)
-        vocabulary = AsSingleton(self.vocabulary)
         slices = (
             shards
             | "ByList" >> beam.Map(by_list)
             | "GatherList" >> beam.GroupByKey()
-            | "ToSlices" >> beam.ParDo(ToSlices(work), vocabulary)
+            | "ToSlices" >> beam.ParDo(ToSlices(work))
         )
         count = AsSingleton(shards | "Count" >> beam.combiners.Count.Globally())
+        first = AsIter(shards | "First" >> beam.Filter(_is_first))
         kept_back = []
         if self.context.options.holdout:
             kept_back = [AsIter(shards | "KeptBack" >> beam.Filter(_is_chosen, count))]
-        standing = self.vocabulary | "Start" >> beam.ParDo(Start(work), count)
+        standing = self.vocabulary | "Start" >> beam.ParDo(Start(work), count, first)
         options = self.context.options
         for number in range(options.epochs * options.rounds):
             standing = standing | f"Round{number}" >> Round(work, number, slices, kept_back)
-        return standing | "Last" >> beam.Map(_checkpoint)
+        return standing | "Last" >> beam.ParDo(Last(work), AsSingleton(self.vocabulary))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +67,10 @@ class Work:
     def replicas(self, report: TrainingReporter | None = None) -> Replicas:
         context = self.context
         hooks = {"report": report} if report else {}
+        commits = context.commits(CHECKPOINTS)
         return Replicas(
             context.options,
-            context.commits(CHECKPOINTS),
+            commits.beside(TRAINED) if context.parent else commits,
             self.provenance,
             self.threads,
             warn=warn,
@@ -83,11 +86,14 @@ class ToSlices(StageDoFn):
         super().__init__(work.context)
         self.work = work
 
-    def process(
-        self, element: tuple[int, Iterable[BatchShard]], vocabulary: VocabularyRef
-    ) -> Iterator[tuple[int, ShardList]]:
-        number, shards = element
-        yield from self.work.replicas().lists_of_slices(number, shards, vocabulary.tokens)
+    def process(self, element: tuple[int, Iterable[BatchShard]]) -> Iterator[tuple[int, ShardList]]:
+        number, some = element
+        shards = list(some)
+        yield from self.work.replicas().lists_of_slices(number, shards, positions_of(shards[:1]))
+
+
+def _is_first(shard: BatchShard) -> bool:
+    return shard.index == 0
 
 
 def _is_chosen(shard: BatchShard, count: int) -> bool:
@@ -104,9 +110,16 @@ class Start(StageDoFn):
         super().__init__(work.context)
         self.work = work
 
-    def process(self, vocabulary: VocabularyRef, shards: int) -> Iterator[Standing]:
-        words = vocabulary.open(self.work.context.records)
-        yield self.work.replicas().start(words.words, words.counts, vocabulary.tokens)
+    def process(self, vocabulary: VocabularyRef, shards: int, first: Iterable[BatchShard]) -> Iterator[Standing]:
+        context, positions = self.work.context, positions_of(list(first))
+        if context.parent:
+            commits = context.commits(CHECKPOINTS)
+            if done := finished_update(commits):
+                yield Standing(done, positions)
+                return
+            trained_stage(commits)
+        words = vocabulary.open(context.records)
+        yield self.work.replicas().start(words.words, words.counts, positions)
 
 
 @dataclasses.dataclass
@@ -191,5 +204,16 @@ class Commit(StageDoFn):
             yield replicas.commit(standing, self.number, merged, list(kept_back))
 
 
-def _checkpoint(standing: Standing) -> CheckpointRef:
-    return standing.checkpoint
+class Last(StageDoFn):
+    """The last checkpoint; with --update, it is averaged with the parent's vectors."""
+
+    def __init__(self, work: Work):
+        super().__init__(work.context)
+        self.work = work
+
+    def process(self, standing: Standing, vocabulary: VocabularyRef) -> Iterator[CheckpointRef]:
+        context, last = self.work.context, standing.checkpoint
+        if last.folder.startswith(f"{TRAINED}/"):
+            words = vocabulary.open(context.records)
+            last = average(context.commits(CHECKPOINTS), last, words, self.work.provenance)
+        yield last

@@ -16,7 +16,8 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.runtime.messages import warn
-from pipeline.training.trainer import Trainer, TrainingProgress
+from pipeline.training.trainer import Trainer, TrainingProgress, positions_of
+from pipeline.training.update import trained_update
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import NAMESPACE, JobContext, StageDoFn, counter
 
@@ -111,12 +112,13 @@ class TrainModel(StageDoFn):
         self.provenance = provenance
 
     def process(self, element: tuple[int, Iterable[ShardList]], vocabulary: VocabularyRef) -> Iterator[CheckpointRef]:
-        context = self.context
+        context, commits = self.context, self.context.commits(CHECKPOINTS)
         words = vocabulary.open(context.records)
-        report = TrainingReporter(vocabulary.tokens * context.options.epochs)
+        shards = [shard for one in element[1] for shard in one.open(context.records)]
+        report = TrainingReporter(positions_of(shards) * context.options.epochs)
         trainer = Trainer(
             context.options,
-            context.commits(CHECKPOINTS),
+            commits,
             self.provenance,
             report=report,
             stop=interruption.requested,
@@ -124,5 +126,7 @@ class TrainModel(StageDoFn):
             start=context.start,
         )
         with interruption.listening():
-            shards = [shard for one in element[1] for shard in one.open(context.records)]
-            yield trainer.train(words.words, words.counts, shards, vocabulary.tokens)
+            if context.parent:
+                yield trained_update(trainer, words, shards)
+            else:
+                yield trainer.train(words.words, words.counts, shards)

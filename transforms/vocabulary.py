@@ -1,17 +1,22 @@
-"""Word counts -> the vocabulary."""
+"""Word counts -> the vocabulary, and the totals of all words."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsIter, AsList
 
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.unpacking import STAGE as TEXT
+from pipeline.runs.directory import open_run
+from pipeline.runs.input_check import recorded_files
+from pipeline.runs.taken import files_table
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.merging import BucketCounts, UnitSummary, total
-from pipeline.words.stored_vocabulary import check_bad_lines, stored_vocabulary
+from pipeline.words.stored_vocabulary import Chain, check_bad_lines, stored_vocabulary
+from pipeline.words.totals import STAGE as TOTALS
 from pipeline.words.vocabulary import STAGE, VocabularyRef
 from transforms.job_context import JobContext, StageDoFn
 
@@ -52,6 +57,19 @@ class Order(StageDoFn):
         super().__init__(context)
         self.first_files = first_files
         self.commits = {stage: context.commits(stage) for stage in (TEXT, COUNTS, STAGE)}
+        self.chain = self._chain()
+
+    def _chain(self) -> Chain:
+        parent, commits = self.context.parent, self.context.commits(TOTALS)
+        if parent is None:
+            return Chain(commits, self._files)
+        return Chain(commits, self._files, parent.totals_table, parent.words)
+
+    def _files(self) -> pa.Table:
+        context, parent = self.context, self.context.parent
+        inputs = open_run(context.records.storage.root).identity["inputs"]
+        recorded = recorded_files(context.records, context.keys)
+        return files_table(inputs, recorded, parent.taken_files() if parent else None)
 
     def process(
         self,
@@ -65,6 +83,7 @@ class Order(StageDoFn):
         yield stored_vocabulary(
             commits[STAGE],
             commits[COUNTS],
+            self.chain,
             counts,
             summaries,
             context.options,

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from pipeline.options import MODELS, Options
-from pipeline.runs.stage_keys import UPSTREAM
+from pipeline.runs.stage_keys import stages
 
 HEAD = """\
 # Options
@@ -72,7 +72,7 @@ def reference() -> str:
 def _section(kind: str, text: str) -> str:
     staged = kind == "model"
     columns = ["option", "default", "allowed", "what it does", *(["from stage"] if staged else [])]
-    lines = [text.format(stages=", ".join(UPSTREAM)), _row(columns)]
+    lines = [text.format(stages=", ".join(stages(0, is_update=True))), _row(columns)]
     lines.append("|" + "---|" * len(columns))
     for field in dataclasses.fields(Options):
         if field.metadata["kind"] == kind:

@@ -30,10 +30,16 @@ KINDS = {
     "execution": "execution options (free to change when a run is resumed; no effect on the model)",
 }
 
-_FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report", "json"})
+_SWITCHES = {
+    "overwrite": "replace a run that differs; what is alike is reused",
+    "no_report": "end without writing report.html into the output",
+    "skip_taken": "with --update, leave out input files that the parent, or one before it, has taken",
+    "accept_tokenizer": "with --update, go on although the tokeniser has another version than the parent's",
+}
+_TRAINING_FILES = frozenset(_SWITCHES) - {"overwrite"} | {"corpus"}
+_FILES = frozenset({"input", "output", "json", *_SWITCHES, *_TRAINING_FILES})
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
-_TRAINING_FILES = frozenset({"corpus", "no_report"})
-_OFF = {"overwrite": "--no-overwrite", "no_report": "--no-no_report"}
+_OFF = {name: f"--no-{name}" for name in _SWITCHES}
 """Arguments that switch off what a configuration file has switched on."""
 _ALIKE = 0.7
 """From this similarity of two names on (share of common letters, in order) one may be a typing error for the other."""
@@ -128,11 +134,9 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         metavar="FILE.yaml",
         help="the same options as a file; the command line wins; several files may not disagree",
     )
-    files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
-    files.add_argument(_OFF["overwrite"], dest="overwrite", action="store_false", help=argparse.SUPPRESS)
-    if trains:
-        files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
-        files.add_argument(_OFF["no_report"], dest="no_report", action="store_false", help=argparse.SUPPRESS)
+    for name in [name for name in _SWITCHES if trains or name not in _TRAINING_FILES]:
+        files.add_argument(f"--{name}", action="store_true", help=_SWITCHES[name])
+        files.add_argument(_OFF[name], dest=name, action="store_false", help=argparse.SUPPRESS)
     files.add_argument(
         "--json", metavar="FILE", help="write the result and all warnings as JSON too; - prints JSON and nothing else"
     )
@@ -184,7 +188,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     lists = inputs if isinstance(inputs, list) else [inputs]
     patterns = [pattern for names in lists for pattern in split_names(str(names))]
     output, json_file = str(values.pop("output")), str(values.pop("json", ""))
-    switches = {name: values.pop(name, False) for name in ("overwrite", "no_report")}
+    switches = {name: values.pop(name, False) for name in _SWITCHES}
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise InputError(f"--{name}={value}: allowed are true, false")
@@ -198,6 +202,8 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
         corpus,
         frozenset(values),
         json_file,
+        switches["skip_taken"],
+        switches["accept_tokenizer"],
     )
 
 
@@ -211,7 +217,7 @@ def _for_argparse(argument: str) -> list[str]:
     if not name.startswith("--") or option not in _all_names():
         return [argument]
     switches = {field.name for field in dataclasses.fields(Options) if isinstance(field.default, bool)}
-    if value.lower() in ("true", "false") and option in switches | {"overwrite", "no_report"}:
+    if value.lower() in ("true", "false") and option in {*switches, *_SWITCHES}:
         return [f"--{option}" if value.lower() == "true" else _OFF.get(option, f"--no-{option}")]
     return [f"--{option}{equals}{value}"]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.batches.sampling import POLICIES, Sampling, Tables, without_kept_back
+from pipeline.batches.sampling import POLICIES, Sampling, Tables
 from pipeline.errors import InputError
 from pipeline.kernels import philox
 from pipeline.kernels.generate import generate
@@ -158,8 +158,7 @@ def _maker(
     position = first + int(sentences[0])
 
     def make() -> pa.RecordBatch:
-        rows = generate_rows(tokens, sentences, position, tables, sampling, epoch)
-        return without_kept_back(rows, sentences, position, sampling.holdout) if sampling.holdout else rows
+        return generate_rows(tokens, sentences, position, tables, sampling, epoch)
 
     return make
 

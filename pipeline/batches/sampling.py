@@ -1,8 +1,9 @@
-"""How rows are drawn: window, negatives, seed and tables; and which sentences are kept back from training."""
+"""How rows are drawn: window, negatives, seed and tables."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -37,12 +38,13 @@ there are 5: lower min_count or negatives, or use negative_policy=any
     policy: str
     """one of POLICIES"""
     seed: int
-    holdout: float = 0.0
-    """share of the sentences that are kept back"""
+    """the key of the draws: --seed, or in a run with --update a hash of it and the parent's digest"""
 
     @classmethod
-    def of(cls, options: Options) -> Sampling:
-        return cls(options.window, options.negatives, options.negative_policy, options.seed, options.holdout)
+    def of(cls, options: Options, parent: str = "") -> Sampling:
+        """What the options say; `parent` is the model digest of the run that is updated, or ""."""
+        seed = draws_key(options.seed, parent) if parent else options.seed
+        return cls(options.window, options.negatives, options.negative_policy, seed)
 
     def check(self, vocabulary: int, is_listed: bool = False) -> None:
         """InputError if too few words can be drawn for the number and policy of negatives.
@@ -88,27 +90,11 @@ def load_tables(records: Records, unigram: Artifact) -> Tables:
     return tables
 
 
-def kept_back(positions: np.ndarray, share: float) -> np.ndarray:
-    """bool [n]: which sentences are kept back from training, by the positions of their first tokens.
+def draws_key(seed: int, parent: str) -> int:
+    """The key of all draws of a run with --update, so that no generation repeats the draws of another.
 
-    A sentence is kept back if a hash of its position, as a share of 2^64, is below `share`. The hash is the finaliser
-    of SplitMix64 (Steele, Lea and Flood 2014).
+    BLAKE2b with a digest of 8 bytes, as a little-endian integer, of b"generation", the seed (uint64, little-endian)
+    and the model digest of the parent (hex, as 32 bytes).
     """
-    x = positions.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (x ^ (x >> np.uint64(31))) < np.uint64(int(share * 2.0**64))
-
-
-def without_kept_back(rows: pa.RecordBatch, sentences: np.ndarray, first_position: int, share: float) -> pa.RecordBatch:
-    """The rows of the sentences that are trained on.
-
-    Args:
-      rows: of `generate_rows`, for these sentences.
-      sentences: int64 [s+1], offsets of tokens.
-      first_position: position in the corpus of the token at offset sentences[0].
-    """
-    begins = sentences[:-1] - sentences[0] + first_position
-    sentence = np.searchsorted(begins, rows.column("position").to_numpy(), side="right") - 1
-    # Sentences at one position (empty ones, and the one after them) are all kept back, or none: any of them will do.
-    return rows.filter(pa.array(~kept_back(begins, share)[sentence]))
+    data = b"generation" + seed.to_bytes(8, "little") + bytes.fromhex(parent)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

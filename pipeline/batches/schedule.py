@@ -45,7 +45,10 @@ class Schedule:
 
     @classmethod
     def of(cls, options: Options, positions: int) -> Schedule:
-        """The schedule of a corpus with so many positions (in-vocabulary tokens)."""
+        """The schedule of a corpus with so many positions (in-vocabulary tokens).
+
+        With --update, those of the epoch that has most: in others the last steps are short, or have no rows.
+        """
         return cls(positions, options.batch_size, options.epochs, options.learning_rate, options.damping)
 
     @property

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
+from pipeline.batches.replay import ReplayRef
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
 from pipeline.storage.commits import Commits
@@ -29,7 +31,7 @@ _SCHEMA = pa.schema(
         pa.field("artifacts", _ARTIFACTS),
     ]
 )
-"""`artifacts`: the tokens, then the stored batches of each epoch."""
+"""`artifacts`: the tokens, with --holdout those kept back, then the stored batches of each epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,7 @@ def shard_list(commits: Commits, number: int, shards: Iterable[BatchShard]) -> S
 
 
 def sliced_lists(
-    commits: Commits, number: int, shards: Iterable[BatchShard], slices_of: Callable[[int, int], range]
+    commits: Commits, number: int, shards: Iterable[BatchShard], slices_of: Callable[[BatchShard, BatchShard], range]
 ) -> Iterator[tuple[int, ShardList]]:
     """List `number` of a corpus, for each slice that has shards of it: (index of the slice, list).
 
@@ -68,40 +70,53 @@ def sliced_lists(
     slices get the same reference.
 
     Args:
-      slices_of: (first, end) -> the slices that have a position first..end-1.
+      slices_of: (first shard, last shard) -> the slices that have positions of these, or of shards between them.
     """
     ordered = sorted(shards, key=lambda shard: shard.index)
     if number:
         stored = shard_list(commits, number, ordered)
-        for index in slices_of(ordered[0].first_position, ordered[-1].end):
+        for index in slices_of(ordered[0], ordered[-1]):
             yield index, stored
         return
     by_slice: dict[int, list[BatchShard]] = {}
     for shard in ordered:
-        for index in slices_of(shard.first_position, shard.end):
+        for index in slices_of(shard, shard):
             by_slice.setdefault(index, []).append(shard)
     for index, shards_of_slice in by_slice.items():
         yield index, shard_list(commits, number, shards_of_slice)
 
 
 def pack(shards: Sequence[BatchShard]) -> bytes:
-    """The shards as Parquet; sampling and unigram distribution, which all of them share, are written once."""
-    common = {(shard.sampling, shard.unigram) for shard in shards}
+    """The shards as Parquet; what all of them share is written once."""
+    common = {(shard.sampling, shard.unigram, shard.replay, shard.kept_back is None, shard.of) for shard in shards}
     if len(common) != 1:
         raise ValueError(f"the shards of one list are of {len(common)} runs")
-    ((sampling, unigram),) = common
+    ((sampling, unigram, replay, has_none, of),) = common
     rows = [
         {
             "index": shard.index,
             "first_position": shard.first_position,
             "positions": shard.positions,
-            "artifacts": [dataclasses.asdict(artifact) for artifact in (shard.tokens, *shard.stored)],
+            "artifacts": [dataclasses.asdict(artifact) for artifact in _artifacts(shard)],
         }
         for shard in shards
     ]
-    shared = json.dumps({"sampling": dataclasses.asdict(sampling), "unigram": dataclasses.asdict(unigram)})
-    table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({_COMMON: shared}))
+    shared = {
+        "sampling": dataclasses.asdict(sampling),
+        "unigram": dataclasses.asdict(unigram),
+        "replay": dataclasses.asdict(replay) if replay else None,
+        "kept_back": not has_none,
+        "of": of,
+    }
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata({_COMMON: json.dumps(shared)}))
     return to_parquet(table).to_pybytes()
+
+
+def _artifacts(shard: BatchShard) -> Iterator[Artifact]:
+    yield shard.tokens
+    if shard.kept_back:
+        yield shard.kept_back
+    yield from shard.stored
 
 
 def unpack(data: bytes) -> Iterator[BatchShard]:
@@ -109,8 +124,14 @@ def unpack(data: bytes) -> Iterator[BatchShard]:
     table = from_parquet(data)
     common = json.loads(table.schema.metadata[_COMMON])
     sampling, unigram = Sampling(**common["sampling"]), Artifact(**common["unigram"])
+    replay = _replay(common["replay"]) if common["replay"] else None
     for row in table.to_pylist():
-        tokens, *stored = (Artifact(**artifact) for artifact in row["artifacts"])
-        yield BatchShard(
-            row["index"], row["first_position"], row["positions"], sampling, tokens, unigram, tuple(stored)
-        )
+        tokens, *others = (Artifact(**artifact) for artifact in row["artifacts"])
+        kept_back = others.pop(0) if common["kept_back"] else None
+        place = row["index"], row["first_position"], row["positions"]
+        yield BatchShard(*place, sampling, tokens, unigram, tuple(others), replay, kept_back, common["of"])
+
+
+def _replay(fields: dict[str, Any]) -> ReplayRef:
+    artifact = Artifact(**fields["artifact"])
+    return ReplayRef(artifact, fields["text"], tuple(fields["sentences"]), tuple(fields["positions"]))

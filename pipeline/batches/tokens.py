@@ -1,9 +1,16 @@
-"""Token shards: a unit's sentences as word ids, the form in which training reads the corpus."""
+"""Token shards: a unit's sentences as word ids, the form in which training reads the corpus.
+
+    tokens/KEY/unit-000000000.parquet         tokens list<int32>: a row for each sentence
+    tokens/KEY/kept-back/unit-000000000...    with --holdout, the sentences that are kept back from training
+
+Which sentences are kept back depends on their keys alone (`pipeline.words.reservoir`). So a sentence that was kept back
+once is so in each run that goes on from this one.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +25,16 @@ from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Number, Record
 from pipeline.words.counts import counted_fingerprint, fingerprint_mismatch_message
+from pipeline.words.phrase_joining import unjoined
+from pipeline.words.reservoir import (
+    ALL_KEYS,
+    Collector,
+    Reservoir,
+    ReservoirRef,
+    chosen_sentences,
+    keys_of,
+    stored_part,
+)
 from pipeline.words.vocabulary import Vocabulary
 
 STAGE = "tokens"
@@ -35,15 +52,22 @@ class EncodedUnit:
     sentences: int
     fingerprint: str
     """as in `counts.UnitCounts`: over all tokens, also those that are not in the vocabulary"""
+    kept_back: pa.Table
+    """the sentences that are kept back from training"""
+    kept_back_tokens: int
+    reservoir: Reservoir | None
+    """the sentences that may be in the reservoir, with words that are not in the vocabulary; None if unasked"""
 
 
 @dataclass(frozen=True)
 class TokenNumbers:
-    """What is recorded of a token shard."""
+    """What is recorded of a token shard; its artefacts are the tokens, and with --holdout those kept back."""
 
     tokens: Number
     sentences: Number
     fingerprint: str
+    kept_back: Number = 0
+    """tokens of the sentences that are kept back from training"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,23 @@ class TokenShard:
     tokens: int
     sentences: int
     artifact: Artifact
+    kept_back: Artifact | None = None
+    kept_back_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is kept of a unit besides the tokens to train on.
+
+    Attributes:
+      holdout: share of the sentences that are kept back from training.
+      words: of the reservoir; 0: there is none.
+      limit: below which key sentences may be in it.
+    """
+
+    holdout: float = 0.0
+    words: int = 0
+    limit: int = ALL_KEYS
 
 
 def encode_unit(
@@ -61,54 +102,135 @@ def encode_unit(
     vocabulary: Vocabulary,
     reader: Reader,
     fingerprint: str | None = None,
+    keeping: Keeping = Keeping(),
 ) -> EncodedUnit:
     """Reads a unit again and turns its words into ids.
 
     Args:
+      reader: where phrases are joined, a `JoiningReader`: keys are those of sentences before.
       fingerprint: that of counting, to compare with; or None.
 
     Raises:
       InputError: the tokens are not those that were counted.
     """
     table, state = vocabulary.lookup_table(), new_state()
-    sink = _Sink()
-    for portion in reader.portions(unit.ranges, DeadLetters()):
+    trained, apart = _Sink(), _Sink()
+    collector = Collector(keeping.limit) if keeping.words else None
+    with_keys = keeping.holdout > 0 or collector is not None
+    source, joiners = unjoined(reader)
+    for portion in source.portions(unit.ranges, DeadLetters()):
         for spans in portion.spans:
-            sink.add(spans, table, state)
+            kept_back = None
+            if with_keys:
+                keys = keys_of(spans)
+                kept_back = is_kept_back(keys, keeping.holdout) if keeping.holdout else None
+                if collector:
+                    collector.add(spans, keys, kept_back)
+            for joiner in joiners:
+                spans = joiner.join(spans)
+            if kept_back is None:
+                trained.add(spans, table, state)
+            else:
+                _add_apart(spans, table, state, kept_back, trained, apart)
     fingerprint_now = fingerprint_text(state)
     if fingerprint is not None and fingerprint_now != fingerprint:
         raise InputError(fingerprint_mismatch_message(unit, reader))
-    return EncodedUnit(sink.table(), sink.tokens, sink.sentences, fingerprint_now)
+    return EncodedUnit(
+        trained.table(),
+        trained.tokens,
+        trained.sentences,
+        fingerprint_now,
+        apart.table(),
+        apart.tokens,
+        collector.reservoir(keeping.words) if collector else None,
+    )
+
+
+def is_kept_back(keys: np.ndarray, share: float) -> np.ndarray:
+    """bool [n]: which sentences are kept back from training, by their keys (uint64 [n]).
+
+    A sentence is kept back if a hash of its key, as a share of 2^64, is below `share`. The key itself would not do: the
+    sentences with the smallest keys are the reservoir. The hash is the finaliser of SplitMix64 (Steele, Lea and Flood
+    2014).
+    """
+    x = keys + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x ^ (x >> np.uint64(31))) < np.uint64(int(share * 2.0**64))
+
+
+def _add_apart(
+    spans: Spans, table: WordTable, state: np.ndarray, kept_back: np.ndarray, trained: _Sink, apart: _Sink
+) -> None:
+    """Adds each sentence to one of two sinks. The fingerprint in `state` is that of all sentences in their order."""
+    table.find(spans, state)
+    for sink, chosen in ((trained, ~kept_back), (apart, kept_back)):
+        sink.add(chosen_sentences(spans, chosen), table, new_state())
 
 
 def stored_tokens(
-    commits: Commits, counts: Commits, unit: WorkUnit, vocabulary: Vocabulary, reader: Reader
-) -> TokenShard:
-    """The unit's token shard: that of an earlier attempt, else a new one, which is committed.
+    commits: Commits,
+    counts: Commits,
+    unit: WorkUnit,
+    vocabulary: Vocabulary,
+    reader: Reader,
+    keeping: Keeping = Keeping(),
+    reservoir: Commits | None = None,
+) -> tuple[TokenShard, ReservoirRef | None]:
+    """The unit's token shard, and its part of the reservoir: those of an earlier attempt, else new ones, committed.
 
     Args:
       counts: of the count of words, which must have seen the same tokens.
+      reservoir: commits of the stage; None where no part is wanted.
     """
+    encoded: list[EncodedUnit] = []  # read once for both
+
+    def encode() -> EncodedUnit:
+        if not encoded:
+            fingerprint = counted_fingerprint(counts, unit)
+            encoded.append(encode_unit(unit, vocabulary, reader, fingerprint, wanted))
+        return encoded[0]
 
     def make() -> Made:
-        encoded = encode_unit(unit, vocabulary, reader, counted_fingerprint(counts, unit))
-        numbers = TokenNumbers(encoded.tokens, encoded.sentences, encoded.fingerprint)
-        return [commits.put(f"{unit.name}.parquet", tokens_to_parquet(encoded.table))], numbers
+        made = encode()
+        artifacts = [commits.put(f"{unit.name}.parquet", tokens_to_parquet(made.table))]
+        if keeping.holdout:
+            artifacts.append(commits.put(f"kept-back/{unit.name}.parquet", tokens_to_parquet(made.kept_back)))
+        return artifacts, TokenNumbers(made.tokens, made.sentences, made.fingerprint, made.kept_back_tokens)
 
-    return shard_of(commits.once(unit.name, make))
+    def part() -> Reservoir:
+        made = encode().reservoir
+        assert made is not None
+        return made
+
+    wanted = keeping if reservoir else replace(keeping, words=0)
+    shard = shard_of(commits.once(unit.name, make))
+    return shard, stored_part(reservoir, unit.name, part) if reservoir else None
 
 
 def shard_of(record: Record) -> TokenShard:
     """The token shard of a record of this stage."""
     numbers, match = record.read(TokenNumbers), _UNIT.fullmatch(record.name)
-    if match is None or len(record.artifacts) != 1:
+    if match is None or len(record.artifacts) not in (1, 2):
         raise ArtifactError(f"{record.path} is not the record of a token shard: delete it")
-    return TokenShard(int(match[1]), numbers.tokens, numbers.sentences, record.artifact)
+    tokens, *kept_back = record.artifacts
+    apart = kept_back[0] if kept_back else None
+    return TokenShard(int(match[1]), numbers.tokens, numbers.sentences, tokens, apart, numbers.kept_back)
 
 
 def tokens_to_parquet(table: pa.Table) -> pa.Buffer:
     """The shard as Parquet. With the four bytes of ids in separate streams, zstd needs 1.6 bytes a token of English."""
     return to_parquet(table, {"tokens.list.element": "BYTE_STREAM_SPLIT"})
+
+
+def sentences_to_parquet(tokens: np.ndarray, offset: np.ndarray) -> pa.Buffer:
+    """`tokens_to_parquet` of tokens (int32 [n]) and the offsets of sentences (int64 [s + 1])."""
+    return tokens_to_parquet(_as_table(tokens, offset.astype(np.int32)))
+
+
+def _as_table(tokens: np.ndarray, offset: np.ndarray) -> pa.Table:
+    lists = pa.ListArray.from_arrays(pa.array(offset), pa.array(tokens), type=SCHEMA.field(0).type)
+    return pa.table([lists], schema=SCHEMA)
 
 
 def read_tokens(data: bytes | pa.Buffer) -> tuple[np.ndarray, np.ndarray]:
@@ -142,9 +264,7 @@ class _Sink:
     def table(self) -> pa.Table:
         offset = np.zeros(self.sentences + 1, dtype=np.int32)
         np.cumsum(self._lengths[: self.sentences], out=offset[1:])
-        values = pa.array(self._ids[: self.tokens])
-        lists = pa.ListArray.from_arrays(pa.array(offset), values, type=SCHEMA.field(0).type)
-        return pa.table([lists], schema=SCHEMA)
+        return _as_table(self._ids[: self.tokens], offset)
 
 
 def _with_room(array: np.ndarray, used: int, more: int) -> np.ndarray:

@@ -100,3 +100,9 @@ def change_of_ranges(uri: str, digests: Mapping[int, str], size: int) -> Change:
         if hashlib.sha256(data).hexdigest()[:DIGITS] != digests.get(i):
             return Change(f"within bytes {i * RANGE_BYTES:,} to {(i + 1) * RANGE_BYTES:,}", has_unread)
     return Change("", has_unread)
+
+
+def first_digest(uri: str) -> str:
+    """The digest of the first range of a file."""
+    root, path = split_uri(uri)
+    return hashlib.sha256(open_storage(root).read_range(path, 0, RANGE_BYTES)).hexdigest()[:DIGITS]

@@ -51,10 +51,18 @@ class WordTable:
 
     def count(self, spans: Spans) -> None:
         """Adds 1 to the value of each token's word."""
-        if not len(spans.start):
-            return
-        self._make_room(len(spans.start), int(spans.end[-1] - spans.start[0]))
-        kernels.count_sentences(spans, self._table, self._state)
+        self._count(spans, np.empty(0, np.int32))
+
+    def number(self, spans: Spans) -> np.ndarray:
+        """int32 [n]: each token's entry. Words that are not in the table are added."""
+        ids = np.empty(len(spans.start), np.int32)
+        self._count(spans, ids)
+        return ids
+
+    def _count(self, spans: Spans, ids: np.ndarray) -> None:
+        if len(spans.start):
+            self._make_room(len(spans.start), int(spans.end[-1] - spans.start[0]))
+            kernels.count_sentences(spans, self._table, self._state, ids)
 
     def add(self, words: pa.Array, values: np.ndarray) -> None:
         """Adds values[i] (int64) to the value of word i of a string array without nulls."""

@@ -21,6 +21,7 @@ NEGATIVES = 1
 REDRAW = 2
 EXACT_DRAW = 3
 INITIAL_VECTORS = 4
+REPLAY = 5
 """Purposes: what a draw is for. Each has its own counters."""
 
 _M0, _M1 = u64(0xD2511F53), u64(0xCD9E8D57)

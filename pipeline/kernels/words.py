@@ -153,13 +153,14 @@ def _look_ahead(spans, token, stop, table, ahead):
 
 
 @kernel
-def count_sentences(spans, table, state):
+def count_sentences(spans, table, state, ids):
     """Count tokens into the table, and mix them and the ends of sentences into the fingerprint, in order.
 
     Args:
       spans: a `Spans`; no token and no sentence is empty.
       table: a `Table` with room for every token to be new.
       state: int64 [3], words and bytes of arena in use, fingerprint (its bits); updated.
+      ids: int32 [n], the number of each token's entry is written; or empty, where nobody needs it.
     """
     buffer, start, end, sentence = spans
     ahead = np.empty((_AHEAD, 3), dtype=np.uint64)
@@ -177,6 +178,8 @@ def count_sentences(spans, table, state):
             if entry < 0:
                 entry = _insert(buffer, start[t], end[t], first, last, h, slot, table, state)
             table.entries[entry, 3] += _ONE
+            if t < ids.shape[0]:
+                ids[t] = entry
             if t + 1 == sentence[following]:
                 fingerprint = _mix(fingerprint, _K1)
                 following += 1

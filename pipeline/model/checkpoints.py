@@ -3,6 +3,9 @@
     checkpoints/KEY/step=000000012345/part-000000-of-000004.parquet
       word string (int64 where the items are integers), id int32, count int64, input and output fixed_size_list<float32>
 
+A run with --update trains in trained/KEY/step=... in the same form, from step 0 on: the vectors of its parent. Their
+average with what was trained is its one checkpoint. Then trained/ is removed.
+
 No column has nulls. Vectors are stored without encoding or compression (floats do not compress), so every Parquet
 reader can read them as lists. The schema metadata of each partition says where the checkpoint comes from, as JSON under
 "beam2vec".
@@ -42,6 +45,11 @@ from pipeline.storage.records import (
 )
 
 STAGE = "checkpoints"
+TRAINED = "trained"
+"""The stage of the checkpoints of a run with --update until they are averaged with its parent's vectors.
+
+Its step 0 is kept as long as the stage is.
+"""
 PARTS_STAGE = "merges"
 """The stage of records of single partitions, which several workers make before a record makes them a checkpoint."""
 VERSION = 1
@@ -52,8 +60,8 @@ GROUP_ROWS = 8_192
 END_STAGE = "training"
 """The stage of the one record that says with which step training ended."""
 _END = "end"
-_RECORD = re.compile(r"records/checkpoints/[0-9a-f]{8}/step=(\d{12})\.json")
-_PART = re.compile(r"checkpoints/[0-9a-f]{8}/step=(\d{12})/part-\d{6}-of-\d{6}\.parquet")
+_RECORD = re.compile(r"records/[a-z]+/[0-9a-f]{8}/step=(\d{12})\.json")
+_PART = re.compile(r"[a-z]+/[0-9a-f]{8}/step=(\d{12})/part-\d{6}-of-\d{6}\.parquet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +110,7 @@ class CheckpointRef:
                 f"{record.path} is damaged: it names {len(record.artifacts):,} partitions for {n.words:,} words",
                 "delete it and start the run again",
             )
-        folder = f"{STAGE}/{record.key[:KEY_DIGITS]}/{record.name}"
+        folder = f"{record.stage}/{record.key[:KEY_DIGITS]}/{record.name}"
         return cls(n.step, folder, n.digest, n.words, n.dims, record.artifacts, n.steps, n.first_epoch_rows)
 
     @property
@@ -163,9 +171,12 @@ def commit_checkpoint(commits: Commits, numbers: CheckpointNumbers, parts: Seque
 
 
 def record_end(commits: Commits, ref: CheckpointRef) -> None:
-    """Records, once, that training has ended, if this checkpoint is that of the last step."""
+    """Records, once, that training has ended, if this checkpoint is that of the last step.
+
+    What is TRAINED has not ended: it is averaged yet.
+    """
     ends = commits.beside(END_STAGE)
-    if ref.step == ref.steps and ends.load(_END) is None:
+    if commits.stage == STAGE and ref.step == ref.steps and ends.load(_END) is None:
         ends.commit(_END, (), EndNumbers(ref.step))
 
 
@@ -177,13 +188,13 @@ class UnusableCheckpoint:
     is_missing: bool = False
 
 
-def recorded(records: Records, key: str) -> dict[int, CheckpointRef | UnusableCheckpoint]:
+def recorded(records: Records, key: str, stage: str = STAGE) -> dict[int, CheckpointRef | UnusableCheckpoint]:
     """Step -> the checkpoint recorded under this stage key, by rising step; partitions are not checked."""
     # This is read first: if a run ends at the same time, its last checkpoint is listed below.
-    ends = [record for _, record in records.scan(stage_folder(END_STAGE, key))]
+    ends = [record for _, record in records.scan(stage_folder(END_STAGE, key))] if stage == STAGE else []
     end = next((record.read(EndNumbers).step for record in ends if record and record.key == key), None)
     checkpoints: dict[int, CheckpointRef | UnusableCheckpoint] = {}
-    for path, record in records.scan(stage_folder(STAGE, key)):
+    for path, record in records.scan(stage_folder(stage, key)):
         if record and record.key == key:
             try:
                 ref = CheckpointRef.of_record(record)
@@ -203,17 +214,18 @@ def recorded(records: Records, key: str) -> dict[int, CheckpointRef | UnusableCh
     return dict(sorted(checkpoints.items()))
 
 
-def checkpoints(records: Records, key: str) -> list[CheckpointRef]:
+def checkpoints(records: Records, key: str, stage: str = STAGE) -> list[CheckpointRef]:
     """The checkpoints with whole records under this stage key, by rising step; partitions are not checked."""
-    return [checkpoint for checkpoint in recorded(records, key).values() if isinstance(checkpoint, CheckpointRef)]
+    known = recorded(records, key, stage).values()
+    return [checkpoint for checkpoint in known if isinstance(checkpoint, CheckpointRef)]
 
 
-def latest_checkpoint(records: Records, key: str) -> CheckpointRef | None:
+def latest_checkpoint(records: Records, key: str, stage: str = STAGE) -> CheckpointRef | None:
     """The newest sound checkpoint, to resume from. All its partitions are read; damaged newer ones are logged.
 
     To read a run use `Run.checkpoint`, which skips nothing.
     """
-    for checkpoint in reversed(recorded(records, key).values()):
+    for checkpoint in reversed(recorded(records, key, stage).values()):
         if isinstance(checkpoint, UnusableCheckpoint):
             damage: str | None = checkpoint.problem
         elif not (damage := _damage(records, checkpoint, "digest")):
@@ -271,14 +283,14 @@ def check_digest(records: Records, ref: CheckpointRef, blocks: list[bytes]) -> N
 
 def remove_newer(commits: Commits, step: int) -> None:
     """Removes checkpoints above `step`, which are damaged: else pruning would keep them in place of new ones."""
-    for above, checkpoint in recorded(commits.records, commits.key).items():
+    for above, checkpoint in recorded(commits.records, commits.key, commits.stage).items():
         if above > step:
             _remove(commits, above, checkpoint.parts if isinstance(checkpoint, CheckpointRef) else ())
 
 
 def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> None:
     """Removes damaged checkpoints older than `step`, and says so: training will not make them again."""
-    for older, checkpoint in recorded(commits.records, commits.key).items():
+    for older, checkpoint in recorded(commits.records, commits.key, commits.stage).items():
         if older < step:
             parts: tuple[Artifact, ...] = ()
             if isinstance(checkpoint, UnusableCheckpoint):
@@ -291,7 +303,7 @@ def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> Non
 
 
 def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:
-    commits.records.remove(Record(STAGE, step_name(step), commits.key, parts))
+    commits.records.remove(Record(commits.stage, step_name(step), commits.key, parts))
 
 
 def prune_checkpoints(commits: Commits, keep: int) -> list[int]:
@@ -301,7 +313,9 @@ def prune_checkpoints(commits: Commits, keep: int) -> list[int]:
     """
     kept: list[CheckpointRef] = []
     removed = []
-    for ref in reversed(checkpoints(commits.records, commits.key)):
+    for ref in reversed(checkpoints(commits.records, commits.key, commits.stage)):
+        if ref.step == 0 and commits.stage == TRAINED:
+            continue
         if len(kept) < max(1, keep) and _damage(commits.records, ref, "size") is None:
             kept.append(ref)
         elif kept:

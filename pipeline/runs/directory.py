@@ -23,12 +23,12 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options, shown_value
 from pipeline.runs.leftovers import OUR_FOLDERS, REPORT, key_folders, remove_folders, split_by_owner
 from pipeline.runs.preprocessed_records import CorpusRecords
-from pipeline.runs.stage_keys import FORMAT_VERSION, option_names, stage_keys
+from pipeline.runs.stage_keys import CARRIES, FORMAT_VERSION, option_names, stage_keys
 from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import FOLDER as RECORDS
-from pipeline.storage.records import Number, Records, canonical_json, sealed_json, unsealed_json
+from pipeline.storage.records import Digest, Number, Records, canonical_json, sealed_json, unsealed_json
 from pipeline.storage.storage import Storage
 
 PATH = "run.json"
@@ -51,6 +51,13 @@ class _Options(msgspec.Struct):
     layout: dict[str, Any]
 
 
+class _Parent(msgspec.Struct):
+    model: Digest
+    totals: Digest
+    reservoir: str
+    phrases: list[Digest]
+
+
 class _Identity(msgspec.Struct):
     """What run.json has to hold; it may have been written by others."""
 
@@ -58,10 +65,12 @@ class _Identity(msgspec.Struct):
     options: _Options
     inputs: list[_Input]
     tokenizer: dict[str, Any]
+    carries: Number
     versions: dict[str, str] = {}
     vocabulary: str = ""
     start_from: str = ""
     corpus: str = ""
+    update: _Parent | None = None
 
 
 def make_identity(
@@ -85,6 +94,7 @@ def make_identity(
     """
     identity = {
         "format_version": FORMAT_VERSION,
+        "carries": CARRIES,
         "options": options_of_run(options, names),
         "versions": package_versions(),
         "inputs": [{"uri": file.uri, "size": file.size, "version": file.version} for file in inputs],

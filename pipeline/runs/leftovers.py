@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
-from pipeline.runs.stage_keys import UPSTREAM
+from pipeline.runs.stage_keys import stages
 from pipeline.runtime.process import each
 from pipeline.storage.failures import FOLDER as ERRORS
 from pipeline.storage.open_storage import is_remote
@@ -18,7 +18,7 @@ from pipeline.storage.records import FOLDER as RECORDS
 from pipeline.storage.records import KEY_DIGITS
 from pipeline.storage.storage import Storage
 
-STAGE_FOLDERS = (*UPSTREAM, "phrases", "start", "metrics", "slices", "shards", DEAD_LETTERS)
+STAGE_FOLDERS = (*stages(0, is_update=True), "trained", "phrases", "start", "metrics", "slices", "shards", DEAD_LETTERS)
 """Folders of an output that hold artefacts."""
 OUR_FOLDERS = (RECORDS, ERRORS, *STAGE_FOLDERS)
 REPORT = "report.html"

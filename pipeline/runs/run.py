@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.batches import stored, tokens
+from pipeline.batches.replay import ReplayRef
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
 from pipeline.corpus.readers.values import INTEGERS
@@ -314,18 +315,22 @@ class Run:
     def shards(self) -> list[BatchShard]:
         """References to the corpus as token ids; InputError unless all of it is encoded."""
         unigram = self._record("unigram", "unigram").artifact
-        tokens_of_corpus = self.vocabulary_tokens()
-        sampling = Sampling.of(self.options)
+        tokens_of_corpus, parent = self.vocabulary_tokens(), self.identity.get("update")
+        sampling = Sampling.of(self.options, parent["model"] if parent else "")
+        replay = ReplayRef.of(self._record("replay", "replay")) if parent else None
         stored = self._stored()
-        shards: list[BatchShard] = []
-        position = 0
         encoded = self.records.all(tokens.STAGE, self.key(tokens.STAGE))
-        for shard in sorted(map(tokens.shard_of, encoded), key=lambda shard: shard.index):
-            rows = stored.get(shard.index, ())
-            shards.append(BatchShard(shard.index, position, shard.tokens, sampling, shard.artifact, unigram, rows))
+        token_shards = sorted(map(tokens.shard_of, encoded), key=lambda shard: shard.index)
+        number = sum(shard.tokens + shard.kept_back_tokens for shard in token_shards)
+        if number != tokens_of_corpus:
+            raise InputError(f"{self.uri} has {number:,} of {tokens_of_corpus:,} tokens as ids: {self._remedy()}")
+        shards: list[BatchShard] = []
+        position, of = 0, sum(shard.tokens for shard in token_shards)
+        for shard in token_shards:
+            place, rows = (shard.index, position, shard.tokens), stored.get(shard.index, ())
+            artifacts = shard.artifact, unigram
+            shards.append(BatchShard(*place, sampling, *artifacts, rows, replay, shard.kept_back, of))
             position += shard.tokens
-        if position != tokens_of_corpus:
-            raise InputError(f"{self.uri} has {position:,} of {tokens_of_corpus:,} tokens as ids: {self._remedy()}")
         return shards
 
     def batches(self, epoch: int = 0) -> Iterator[pa.RecordBatch]:

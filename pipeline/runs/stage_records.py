@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Iterator, Mapping
 
+from pipeline.batches.replay import STAGE as REPLAY
 from pipeline.batches.stored import STAGE as BATCHES
 from pipeline.batches.stored import stored_name, stored_place
 from pipeline.batches.tokens import STAGE as TOKENS
@@ -14,7 +15,7 @@ from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import TextNumbers
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.model import loss_curve
-from pipeline.model.checkpoints import END_STAGE, PARTS_STAGE
+from pipeline.model.checkpoints import END_STAGE, PARTS_STAGE, TRAINED
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.initial_vectors import START_STAGE
 from pipeline.runs.timings import STAGE as TIMINGS
@@ -22,11 +23,13 @@ from pipeline.storage.records import Record, record_path
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import CountNumbers
 from pipeline.words.phrases import PHRASES, WORDS, phrases_stage, words_stage
+from pipeline.words.reservoir import STAGE as RESERVOIR
+from pipeline.words.totals import STAGE as TOTALS
 from pipeline.words.unigram import STAGE as UNIGRAM
 from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.vocabulary import VocabularyNumbers
 
-UNDER_CHECKPOINTS = (loss_curve.STAGE, "slices", PARTS_STAGE, "shards", END_STAGE, TIMINGS, START_STAGE)
+UNDER_CHECKPOINTS = (loss_curve.STAGE, "slices", PARTS_STAGE, "shards", END_STAGE, TIMINGS, START_STAGE, TRAINED)
 """Stages of records that share the key of the checkpoints."""
 
 
@@ -62,17 +65,22 @@ class Inventory:
         return {WorkUnit(index, ()).name for index in range(self.units or 0)}
 
 
-def missing_corpus_records(inventory: Inventory, keys: Mapping[str, str], phrases: int) -> Iterator[str]:
+def missing_corpus_records(inventory: Inventory, keys: Mapping[str, str], identity: Mapping) -> Iterator[str]:
     """Paths of the missing records of the corpus side.
 
     Args:
-      phrases: number of passes.
+      identity: run.json.
     """
-    units = inventory.unit_names()
-    required: dict[str, set[str]] = {VOCABULARY: {VOCABULARY}, COUNTS: units, TOKENS: units}
-    for number in range(1, phrases + 1):
-        required[words_stage(number)] = units
-        required[phrases_stage(number)] = {WORDS, PHRASES, *units}
+    options, units = identity["options"]["model"], inventory.unit_names()
+    required: dict[str, set[str]] = {VOCABULARY: {VOCABULARY}, TOTALS: {TOTALS}, COUNTS: units, TOKENS: units}
+    for number in range(1, options["phrases"] + 1):
+        if identity.get("update"):
+            required[phrases_stage(number)] = {PHRASES}
+        else:
+            required[words_stage(number)] = units
+            required[phrases_stage(number)] = {WORDS, PHRASES, *units}
+    if options["replay_words"]:
+        required[RESERVOIR] = {RESERVOIR}
     yield from _missing(inventory, keys, required)
 
 
@@ -83,9 +91,11 @@ def missing_records(inventory: Inventory, keys: Mapping[str, str], options: Mapp
       options: of run.json.
     """
     required = {UNIGRAM: {UNIGRAM}}
+    if options["model"].get("update"):
+        required[REPLAY] = {REPLAY}
     if "dims" in options["model"]:
         required[END_STAGE] = {"end"}
-    if options["model"].get("start_from"):
+    if options["model"].get("start_from") or options["model"].get("update"):
         required[START_STAGE] = {START_STAGE}
     # The options of a run of jobs.preprocess do not say: epochs may be added to it.
     if options["layout"].get("batches", "stored" if inventory.names[BATCHES] else "") == "stored":

@@ -33,12 +33,14 @@ class StartRef:
       dims: of this run.
       digest: of the model, or of the file's bytes.
       step: of the checkpoint; None for a file.
+      option: that has named it.
     """
 
     uri: str
     dims: int
     digest: str
     step: int | None = None
+    option: str = OPTION
 
     def load(self, commits: Commits, words: pa.Array, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The first input and output vectors, float32 [V, dims] each.
@@ -65,8 +67,8 @@ class StartRef:
             found[ours] = True
         if not found.any():
             raise InputError(
-                f"--{OPTION}={self.uri} has none of the {len(words):,} words of the vocabulary: check --tokenizer and"
-                " --lowercase, or leave it out"
+                f"--{self.option}={self.uri} has none of the {len(words):,} words of the vocabulary: check --tokenizer"
+                " and --lowercase, or leave it out"
             )
         store_found(commits, found)
         say(f"{int(found.sum()):,} of {len(found):,} words begin with the vectors of {self.uri}")
@@ -82,7 +84,7 @@ class StartRef:
         run = Run.open(self.uri)
         ref = run.checkpoint(self.step)
         if ref.digest != self.digest:
-            raise InputError(f"--{OPTION}={self.uri} changed during the run; run again with --overwrite")
+            raise InputError(f"--{self.option}={self.uri} changed during the run; run again with --overwrite")
         absent, done = run.absent() if run.options.vocabulary else np.zeros(ref.words, bool), 0
         for block in read_blocks(run.records, ref):
             trained = np.flatnonzero(~absent[done : done + len(block.words)])

@@ -75,7 +75,8 @@ class _Findings:
     def add(self, record: Record) -> None:
         self.inventory.add(record)
         if record.stage == TOKENS:
-            self.tokens += record.read(TokenNumbers).tokens
+            numbers = record.read(TokenNumbers)
+            self.tokens += numbers.tokens + numbers.kept_back
 
 
 def verify_run(storage: Storage, inputs: bool = False) -> VerifyReport:
@@ -193,7 +194,7 @@ def _missing(run: RunDirectory, findings: _Findings) -> Iterator[str]:
     uri, own_corpus = run.storage.uri, not isinstance(run.records, CorpusRecords)
     paths = list(missing_records(findings.inventory, run.keys, run.identity["options"]))
     if own_corpus:
-        paths += missing_corpus_records(findings.inventory, run.keys, run.identity["options"]["model"]["phrases"])
+        paths += missing_corpus_records(findings.inventory, run.keys, run.identity)
         for file in unread_files(findings.inventory, run.identity):
             yield f"{uri(RECORDS)}: no record says that {file} was read: start the run again"
     for path in paths:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipeline.batches.rows import Rows, generate_rows, to_numpy
-from pipeline.batches.sampling import kept_back, load_tables
+from pipeline.batches.sampling import load_tables
 from pipeline.batches.shards import BatchShard
 from pipeline.batches.steps import join
 from pipeline.batches.tokens import read_tokens
@@ -29,20 +29,26 @@ def chosen_shards(count: int) -> list[int]:
 
 
 def kept_back_rows(shards: Sequence[BatchShard], records: Records) -> Rows | None:
-    """Up to ROWS rows of sentences that were kept back, with the draws of epoch 0; None if there are none."""
+    """Up to ROWS rows of sentences that were kept back, with the draws of epoch 0; None if there are none.
+
+    Their positions, for the draws, count the tokens that are kept back.
+    """
     chosen = [shards[i] for i in chosen_shards(len(shards))]
     chosen_rows: Rows | None = None
     for n, shard in enumerate(chosen, 1):
-        tokens, sentences = read_tokens(records.read(shard.tokens))
-        tables = load_tables(records, shard.unigram)
-        for i in np.flatnonzero(kept_back(sentences[:-1] + shard.first_position, shard.sampling.holdout)).tolist():
-            if chosen_rows is not None and len(chosen_rows.target) >= ROWS * n // len(chosen):
+        if shard.kept_back is None:
+            continue
+        tables, rows = load_tables(records, shard.unigram), chosen_rows.size if chosen_rows else 0
+        tokens, sentences = read_tokens(records.read(shard.kept_back))
+        for i in range(len(sentences) - 1):
+            if rows >= ROWS * n // len(chosen):
                 break
-            first = shard.first_position + int(sentences[i])
-            batch = generate_rows(tokens, sentences[i : i + 2], first, tables, shard.sampling, 0)
+            place = shard.first_position + int(sentences[i])
+            batch = generate_rows(tokens, sentences[i : i + 2], place, tables, shard.sampling, 0)
             if batch.num_rows:
-                rows = to_numpy(batch)[1]
-                chosen_rows = rows if chosen_rows is None else join(chosen_rows, rows)
+                more = to_numpy(batch)[1]
+                chosen_rows = more if chosen_rows is None else join(chosen_rows, more)
+                rows = chosen_rows.size
     return chosen_rows
 
 

@@ -20,6 +20,7 @@ from pipeline.batches.shards import BatchShard
 from pipeline.batches.steps import StepRange, step_ranges
 from pipeline.errors import ArtifactError, InterruptedRunError
 from pipeline.model.checkpoints import (
+    TRAINED,
     CheckpointRef,
     drop_damaged,
     latest_checkpoint,
@@ -88,15 +89,12 @@ class Trainer:
     warn: Callable[[str], None] = lambda message: None
     start: StartRef | None = None
 
-    def train(
-        self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard], tokens: int | None = None
-    ) -> CheckpointRef:
+    def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
         """Trains to the end, and returns the last checkpoint.
 
         Args:
           words: string [V]; counts: int64 [V], in the order of ids.
           shards: in any order; together they have every position once.
-          tokens: number of positions by the vocabulary, to compare with; or None.
 
         Raises:
           ArtifactError: a shard is missing, or comes twice.
@@ -105,8 +103,8 @@ class Trainer:
         """
         options = self.options
         memory.give_back()
-        shards = in_order(shards, end=tokens)
-        schedule = Schedule.of(options, sum(shard.positions for shard in shards))
+        shards = in_order(shards, end=shards[0].of if shards else None)
+        schedule = Schedule.of(options, positions_of(shards))
         check_schedule(schedule, options, len(words), self.warn)
         done = resume_point(self.commits, self.warn)
         if done and done.step >= schedule.steps_per_epoch:
@@ -114,6 +112,9 @@ class Trainer:
         if done and done.step >= schedule.steps:
             record_end(self.commits, done)
             return done
+        if done is None and self.commits.stage == TRAINED:
+            model = Model(words, counts, *first_vectors(self.commits, self.start, words, options))
+            done = write_checkpoint(self.commits, 0, model, self.provenance, schedule.steps, 0)
         w_in, w_out = self._weights(done, words)
         threads = options.thread_count
         backend = new_backend(w_in, w_out, options, schedule, threads)
@@ -146,7 +147,7 @@ def first_vectors(
 
 def resume_point(commits: Commits, say: Callable[[str], None]) -> CheckpointRef | None:
     """The newest sound checkpoint, to resume from. Removes everything beyond it, and everything damaged."""
-    done = latest_checkpoint(commits.records, commits.key)
+    done = latest_checkpoint(commits.records, commits.key, commits.stage)
     commits.check_lock()
     step = done.step if done else 0
     remove_newer(commits, step)
@@ -287,21 +288,43 @@ def new_backend(
     return backend
 
 
-def in_order(shards: Iterable[BatchShard], first: int = 0, end: int | None = None) -> list[BatchShard]:
+def positions_of(shards: Sequence[BatchShard]) -> int:
+    """Positions that an epoch has, with what is replayed in it; of epochs that differ, the most.
+
+    Args:
+      shards: all of them, or one that says how many positions all have.
+    """
+    if not shards:
+        return 0
+    if replay := shards[0].replay:
+        return replay.longest
+    return sum(shard.positions for shard in shards) if shards[0].of is None else shards[0].of
+
+
+def in_order(
+    shards: Iterable[BatchShard],
+    first: int = 0,
+    end: int | None = None,
+    span_of: Callable[[BatchShard], tuple[int, int]] = lambda shard: (shard.first_position, shard.end),
+) -> list[BatchShard]:
     """The shards sorted by index, since Beam delivers them in any order.
+
+    Args:
+      span_of: gives (first position, position behind the last) of a shard.
 
     Raises:
       ArtifactError: they do not have each of the positions first..end-1 once.
     """
     ordered = sorted(shards, key=lambda shard: shard.index)
-    position = min(first, ordered[0].first_position) if ordered else first
+    position = min(first, span_of(ordered[0])[0]) if ordered else first
     for shard in ordered:
-        if shard.first_position != position:
+        begins, ends = span_of(shard)
+        if begins != position:
             raise ArtifactError(
-                f"token shard {shard.index} begins at position {shard.first_position:,}, not at {position:,}: a shard"
-                " was lost or came twice; start the run again"
+                f"token shard {shard.index} begins at position {begins:,}, not at {position:,}: a shard was lost or"
+                " came twice; start the run again"
             )
-        position = shard.end
+        position = ends
     if end is not None and position < end:
         raise ArtifactError(
             f"the token shards hold {position:,} of the {end:,} tokens that were counted: a shard was lost;"
@@ -329,12 +352,14 @@ def ranges_to_train(
       pool: makes rows between two step ranges, when the backend uses no CPU. Artefacts are read while it trains.
     """
     low, high, sampling = first * batch_size, end * batch_size, shards[0].sampling
-    needed = [shard for shard in shards if shard.first_position < high and shard.end > low]
+    needed = [shard for shard in shards if has_positions(shard, records, epoch, low, high)]
+    if not needed:  # the last steps of an epoch that is shorter than others
+        return step_ranges((), batch_size, first, end, sampling.negatives)
     if any(epoch < len(shard.stored) for shard in needed):
         stored = (batch for shard in needed for batch in shard.batches(records, epoch, pool, low, high))
         ranges = step_ranges(stored, batch_size, first, end, sampling.negatives)
         return one_ahead(ranges) if pool else ranges
-    read, tables = (shard.piece(records) for shard in needed), load_tables(records, shards[0].unigram)
+    read, tables = (shard.piece(records, epoch) for shard in needed), load_tables(records, shards[0].unigram)
     pieces = one_ahead(read) if pool else read
     if isinstance(backend, GeneratingBackend):
         return backend.step_ranges(pieces, tables, sampling, epoch, batch_size, first, end)
@@ -342,3 +367,9 @@ def ranges_to_train(
         batch for piece in pieces for batch in generated_batches(piece, tables, sampling, epoch, pool, low, high)
     )
     return step_ranges(batches, batch_size, first, end, sampling.negatives)
+
+
+def has_positions(shard: BatchShard, records: Records, epoch: int, low: int, high: int) -> bool:
+    """Whether the shard has one of the positions low..high-1 of an epoch."""
+    first, end = shard.span(records, epoch)
+    return first < high and end > low

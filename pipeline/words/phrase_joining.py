@@ -88,3 +88,10 @@ def joining(reader: Reader, joiners: Sequence[Joiner]) -> Reader:
         return reader
     common = {field.name: getattr(reader, field.name) for field in dataclasses.fields(Reader)}
     return JoiningReader(**common, inner=reader, joiners=joiners)
+
+
+def unjoined(reader: Reader) -> tuple[Reader, Sequence[Joiner]]:
+    """(the reader without joining, the joiners of each pass); see `joining`."""
+    if isinstance(reader, JoiningReader) and reader.inner is not None:
+        return reader.inner, reader.joiners
+    return reader, ()

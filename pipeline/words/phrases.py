@@ -31,7 +31,7 @@ from pipeline.kernels.phrases import candidate_pairs
 from pipeline.runtime.messages import warn
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.commits import Commits, Made
-from pipeline.storage.parquet import groups_to_parquet, read_group, to_parquet
+from pipeline.storage.parquet import from_parquet, groups_to_parquet, read_group, to_parquet
 from pipeline.storage.records import Artifact, Number, Records
 from pipeline.words.counts import counted_fingerprint, fingerprint_mismatch_message
 from pipeline.words.merging import SCHEMA as COUNTS
@@ -349,3 +349,17 @@ def stored_phrases(
     if why_none := record.read(PhraseNumbers).why_none:
         warn(why_none)
     return record.artifact
+
+
+def copied_phrases(commits: Commits, read: Callable[[], bytes]) -> Artifact:
+    """The phrases of a pass of another run, as this run's own.
+
+    Args:
+      read: gives the bytes of that run's artefact.
+    """
+
+    def make() -> Made:
+        data = read()
+        return [commits.put("phrases.parquet", data)], PhraseNumbers(from_parquet(data).num_rows)
+
+    return commits.once(PHRASES, make).artifact

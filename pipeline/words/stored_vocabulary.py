@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,19 +19,54 @@ from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError
 from pipeline.options import Options, bad_line_limit
-from pipeline.runtime.messages import warn
+from pipeline.runtime.messages import say, warn
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.commits import Commits, Made
-from pipeline.storage.parquet import from_parquet
+from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.words.counts import STAGE as COUNTS
-from pipeline.words.merging import BucketCounts, OpenedCounts, UnitSummary, check_complete, forget_buckets
-from pipeline.words.vocabulary import STAGE, Vocabulary, VocabularyNumbers, VocabularyRef, build_vocabulary
+from pipeline.words.merging import (
+    BucketCounts,
+    OpenedCounts,
+    UnitSummary,
+    check_complete,
+    forget_buckets,
+    prune,
+    summary,
+)
+from pipeline.words.totals import STAGE as TOTALS
+from pipeline.words.totals import Totals, TotalsNumbers
+from pipeline.words.vocabulary import (
+    STAGE,
+    Vocabulary,
+    VocabularyNumbers,
+    VocabularyRef,
+    build_vocabulary,
+    count_at,
+    nothing_left,
+)
 from pipeline.words.word_list import WordListRef, listed_vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """What a run takes from its parent, and keeps for those that go on from it.
+
+    Attributes:
+      commits: of the stage "totals".
+      files: gives the table of the files that the chain has taken, with those of this run; see `pipeline.runs.taken`.
+      parent_totals, parent_words: give the parent's totals and vocabulary; None without --update.
+    """
+
+    commits: Commits
+    files: Callable[[], pa.Table]
+    parent_totals: Callable[[], pa.Table] | None = None
+    parent_words: Callable[[], pa.Array] | None = None
 
 
 def stored_vocabulary(
     commits: Commits,
     counts: Commits,
+    chain: Chain,
     buckets: Iterable[BucketCounts],
     summaries: Sequence[UnitSummary],
     options: Options,
@@ -37,7 +74,7 @@ def stored_vocabulary(
     listed: WordListRef | None = None,
     first_files: Sequence[InputFile] = (),
 ) -> VocabularyRef:
-    """The vocabulary of an earlier attempt, else a new one from the buckets.
+    """The vocabulary of an earlier attempt, else a new one from the buckets. The totals are stored before it.
 
     Args:
       commits: of this stage; `counts`: of the count.
@@ -51,12 +88,19 @@ def stored_vocabulary(
     """
 
     def make() -> Made:
-        held = list(buckets)
-        check_complete(summaries, held)
-        vocabulary = _build(OpenedCounts(commits.records, held), options, reader, listed, first_files)
-        numbers = VocabularyNumbers(len(vocabulary), vocabulary.tokens, sum(unit.units for unit in summaries))
+        vocabulary = build().vocabulary
+        units = sum(unit.units for unit in summaries)
+        numbers = VocabularyNumbers(len(vocabulary), vocabulary.tokens, units, text_words)
         return [commits.put("vocabulary.parquet", vocabulary.to_parquet())], numbers
 
+    @functools.cache
+    def build() -> _Words:
+        held = list(buckets)
+        check_complete(summaries, held)
+        return _Words.of(OpenedCounts(commits.records, held), options, reader, listed, first_files, chain)
+
+    text_words = sum(unit.tokens for unit in summaries)
+    stored_totals(chain, lambda: build().kept(options.totals), text_words)
     ref = VocabularyRef.of(commits.once(STAGE, make))
     forget_buckets(counts)
     if listed is not None:
@@ -64,20 +108,70 @@ def stored_vocabulary(
     return ref
 
 
-def _build(
-    tables: Collection[pa.Table],
-    options: Options,
-    reader: Reader,
-    listed: WordListRef | None,
-    first_files: Sequence[InputFile],
-) -> Vocabulary:
-    integers = reader.items == INTEGERS
-    if listed is not None:
-        return listed_vocabulary(tables, listed.load(), integers)
-    sentences = first_sentences(first_files, reader, 1)
-    first = sentences[0] if sentences else []
-    table = build_vocabulary(tables, options.min_count, options.max_vocabulary, first)
-    return Vocabulary.from_table(table, integers)
+def stored_totals(chain: Chain, make: Callable[[], tuple[pa.Table, int]], text_words: int) -> None:
+    """Stores the totals and the list of files, unless an earlier attempt has.
+
+    Args:
+      make: gives the table of totals, and how many words were cut.
+      text_words: occurrences of all words in the text of the run.
+    """
+
+    def made() -> Made:
+        table, cut = make()
+        artifacts = [
+            chain.commits.put("totals.parquet", to_parquet(table)),
+            chain.commits.put("files.parquet", to_parquet(chain.files())),
+        ]
+        return artifacts, TotalsNumbers(len(table), text_words, cut)
+
+    numbers = chain.commits.once(TOTALS, made).read(TotalsNumbers)
+    if numbers.cut:
+        say(f"the counts of {numbers.cut:,} rare words are not kept for --update (--totals)")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Words:
+    """The vocabulary, and the totals of all words."""
+
+    vocabulary: Vocabulary
+    totals: Totals
+    words: int
+    """different words in all text"""
+
+    @classmethod
+    def of(
+        cls,
+        tables: Collection[pa.Table],
+        options: Options,
+        reader: Reader,
+        listed: WordListRef | None,
+        first_files: Sequence[InputFile],
+        chain: Chain,
+    ) -> _Words:
+        sentences = first_sentences(first_files, reader, 1)
+        first = sentences[0] if sentences else []
+        before, integers, words = None, reader.items == INTEGERS, summary(tables)[0]
+        if chain.parent_totals and chain.parent_words:
+            if not words:
+                raise InputError(nothing_left([], options.min_count, first))
+            totals = Totals.of(tables, chain.parent_totals(), options.count_decay)
+            words, tables, before = len(totals.words), [totals.as_counts()], chain.parent_words()
+        else:
+            least = min(options.min_count, max(1, count_at(tables, options.totals)))
+            totals = Totals.of(prune(table, least) for table in tables)
+        if listed is not None:
+            vocabulary = listed_vocabulary(tables, listed.load(), integers)
+        else:
+            table = build_vocabulary(tables, options.min_count, options.max_vocabulary, first, before)
+            vocabulary = Vocabulary.from_table(table, integers)
+        if before is not None:
+            vocabulary = dataclasses.replace(vocabulary, new_occurrences=totals.counts_of(vocabulary.words))
+        return cls(vocabulary, totals, words)
+
+    def kept(self, most: int) -> tuple[pa.Table, int]:
+        """(the table of totals with at most so many words, how many words are cut)."""
+        table = self.totals.kept(most, self.vocabulary.words)
+        return table, self.words - len(table)
 
 
 def tell_absent(vocabulary: Vocabulary) -> None:

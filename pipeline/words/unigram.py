@@ -200,6 +200,8 @@ class UnigramRef:
     artifact: Artifact
     words: int
     """that can be drawn"""
+    tokens: int = 0
+    """tokens of the text that are in the vocabulary"""
 
 
 def stored_unigram(commits: Commits, vocabulary: VocabularyRef, power: float, subsample: float) -> UnigramRef:
@@ -212,4 +214,4 @@ def stored_unigram(commits: Commits, vocabulary: VocabularyRef, power: float, su
         return [commits.put("unigram.parquet", to_parquet(noise.to_table()))], UnigramNumbers(drawn)
 
     record = commits.once(STAGE, make)
-    return UnigramRef(record.artifact, record.read(UnigramNumbers).words)
+    return UnigramRef(record.artifact, record.read(UnigramNumbers).words, vocabulary.tokens)

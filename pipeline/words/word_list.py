@@ -91,7 +91,7 @@ def listed_vocabulary(tables: Iterable[pa.Table], listed: WordList, integers: bo
     """The vocabulary in the order of the list.
 
     Args:
-      tables: word, count; no word is in two of them.
+      tables: word, count; no word is in two of them. In an update the counts are totals.
 
     Raises:
       InputError: no word of the list occurs, or each that does counts as 0.

@@ -65,8 +65,8 @@ def test_what_comes_to_replicas_are_references_or_their_own_shards():
     commits, many, length = commits_at("memory://scale-slices"), shards(180), 60
     size = 10_500  # half a shard is in two slices
 
-    def slices_of(first: int, end: int) -> range:
-        return range(first // size, -(-end // size))
+    def slices_of(first: BatchShard, last: BatchShard) -> range:
+        return range(first.first_position // size, -(-last.end // size))
 
     lists: dict[int, list[ShardList]] = {}
     for number in (2, 0, 1):
@@ -74,12 +74,12 @@ def test_what_comes_to_replicas_are_references_or_their_own_shards():
         for index, one in sliced_lists(commits, number, some, slices_of):
             lists.setdefault(index, []).append(one)
     for index, some in lists.items():
-        wanted = [shard for shard in many if index in slices_of(shard.first_position, shard.end)]
+        wanted = [shard for shard in many if index in slices_of(shard, shard)]
         opened = {shard.index: shard for one in some for shard in one.open(commits.records)}
         assert [opened[shard.index] for shard in wanted] == wanted
         if index < 5:
             assert len(opened) == len(wanted)
-    assert set(lists) == set(slices_of(0, many[-1].end))
+    assert set(lists) == set(slices_of(many[0], many[-1]))
     assert all(one.packed == b"" for index in range(6, len(lists)) for one in lists[index])
     assert [record.name for record in commits.all()] == ["list-000000001", "list-000000002"]
 

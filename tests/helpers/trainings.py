@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.shards import BatchShard
-from pipeline.batches.tokens import SCHEMA, tokens_to_parquet
+from pipeline.batches.tokens import sentences_to_parquet
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options
 from pipeline.storage.commits import Commits
@@ -32,11 +32,11 @@ def shards_of(records, options, cuts=(0, POSITIONS)):
     made = []
     for i, (begin, end) in enumerate(zip(cuts[:-1], cuts[1:])):
         offset = np.append(np.arange(0, end - begin, SENTENCE), end - begin).astype(np.int32)
-        lists = pa.ListArray.from_arrays(
-            pa.array(offset), pa.array(TOKENS[begin:end].astype(np.int32)), type=SCHEMA.field(0).type
-        )
-        tokens = records.write_artifact(f"tokens/{i}.parquet", tokens_to_parquet(pa.table([lists], schema=SCHEMA)))
-        made.append(BatchShard(i, begin, end - begin, Sampling.of(options), tokens, stored))
+        data = sentences_to_parquet(TOKENS[begin:end].astype(np.int32), offset)
+        tokens = records.write_artifact(f"tokens/{i}.parquet", data)
+        kept_back = records.write_artifact(f"tokens/kept-back/{i}.parquet", data) if options.holdout else None
+        place = i, begin, end - begin
+        made.append(BatchShard(*place, Sampling.of(options), tokens, stored, kept_back=kept_back))
     return made
 
 

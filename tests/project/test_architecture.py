@@ -9,7 +9,7 @@ import re
 import pytest
 
 from pipeline.batches.shard_lists import STAGE as SHARDS
-from pipeline.model.checkpoints import END_STAGE, PARTS_STAGE
+from pipeline.model.checkpoints import END_STAGE, PARTS_STAGE, TRAINED
 from pipeline.model.loss_curve import STAGE as METRICS
 from pipeline.runs.stage_keys import stages
 from pipeline.training.replicas.trainer import STAGE as SLICES
@@ -19,7 +19,7 @@ ROWS = [
     [cell.strip() for cell in row.strip("|").split("|")]
     for row in re.findall(r"^\|.*`transforms/\w+\.py`.*\|$", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
 ]
-RECORDS = {*stages(1), SHARDS, END_STAGE, PARTS_STAGE, METRICS, SLICES}
+RECORDS = {*stages(1), *stages(1, is_update=True), TRAINED, SHARDS, END_STAGE, PARTS_STAGE, METRICS, SLICES}
 
 
 def classes(path: pathlib.Path) -> set[str]:

@@ -24,6 +24,8 @@ COVERED = {
         "pipeline/kernels/step.py",
         "pipeline/kernels/team.py",
     ),
+    "test_options.py": ("pipeline/option_values.py",),
+    "system/test_updates.py": ("pipeline/runs/parent.py",),
     "batches/test_rows.py": ("pipeline/kernels/generate.py", "pipeline/kernels/negatives.py"),
     "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),
     "corpus/tokenizers/test_unicode_words.py": ("pipeline/kernels/word_break.py",),

@@ -190,9 +190,9 @@ def test_another_format_is_named_and_not_replaced_either(output, monkeypatch, ov
     storage = open_storage(output)
     storage.put("counts/unit-00000.parquet", b"where this version looks for nothing")
     before = storage.list()
-    with pytest.raises(InputError, match=r"has format 1, this version reads 2: .* or choose another --output$"):
+    with pytest.raises(InputError, match=r"has format 1, this version reads 3: .* or choose another --output$"):
         open_or_create(output, identity(), overwrite=overwrite)
-    with pytest.raises(InputError, match="has format 1, this version reads 2"):
+    with pytest.raises(InputError, match="has format 1, this version reads 3"):
         open_run(output)
     assert storage.list() == before
 
@@ -213,7 +213,7 @@ def test_overwrite_keeps_what_would_be_made_alike_and_what_is_not_ours(output):
     storage.put(f"records/batches/{run.keys['batches'][:8]}/torn.json", b"{")
     again = open_or_create(output, identity(min_count=5, window=6), overwrite=True)
     kept = {record.stage for record in recorded(again)}
-    assert kept == {"text", "counts", "vocabulary", "unigram", "tokens"}
+    assert kept == {"text", "counts", "totals", "vocabulary", "unigram", "tokens", "reservoir"}
     left = {info.path for info in storage.list() if not info.path.startswith("records/")}
     parts = {f"{stage}/{run.keys[stage][:8]}/part.bin" for stage in kept}
     assert left == parts | {"checkpoints/notes.txt", "run.json"}
@@ -259,7 +259,7 @@ def test_overwrite_without_a_run_json_says_that_nothing_is_kept(output):
     storage = open_storage(output)
     storage.delete("run.json")
     again = open_or_create(output, identity([File("other")]), overwrite=True)
-    assert "run.json was gone: it had no files of these options, and 14 files of other" in again.notes[0]
+    assert "run.json was gone: it had no files of these options, and 18 files of other" in again.notes[0]
     assert [info.path for info in storage.list()] == ["run.json"]
 
 

@@ -144,9 +144,10 @@ def test_counted_unit_is_written_once_and_read_back(tmp_path, monkeypatch):
     assert reader.reads == 3
 
     vocabulary = Vocabulary.from_table(build_vocabulary([made.table], 1))
-    shard = stored_tokens(commits("tokens"), commits(), unit, vocabulary, reader)
+    shard, part = stored_tokens(commits("tokens"), commits(), unit, vocabulary, reader)
+    assert part is None
     assert (shard.tokens, shard.sentences, reader.reads) == (4, 2, 4)
-    assert stored_tokens(commits("tokens"), commits(), unit, vocabulary, reader) == shard
+    assert stored_tokens(commits("tokens"), commits(), unit, vocabulary, reader) == (shard, None)
     assert reader.reads == 4
     tokens, offset = read_tokens(records.read(shard.artifact))
     assert (tokens.tolist(), offset.tolist()) == ([0, 1, 0, 2], [0, 3, 4])

@@ -175,7 +175,7 @@ def elements(chosen: argparse.Namespace) -> dict[str, Any]:
         size = len(list_coder.encode(made))
         stored += made.artifact.size if made.artifact else 0
         whole, largest = whole + size, max(largest, size)
-        of_slices = sliced_lists(commits, number, shards, slices.slices_of)
+        of_slices = sliced_lists(commits, number, shards, lambda a, b: slices.slices_of(a.first_position, b.end))
         sliced += sum(len(list_coder.encode(part)) for _, part in of_slices)
     buckets = buckets_for(int(chosen.element_tokens * _TEXT_BYTES))
     reference = BucketCounts(

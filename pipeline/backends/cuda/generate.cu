@@ -121,8 +121,8 @@ __device__ __forceinline__ int last_at_most(const int *numbers, int count, int x
 // Contexts of each kept token, among the kept ones of its sentence: the first, counting the token itself, and how many.
 // Tokens that are not to be made rows of have none. totals: rows in the high half, contexts in the low one.
 KERNEL count_contexts(int n, const int *kept_before, const int *place, const int *radius, const int *sentences,
-                      const int *kept_back, int sentence_count, int own_begin, int own_end, int window, int *begins,
-                      int *contexts, unsigned long long *totals) {
+                      int sentence_count, int own_begin, int own_end, int window, int *begins, int *contexts,
+                      unsigned long long *totals) {
   int lane = threadIdx.x % WARP, warp = global_warp(), kept = kept_before[n];
   if (warp * (long long)SHARE >= n) return;
   u64 total = 0;
@@ -138,7 +138,7 @@ KERNEL count_contexts(int n, const int *kept_before, const int *place, const int
           begin = j - begin > radius[i] ? j - radius[i] : begin;
           end = end - j > radius[i] ? j + radius[i] + 1 : end;
         }
-        number = kept_back[sentence] ? 0 : end - begin - 1;
+        number = end - begin - 1;
       }
       begins[j] = begin;
       contexts[j] = number;

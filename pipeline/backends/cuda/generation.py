@@ -19,7 +19,7 @@ from pipeline.backends.cuda.device_rows import DeviceRows
 from pipeline.backends.cuda.launcher import GENERATION, THREADS, Launcher
 from pipeline.backends.cuda.token_ranges import TokenRange, steps_at_once
 from pipeline.batches.rows import Rows
-from pipeline.batches.sampling import POLICIES, Sampling, Tables, kept_back
+from pipeline.batches.sampling import POLICIES, Sampling, Tables
 from pipeline.batches.steps import StepRange
 from pipeline.errors import InputError
 from pipeline.kernels import philox
@@ -58,7 +58,7 @@ class _Room:
 
     def uploads(self) -> dict[str, int]:
         """Sizes of the arrays that go to the device."""
-        return {"tokens": self.tokens, "sentences": self.sentences + 1, "kept_back": self.sentences}
+        return {"tokens": self.tokens, "sentences": self.sentences + 1}
 
     def rows(self, negatives: int) -> dict[str, int]:
         """Sizes of the arrays of rows."""
@@ -273,11 +273,9 @@ class Generator:
         return slot
 
     def _fill_uploads(self, token_range: TokenRange, room: _Room, slot: _Slot) -> None:
-        """Puts the tokens, their sentences, and which of these are kept back, where they are uploaded from."""
+        """Puts the tokens and their sentences where they are uploaded from."""
         host = _views(slot.host_uploads, room.uploads())
         host["tokens"][: room.tokens], host["sentences"][:] = token_range.tokens, token_range.sentences
-        first_positions = token_range.sentences[:-1] + token_range.position
-        host["kept_back"][: room.sentences] = kept_back(first_positions, self.sampling.holdout)
 
     def _blocks_of_shares(self, work: _Work) -> int:
         """Number of blocks for kernels in which a warp takes a share."""
@@ -298,7 +296,7 @@ class Generator:
         launch, block, blocks, n = self._launch, self._block, self._blocks_of_shares(work), work.room.tokens
         radius, kept_before, word, place, begins, contexts, row_place = self._scratch.values()
         target, row_offset, context, _ = work.rows.values()
-        sentences = work.uploads["sentences"], work.uploads["kept_back"], work.room.sentences
+        sentences = work.uploads["sentences"], work.room.sentences
         token_range, totals = work.token_range, self._totals
         ranges = *sentences, *token_range.own, self.sampling.window
         launch("count_contexts", blocks, block, n, kept_before, place, radius, *ranges, begins, contexts, totals)

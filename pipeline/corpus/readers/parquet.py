@@ -54,6 +54,7 @@ class ParquetReader(Reader):
 
     offset_unit = "row"
     can_be_compressed = False
+    has_columns = True
     leaves_digests = False  # a file may have no rows
 
     @classmethod

@@ -40,6 +40,8 @@ class Reader(abc.ABC):
     """what the offset of a dead letter counts"""
     can_be_compressed: ClassVar[bool] = True
     """whether files may be compressed as a whole, and are unpacked first"""
+    has_columns: ClassVar[bool] = False
+    """whether content digests are of a column, not of ranges of the file"""
     leaves_digests: ClassVar[bool] = True
     """whether each file that is not empty leaves content digests when it is read"""
 

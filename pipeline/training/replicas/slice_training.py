@@ -21,7 +21,7 @@ from pipeline.training.checks import check_loss, check_weights
 from pipeline.training.metrics import LOSS_POINTS
 from pipeline.training.replicas.merging import changes_to_parquet
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import TrainingProgress, in_order, new_backend, ranges_to_train
+from pipeline.training.trainer import TrainingProgress, has_positions, in_order, new_backend, ranges_to_train
 
 
 @dataclasses.dataclass
@@ -110,7 +110,12 @@ class SliceTraining:
     def _shards(self, shards: Iterable[BatchShard]) -> list[BatchShard]:
         """The shards that have positions of the slice, in order."""
         first, end = self.rounds.positions(self._index)
-        return in_order((shard for shard in shards if shard.first_position < end and shard.end > first), first, end)
+        epoch, records, given = self.rounds.epoch(self.number), self.records, list(shards)
+        own = [shard for shard in given if has_positions(shard, records, epoch, first, end)]
+        if replay := own[0].replay if own else None:
+            end = min(end, replay.text + replay.positions[epoch])
+        ordered = in_order(own, first, end if own else None, lambda shard: shard.span(records, epoch))
+        return ordered or given[:1]  # an epoch of an update may be shorter than others
 
 
 def _points(rounds: Rounds) -> int:

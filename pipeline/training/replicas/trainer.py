@@ -51,7 +51,7 @@ from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.replicas.slice_training import SliceTraining
-from pipeline.training.trainer import TrainingProgress, first_vectors, resume_point
+from pipeline.training.trainer import TrainingProgress, first_vectors, positions_of, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
@@ -106,7 +106,7 @@ class Standing:
 
     checkpoint: CheckpointRef
     positions: int
-    """of the corpus"""
+    """of an epoch"""
     seconds: float = 0.0
     """in which at least one replica was training, since the run was started or resumed"""
 
@@ -152,7 +152,7 @@ class Replicas:
 
     def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
         """The whole training in this process, one replica after the other; see `Trainer.train`."""
-        standing = self.start(words, counts, sum(shard.positions for shard in shards))
+        standing = self.start(words, counts, positions_of(shards))
         rounds = self._rounds(standing.positions)
         for number in range(rounds.count):
             if self.is_over(standing, number):
@@ -167,7 +167,7 @@ class Replicas:
 
         Args:
           words: string [V]; counts: int64 [V], in the order of ids.
-          positions: of the corpus.
+          positions: of an epoch, see `trainer.positions_of`.
         """
         rounds = self._rounds(positions)
         check_schedule(rounds.schedule, self.options, len(words), self.warn)
@@ -194,7 +194,16 @@ class Replicas:
         self, number: int, shards: Iterable[BatchShard], positions: int
     ) -> Iterator[tuple[int, ShardList]]:
         """List `number` of a corpus, for each slice of an epoch that has shards of it: (index of the slice, list)."""
-        return sliced_lists(self.commits.beside(LISTS), number, shards, self._rounds(positions).slices_of)
+        rounds, records, epochs = self._rounds(positions), self._records, range(self.options.epochs)
+
+        def slices_of(first: BatchShard, last: BatchShard) -> range:
+            if first.replay is None:
+                return rounds.slices_of(first.first_position, last.end)
+            # Where a shard begins and ends differs a little from epoch to epoch, with what is replayed.
+            spans = [(first.span(records, epoch)[0], last.span(records, epoch)[1]) for epoch in epochs]
+            return rounds.slices_of(min(span[0] for span in spans), max(span[1] for span in spans))
+
+        return sliced_lists(self.commits.beside(LISTS), number, shards, slices_of)
 
     def slice_index(self, standing: Standing, number: int, replica: int) -> int:
         """Which slice of its epoch a replica trains on in a round."""

@@ -10,7 +10,7 @@ from pipeline.backends.cuda import generation
 from pipeline.backends.cuda import token_ranges as cutting
 from pipeline.batches import steps
 from pipeline.batches.rows import TokenPiece, generate_rows
-from pipeline.batches.sampling import Sampling, Tables, without_kept_back
+from pipeline.batches.sampling import Sampling, Tables
 from pipeline.kernels import philox
 from pipeline.words import unigram
 from tests.helpers.philox_words import philox_words
@@ -51,8 +51,7 @@ def tables_of(vocabulary, subsample=0.0, power=0.75):
 def on_the_cpu(pieces, tables, sampling, epoch, batch_size, first, end):
     def batches():
         for tokens, sentences, position in pieces:
-            rows = generate_rows(tokens, sentences, position, tables, sampling, epoch)
-            yield without_kept_back(rows, sentences, position, sampling.holdout) if sampling.holdout else rows
+            yield generate_rows(tokens, sentences, position, tables, sampling, epoch)
 
     return steps.step_ranges(batches(), batch_size, first, end, sampling.negatives)
 
@@ -142,11 +141,11 @@ def assert_equal(pieces, tables, sampling, epoch=0, batch_size=64, first=None, e
 # ---- cases that together notice what can go wrong
 
 
-def several_shards(policy="distinct", negatives=5, window=5, holdout=0.0):
+def several_shards(policy="distinct", negatives=5, window=5):
     """Shards that meet within a step, several blocks, empty sentences, long ones, steps that begin within sentences."""
     pieces = pieces_of([[30, 0, 1, 2, 300, 7] * 2, [1] * 20 + [400, 0, 0, 40], [5, 0]], 80, (1 << 33) - 500)
     with positions_at_once(300):
-        sampling = Sampling(window, negatives, policy, (77 << 32) + 5, holdout)
+        sampling = Sampling(window, negatives, policy, (77 << 32) + 5)
         rows = assert_equal(pieces, tables_of(80, 1e-2), sampling, epoch=3, batch_size=100)
     assert sum(len(step[0]) for step in rows.values()) > 200
 
@@ -206,7 +205,6 @@ def everything():
     several_shards("any", negatives=4)
     several_shards("exclude_target", negatives=3, window=1)
     several_shards("distinct", negatives=6, window=0)
-    several_shards(holdout=0.3)
     draws_at_the_threshold()
     exact_draws()
     several_tiles()

@@ -56,7 +56,6 @@ DEFECTS = {
     "the target among its contexts": ("generate.cu", "other < itself ?", "other <= itself ?"),
     "rows of the token before": ("generate.cu", "i >= own_begin", "i + 1 >= own_begin"),
     "rows of the token behind": ("generate.cu", "i < own_end", "i <= own_end"),
-    "sentences kept back": ("generate.cu", "kept_back[sentence] ? 0", "0 ? 0"),
     "an edge belongs to the step before": ("generate.cu", "row_place[middle] < edge", "row_place[middle] <= edge"),
     "a negative past an odd number": ("generate.cu", "2 * j + 1 < count", "2 * j + 1 <= count"),
     "distinct from the target alone": ("generate.cu", "if (policy == DISTINCT)", "if (policy > DISTINCT)"),

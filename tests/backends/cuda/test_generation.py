@@ -33,7 +33,7 @@ def test_rows_are_those_of_the_cpu(schedule, policy, block):
     with installed(Device(schedule=schedule, policy=policy)):
         if schedule == 0:
             everything()
-        several_shards(holdout=0.1)
+        several_shards()
         exact_draws()
 
 
@@ -47,7 +47,7 @@ def test_no_schedule_changes_a_row(block):
 
 def test_no_race_and_no_access_outside_of_arrays():
     with installed(Device(schedule=3, policy="random", watched=True)):
-        several_shards(holdout=0.1)
+        several_shards()
         several_tiles()
 
 
@@ -60,9 +60,7 @@ def corpora(draw):
     policy = draw(st.sampled_from(["any", "exclude_target", "distinct"]))
     negatives = draw(st.integers(1, 8 if policy != "distinct" else min(8, vocabulary - 1)))
     window = draw(st.sampled_from([0, *range(1, 11)]))
-    sampling = Sampling(
-        window, negatives, policy, draw(st.integers(0, 2**64 - 1)), draw(st.sampled_from([0.0, 0.0, 0.3]))
-    )
+    sampling = Sampling(window, negatives, policy, draw(st.integers(0, 2**64 - 1)))
     subsample = draw(st.sampled_from([0.0, 1e-4, 1e-2, 1.0]))
     return pieces_of(cuts, vocabulary, position, draw(st.integers(0, 99))), tables_of(vocabulary, subsample), sampling
 

@@ -1,0 +1,311 @@
+"""The reservoir: a bounded sample of the sentences of all text so far, which updates replay.
+
+A sentence is its words, after the tokeniser and stop words, before phrases and the vocabulary. It has a key, BLAKE2b
+with a digest of 8 bytes over its words. The reservoir is the set of the sentences with the smallest keys: one is in it
+while the words of those before it are fewer than --replay_words. So it depends on the set of sentences alone, and
+R(A + B) = R(R(A) + R(B)), whatever is merged when. (Bottom-k sampling, Cohen and Kaplan 2007, by words.)
+
+    reservoir/KEY/words.parquet       word string: a list of its own, for a word that is rare today may be in the
+                                      vocabulary tomorrow
+    reservoir/KEY/sentences.parquet   key uint64, tokens list<int32>: rows of words.parquet; by rising key
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.corpus.spans import Spans
+from pipeline.corpus.word_table import WordTable, string_buffers
+from pipeline.kernels.sentences import number_words, repeats, sentence_keys, take_sentences
+from pipeline.storage.commits import Commits, Made
+from pipeline.storage.parquet import from_parquet, to_parquet
+from pipeline.storage.records import Artifact, Number, Record, Records
+
+STAGE = "reservoir"
+ALL_KEYS = 2**64
+_TOGETHER = 64
+"""Units whose sentences are merged by one worker, before all are."""
+_AMPLE = 4
+"""How many times the wanted words units are expected to hand on: sentences that occur twice count once."""
+_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.uint64(), nullable=False),
+        pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reservoir:
+    """Sentences with their keys.
+
+    Attributes:
+      words: string [w], different words, in the order in which the sentences have them.
+      keys: uint64 [s], rising.
+      tokens: int32 [n], rows of `words`.
+      offset: int64 [s + 1], of the sentences in `tokens`.
+      limit: sentences with keys from here on were not looked at; ALL_KEYS where all were.
+    """
+
+    words: pa.Array
+    keys: np.ndarray
+    tokens: np.ndarray
+    offset: np.ndarray
+    limit: int = ALL_KEYS
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def sentences(self) -> list[list[str]]:
+        """The words as Python strings, for messages and tests."""
+        words = self.words.to_pylist()
+        texts = [words[token] for token in self.tokens]
+        return [texts[i:j] for i, j in zip(self.offset[:-1], self.offset[1:])]
+
+
+def empty_reservoir() -> Reservoir:
+    """A reservoir without sentences."""
+    return merge((), 0)
+
+
+def keys_of(spans: Spans) -> np.ndarray:
+    """uint64 [s], the key of each sentence."""
+    keys = np.empty(len(spans.sentence) - 1, np.uint64)
+    sentence_keys(spans, keys)
+    return keys
+
+
+def key_limit(words: int, text_words: int) -> int:
+    """Below which key the sentences of a text have about `_AMPLE` times as many words as the reservoir takes.
+
+    Args:
+      words: of the reservoir, at most; `text_words`: of the text.
+    """
+    return min(ALL_KEYS, ALL_KEYS * _AMPLE * words // max(1, text_words))
+
+
+class Collector:
+    """Collects the sentences of a unit with keys below a limit."""
+
+    def __init__(self, limit: int = ALL_KEYS):
+        self.limit = limit
+        self._words = WordTable()
+        self._keys: list[np.ndarray] = []
+        self._tokens: list[np.ndarray] = []
+        self._lengths: list[np.ndarray] = []
+
+    def add(self, spans: Spans, keys: np.ndarray, kept_back: np.ndarray | None = None) -> None:
+        """Adds sentences.
+
+        Args:
+          keys: uint64 [s], of `keys_of`.
+          kept_back: bool [s], which sentences --holdout keeps back: they are never in the reservoir.
+        """
+        chosen = np.ones(len(keys), bool) if self.limit == ALL_KEYS else keys < np.uint64(self.limit)
+        if kept_back is not None:
+            chosen &= ~kept_back
+        if not chosen.all():
+            spans, keys = chosen_sentences(spans, chosen), keys[chosen]
+        self._tokens.append(self._words.number(spans))
+        self._keys.append(keys)
+        self._lengths.append(np.diff(spans.sentence))
+
+    def reservoir(self, words: int) -> Reservoir:
+        """The reservoir of what was added, of so many words."""
+        offset = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._lengths]))
+        keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
+        tokens = np.concatenate([np.empty(0, np.int32), *self._tokens])
+        return _merged([Reservoir(_one_array(self._words.words()), keys, tokens, offset, self.limit)], words)
+
+
+def chosen_sentences(spans: Spans, chosen: np.ndarray) -> Spans:
+    """The sentences where `chosen` (bool [s]) says so."""
+    tokens = np.repeat(chosen, np.diff(spans.sentence))
+    lengths = np.diff(spans.sentence)[chosen]
+    return Spans(spans.buffer, spans.start[tokens], spans.end[tokens], np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def merge(reservoirs: Iterable[Reservoir], words: int) -> Reservoir:
+    """The reservoir of all their sentences, of at most so many words but for the last sentence."""
+    held: list[Reservoir] = []
+    for reservoir in reservoirs:
+        held.append(reservoir)
+        if sum(len(one.tokens) for one in held) > 3 * words:
+            held = [_merged(held, words)]
+    return _merged(held, words)
+
+
+def _merged(held: Sequence[Reservoir], words: int) -> Reservoir:
+    table = WordTable()
+    tokens = np.concatenate([np.empty(0, np.int32), *(_numbered(table, reservoir) for reservoir in held)])
+    starts = np.cumsum([0, *(len(reservoir.tokens) for reservoir in held)])
+    ends = (reservoir.offset[1:] + start for reservoir, start in zip(held, starts))
+    offset = np.concatenate([np.zeros(1, np.int64), *ends])
+    keys = np.concatenate([np.empty(0, np.uint64), *(reservoir.keys for reservoir in held)])
+    limit = min((reservoir.limit for reservoir in held), default=ALL_KEYS)
+    names = _one_array(table.words())
+    order = _without_repeats(tokens, offset, np.argsort(keys, kind="stable"), keys, names)
+    if limit < ALL_KEYS:
+        order = order[keys[order] < np.uint64(limit)]
+    lengths = np.diff(offset)[order]
+    order = order[np.cumsum(lengths) - lengths < words]
+    return _copied(names, keys, tokens, offset, order, limit)
+
+
+def _numbered(table: WordTable, reservoir: Reservoir) -> np.ndarray:
+    """The tokens of a reservoir as entries of the table, which gets its words."""
+    if not len(reservoir.words):
+        return reservoir.tokens
+    buffer, offset = string_buffers(reservoir.words)
+    entries = table.number(Spans(buffer, offset[:-1].copy(), offset[1:].copy(), np.array([0, len(offset) - 1])))
+    return entries[reservoir.tokens]
+
+
+def _without_repeats(
+    tokens: np.ndarray, offset: np.ndarray, order: np.ndarray, keys: np.ndarray, words: pa.Array
+) -> np.ndarray:
+    """The sentences in `order`, which is by key, now also by their bytes, and each once."""
+    marks = np.empty(len(order), np.uint8)
+    repeats(tokens, offset, order, keys[order], marks)
+    for place in np.flatnonzero(marks == 2).tolist():  # two sentences of one key: one chance in 2^64 for a pair
+        same_key = np.flatnonzero(keys[order] == keys[order[place]])
+        texts = {row: _hashed(words, tokens[offset[row] : offset[row + 1]]) for row in order[same_key].tolist()}
+        rows = sorted(texts, key=lambda row: texts[row])
+        order[same_key] = rows
+        marks[same_key] = [int(i > 0 and texts[row] == texts[rows[i - 1]]) for i, row in enumerate(rows)]
+    return order[marks != 1]
+
+
+def _hashed(words: pa.Array, tokens: np.ndarray) -> bytes:
+    """The bytes that the key of a sentence is made from."""
+    texts = [word.encode() for word in words.take(pa.array(tokens)).to_pylist()]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def _copied(
+    words: pa.Array, keys: np.ndarray, tokens: np.ndarray, offset: np.ndarray, rows: np.ndarray, limit: int
+) -> Reservoir:
+    """These rows alone, with the words that they have, in the order in which they have them."""
+    own_tokens, own_offset = taken(tokens, offset, rows)
+    numbers, first = np.full(len(words), -1, np.int32), np.empty(len(words), np.int32)
+    used = number_words(own_tokens, numbers, first)
+    return Reservoir(words.take(pa.array(first[:used])), keys[rows], own_tokens, own_offset, limit)
+
+
+def taken(tokens: np.ndarray, offset: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens, offsets) of the sentences `rows` (int64), in this order; see `kernels.sentences.take_sentences`."""
+    out = np.empty(int(np.diff(offset)[rows].sum()), np.int32)
+    out_offset = np.empty(len(rows) + 1, np.int64)
+    take_sentences(tokens, offset, rows, out, out_offset)
+    return out, out_offset
+
+
+def _one_array(words: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.string())
+
+
+@dataclasses.dataclass(frozen=True)
+class ReservoirNumbers:
+    """What is recorded of sentences of the reservoir; the artefacts are words and sentences."""
+
+    sentences: Number
+    words: Number
+    """occurrences, in all sentences"""
+    limit: str
+    """in hexadecimal digits; see `Reservoir`"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReservoirRef:
+    """Stored sentences of the reservoir."""
+
+    words: Artifact
+    sentences: Artifact
+    limit: int
+
+    @classmethod
+    def of(cls, record: Record) -> ReservoirRef:
+        words, sentences = record.artifacts
+        return cls(words, sentences, int(record.read(ReservoirNumbers).limit, 16))
+
+    def open(self, records: Records) -> Reservoir:
+        words = _one_array(from_parquet(records.read(self.words))["word"])
+        table = from_parquet(records.read(self.sentences)).combine_chunks()
+        lists = table["tokens"].combine_chunks() if isinstance(table["tokens"], pa.ChunkedArray) else table["tokens"]
+        offset = lists.offsets.to_numpy().astype(np.int64)
+        return Reservoir(words, table["key"].to_numpy(), lists.flatten().to_numpy(), offset, self.limit)
+
+
+def stored_part(commits: Commits, name: str, make: Callable[[], Reservoir]) -> ReservoirRef:
+    """Sentences that an earlier attempt has stored under this name, else what `make` makes now."""
+
+    def made() -> Made:
+        reservoir = make()
+        numbers = ReservoirNumbers(len(reservoir), len(reservoir.tokens), f"{reservoir.limit:x}")
+        offset = pa.array(reservoir.offset.astype(np.int32))
+        lists = pa.ListArray.from_arrays(offset, pa.array(reservoir.tokens), type=_SCHEMA.field("tokens").type)
+        words = pa.table({"word": reservoir.words})
+        sentences = pa.table([pa.array(reservoir.keys), lists], schema=_SCHEMA)
+        folder = "" if name == STAGE else f"{name}/"
+        return [
+            commits.put(f"{folder}words.parquet", to_parquet(words)),
+            commits.put(
+                f"{folder}sentences.parquet", to_parquet(sentences, {"tokens.list.element": "BYTE_STREAM_SPLIT"})
+            ),
+        ], numbers
+
+    return ReservoirRef.of(commits.once(name, made))
+
+
+def group_of(unit: int) -> int:
+    """The number of the group of units whose sentences are merged first."""
+    return unit // _TOGETHER
+
+
+def stored_group(commits: Commits, group: int, parts: Iterable[ReservoirRef], words: int) -> ReservoirRef:
+    """The sentences of a group of units; of a single unit as they are."""
+    held = list(parts)
+    if len(held) == 1:
+        return held[0]
+    return stored_part(
+        commits, f"group-{group:09d}", lambda: merge((part.open(commits.records) for part in held), words)
+    )
+
+
+def stored_reservoir(
+    commits: Commits, groups: Iterable[ReservoirRef], words: int, parent: Callable[[], Reservoir] | None = None
+) -> ReservoirRef:
+    """The reservoir of a run: that of an earlier attempt, else a new one.
+
+    Args:
+      groups: the sentences of its text.
+      words: how many words it has, at most but for the last sentence.
+      parent: gives the reservoir of the run that this one updates.
+    """
+
+    def make() -> Reservoir:
+        return merge(_opened(commits.records, groups, parent), words)
+
+    # Always looked for: in a second attempt the parts are gone.
+    record = commits.find(STAGE, "digest")
+    reservoir = ReservoirRef.of(record) if record else stored_part(commits, STAGE, make)
+    for record in commits.all():
+        if record.name != STAGE:
+            commits.records.remove(record)
+    for info in commits.records.storage.list(commits.path("")):
+        if info.path not in (reservoir.words.path, reservoir.sentences.path):  # a kill has parted it from its record
+            commits.records.storage.delete(info.path)
+    return reservoir
+
+
+def _opened(
+    records: Records, groups: Iterable[ReservoirRef], parent: Callable[[], Reservoir] | None
+) -> Iterator[Reservoir]:
+    if parent:
+        yield parent()
+    for group in sorted(groups, key=lambda ref: ref.words.path):
+        yield group.open(records)
