@@ -1,12 +1,15 @@
 """Run a finished run again from its inputs, and compare what comes out, stage by stage.
 
     beam2vec reproduce --run=runs/first
+    beam2vec reproduce --run=runs/friday --chain
     beam2vec reproduce --run=s3://bucket/runs/first --scratch=/data/again --threads=16
 
 It says what that needs, works in a folder of its own, and leaves the run as it is. A run with --corpus is made from
-its text too. Contents are compared, not files: fingerprints of the text, vocabulary, unigram distribution, tokens,
-stored batches, and the digest of the model. The status is 0 if all of them agree, else 1; the first stage that differs
-is named, with what may have caused it.
+its text too. Contents are compared, not files: fingerprints of the text, totals, vocabulary, unigram distribution,
+tokens, reservoir, what is replayed, stored batches, and the digest of the model. With --chain, the runs that it goes on
+from (--update, --start_from) are made again too: the first one first, each from the one before, as far back as there
+are runs and inputs. The status is 0 if all of them agree, else 1; the first stage that differs is named, with what may
+have caused it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import dataclasses
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from jobs.cli.entry import run_process
 from jobs.cli.parser import parse_beam_options
@@ -29,16 +32,16 @@ from jobs.runners.signals import stopping_on_signals
 from jobs.sources import Request
 from jobs.training_job import Job, run_job
 from pipeline.analysis.export_files import one_file
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 from pipeline.options import DEVICES, Options
 from pipeline.runs.contents import Content, contents, epochs_with_batches
-from pipeline.runs.directory import differences
-from pipeline.runs.run import Run
+from pipeline.runs.differences import differences
+from pipeline.runs.run import Run, is_run, split_step
 from pipeline.runs.timings import read_timings
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import scaled
 from pipeline.runtime.shown_text import counted, shown, shown_line
-from pipeline.storage.open_storage import open_storage
+from pipeline.storage.open_storage import open_storage, split_uri
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,25 +51,77 @@ def main(arguments: Sequence[str]) -> int:
     json_file = one_file("--json", options.json) if options.json is not None else None
     messages = sys.stderr if json_file and json_file.is_stdout else sys.stdout
     original = Run.open(options.run)
-    _check_ended(original)
+    runs, why = _chain(original) if options.chain else ([original], "")
+    for run in runs:
+        _check_ended(run)
+    if why:
+        print(f"begins with {runs[0].uri}: {why}", file=messages)
+    results: list[dict[str, Any]] = []
     with _scratch(options.scratch, original) as folder:
-        print(_needs(original, folder), file=messages)
-        job = Job.of(_request(original, folder, options, beam), original.directory.has_model)
-        causes = _differences(original, job)
-        for cause in causes:
-            print(f"not as it was: {cause}", file=messages)
-        result = run_job(job, stopping_on_signals)
-        runs, epochs = (original, result.run), epochs_with_batches(original)
-        before, now = ({content.stage: content for content in contents(run, epochs)} for run in runs)
-        compared = list(_compared(before, now))
-    first = next((entry["stage"] for entry in compared if not entry["same"]), None)
-    told = {"run": options.run, "reproduced": first is None, "first_difference": first, "stages": compared}
-    told |= {"not_as_it_was": causes, "warnings": [*result.warnings, *take_warnings()]}
+        before = ""
+        for number, run in enumerate(runs):
+            place = f"{folder}/generation-{number:05d}" if options.chain else folder
+            if options.chain:
+                print(f"--- {run.uri}", file=messages)
+            results.append(_reproduce(run, place, before, options, beam, messages))
+            before = place
+    is_same = all(result["reproduced"] for result in results)
     if json_file:
-        json_file.pack_json(told)
+        told = {"run": options.run, "reproduced": is_same, "begins_with": runs[0].uri, "because": why or None}
+        json_file.pack_json({**told, "generations": results} if options.chain else results[0])
+    if options.chain:
+        print(f"{'reproduced' if is_same else 'NOT reproduced'}: a chain of {counted(len(runs), 'run')}", file=messages)
+    return 0 if is_same else 1
+
+
+def _chain(run: Run) -> tuple[list[Run], str]:
+    """(the run and those that it goes on from, the first one first; why it does not begin with a cold one, or "")."""
+    runs, why = [run], ""
+    while given := runs[0].options.update or runs[0].options.start_from:
+        uri = split_step(given)[0]
+        try:
+            if not is_run(uri):
+                why = f"it starts from {given}, which is no run"
+                break
+            parent = Run.open(uri)
+            gone = [file["uri"] for file in parent.identity["inputs"] if not _is_there(file["uri"])]
+        except PipelineError as error:
+            why = f"{given} cannot be read ({error})"
+            break
+        if gone:
+            why = f"{uri} lacks {counted(len(gone), 'input file')}, such as {shown(gone[0])}"
+            break
+        runs.insert(0, parent)
+    return runs, why
+
+
+def _is_there(uri: str) -> bool:
+    root, path = split_uri(uri)
+    return open_storage(root).info(path) is not None
+
+
+def _reproduce(
+    original: Run, folder: str, parent: str, options: argparse.Namespace, beam: Sequence[str], messages: TextIO
+) -> dict[str, Any]:
+    """Makes a run again in a folder, and compares; what is written as JSON.
+
+    Args:
+      parent: the run that was made again before, in place of the one that this one goes on from; "" for none.
+    """
+    print(_needs(original, folder), file=messages)
+    job = Job.of(_request(original, folder, parent, options, beam), original.directory.has_model)
+    causes = _differences(original, job)
+    for cause in causes:
+        print(f"not as it was: {cause}", file=messages)
+    result = run_job(job, stopping_on_signals)
+    runs, epochs = (original, result.run), epochs_with_batches(original)
+    before, now = ({content.stage: content for content in contents(run, epochs)} for run in runs)
+    compared = list(_compared(before, now))
+    first = next((entry["stage"] for entry in compared if not entry["same"]), None)
     for line in _lines(compared, first, causes):
         print(line, file=messages)
-    return 0 if first is None else 1
+    told = {"run": original.uri, "reproduced": first is None, "first_difference": first, "stages": compared}
+    return told | {"not_as_it_was": causes, "warnings": [*result.warnings, *take_warnings()]}
 
 
 def _check_ended(run: Run) -> None:
@@ -90,12 +145,15 @@ def _needs(run: Run, folder: str) -> str:
     return f"needs {read}, and room for about {scaled(room)}B in {shown(folder)}{took}"
 
 
-def _request(run: Run, folder: str, options: argparse.Namespace, beam: Sequence[str]) -> Request:
+def _request(run: Run, folder: str, parent: str, options: argparse.Namespace, beam: Sequence[str]) -> Request:
     """The request for the same run from its text, also where it took its corpus side from another run."""
-    execution = {"threads": options.threads, "device": options.device, "max_bad_lines": "100%"}
-    checked = Options.checked(dataclasses.asdict(dataclasses.replace(run.options, **execution)))
+    changed = {"threads": options.threads, "device": options.device, "max_bad_lines": "100%"}
+    if parent:
+        changed["update" if run.options.update else "start_from"] = parent
+    checked = Options.checked(dataclasses.asdict(dataclasses.replace(run.options, **changed)))
     inputs = tuple(file["uri"] for file in run.identity["inputs"])
-    return Request(inputs, folder, False, False, checked, tuple(beam))
+    names = frozenset(field.name for field in dataclasses.fields(Options))
+    return Request(inputs, folder, False, False, checked, tuple(beam), set_by_user=names)
 
 
 def _differences(run: Run, job: Job) -> list[str]:
@@ -143,6 +201,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = plain_parser("beam2vec reproduce", __doc__ or "")
     group = parser.add_argument_group("what is done again")
     group.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train or preprocess")
+    group.add_argument(
+        "--chain",
+        action="store_true",
+        help="with the runs that it goes on from (--update, --start_from), back to the first, each from the one before",
+    )
     work = parser.add_argument_group("where and how")
     work.add_argument(
         "--scratch",

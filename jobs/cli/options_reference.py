@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from pipeline.options import MODELS, Options
+from pipeline.runs.parent import LEARNING_RATE
 from pipeline.runs.stage_keys import stages
 
 HEAD = """\
@@ -66,7 +67,19 @@ They decide speed and place, and are free to change whenever a run is resumed.
 
 def reference() -> str:
     """All of docs/options.md."""
-    return "\n".join([HEAD, *(_section(kind, text) for kind, text in KINDS.items())])
+    return "\n".join([HEAD, *(_section(kind, text) for kind, text in KINDS.items()), _of_a_child()])
+
+
+def _of_a_child() -> str:
+    names: dict[str, list[str]] = {"same": [], "own": []}
+    for field in dataclasses.fields(Options):
+        names.get(field.metadata["child"], []).append(f"`--{field.name}`")
+    return f"""## What a run with --update takes from its parent
+
+- As in its parent, and not to be changed: {", ".join(names["same"])}.
+- Its own, with their defaults: {", ".join(names["own"])}. The default of `--learning_rate` is {LEARNING_RATE} there.
+- All others but execution options are its parent's, unless they are given.
+"""
 
 
 def _section(kind: str, text: str) -> str:

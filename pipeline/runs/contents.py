@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.batches.replay import STAGE as REPLAY
 from pipeline.batches.tokens import read_tokens
 from pipeline.errors import ArtifactError
 from pipeline.runs.preprocessed import stored_epochs
@@ -21,6 +22,9 @@ from pipeline.storage.parquet import from_parquet
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import CountNumbers
 from pipeline.words.phrases import PHRASES, phrases_stage
+from pipeline.words.reservoir import STAGE as RESERVOIR
+from pipeline.words.reservoir import ReservoirRef
+from pipeline.words.totals import STAGE as TOTALS
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,18 @@ def contents(run: Run, epochs: int) -> Iterator[Content]:
         stage = phrases_stage(number)
         if record := run.records.load(stage, PHRASES, run.key(stage)):
             yield Content(f"phrases, pass {number}", _of_table(from_parquet(run.records.read(record.artifact))))
+    if record := run.records.load(TOTALS, TOTALS, run.key(TOTALS)):
+        yield Content("totals", _of_table(from_parquet(run.records.read(record.artifacts[0]))))
     yield Content("vocabulary", _of_table(run.vocabulary()))
     noise = run.unigram()
     yield Content("unigram distribution", _of_arrays(noise.threshold, noise.alias, noise.keep))
     shards = (read_tokens(run.records.read(shard.tokens)) for shard in run.shards())
     yield Content("tokens", _of_arrays(*(array for pair in shards for array in pair)))
+    if run.options.replay_words and (record := run.records.load(RESERVOIR, RESERVOIR, run.key(RESERVOIR))):
+        kept = ReservoirRef.of(record).open(run.records)
+        yield Content("reservoir", _of_arrays(kept.keys, kept.offset, kept.tokens))
+    if run.identity.get("update") and (record := run.records.load(REPLAY, REPLAY, run.key(REPLAY))):
+        yield Content("replay", _of_arrays(*read_tokens(run.records.read(record.artifact))))
     if epochs:
         yield Content("batches", _of_batches(batch for epoch in range(epochs) for batch in run.batches(epoch)))
     if run.directory.has_model:

@@ -7,12 +7,10 @@ model, or if everything stored so far is what it would make too. Else it is refu
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import importlib.metadata
 import json
 import platform
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -21,9 +19,10 @@ import msgspec
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options, shown_value
+from pipeline.runs.differences import NO_MODEL, Identity, differences, has_model, unequal
 from pipeline.runs.leftovers import OUR_FOLDERS, REPORT, key_folders, remove_folders, split_by_owner
 from pipeline.runs.preprocessed_records import CorpusRecords
-from pipeline.runs.stage_keys import CARRIES, FORMAT_VERSION, option_names, stage_keys
+from pipeline.runs.stage_keys import CARRIES, FORMAT_VERSION, stage_keys
 from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
 from pipeline.storage.open_storage import open_storage
@@ -33,11 +32,6 @@ from pipeline.storage.storage import Storage
 
 PATH = "run.json"
 PACKAGES = ("beam2vec", "apache-beam", "numba", "numpy", "obstore", "pyarrow")
-_MANY = 10
-"""Most differing inputs that a message names."""
-_NO_MODEL = "it is a preprocessed corpus, not a training run"
-
-Identity = Mapping[str, Any]
 
 
 class _Input(msgspec.Struct):
@@ -141,7 +135,7 @@ class RunDirectory:
     @property
     def has_model(self) -> bool:
         """Whether this is a training run, and not a preprocessed corpus alone."""
-        return _has_model(self.identity)
+        return has_model(self.identity)
 
     def pinned(self, options: Options) -> Options:
         """The options, with the model and layout options of this run in place of their own."""
@@ -199,7 +193,7 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
         return run
     remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
     saved = _parsed(storage, data, remedy)
-    if _has_model(saved) and not _has_model(identity_now):
+    if has_model(saved) and not has_model(identity_now):
         raise InputError(
             f"{storage.root} holds a training run: choose another --output (beam2vec train with"
             f" --corpus={storage.root} takes the corpus side of that run as it is)"
@@ -269,7 +263,7 @@ def _with_other_options(
 
 def _change_note(is_alike: bool, changes: list[str]) -> str:
     """What is said where other options take over what a run has made; `is_alike`: both train, or neither does."""
-    listed = "; ".join(change for change in changes if change != _NO_MODEL)
+    listed = "; ".join(change for change in changes if change != NO_MODEL)
     if is_alike:
         return f"other options than before, and what was made is valid for them too: {listed}"
     begins = "the preprocessed corpus becomes a training run: its words and tokens are used as they are"
@@ -280,10 +274,6 @@ def _records(storage: Storage, identity: Identity) -> Records:
     """The records of a run; with those of another run, if this one takes its corpus side from it."""
     corpus = identity.get("corpus")
     return CorpusRecords(storage, Records(open_storage(corpus))) if corpus else Records(storage)
-
-
-def _has_model(identity: Identity) -> bool:
-    return "dims" in identity["options"]["model"]
 
 
 def _check_no_others(storage: Storage, overwrite: bool) -> bool:
@@ -335,64 +325,6 @@ def _check_format(storage: Storage, saved: Identity) -> None:
         )
 
 
-def differences(saved: Identity, now: Identity) -> list[str]:
-    """The differences that keep two runs from making the same model, a line each."""
-    lines = []
-    start_is_equal = bool(now.get("start_from")) and saved.get("start_from") == now.get("start_from")
-    if saved.get("corpus") != now.get("corpus"):
-        value_now, saved_value = (shown_value("corpus", entry.get("corpus")) for entry in (now, saved))
-        lines.append(f"--corpus is {value_now}, the run has {saved_value}")
-    known = now["options"]["model"]
-    unchanged = {name: value for name, value in Options().of_kind("model").items() if name in known}
-    options = unchanged | saved["options"]["model"], known  # options that the run did not have count as their defaults
-    changed = unequal(*options)
-    if not _has_model(saved) and _has_model(now):
-        lines.append(_NO_MODEL)
-        changed = [entry for entry in changed if entry[0] in option_names()]
-    changed = [entry for entry in changed if entry[0] != "start_from" or not start_is_equal]
-    for name, saved_value, value_now in changed:
-        lines.append(f"--{name} is {shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}")
-    named = {name for name, _, _ in changed}
-    for name, saved_value, value_now in unequal(saved["tokenizer"], now["tokenizer"]):
-        if name not in options[1]:
-            values = f"{shown_value(name, value_now)}, the run has {shown_value(name, saved_value)}"
-            lines.append(f"the tokenizer's {shown(name)} is {values}")
-        elif name not in named:  # the digest of a file that the option names
-            lines.append(f"the words of --{name}={options[1][name]} have changed")
-    listed = [(entry["options"]["model"].get("vocabulary"), entry.get("vocabulary")) for entry in (saved, now)]
-    if listed[0][0] == listed[1][0] and listed[0][1] != listed[1][1]:
-        lines.append(f"the words of --vocabulary={listed[1][0]} have changed")
-    start = now["options"]["model"].get("start_from")
-    if start and not start_is_equal and start == saved["options"]["model"].get("start_from"):
-        lines.append(f"the vectors of --start_from={start} have changed")
-    inputs = _input_differences(saved["inputs"], now["inputs"])
-    more = [f"and {len(inputs) - _MANY} more inputs"] if len(inputs) > _MANY else []
-    return lines + inputs[:_MANY] + more
-
-
-def _input_differences(saved: list[dict[str, Any]], inputs_now: list[dict[str, Any]]) -> list[str]:
-    before, current = ({file["uri"]: file for file in files} for files in (saved, inputs_now))
-    lines = []
-    for uri, file in current.items():
-        old = before.get(uri)
-        if old is None:
-            lines.append(f"input added: {shown(uri)}")
-        elif old["size"] != file["size"]:
-            lines.append(f"input changed: {shown(uri)} (size {old['size']} -> {file['size']})")
-        elif old["version"] != file["version"]:
-            changed = " -> ".join(map(_version_shown, (old["version"], file["version"])))
-            lines.append(f"input changed: {shown(uri)} (same size, {changed})")
-    lines += [f"input gone: {shown(uri)}" for uri in before if uri not in current]
-    return lines if lines or list(before) == list(current) else ["the inputs come in another order"]
-
-
-def _version_shown(version: str) -> str:
-    """A version in words: the time of a file, or the ETag of an object."""
-    if not re.fullmatch(r"\d{19}", version):
-        return f"version {shown(version)}"
-    return f"written {datetime.datetime.fromtimestamp(int(version) / 1e9):%Y-%m-%d %H:%M:%S.%f}"
-
-
 def _warnings(saved: Identity, now: Identity) -> list[str]:
     layout = saved["options"]["layout"], now["options"]["layout"]
     warnings = [
@@ -407,9 +339,3 @@ def _warnings(saved: Identity, now: Identity) -> list[str]:
         for name, saved_value, value in unequal(saved.get("versions", {}), now["versions"])
     ]
     return warnings
-
-
-def unequal(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(name, saved value, value now) where they differ; None stands for a missing value."""
-    names = [*now, *(name for name in saved if name not in now)]
-    return [(n, saved.get(n), now.get(n)) for n in names if saved.get(n) != now.get(n)]

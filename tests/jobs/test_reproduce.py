@@ -48,7 +48,8 @@ def test_a_run_is_made_again_and_stays_as_it_is(folder, tmp_path):
     assert outcome.status == 0, outcome.stderr
     first, *lines = outcome.stdout.splitlines()
     assert first.startswith("needs 3 input files of ")
-    stages = ["text", "phrases, pass 1", "vocabulary", "unigram distribution", "tokens", "batches", "model"]
+    stages = ["text", "phrases, pass 1", "totals", "vocabulary", "unigram distribution"]
+    stages += ["tokens", "reservoir", "batches", "model"]
     assert [line.split("  ")[0] for line in lines[:-1]] == stages
     assert all(" same " in line for line in lines[:-1])
     assert lines[-1] == "reproduced: all stages agree"
@@ -83,7 +84,7 @@ def test_a_model_that_was_made_otherwise_is_told_though_all_before_it_agrees(sma
     monkeypatch.setattr("pipeline.training.trainer.initial_vectors", ones)
     outcome, told = reproduced(small)
     assert (outcome.status, told["first_difference"]) == (1, "model")
-    assert [entry["same"] for entry in told["stages"]] == [True, True, True, True, False]
+    assert [entry["same"] for entry in told["stages"]] == [True] * 6 + [False]
     assert "nothing that is recorded has changed" in outcome.stderr
 
 
@@ -92,7 +93,7 @@ def test_a_preprocessed_corpus_and_a_run_that_takes_it(tmp_path):
     stored = ("--min_count=2", "--batches=stored", "--epochs=2")
     assert preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", *stored).status == 0
     outcome, told = reproduced(tmp_path / "corpus")
-    assert (outcome.status, [entry["stage"] for entry in told["stages"]][-2:]) == (0, ["tokens", "batches"])
+    assert (outcome.status, [entry["stage"] for entry in told["stages"]][-2:]) == (0, ["reservoir", "batches"])
     options = ("--dims=8", "--epochs=1", "--no_report")
     assert train(f"--corpus={tmp_path / 'corpus'}", f"--output={tmp_path / 'model'}", *options).status == 0
     outcome, told = reproduced(tmp_path / "model")
@@ -103,7 +104,7 @@ def test_a_preprocessed_corpus_and_a_run_that_takes_it(tmp_path):
     content = text.read_text()
     text.write_text(content.replace(content.split()[3], "other", 1))
     outcome, told = reproduced(tmp_path / "model")
-    assert (outcome.status, told["first_difference"]) == (1, "vocabulary"), "the text is read again, not the corpus"
+    assert (outcome.status, told["first_difference"]) == (1, "totals"), "the text is read again, not the corpus"
 
 
 def test_what_cannot_be_made_again_is_one_line(small):
@@ -131,3 +132,57 @@ def test_batches_that_were_made_otherwise_are_told(tmp_path, monkeypatch):
         assert preprocess(f"--input={text}", f"--output={tmp_path / 'corpus'}", *options).status == 0
     outcome, told = reproduced(tmp_path / "corpus")
     assert (outcome.status, told["first_difference"]) == (1, "batches")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory) -> pathlib.Path:
+    """A cold run, two updates of it, and a run over all text that starts from the last."""
+    folder = tmp_path_factory.mktemp("chain")
+    lines = write_corpus(folder / "all.txt", lines=240, words=120).read_text().splitlines(keepends=True)
+    for day in range(3):
+        (folder / f"{day}.txt").write_text("".join(lines[80 * day : 80 * (day + 1)]))
+    assert train(f"--input={folder}/0.txt", f"--output={folder}/run-0", *TINY, "--no_report").status == 0
+    for day in (1, 2):
+        arguments = f"--input={folder}/{day}.txt", f"--output={folder}/run-{day}", f"--update={folder}/run-{day - 1}"
+        assert train(*arguments, "--threads=1", "--no_report", "--epochs=2").status == 0
+    start = f"--start_from={folder}/run-2", "--epochs=1", "--learning_rate=0.025"
+    assert train(f"--input={folder}/[012].txt", f"--output={folder}/run-3", *TINY, *start, "--no_report").status == 0
+    return folder
+
+
+def test_a_chain_is_made_again_from_the_first_run_on(chain, tmp_path):
+    outcome, told = reproduced(chain / "run-3", "--chain", f"--scratch={tmp_path}/again")
+    assert outcome.status == 0, outcome.stderr
+    assert [result["run"] for result in told["generations"]] == [f"{chain}/run-{day}" for day in range(4)]
+    assert (told["reproduced"], told["because"]) == (True, None)
+    stages = [entry["stage"] for entry in told["generations"][1]["stages"]]
+    assert {"totals", "reservoir", "replay", "model"} <= set(stages)
+    for number in range(4):
+        again = Run(tmp_path / "again" / f"generation-{number:05d}")
+        assert again.checkpoint().digest == Run(chain / f"run-{number}").checkpoint().digest
+    assert Run(tmp_path / "again" / "generation-00002").options.update == f"{tmp_path}/again/generation-00001"
+
+
+def test_an_update_alone_is_made_again_from_its_parent(chain):
+    outcome, told = reproduced(chain / "run-1")
+    assert outcome.status == 0, outcome.stderr
+    assert told["reproduced"]
+
+
+def test_a_chain_begins_where_inputs_are_left(chain, tmp_path):
+    (chain / "0.txt").rename(tmp_path / "away")
+    try:
+        outcome, told = reproduced(chain / "run-2", "--chain")
+    finally:
+        (tmp_path / "away").rename(chain / "0.txt")
+    assert outcome.status == 0, outcome.stderr
+    assert told["begins_with"] == f"{chain}/run-1"
+    assert told["because"] == f"{chain}/run-0 lacks 1 input file, such as {chain}/0.txt"
+
+
+def test_the_first_run_of_a_chain_that_differs_is_named(chain, tmp_path, monkeypatch):
+    monkeypatch.setitem(POLICIES, "exclude_target", POLICIES["any"])
+    outcome, told = reproduced(chain / "run-1", "--chain")
+    assert outcome.status == 1
+    assert not told["reproduced"]
+    assert told["generations"][0]["first_difference"] == "model"

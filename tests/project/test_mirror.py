@@ -24,6 +24,7 @@ COVERED = {
         "pipeline/kernels/step.py",
         "pipeline/kernels/team.py",
     ),
+    "runs/test_directory.py": ("pipeline/runs/differences.py",),
     "test_options.py": ("pipeline/option_values.py",),
     "system/test_updates.py": ("pipeline/runs/parent.py",),
     "batches/test_rows.py": ("pipeline/kernels/generate.py", "pipeline/kernels/negatives.py"),

@@ -10,7 +10,8 @@ from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs import directory as run_directory
-from pipeline.runs.directory import RunDirectory, differences, make_identity, open_or_create, open_run
+from pipeline.runs.differences import differences
+from pipeline.runs.directory import RunDirectory, make_identity, open_or_create, open_run
 from pipeline.runs.stage_keys import option_names, stage_keys
 from pipeline.storage.commits import Commits
 from pipeline.storage.lock import Lock

@@ -12,7 +12,7 @@ from pipeline.analysis.report.data import rounded
 from pipeline.errors import InputError
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import Vectors
-from pipeline.runs.directory import unequal
+from pipeline.runs.differences import unequal
 from pipeline.runs.run import Run
 
 WORDS = 1000
