@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.corpus.files import InputFile, match_inputs
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.reusing import reusing
 from pipeline.corpus.readers.values import TEXT
 from pipeline.errors import InputError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
@@ -125,7 +126,7 @@ def _of_each_kind(files: Sequence[InputFile]) -> list[InputFile]:
 def read_input(request: Request, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:
     """Input files as the source; `names` are the options that the run has, None stands for all."""
     options = request.options
-    reader = open_reader(options, files)
+    reader = reusing(open_reader(options, files), options)
     listed = word_list(options.vocabulary, reader.items) if options.vocabulary else None
     tokenizer = reader.identity()
     identity = make_identity(options, files, tokenizer, listed.digest if listed else "", names)

@@ -40,7 +40,7 @@ from pipeline.storage.open_storage import add_storage, open_storage
 from transforms.beam_storage import open_beam_storage
 from transforms.job_context import JobContext
 
-PREPROCESSING = (*option_names(), "batches", "epochs", "threads", "max_bad_lines")
+PREPROCESSING = (*option_names(), "batches", "epochs", "threads", "max_bad_lines", "reuse", "reread")
 """Options that a run without training takes."""
 Around = Callable[[Callable[[], None]], contextlib.AbstractContextManager]
 """Gets the function that releases the lock; returns a context in which signals call it."""

@@ -338,6 +338,13 @@ class Options:
     device: str = _option(
         "auto", "execution", "where to train; auto: on a GPU if there is one. The bytes are the same", choices=DEVICES
     )
+    reuse: str | None = _option(
+        None,
+        "execution",
+        "a folder that keeps the sentences of files which were read, so that they are not read again",
+        optional=True,
+    )
+    reread: bool = _option(False, "execution", "with --reuse, read all files again, and keep what is read now")
     threads: int | None = _option(
         None, "execution", "threads that train (default: the CPUs it may use)", low=1, high=1024, optional=True
     )

@@ -54,6 +54,16 @@ class DeadLetters:
         """Counts bad lines without keeping rows for them."""
         self.count += count
 
+    @property
+    def rows(self) -> list[tuple[str, int, str, bytes]]:
+        """(uri, offset, reason, sample) of the bad lines that are kept."""
+        return self._rows
+
+    def extend(self, others: DeadLetters) -> None:
+        """Adds those of other lines, which come behind."""
+        self.count += others.count
+        self._rows += others._rows[: MAX_ROWS - len(self._rows)]
+
     def table(self) -> pa.Table:
         columns = list(zip(*self._rows)) or [()] * len(SCHEMA)
         return pa.table([pa.array(c, field.type) for c, field in zip(columns, SCHEMA)], schema=SCHEMA)

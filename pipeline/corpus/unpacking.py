@@ -125,7 +125,7 @@ def unpack(
     record = commits.once(name, make)
     numbers = record.read(TextNumbers)
     sources = tuple(
-        TextSource(commits.records.storage.uri(piece.path), piece.size, file.uri, offset)
+        TextSource(commits.records.storage.uri(piece.path), piece.size, file.uri, offset, "", file.version)
         for piece, offset in zip(record.artifacts, numbers.offsets)
     )
     return UnpackedText(sources, numbers.bytes, numbers.bad_lines)

@@ -24,6 +24,8 @@ class TextSource(NamedTuple):
     """Where in that file's unpacked text the piece begins."""
     version: str = ""
     """Of an input file, as it was listed."""
+    origin_version: str = ""
+    """Of the compressed file, as it was listed."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class TextRange:
     origin: str = ""
     origin_offset: int = 0
     version: str = ""
+    origin_version: str = ""
 
     def name(self) -> str:
         """The file that the user gave: the compressed file of unpacked text, else the text itself."""

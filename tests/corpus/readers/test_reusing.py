@@ -1,0 +1,138 @@
+"""--reuse: what was read once is not read again, and nobody can tell."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pathlib
+
+import pytest
+
+from beam2vec import Run
+from pipeline.corpus.readers.reusing import GROUP_BYTES, groups_of
+from pipeline.corpus.readers.text import TextReader
+from pipeline.corpus.work_units import TextRange
+from pipeline.runs.verify import verify_run
+from pipeline.storage.open_storage import open_storage
+from tests.helpers.commands import TINY, run, train, write_corpus
+
+SIZE = GROUP_BYTES  # of a file: each is kept alone
+
+
+@pytest.fixture
+def texts(tmp_path) -> pathlib.Path:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    words = write_corpus(tmp_path / "words", lines=300, words=200).read_bytes()
+    for day in range(6):
+        rest = words[7 * day :].decode(errors="ignore").encode()
+        (folder / f"day-{day}.txt").write_bytes(rest * (1 + SIZE // len(rest)))
+    return folder
+
+
+@pytest.fixture
+def ranges_read(monkeypatch) -> list[str]:
+    """Names of the files that text was read of."""
+    seen: list[str] = []
+    original = TextReader.read
+
+    def read(self, text_range, *arguments):
+        seen.append(pathlib.PurePath(text_range.name()).name)
+        return original(self, text_range, *arguments)
+
+    monkeypatch.setattr(TextReader, "read", read)
+    return seen
+
+
+def trained(texts, output, *options):
+    outcome = train(
+        f"--input={texts}", f"--output={output}", *TINY, "--epochs=1", "--threads=1", "--no_report", *options
+    )
+    assert outcome.status == 0, outcome.stderr
+    return outcome.digest
+
+
+def test_of_a_grown_folder_the_new_file_alone_is_read(texts, tmp_path, ranges_read):
+    reuse = f"--reuse={tmp_path}/kept"
+    trained(texts, tmp_path / "first", reuse)
+    assert sorted(ranges_read) == [f"day-{day}.txt" for day in range(6)]  # once, not for counting and for encoding
+    new = texts / "day-2b.txt"
+    new.write_bytes((texts / "day-1.txt").read_bytes()[::-1].replace(b"\xff", b"").decode(errors="ignore").encode())
+    ranges_read.clear()
+    digest = trained(texts, tmp_path / "second", reuse, "--block_bytes=300000")
+    assert sorted(set(ranges_read)) == ["day-2b.txt"]
+    ranges_read.clear()
+    assert trained(texts, tmp_path / "fresh") == digest
+    assert len(set(ranges_read)) == 7
+    ranges_read.clear()
+    assert trained(texts, tmp_path / "again", reuse, "--reread") == digest
+    assert len(set(ranges_read)) == 7
+
+
+def test_records_and_dead_letters_are_those_of_a_fresh_run(texts, tmp_path):
+    (texts / "bad.txt").write_bytes(b"good line\nbad \xff line\n" * 40)
+    (texts / "packed.txt.gz").write_bytes(gzip.compress(b"good words in a packed file\n" * 50))
+    found = []
+    for name, options in (("fresh", []), ("first", ["--reuse"]), ("second", ["--reuse"])):
+        more = [f"--reuse={tmp_path}/kept"] if options else []
+        trained(texts, tmp_path / name, *more, "--max_bad_lines=100", "--phrases=1", "--phrase_threshold=1")
+        assert verify_run(open_storage(str(tmp_path / name)), inputs=True).problems == []
+        counted = sorted((tmp_path / name).glob("records/counts/*/*.json"))
+        letters = sorted((tmp_path / name).glob("dead_letters/*/*.parquet"))
+        numbers = [json.loads(path.read_text())["numbers"] for path in counted]
+        found.append((numbers, [path.read_bytes() for path in letters], Run(tmp_path / name).checkpoint().digest))
+    assert found[0] == found[1] == found[2]
+    assert found[0][1]
+
+
+@pytest.mark.parametrize("options", [["--lowercase"], ["--tokenizer=unicode_words"], ["--max_sentence=7"]])
+def test_what_decides_the_tokens_decides_what_is_kept(texts, tmp_path, ranges_read, options):
+    reuse = f"--reuse={tmp_path}/kept"
+    trained(texts, tmp_path / "first", reuse)
+    ranges_read.clear()
+    digest = trained(texts, tmp_path / "other", reuse, *options)
+    assert len(set(ranges_read)) == 6
+    assert digest == trained(texts, tmp_path / "fresh", *options)
+    ranges_read.clear()
+    trained(texts, tmp_path / "wide", reuse, "--dims=13", "--window=2", "--min_count=3", "--phrases=1")
+    assert ranges_read == []
+
+
+def test_a_file_that_was_touched_is_read_and_a_damaged_entry_too(texts, tmp_path, ranges_read):
+    reuse = f"--reuse={tmp_path}/kept"
+    digest = trained(texts, tmp_path / "first", reuse)
+    ranges_read.clear()
+    (texts / "day-3.txt").write_bytes((texts / "day-3.txt").read_bytes())
+    assert trained(texts, tmp_path / "second", reuse) == digest
+    assert set(ranges_read) == {"day-3.txt"}
+    ranges_read.clear()
+    for entry in (tmp_path / "kept").rglob("*.sentences"):
+        data = bytearray(entry.read_bytes())
+        data[len(data) // 2] ^= 1
+        entry.write_bytes(data)
+    assert trained(texts, tmp_path / "third", reuse) == digest
+    assert len(set(ranges_read)) == 6
+
+
+def test_preprocess_reuses_too_and_a_resumed_run_may_begin_to(texts, tmp_path):
+    arguments = f"--input={texts}", f"--output={tmp_path}/corpus", "--min_count=2"
+    assert run("jobs.preprocess", *arguments).status == 0
+    again = run("jobs.preprocess", *arguments, f"--reuse={tmp_path}/kept", "--overwrite")
+    assert again.status == 0, again.stderr
+
+
+def ranges(*sizes, start=0):
+    return [TextRange(f"file-{i}", 0, size, size) for i, size in enumerate(sizes, start)]
+
+
+def test_small_files_are_kept_together_and_stay_so():
+    many = ranges(*[3000] * 400)
+    groups = list(groups_of(many))
+    assert [part for group in groups for part in group] == many
+    assert 10 < len(groups) < 60
+    assert max(sum(part.size for part in group) for group in groups) <= GROUP_BYTES
+    between = [*many[:100], TextRange("new", 0, 3000, 3000), *many[100:]]
+    names = {tuple(part.uri for part in group) for group in groups}
+    changed = [group for group in groups_of(between) if tuple(part.uri for part in group) not in names]
+    assert len(changed) <= 3
+    assert [len(group) for group in groups_of(ranges(GROUP_BYTES, GROUP_BYTES, 5))][:2] == [1, 1]
