@@ -9,6 +9,7 @@ import pathlib
 import pytest
 
 from beam2vec import Run
+from pipeline.corpus.readers import reusing
 from pipeline.corpus.readers.reusing import GROUP_BYTES, groups_of
 from pipeline.corpus.readers.text import TextReader
 from pipeline.corpus.work_units import TextRange
@@ -16,17 +17,17 @@ from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import TINY, run, train, write_corpus
 
-SIZE = GROUP_BYTES  # of a file: each is kept alone
-
 
 @pytest.fixture
-def texts(tmp_path) -> pathlib.Path:
+def texts(tmp_path, monkeypatch) -> pathlib.Path:
+    """Files that are large enough to be kept alone."""
+    monkeypatch.setattr(reusing, "GROUP_BYTES", 3000)
     folder = tmp_path / "texts"
     folder.mkdir()
-    words = write_corpus(tmp_path / "words", lines=300, words=200).read_bytes()
+    lines = write_corpus(tmp_path / "words", lines=300, words=100).read_text().splitlines(keepends=True)
     for day in range(6):
-        rest = words[7 * day :].decode(errors="ignore").encode()
-        (folder / f"day-{day}.txt").write_bytes(rest * (1 + SIZE // len(rest)))
+        (folder / f"day-{day}.txt").write_text("".join(lines[50 * day : 50 * (day + 1)]))
+        assert (folder / f"day-{day}.txt").stat().st_size > 3000
     return folder
 
 
@@ -59,7 +60,7 @@ def test_of_a_grown_folder_the_new_file_alone_is_read(texts, tmp_path, ranges_re
     new = texts / "day-2b.txt"
     new.write_bytes((texts / "day-1.txt").read_bytes()[::-1].replace(b"\xff", b"").decode(errors="ignore").encode())
     ranges_read.clear()
-    digest = trained(texts, tmp_path / "second", reuse, "--block_bytes=300000")
+    digest = trained(texts, tmp_path / "second", reuse, "--block_bytes=40000")
     assert sorted(set(ranges_read)) == ["day-2b.txt"]
     ranges_read.clear()
     assert trained(texts, tmp_path / "fresh") == digest
@@ -85,7 +86,14 @@ def test_records_and_dead_letters_are_those_of_a_fresh_run(texts, tmp_path):
     assert found[0][1]
 
 
-@pytest.mark.parametrize("options", [["--lowercase"], ["--tokenizer=unicode_words"], ["--max_sentence=7"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--lowercase"],
+        pytest.param(["--tokenizer=unicode_words"], marks=pytest.mark.slow),
+        pytest.param(["--max_sentence=7"], marks=pytest.mark.slow),
+    ],
+)
 def test_what_decides_the_tokens_decides_what_is_kept(texts, tmp_path, ranges_read, options):
     reuse = f"--reuse={tmp_path}/kept"
     trained(texts, tmp_path / "first", reuse)
