@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.corpus.dead_letters import displayable
 from pipeline.corpus.digests import first_digest
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import Reader
@@ -49,8 +50,8 @@ def files_table(
     for file in inputs:
         known = recorded.get(file["uri"], RecordedFile({}, None))
         numbers = sorted(known.digests)
-        digests = [known.digests[number] for number in numbers]
-        rows.append({**file, "column": known.column, "numbers": numbers, "digests": digests})
+        content = {"numbers": numbers, "digests": [known.digests[number] for number in numbers]}
+        rows.append({**file, **content, "uri": displayable(file["uri"]), "column": known.column})
     own = pa.Table.from_pylist(rows, schema=SCHEMA)
     return own if parent is None else pa.concat_tables([parent, own])
 
@@ -74,7 +75,7 @@ def new_files(files: Sequence[InputFile], taken: pa.Table, reader: Reader, skip:
 
     def is_taken(file: InputFile) -> bool:
         rows = by_size.get(file.size, ()) if file.size else ()
-        if any((row["uri"], row["version"]) == (file.uri, file.version) for row in rows):
+        if any((row["uri"], row["version"]) == (displayable(file.uri), file.version) for row in rows):
             return True
         first = first_digest(file.uri) if rows and not reader.has_columns else None
         return any(_has_content(file, row, reader) for row in rows if first in (None, *row["digests"][:1]))

@@ -16,14 +16,15 @@ from pipeline.storage.storage import Storage
 _GROUPS = b"beam2vec groups"
 
 
-def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None) -> pa.Buffer:
+def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None, group_rows: int | None = None) -> pa.Buffer:
     """The table as Parquet, without dictionaries: words and ids are too varied for them.
 
     Args:
       encodings: column path -> Parquet encoding, for columns where another than the plain one is better.
+      group_rows: of a row group, for large tables: a group is in memory once more while it is written.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **_form(encodings))
+    pq.write_table(table, sink, row_group_size=group_rows, **_form(encodings))
     return sink.getvalue()
 
 

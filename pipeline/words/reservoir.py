@@ -13,7 +13,7 @@ R(A + B) = R(R(A) + R(B)), whatever is merged when. (Bottom-k sampling, Cohen an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ STAGE = "reservoir"
 ALL_KEYS = 2**64
 _TOGETHER = 64
 """Units whose sentences are merged by one worker, before all are."""
+_GROUP_ROWS = 1 << 16
 _AMPLE = 4
 """How many times the wanted words units are expected to hand on: sentences that occur twice count once."""
 _SCHEMA = pa.schema(
@@ -134,19 +135,21 @@ def merge(reservoirs: Iterable[Reservoir], words: int) -> Reservoir:
     held: list[Reservoir] = []
     for reservoir in reservoirs:
         held.append(reservoir)
-        if sum(len(one.tokens) for one in held) > 3 * words:
+        if sum(len(one.tokens) for one in held) > 3 * words // 2:
             held = [_merged(held, words)]
     return _merged(held, words)
 
 
-def _merged(held: Sequence[Reservoir], words: int) -> Reservoir:
-    table = WordTable()
-    tokens = np.concatenate([np.empty(0, np.int32), *(_numbered(table, reservoir) for reservoir in held)])
-    starts = np.cumsum([0, *(len(reservoir.tokens) for reservoir in held)])
-    ends = (reservoir.offset[1:] + start for reservoir, start in zip(held, starts))
-    offset = np.concatenate([np.zeros(1, np.int64), *ends])
+def _merged(held: list[Reservoir], words: int) -> Reservoir:
+    """The reservoir of the sentences of all, which are taken from the list one by one: they need not be there twice."""
+    table, limit = WordTable(), min((reservoir.limit for reservoir in held), default=ALL_KEYS)
+    lengths = np.concatenate([np.zeros(1, np.int64), *(np.diff(reservoir.offset) for reservoir in held)])
     keys = np.concatenate([np.empty(0, np.uint64), *(reservoir.keys for reservoir in held)])
-    limit = min((reservoir.limit for reservoir in held), default=ALL_KEYS)
+    tokens, offset, used = np.empty(int(lengths.sum()), np.int32), np.cumsum(lengths), 0
+    while held:
+        numbered = _numbered(table, held.pop(0))
+        tokens[used : used + len(numbered)] = numbered
+        used += len(numbered)
     names = _one_array(table.words())
     order = _without_repeats(tokens, offset, np.argsort(keys, kind="stable"), keys, names)
     if limit < ALL_KEYS:
@@ -250,12 +253,10 @@ def stored_part(commits: Commits, name: str, make: Callable[[], Reservoir]) -> R
         lists = pa.ListArray.from_arrays(offset, pa.array(reservoir.tokens), type=_SCHEMA.field("tokens").type)
         words = pa.table({"word": reservoir.words})
         sentences = pa.table([pa.array(reservoir.keys), lists], schema=_SCHEMA)
-        folder = "" if name == STAGE else f"{name}/"
+        folder, encodings = "" if name == STAGE else f"{name}/", {"tokens.list.element": "BYTE_STREAM_SPLIT"}
         return [
             commits.put(f"{folder}words.parquet", to_parquet(words)),
-            commits.put(
-                f"{folder}sentences.parquet", to_parquet(sentences, {"tokens.list.element": "BYTE_STREAM_SPLIT"})
-            ),
+            commits.put(f"{folder}sentences.parquet", to_parquet(sentences, encodings, _GROUP_ROWS)),
         ], numbers
 
     return ReservoirRef.of(commits.once(name, made))

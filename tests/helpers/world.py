@@ -61,7 +61,7 @@ class World:
 
     def unigram_ref(self) -> UnigramRef:
         artifact = self.context.commits(UNIGRAM).put("unigram.parquet", to_parquet(self.distribution().to_table()))
-        return UnigramRef(artifact, len(self.vocabulary))
+        return UnigramRef(artifact, len(self.vocabulary), self.vocabulary.tokens)
 
     def token_shards(self) -> list[TokenShard]:
         shards = []
@@ -72,10 +72,10 @@ class World:
         return shards
 
     def batch_shards(self) -> list[BatchShard]:
-        position, ref, shards = 0, self.unigram_ref(), []
+        position, ref, shards, sampling = 0, self.unigram_ref(), [], Sampling.of(OPTIONS)
         for shard in self.token_shards():
-            sampling = Sampling.of(OPTIONS)
-            shards.append(BatchShard(shard.index, position, shard.tokens, sampling, shard.artifact, ref.artifact))
+            place, artifacts = (shard.index, position, shard.tokens), (shard.artifact, ref.artifact)
+            shards.append(BatchShard(*place, sampling, *artifacts, of=self.vocabulary.tokens))
             position += shard.tokens
         return shards
 

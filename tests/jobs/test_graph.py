@@ -62,6 +62,7 @@ def test_stages_carry_the_names_of_the_design(world):
         "BuildVocabulary",
         "UnigramDistribution",
         "EncodeTokens",
+        "MakeReservoir",
         "GenerateBatches",
         "Train",
     ]

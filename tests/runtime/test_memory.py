@@ -16,9 +16,13 @@ CHEAP = (
     "--subsample=1e-7",
     "--threads=2",
     "--block_bytes=250000",
+    "--replay_words=100000",
     "--no_report",
 )
-"""Next to no training, but every stage; many units, so that what is held for each would show."""
+"""Next to no training, but every stage; many units, so that what is held for each would show.
+
+The reservoir grows with the text up to its bound, by some eight bytes a word. Here the bound is soon reached.
+"""
 MEGABYTE = 1 << 20
 
 

@@ -51,13 +51,16 @@ class Held:
         list(dofn.process(self.unit))
 
     def encode(self) -> None:
-        list(EncodeUnit(self.context).process(self.unit, self.vocabulary))
+        dofn = EncodeUnit(self.context)
+        dofn.start_bundle()
+        list(dofn.process(self.unit, self.vocabulary))
 
 
 @pytest.fixture
 def held(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Held:
     files = match_inputs([str(write_corpus(tmp_path / "text.txt", lines=60))])
-    context = make_context(files, tmp_path / "run")
+    options = dataclasses.replace(OPTIONS, replay_words=0)  # else the parts of the reservoir are committed too
+    context = make_context(files, tmp_path / "run", options)
     lock = Lock(context.records.storage).acquire()
     (unit,) = plan_work_units([TextSource(file.uri, file.size, version=file.version) for file in files], 1 << 30)
     vocabulary = Vocabulary.from_table(build_vocabulary([count_unit(unit, context.reader).table], 1))

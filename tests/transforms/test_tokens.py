@@ -16,7 +16,8 @@ def test_tokens_are_the_ids_of_the_sentences_in_order(world):
     ref = world.vocabulary_ref()
 
     def apply(units):
-        return units | EncodeTokens(world.context, units.pipeline | "Vocabulary" >> beam.Create([ref]))
+        encode = EncodeTokens(world.context, units.pipeline | "Vocabulary" >> beam.Create([ref]))
+        return (units | encode)[0]
 
     def expect(shards):
         found = []

@@ -24,7 +24,7 @@ from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.shards import BatchShard, stored_epoch
 from pipeline.batches.stored import STAGE as BATCHES
 from pipeline.batches.tokens import STAGE as TOKENS
-from pipeline.batches.tokens import stored_tokens
+from pipeline.batches.tokens import Keeping, TokenShard, stored_tokens
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
@@ -40,6 +40,8 @@ from pipeline.words import unigram
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import count_unit, counted_unit
 from pipeline.words.merging import SCHEMA, MergedCounts, merge_counts, split_by_bucket
+from pipeline.words.reservoir import STAGE as RESERVOIR
+from pipeline.words.reservoir import key_limit
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
 from tools.measuring.prepared_corpus import forget_training
 
@@ -159,7 +161,7 @@ def measure(text: str, options: Options, threads: int, train_tokens: int) -> Cos
         units = plan_work_units([TextSource(text, os.path.getsize(text))], options.block_bytes)
         reader = open_reader(options, [])
         count_unit(units[0], reader)  # machine code
-        commits = {stage: Commits(records, stage, _KEY) for stage in (COUNTS, TOKENS, BATCHES)}
+        commits = {stage: Commits(records, stage, _KEY) for stage in (COUNTS, TOKENS, RESERVOIR, BATCHES)}
         counted = _each(storage, units, lambda unit: counted_unit(commits[COUNTS], unit, reader))
         tokens = sum(unit.tokens for unit in counted.results)
         words, growth, seen = MergedCounts(), [(0, 0)], 0
@@ -172,9 +174,13 @@ def measure(text: str, options: Options, threads: int, train_tokens: int) -> Cos
         vocabulary = Vocabulary.from_table(kept)
         distribution = unigram.build(vocabulary.counts, options.power, options.subsample)
         noise = records.write_artifact("unigram/unigram.parquet", to_parquet(distribution.to_table()))
-        encoded = _each(
-            storage, units, lambda unit: stored_tokens(commits[TOKENS], commits[COUNTS], unit, vocabulary, reader)
-        )
+        keeping = Keeping(words=options.replay_words, limit=key_limit(options.replay_words, tokens))
+
+        def encode(unit: WorkUnit) -> TokenShard:
+            stages = commits[TOKENS], commits[COUNTS]
+            return stored_tokens(*stages, unit, vocabulary, reader, keeping, commits[RESERVOIR])[0]
+
+        encoded = _each(storage, units, encode)
         shards = list(_shards(encoded.results, Sampling.of(options), noise))
         stored = _each(storage, shards, lambda shard: stored_epoch(commits[BATCHES], shard, 0))
         factor, power = _heaps(growth)

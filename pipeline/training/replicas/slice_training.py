@@ -112,10 +112,11 @@ class SliceTraining:
         first, end = self.rounds.positions(self._index)
         epoch, records, given = self.rounds.epoch(self.number), self.records, list(shards)
         own = [shard for shard in given if has_positions(shard, records, epoch, first, end)]
-        if replay := own[0].replay if own else None:
-            end = min(end, replay.text + replay.positions[epoch])
-        ordered = in_order(own, first, end if own else None, lambda shard: shard.span(records, epoch))
-        return ordered or given[:1]  # an epoch of an update may be shorter than others
+        if replay := given[0].replay if given else None:
+            end = min(end, replay.text + replay.positions[epoch])  # an epoch may be shorter than others
+        if first >= end:
+            return given[:1]
+        return in_order(own, first, end, lambda shard: shard.span(records, epoch))
 
 
 def _points(rounds: Rounds) -> int:

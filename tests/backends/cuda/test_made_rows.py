@@ -133,6 +133,9 @@ def test_stored_rows_are_not_made_again(monkeypatch):
         def __init__(self, stored):
             self.stored = stored
 
+        def span(self, records, epoch):
+            return self.first_position, self.end
+
         def batches(self, records, epoch, pool, first, end):
             return iter([])
 
