@@ -21,7 +21,8 @@ from pipeline.kernels import text as kernels
 from pipeline.runtime.shown_text import shown
 
 RULES = 2
-"""Version of the rules of all tokenisers. Raise it when a change of this project makes other tokens of a text."""
+"""Version of the rules of all tokenisers without a version of their own. Raise it when a change of this project makes
+other tokens of a text."""
 _BATCH_BYTES = 1 << 18
 """Bytes of lines that a user's function gets before its tokens are passed on."""
 
@@ -55,6 +56,11 @@ class Tokenizer(abc.ABC):
         """The name of the user's function, which may not be deterministic; "" for other tokenisers."""
         return ""
 
+    @property
+    def rules(self) -> int:
+        """The version of the rules by which tokens are made."""
+        return RULES
+
     @abc.abstractmethod
     def own_identity(self) -> dict[str, Any]:
         """`identity` without the part for lower case and normal form."""
@@ -71,7 +77,7 @@ class Tokenizer(abc.ABC):
           InputError: the file of a user's function has changed since it was imported.
         """
         forms = {"unicode": unicodedata.unidata_version} if self.lowercase or self.normal_form else {}
-        return {**self.own_identity(), "rules": RULES, **forms}
+        return {**self.own_identity(), "rules": self.rules, **forms}
 
     def prepared(self, text: np.ndarray) -> np.ndarray:
         """The text (uint8) in the normal form and lower case that the options ask for; lines stay lines."""
