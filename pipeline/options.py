@@ -23,7 +23,9 @@ NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
 DEVICES = ("auto", "cpu", "gpu")
 BATCHES = ("stream", "stored")
 NORMAL_FORMS = ("nfc", "nfkc")
-INPUT_FORMATS = ("text", "jsonl", "parquet")
+INPUT_FORMATS = ("text", "jsonl", "csv", "parquet")
+TAB = {"tab": "\t", r"\t": "\t"}
+"""Names of the tab, which is hard to type."""
 
 ALL = 0
 """The value of --window=all."""
@@ -199,10 +201,21 @@ class Options:
     field: str | None = _option(
         None,
         "model",
-        "with jsonl or parquet: the field (a.b: field b within a) that holds text, a list of strings or of integers",
+        "with jsonl or parquet: the field (a.b: field b within a) that holds text, a list of strings or of integers;"
+        " with csv: the name or the number of the field with the text",
         stage="counts",
         optional=True,
     )
+    separator: str | None = _option(
+        None,
+        "model",
+        "with csv: the character between fields, or tab (default: the one of , ; tab | that the first file shows)",
+        stage="text",
+        optional=True,
+        named=TAB,
+        off=True,
+    )
+    no_header: bool = _option(False, "model", "with csv: the first record is data", stage="counts", off=True)
     tokenizer: str = _option(
         "whitespace",
         "model",

@@ -125,6 +125,23 @@ def _chunks(text_range: TextRange, digests: RangeDigests | None, block_bytes: in
         position += length
 
 
+def range_chunks(
+    text_range: TextRange, digests: RangeDigests | None, block_bytes: int = BLOCK_BYTES
+) -> Iterator[tuple[int, bytes]]:
+    """(position, bytes) of a range that is cut where rows end; without a byte-order mark at the start of a file."""
+    block_bytes = max(block_bytes, 16)
+    for position in range(text_range.start, text_range.end, block_bytes):
+        data = read_exactly(text_range.uri, position, min(block_bytes, text_range.end - position))
+        if digests is not None:
+            digests.update(position, data)
+        if text_range.offset(position) == 0:
+            refuse_other_encodings(text_range, data[:DETECTION_BYTES])
+            if data[:3] == BYTE_ORDER_MARK:
+                yield position + 3, data[3:]
+                continue
+        yield position, data
+
+
 class _BegunLine:
     """The beginning of a line that continues in the next chunk. Of an overlong line, a dead letter, nothing is held."""
 

@@ -26,6 +26,7 @@ COVERED = {
     ),
     "batches/test_rows.py": ("pipeline/kernels/generate.py", "pipeline/kernels/negatives.py"),
     "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),
+    "corpus/test_csv_records.py": ("pipeline/kernels/csv_records.py",),
     "corpus/tokenizers/test_unicode_words.py": ("pipeline/kernels/clusters.py", "pipeline/kernels/word_break.py"),
     "kernels/test_kernel_cache.py": ("pipeline/kernels/compile.py", "pipeline/runtime/private_folders.py"),
     "training/replicas/test_trainer.py": (

@@ -78,9 +78,11 @@ def _table_hint(texts: Sequence[str]) -> str:
         is_header = all(cell and len(cell.split()) <= 3 for cell in columns) and len(set(columns)) == len(columns)
         if is_header or all(_NUMBER.fullmatch(row[0].strip()) for row in rows):
             between = f" ({shown_list(columns)})" if is_header else ""
+            longest = max(range(len(columns)), key=lambda i: sum(len(row[i]) for row in rows[1:]))
+            field = f"--field={shown(columns[longest])}" if is_header else f"--no_header --field={longest + 1}"
             return (
-                f"looks like a table with {name} between its columns{between}, all of which become words: write the"
-                " column with the text as Parquet or JSON lines, and name it by --field"
+                f"looks like a table with {name} between its columns{between}, all of which become words:"
+                f" --input_format=csv {field} takes one of them"
             )
     return ""
 

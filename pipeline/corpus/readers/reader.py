@@ -22,9 +22,10 @@ from pipeline.corpus.prefetch import fetched_ahead
 from pipeline.corpus.readers.values import TEXT, Portion
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.tokenizers.tokenizer import Tokenizer
-from pipeline.corpus.unpacking import compression_of, head
+from pipeline.corpus.unpacking import AT_LINES, LineEnds, compression_of, head
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.kernels.text import first_invalid
+from pipeline.options import Options
 
 HEAD_BYTES = 64 << 10
 """Bytes of a file that a preview reads."""
@@ -79,6 +80,17 @@ class Reader(abc.ABC):
         """The first sentences of a file, without bad lines."""
 
     @classmethod
+    def opened(cls, files: Sequence[InputFile], options: Options, tokenizer: Tokenizer) -> Reader:
+        """The reader that the options describe; it looks at the first rows of the files.
+
+        Raises:
+          InputError: the field is missing, or holds something else.
+        """
+        field = options.field or ""
+        items = cls.items_in(files, field)
+        return cls(tokenizer, options.max_line_bytes, field, items, options.max_sentence)
+
+    @classmethod
     def items_in(cls, files: Sequence[InputFile], field: str) -> str:
         """What a row holds in these files: TEXT, STRINGS or INTEGERS. Formats with fields look at the first rows.
 
@@ -110,6 +122,14 @@ class Reader(abc.ABC):
         """The file as a text that can be cut into byte ranges; None if it has to be unpacked first."""
         return None if compression_of(file) else TextSource(file.uri, file.size, version=file.version)
 
+    def ends(self) -> LineEnds:
+        """Where pieces of unpacked text may end."""
+        return AT_LINES
+
+    def cuts(self, file: InputFile) -> tuple[int, ...]:
+        """Where a file may be cut, by a pass over it; asked for only if its `source` cannot be cut everywhere."""
+        return ()
+
 
 class LineReader(Reader):
     """Reads a format whose rows are lines."""
@@ -126,11 +146,19 @@ def line_blocks(
     text_range: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: list[FileDigests] | None
 ) -> Iterator[TextBlock]:
     """`read_blocks`; the content digests of the range are appended to `digests`."""
-    is_input_file = (
-        digests is not None and not text_range.origin
-    )  # pieces of work text are artefacts, which have digests
+    with range_digests(text_range, digests) as ranges:
+        yield from read_blocks(text_range, max_line_bytes, dead_letters, ranges)
+
+
+@contextlib.contextmanager
+def range_digests(text_range: TextRange, digests: list[FileDigests] | None) -> Iterator[RangeDigests | None]:
+    """Digests for what is read of the range while open; they are appended to `digests` at the end.
+
+    None for pieces of work text: they are artefacts, which have digests.
+    """
+    is_input_file = digests is not None and not text_range.origin
     ranges = RangeDigests(text_range.start, text_range.end, text_range.size) if is_input_file else None
-    yield from read_blocks(text_range, max_line_bytes, dead_letters, ranges)
+    yield ranges
     if digests is not None and ranges is not None:
         file_digests = ranges.finish(text_range.uri, functools.partial(read_exactly, text_range.uri))
         digests += [file_digests] if file_digests else []
