@@ -222,6 +222,15 @@ class Options:
         "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, or module:function",
         stage="counts",
     )
+    split: str | None = _option(
+        None,
+        "model",
+        "cut a line, or the text of a row, into items at this text (or tab), in place of --tokenizer",
+        stage="counts",
+        optional=True,
+        named=TAB,
+        off=True,
+    )
     lowercase: bool = _option(False, "model", "turn the text into lower case first", stage="counts")
     normalize: str | None = _option(
         None,

@@ -67,7 +67,11 @@ COVERED = {
     "corpus/test_lines.py": ("pipeline/corpus/dead_letters.py",),
     "runs/test_preprocessed.py": ("jobs/sources.py", "transforms/preprocessed.py"),
     "batches/test_stored.py": ("pipeline/batches/shards.py",),
-    "corpus/readers/test_parquet.py": ("pipeline/corpus/readers/open_reader.py",),
+    "corpus/readers/test_parquet.py": (
+        "pipeline/corpus/readers/open_reader.py",
+        "pipeline/corpus/readers/parquet_columns.py",
+    ),
+    "corpus/tokenizers/test_items.py": ("pipeline/kernels/items.py",),
     "runs/test_input_check.py": ("pipeline/corpus/digests.py",),
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),

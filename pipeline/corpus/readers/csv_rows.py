@@ -38,7 +38,7 @@ from pipeline.runtime.shown_text import shown_list
 UNMATCHED = "a quote that is not closed in its record"
 BEHIND = "text behind a closing quote"
 BACKSLASH = "a quote behind a backslash, where CSV doubles it"
-_BACKSLASH = ord("\\")
+_BACKSLASH, _SPACE = ord("\\"), ord(" ")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class CsvReader(LineReader):
         is_good = ~is_bad & (records.kind <= kernels.DOUBLED)
         is_good[:skip] = False
         good = np.flatnonzero(is_good)
-        text, bounds = records.gather(good)
+        text, bounds = records.gather(good, _SPACE if self.tokenizer.joins_lines else kernels.LF)
 
         def place_of(row: int) -> str:
             i = int(good[min(row, len(good) - 1)])

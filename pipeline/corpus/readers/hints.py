@@ -22,14 +22,15 @@ _DOCUMENT = re.compile(r"""\[\s*[{"]|\[\s*\[\s*["0-9]|\{\s*"[^"]*"\s*:""")
 _NUMBER = re.compile(r"[0-9]+")
 
 
-def format_hint(lines: Sequence[bytes]) -> str:
+def format_hint(lines: Sequence[bytes], is_split: bool = False) -> str:
     """What the first lines of a file look like, and what to do; "" where they are plain text.
 
     Args:
       lines: without empty ones; a lone line may be cut.
+      is_split: whether lines are cut into items, so that separators are no part of words.
     """
     texts = [line.decode(errors="replace").strip().removeprefix("\ufeff") for line in lines[:_MOST_LINES]]
-    return _json_hint(texts) or _table_hint(texts)
+    return _json_hint(texts) or ("" if is_split else _table_hint(texts))
 
 
 def _json_hint(texts: Sequence[str]) -> str:

@@ -36,8 +36,17 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
       InputError: the field is missing or holds something else; options do not go together; a tokeniser cannot be
         loaded.
     """
+    if options.split is not None and options.tokenizer != Options.tokenizer:
+        raise InputError(
+            f"--split cuts text into items, so --tokenizer={options.tokenizer} has no effect: leave one of them out"
+        )
     tokenizer = open_tokenizer(
-        options.tokenizer, options.lowercase, options.max_sentence, options.normalize or "", options.stopwords or ""
+        options.tokenizer,
+        options.lowercase,
+        options.max_sentence,
+        options.normalize or "",
+        options.stopwords or "",
+        options.split,
     )
     for name in ("phrase_threshold", "phrase_discount"):
         if not options.phrases and getattr(options, name) != getattr(Options, name):
@@ -66,7 +75,7 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
 
 def _refuse_text_options(options: Options, items: str) -> None:
     """InputError for options that change text, if the field holds items, which are used as they are."""
-    for name in ("tokenizer", "lowercase", "normalize", "stopwords"):
+    for name in ("tokenizer", "lowercase", "normalize", "stopwords", "split"):
         if getattr(options, name) != getattr(Options, name):
             raise InputError(
                 f"--{name} is for text, but --field={options.field} is {EXPECTED[items]}, which are used as they are:"

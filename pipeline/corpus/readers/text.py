@@ -21,7 +21,8 @@ class TextReader(LineReader):
     has_fields = False
 
     def hint(self, file: InputFile) -> str:
-        return format_hint(head_lines(file, HEAD_BYTES, whole=False))
+        is_split = self.tokenizer.joins_lines
+        return format_hint(head_lines(file, HEAD_BYTES, whole=False), is_split)
 
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None

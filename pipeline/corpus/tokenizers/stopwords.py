@@ -37,6 +37,10 @@ class StopwordsTokenizer(Tokenizer):
     def users_function(self) -> str:
         return self.inner.users_function
 
+    @property
+    def joins_lines(self) -> bool:
+        return self.inner.joins_lines
+
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
         table = _table(self.words)
         for spans in self.inner.split(text, locate):

@@ -57,6 +57,11 @@ class Tokenizer(abc.ABC):
         return ""
 
     @property
+    def joins_lines(self) -> bool:
+        """Whether all lines of a row are one sentence, where rows may have several."""
+        return False
+
+    @property
     def rules(self) -> int:
         """The version of the rules by which tokens are made."""
         return RULES

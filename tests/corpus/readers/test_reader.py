@@ -88,8 +88,11 @@ def test_dead_letters_of_a_run_and_their_limit(tmp_path):
         ),
         ("jsonl", "a.b", [{"a": {"c": 1}}], r"--field=a.b: the first rows .* there are a"),
         ("jsonl", "n", [{"n": 5}], r"--field=n holds a number in the first rows .*; allowed are text, a list"),
-        ("jsonl", "n", [{"n": [[1]]}], r"--field=n holds a list of other or mixed types"),
-        ("jsonl", "n", [["n"]], r"holds no objects with a field n: the first line is a list of strings"),
+        ("jsonl", "n", [{"n": [[[1]]]}], r"--field=n holds a list of other or mixed types"),
+        ("jsonl", "n", [["n"], ["m"]], r"holds lists, not objects with a field: write objects by jq -c '{items: .}'"),
+        ("jsonl", "n", [[{"n": "a"}]], r"x is one JSON array: write a row a line by jq -c '\.\[\]', and read that"),
+        ("jsonl", "n", "[\n{},\n{}]", r"x is one JSON array: write a row a line by jq -c '\.\[\]', and read that"),
+        ("jsonl", "n", [5], r"holds no objects with a field n: the first line is a number"),
         ("jsonl", "n", None, r"holds no JSON lines: .* in its first line, 'hello world'"),
         ("parquet", "n", None, r"x is damaged, or no Parquet file"),
         ("jsonl", None, [{}], r"--input_format=jsonl needs --field=NAME"),
@@ -109,6 +112,8 @@ def test_what_cannot_be_read_is_told(format, field, rows, message, tmp_path):
     file = tmp_path / "x"
     if rows is None:
         file.write_text("hello world\n")
+    elif isinstance(rows, str):
+        file.write_text(rows)
     elif isinstance(rows, pa.Table):
         pq.write_table(rows, file)
     else:
