@@ -24,6 +24,12 @@ DEVICES = ("auto", "cpu", "gpu")
 BATCHES = ("stream", "stored")
 NORMAL_FORMS = ("nfc", "nfkc")
 INPUT_FORMATS = ("text", "jsonl", "csv", "parquet")
+ENCODINGS = (
+    *("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1"),
+    *(f"iso-8859-{part}" for part in range(2, 17) if part != 12),
+    *(f"cp125{page}" for page in range(9)),
+    *("koi8-r", "koi8-u", "cp949", "euc-kr", "gb18030", "big5", "cp932", "euc-jp"),
+)
 TAB = {"tab": "\t", r"\t": "\t"}
 """Names of the tab, which is hard to type."""
 
@@ -198,6 +204,16 @@ class Options:
         high=0.5,
     )
     input_format: str = _option("text", "model", "format of the input files", stage="text", choices=INPUT_FORMATS)
+    encoding: str | None = _option(
+        None,
+        "model",
+        "encoding of the input files (default: UTF-8)",
+        stage="text",
+        choices=ENCODINGS,
+        optional=True,
+        named={"latin1": "latin-1", "iso-8859-1": "latin-1", **{f"windows-125{i}": f"cp125{i}" for i in range(9)}},
+        off=True,
+    )
     field: str | None = _option(
         None,
         "model",

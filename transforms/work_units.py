@@ -85,8 +85,15 @@ class UnpackFile(StageDoFn):
 
     def _unpacked(self, index: int, file: InputFile) -> UnpackedText:
         options = self.context.options
-        ends, allow_truncated = self.context.reader.ends(), options.allow_truncated
-        return unpack(self.commits, file, index, options.max_line_bytes, allow_truncated=allow_truncated, ends=ends)
+        return unpack(
+            self.commits,
+            file,
+            index,
+            options.max_line_bytes,
+            allow_truncated=options.allow_truncated,
+            ends=self.context.reader.ends(),
+            encoding=self.context.reader.encoding,
+        )
 
 
 def _to_one(sources: FileSources) -> tuple[int, FileSources]:

@@ -31,6 +31,8 @@ KINDS = {
 }
 
 _FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report", "json"})
+_MANY_CHOICES = 12
+"""So many allowed values are not listed in the help."""
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _TRAINING_FILES = frozenset({"corpus", "no_report"})
 _OFF = {"overwrite": "--no-overwrite", "no_report": "--no-no_report"}
@@ -146,7 +148,9 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         if isinstance(field.default, bool):
             group.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
         elif field.metadata["choices"]:
-            group.add_argument(name, metavar="|".join(field.metadata["choices"]), help=text.replace("%", "%%"))
+            choices = field.metadata["choices"]
+            metavar = "|".join(choices) if len(choices) < _MANY_CHOICES else "NAME"
+            group.add_argument(name, metavar=metavar, help=text.replace("%", "%%"))
         else:
             kind = str(field.type).partition(" | ")[0]
             metavar = "FILE" if field.name in _NAME_FILES else {"int": "N", "float": "X"}.get(kind, "TEXT")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.lines import range_chunks
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.unpacking import LineEnds
@@ -104,12 +105,13 @@ def read_records(
         held = bytes(data[line:])
 
 
-def record_starts(uri: str, size: int, separator: str, most: int) -> tuple[int, ...]:
+def record_starts(uri: str, size: int, separator: str, most: int, encoding: Encoding = UTF8) -> tuple[int, ...]:
     """Places where records begin, at about equal distances, by a pass over the whole file."""
     distance = min(max(_FINEST, size // _CUTS), _COARSEST)
     cuts: list[int] = []
     wanted = distance
-    for records in read_records(range_chunks(TextRange(uri, 0, size, size), None), size, separator, most):
+    chunks = range_chunks(TextRange(uri, 0, size, size), None, encoding)
+    for records in read_records(chunks, size, separator, most):
         starts = records.start + records.position
         while wanted <= starts[-1]:
             cuts.append(int(starts[np.searchsorted(starts, wanted)]))

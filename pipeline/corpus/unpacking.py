@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters, put_dead_letters
 from pipeline.corpus.decompression import BrokenOffError, can_decompress, compression_name, decompress
 from pipeline.corpus.digests import FileDigests, RangeDigests
-from pipeline.corpus.encodings import BYTE_ORDER_MARK
+from pipeline.corpus.encodings import BYTE_ORDER_MARK, DETECTION_BYTES, UTF8, Encoding, check_beginning
 from pipeline.corpus.files import InputFile, check_unchanged
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.work_units import TextSource
@@ -114,6 +115,7 @@ def unpack(
     piece_bytes: int = 0,
     allow_truncated: bool = False,
     ends: LineEnds = AT_LINES,
+    encoding: Encoding = UTF8,
 ) -> UnpackedText:
     """Unpacks a compressed file into work text, or finds that of an earlier attempt.
 
@@ -125,6 +127,7 @@ def unpack(
       file: a compressed file; `index` is its place in the corpus, which names the pieces.
       max_line_bytes: a longer line becomes a dead letter, and is not held in memory.
       piece_bytes: 0 stands for what suits `ends`, which says where pieces may end.
+      encoding: of the file; a wide one is turned into UTF-8.
       allow_truncated: use a damaged file up to the last whole line; the line that breaks off becomes a dead letter.
 
     Raises:
@@ -135,7 +138,7 @@ def unpack(
         digests = RangeDigests(0, file.size, file.size)
         pieces = _Pieces(commits, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes, ends)
         try:
-            for data in decompress(compression_of(file), _read(file, digests, _READ_BYTES)):
+            for data in _text(file, compression_of(file), _read(file, digests, _READ_BYTES), encoding):
                 pieces.add(data)
         except BrokenOffError as error:
             if not allow_truncated:
@@ -159,21 +162,33 @@ def unpack(
     return UnpackedText(sources, numbers.bytes, numbers.bad_lines)
 
 
-def head(file: InputFile, size: int) -> bytes:
-    """The first `size` bytes of the file's text, without a byte order mark. It reads little more than that."""
+def head(file: InputFile, size: int, encoding: Encoding = UTF8) -> bytes:
+    """The first `size` bytes of the file's text, without a byte order mark. It reads little more than that.
+
+    They are UTF-8 where the encoding is wide, and as they stand in the text otherwise.
+    """
     packed = compression_of(file)
-    if packed:
+    if not packed and not encoding.is_wide:
+        text = read_exactly(file.uri, 0, min(size + 4, file.size))
+    else:
         text = b""
         try:
-            for data in decompress(packed, _read(file, None, size)):
+            for data in _text(file, packed, _read(file, None, size), encoding):
                 text += data
-                if len(text) >= size + 3:
+                if len(text) >= size + 4:
                     break
         except BrokenOffError:  # reported when the file is unpacked
             pass
-    else:
-        text = read_exactly(file.uri, 0, min(size + 3, file.size))
-    return text.removeprefix(BYTE_ORDER_MARK)[:size]
+    return text.removeprefix(encoding.mark)[:size]
+
+
+def _text(file: InputFile, packed: str, chunks: Iterable[bytes], encoding: Encoding) -> Iterator[bytes]:
+    """The text of a file, unpacked if it is compressed, as UTF-8 if its encoding is wide."""
+    text = iter(decompress(packed, chunks) if packed else chunks)
+    first = next(text, b"")
+    check_beginning(file.uri, first[:DETECTION_BYTES], encoding)
+    text = itertools.chain([first], text)
+    yield from encoding.stream(text) if encoding.is_wide else text
 
 
 class _Pieces:

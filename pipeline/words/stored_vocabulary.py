@@ -131,7 +131,7 @@ def _first_bad_line(
         return "", ""
     unit = reader_of(options.input_format).offset_unit
     place = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
-    return place, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
+    return place, "; name the encoding, e.g. --encoding=cp1252" if row["reason"] == NOT_UTF8 else ""
 
 
 def _with_bad_lines(summaries: Sequence[UnitSummary]) -> list[UnitSummary]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.corpus.csv_records import Records, read_records
+from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import HEAD_BYTES
 from pipeline.corpus.unpacking import head
@@ -22,10 +23,12 @@ _RECORDS = 20
 """How many records show the separator."""
 
 
-def head_records(file: InputFile, separator: str, most: int, field: int = -1) -> Records | None:
+def head_records(
+    file: InputFile, separator: str, most: int, field: int = -1, encoding: Encoding = UTF8
+) -> Records | None:
     """The first records of a file, none of which is cut; None if there are none. Blank ones are among them."""
     for size in _LOOKED_AT:
-        text = head(file, size)
+        text = head(file, size, encoding)
         is_whole = len(text) < size
         records = next(read_records([(0, text)], len(text), separator, most, field, last=is_whole), None)
         if records is not None or is_whole:
@@ -33,24 +36,29 @@ def head_records(file: InputFile, separator: str, most: int, field: int = -1) ->
     return None
 
 
-def checked_separator(text: str) -> str:
+def checked_separator(text: str, encoding: Encoding) -> str:
     """The --separator; InputError unless it can separate fields."""
     if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n':
         raise InputError(
             f"--separator={text}: allowed is one ASCII character, or tab, and no letter, digit, quote or line end"
         )
+    if not encoding.keeps(text):
+        raise InputError(
+            f"--separator={text}: in --encoding={encoding.name} its byte is also part of other characters: convert the"
+            " files to UTF-8"
+        )
     return text
 
 
-def separator_of(file: InputFile, most: int) -> str:
+def separator_of(file: InputFile, most: int, encoding: Encoding) -> str:
     """The separator that the first records of a file show: by it, all of them have the same number of fields, above 1.
 
     Raises:
       InputError: there is none, or more than one.
     """
     fields: dict[str, int] = {}
-    for separator in SEPARATORS:
-        records = head_records(file, separator, most)
+    for separator in filter(encoding.keeps, SEPARATORS):
+        records = head_records(file, separator, most, -1, encoding)
         if records is None:
             continue
         numbers = records.fields[records.kind <= kernels.DOUBLED][:_RECORDS]
@@ -67,19 +75,20 @@ def separator_of(file: InputFile, most: int) -> str:
     raise InputError(f"{file.uri} does not show its separator, its first lines have {counts}: set --separator")
 
 
-def header_names(file: InputFile, separator: str, most: int) -> tuple[str, ...]:
+def header_names(file: InputFile, separator: str, most: int, encoding: Encoding) -> tuple[str, ...]:
     """The fields of the first record of a file.
 
     Raises:
       InputError: it is blank, or no record.
     """
-    records = head_records(file, separator, most)
+    records = head_records(file, separator, most, -1, encoding)
     kind = kernels.BLANK if records is None else int(records.kind[0])
     if records is None or kind > kernels.DOUBLED:
         known = {kernels.BLANK: "is blank", kernels.TOO_LONG: "is longer than --max_line_bytes"}
         why = known.get(kind, "has quotes that do not match")
         raise InputError(f"{file.uri}: its first line {why}, and so is no header and no record")
-    record = bytes(records.data[: records.stop[0]]).removesuffix(b"\n").removesuffix(b"\r")
+    line = bytes(records.data[: records.stop[0]])
+    record = (encoding.utf8(line) or line).removesuffix(b"\n").removesuffix(b"\r")
     fields = re.finditer(rb'(?:"((?:[^"]|"")*)"|([^%b]*))(?:%b|\Z)' % ((re.escape(separator.encode()),) * 2), record)
     return tuple(map(_name, itertools.islice(fields, int(records.fields[0]))))
 

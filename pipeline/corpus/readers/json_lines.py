@@ -11,6 +11,7 @@ import orjson
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
+from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import TextBlock
 from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
@@ -37,18 +38,18 @@ class JsonReader(LineReader):
     """One field of JSON lines. Dead letters: invalid JSON, no such field, null, another type; not blank lines."""
 
     @classmethod
-    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+    def items_in(cls, files: Sequence[InputFile], field: str, encoding: Encoding = UTF8) -> str:
         """What the field holds, by the first row that shows it; the message of an error says what they have."""
         pick = picker(field)
         trouble = ""
         for file in [file for file in files if file.size][:_FILES]:
-            lines = _first_lines(file, _LOOKED_AT[1:])[:_ROWS]
-            trouble = trouble or ("" if lines else _array(file, head(file, 16)))
+            lines = _first_lines(file, _LOOKED_AT[1:], encoding)[:_ROWS]
+            trouble = trouble or ("" if lines else _array(file, head(file, 16, encoding)))
             for line in lines:
                 value = _parsed(line, pick)
                 if items := items_of(value):
                     return items
-                trouble = trouble or _trouble(file, field, line, value)
+                trouble = trouble or _trouble(file, field, line, value, len(lines) == 1)
         if trouble:
             raise InputError(trouble)
         return TEXT
@@ -56,7 +57,7 @@ class JsonReader(LineReader):
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests):
+        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests, self.encoding):
             values, places, bad = self._values(block, dead_letters)
 
             def place(row: int, block: TextBlock = block, places: list[int] = places) -> str:
@@ -67,7 +68,7 @@ class JsonReader(LineReader):
     def preview(self, file: InputFile) -> list[list[str]]:
         sentences: list[list[str]] = []
         pick = picker(self.field)
-        for line in _first_lines(file, _LOOKED_AT):
+        for line in _first_lines(file, _LOOKED_AT, self.encoding):
             value = _parsed(line, pick)
             if wrong(value, self.items) is None:
                 for spans in self._spans([value], lambda row: file.uri):
@@ -129,9 +130,9 @@ def _within(value: Any, names: Sequence[str]) -> Any:
     return value
 
 
-def _first_lines(file: InputFile, sizes: Sequence[int]) -> list[bytes]:
+def _first_lines(file: InputFile, sizes: Sequence[int], encoding: Encoding) -> list[bytes]:
     """The whole lines among the first bytes of the file: as many of `sizes` as are needed to find one."""
-    return next((lines for size in sizes if (lines := head_lines(file, size))), [])
+    return next((lines for size in sizes if (lines := head_lines(file, size, encoding))), [])
 
 
 def _message(error: orjson.JSONDecodeError, line: bytes) -> str:
@@ -153,15 +154,15 @@ def _array(file: InputFile, text: bytes) -> str:
     return f"{file.uri} is one JSON array: write a row a line by {_EACH_ROW}, and read that" if is_array else ""
 
 
-def _trouble(file: InputFile, field: str, line: bytes, value: Any) -> str:
-    """What is wrong with a line, as a message."""
+def _trouble(file: InputFile, field: str, line: bytes, value: Any, is_alone: bool) -> str:
+    """What is wrong with a line, as a message; `is_alone`: there is no other."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if array := _array(file, line):
             return array
         return f"{file.uri} holds no JSON lines: {_message(error, line)} in its first line, {quoted(line[:200], 60)}"
-    if type(row) is list and (dict in map(type, row) or len(_first_lines(file, _LOOKED_AT)) == 1):
+    if type(row) is list and (is_alone or dict in map(type, row)):
         return _array(file, line)
     if type(row) is list:
         return f"{file.uri} holds lists, not objects with a field: write objects by {_EACH_LIST}, and set --field=items"

@@ -64,6 +64,10 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
         raise InputError(f"--field={options.field} needs --input_format={with_fields}")
     if not options.field and reader.has_fields:
         raise InputError(f"--input_format={options.input_format} needs --field=NAME, the field that holds the text")
+    if options.encoding is not None and not reader.can_be_compressed:
+        raise InputError(
+            f"--encoding={options.encoding} has no effect with --input_format={options.input_format}: leave it out"
+        )
     opened = reader.opened(files, options, tokenizer)
     if opened.items != TEXT:
         _refuse_text_options(options, opened.items)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import DIGITS, Change, FileDigests
+from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.readers.parquet_columns import column_of, is_list, items_in_column, within
@@ -60,7 +61,7 @@ class ParquetReader(Reader):
     leaves_digests = False  # a file may have no rows
 
     @classmethod
-    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+    def items_in(cls, files: Sequence[InputFile], field: str, encoding: Encoding = UTF8) -> str:
         """What the field holds, by the schema of the first file; the message of an error says what it has."""
         file = next((file for file in files if file.size), None)
         if file is None:
