@@ -235,7 +235,8 @@ class Options:
     tokenizer: str = _option(
         "whitespace",
         "model",
-        "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, or module:function",
+        "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, icu, or"
+        " module:function",
         stage="counts",
     )
     split: str | None = _option(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,14 @@ class Tokenizer(abc.ABC):
     def rules(self) -> int:
         """The version of the rules by which tokens are made."""
         return RULES
+
+    def hint(self, preview: Callable[[], list[list[str]]]) -> str:
+        """What makes another tokeniser fit a file better; "" for nothing.
+
+        Args:
+          preview: returns the first sentences of the file by this tokeniser.
+        """
+        return ""
 
     @abc.abstractmethod
     def own_identity(self) -> dict[str, Any]:
@@ -174,7 +182,7 @@ def pieces(text: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
         position = stop
 
 
-BUILT_IN = ("whitespace", "unicode_words", "characters", "korean", "japanese", "chinese")
+BUILT_IN = ("whitespace", "unicode_words", "characters", "korean", "japanese", "chinese", "icu")
 
 
 def _has_surrogate(token: str) -> bool:

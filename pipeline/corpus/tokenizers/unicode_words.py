@@ -27,6 +27,13 @@ marks for the direction of text. ZWJ and ZWNJ, which decide how letters look, st
 CHARACTER_RULES = 3
 """Version of the rules of `characters`."""
 _PIECE_BYTES = 1 << 17
+_WITHOUT_BLANKS = {
+    name: regex.compile(rf"[\p{{{script}}}&&\p{{L}}]", regex.V1)
+    for name, script in (("Thai", "Thai"), ("Lao", "Lao"), ("Khmer", "Khmer"), ("Burmese", "Myanmar"))
+}
+"""Name -> letters of scripts that have no blanks between words, and that the tokeniser `icu` knows."""
+_FEW_LETTERS = 0.05
+"""Share of such letters in a text that has some words of them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,19 @@ class UnicodeTokenizer(Tokenizer):
 
     def own_identity(self) -> dict[str, Any]:
         return {"name": self.name, "table": table_digest(self._table())}
+
+    def hint(self, preview: Callable[[], list[list[str]]]) -> str:
+        if self.name != "unicode_words":
+            return ""
+        text = "".join(word for sentence in preview() for word in sentence)
+        counts = {name: len(letters.findall(text)) for name, letters in _WITHOUT_BLANKS.items()}
+        if sum(counts.values()) <= _FEW_LETTERS * sum(map(str.isalpha, text)):
+            return ""
+        name = max(counts, key=lambda name: counts[name])
+        return (
+            f"has {name} text, which puts no blanks between words: --tokenizer=unicode_words takes each letter of it as"
+            " a word; --tokenizer=icu finds the words (pip install 'beam2vec[icu]')"
+        )
 
     def _table(self) -> np.ndarray:
         return cluster_table() if self.name == "characters" else property_table()

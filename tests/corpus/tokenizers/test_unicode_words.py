@@ -151,6 +151,32 @@ def test_identity_of_unicode_words():
     assert open_tokenizer("characters", normal_form="nfc").identity()["unicode"] == unicodedata.unidata_version
 
 
+THAI = "ภาษาไทยเป็นภาษาที่มีคนพูดมาก"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (THAI, "Thai"),
+        ("ພາສາລາວເປັນພາສາທາງການ", "Lao"),
+        ("ភាសាខ្មែរជាភាសាផ្លូវការ", "Khmer"),
+        ("မြန်မာဘာသာစကားသည်တရားဝင်", "Burmese"),
+        ("some English words about it " * 9 + THAI, "Thai"),
+    ],
+)
+def test_scripts_without_blanks_are_told(text, name, tmp_path):
+    tokenizer = open_tokenizer("unicode_words")
+    hint = tokenizer.hint(lambda: words("unicode_words", text))
+    assert hint.startswith(f"has {name} text, which puts no blanks between words")
+    assert "--tokenizer=icu finds the words (pip install 'beam2vec[icu]')" in hint
+    assert open_tokenizer("characters").hint(lambda: [[THAI]]) == ""
+
+
+@pytest.mark.parametrize("text", ["", "한국어 문장 日本 テスト 1 2", "some English words, " * 60 + THAI, "🇰🇷 !"])
+def test_other_text_is_not_told(text):
+    assert open_tokenizer("unicode_words").hint(lambda: words("unicode_words", text)) == ""
+
+
 def test_a_run_in_words_of_unicode(tmp_path):
     rng = np.random.default_rng(0)
     text = "".join(f"단어{a}, слово{b}!\n" for a, b in rng.integers(0, 20, (400, 2)))
@@ -160,5 +186,9 @@ def test_a_run_in_words_of_unicode(tmp_path):
     outcome = train(*arguments, f"--output={tmp_path / 'run'}", f"--stopwords={tmp_path / 'stop'}", *TINY)
     assert outcome.status == 0, outcome.stderr
     assert "39 words" in outcome.stdout
+    assert "blanks between words" not in outcome.stderr
+    (tmp_path / "thai").write_text(THAI + "\n")
+    told = train(f"--input={tmp_path / 'thai'}", *arguments[1:], f"--output={tmp_path / 'plan'}", "--dry_run", *TINY)
+    assert f"note: {tmp_path / 'thai'} has Thai text, which puts no blanks between words" in told.stdout
     again = train(*arguments, f"--output={tmp_path / 'run'}", *TINY)
     assert "--stopwords is not set, the run has" in again.error
