@@ -28,7 +28,7 @@ ENCODINGS = (
     *("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1"),
     *(f"iso-8859-{part}" for part in range(2, 17) if part != 12),
     *(f"cp125{page}" for page in range(9)),
-    *("koi8-r", "koi8-u", "cp949", "euc-kr", "gb18030", "big5", "cp932", "euc-jp"),
+    *("koi8-r", "koi8-u", "cp949", "euc-kr", "gb18030", "big5", "cp950", "cp932", "euc-jp"),
 )
 TAB = {"tab": "\t", r"\t": "\t"}
 """Names of the tab, which is hard to type."""

@@ -24,7 +24,7 @@ _MARKS = {"": BYTE_ORDER_MARK, "gb18030": b"\x84\x31\x95\x33"}
 """Encoding -> its byte-order mark."""
 _WIDE_MARKS = {"utf-16": (b"\xff\xfe", b"\xfe\xff"), "utf-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff")}
 """Encoding whose files have to begin with a mark -> the marks."""
-_ASCII_IN_CHARACTERS = ("gb18030", "big5", "cp932")
+_ASCII_IN_CHARACTERS = ("gb18030", "big5", "cp950", "cp932")
 """Encodings of which the bytes from 0x40 on may be the second of a character."""
 _INVALID = "beam2vec.invalid"
 
