@@ -398,7 +398,7 @@ def shown_value(name: str, value: Any) -> str:
     if value is None or value == "":
         return "not set"
     field = next((field for field in dataclasses.fields(Options) if field.name == name), None)
-    named = field.metadata["named"] if field else {}
+    named = field.metadata["named"] if field and value not in field.metadata["choices"] else {}
     return next((text for text, meant in named.items() if meant == value), shown(value))
 
 

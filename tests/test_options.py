@@ -216,6 +216,8 @@ def test_threads_are_those_of_the_process_unless_given(monkeypatch):
 def test_values_are_shown_as_they_are_written():
     assert options.shown_value("window", Options.checked({"window": "all"}).window) == "all"
     assert options.shown_value("window", 5) == "5"
+    assert options.shown_value("encoding", Options.checked({"encoding": "windows-1252"}).encoding) == "cp1252"
+    assert options.shown_value("separator", Options.checked({"separator": "tab"}).separator) == "tab"
     assert options.shown_value("threads", None) == options.shown_value("vocabulary", "") == "not set"
 
 
