@@ -22,6 +22,8 @@ _RETURNS_IN_A_LINE = 3
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MARKS = {"": BYTE_ORDER_MARK, "gb18030": b"\x84\x31\x95\x33"}
 """Encoding -> its byte-order mark."""
+_ESCAPES = {b"\x1b$B": "iso-2022-jp", b"\x1b$@": "iso-2022-jp", b"\x1b$)C": "iso-2022-kr"}
+"""Escape sequences of encodings that switch between alphabets: each of their bytes would pass as ASCII."""
 _WIDE_MARKS = {"utf-16": (b"\xff\xfe", b"\xfe\xff"), "utf-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff")}
 """Encoding whose files have to begin with a mark -> the marks."""
 _ASCII_IN_CHARACTERS = ("gb18030", "big5", "cp950", "cp932")
@@ -108,13 +110,16 @@ def _is_utf8(head: bytes) -> bool:
 
 
 def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
-    """InputError for tar archives, for UTF-16 and UTF-32, and for lines that end in a carriage return alone.
+    """InputError for tar archives, UTF-16, UTF-32 and ISO-2022, and for lines that end in a carriage return alone.
 
     Most of their lines would pass as UTF-8: those of an archive are lines of its files, and English in UTF-16 is UTF-8
     with a NUL beside each letter. Text of old Macintoshes, without a newline, would be one line.
     """
     if head[257:262] == b"ustar":
         raise InputError(f"{text_range.name()} is a tar archive, which cannot be read: unpack it first")
+    for escape, name in _ESCAPES.items():
+        if escape in head:
+            raise InputError(f"{text_range.name()} is {name.upper()}: convert it by iconv -f {name} -t utf8")
     if _has_carriage_returns_for_line_ends(head):
         raise InputError(
             f"{text_range.name()} ends its lines with a carriage return alone, so it would be one line: convert it by"

@@ -42,6 +42,14 @@ def test_other_carriage_returns_pass(head):
     refuse_other_encodings(RANGE, head)
 
 
+@pytest.mark.parametrize(("name", "text"), [("iso-2022-jp", "a rose 薔薇\n"), ("iso-2022-kr", "a rose 장미\n")])
+def test_text_that_switches_alphabets_is_refused(name, text):
+    """All of its bytes are ASCII."""
+    with pytest.raises(InputError, match=rf"old.txt is {name.upper()}: convert it by iconv -f {name} -t utf8"):
+        refuse_other_encodings(RANGE, text.encode(name))
+    refuse_other_encodings(RANGE, b"\x1b[1mbold\x1b[0m $B\n")
+
+
 def letters_of(name: str) -> str:
     """Some letters beyond ASCII that an encoding has, among them some with a byte below 0x80."""
     some = []
