@@ -106,7 +106,8 @@ class Source:
 
     def _hint_of(self, file: InputFile) -> str:
         with contextlib.suppress(InputError):  # where a file cannot be read, the stage that reads it says so
-            return self.reader.hint(file) if self.reader else ""
+            reader = self.reader
+            return reader.hint(file) or reader.tokenizer.hint(lambda: reader.preview(file)) if reader else ""
         return ""
 
     def context(self, run: RunDirectory, lock_token: str, beam: tuple[str, ...]) -> JobContext:

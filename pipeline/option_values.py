@@ -1,11 +1,59 @@
-"""How values of options are converted and checked: the type, the bounds and the choices that a field declares."""
+"""How an option is declared, and how its values are converted and checked: type, bounds and choices."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import InputError
+
+
+def option(
+    default: Any,
+    kind: str,
+    help: str,
+    *,
+    stage: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+    optional: bool = False,
+    over: bool = False,
+    named: Mapping[str, Any] | None = None,
+    off: bool = False,
+    child: str = "free",
+) -> Any:
+    """Declares one option.
+
+    Args:
+      kind: model, layout or execution.
+      stage: the first stage whose content the option decides.
+      low, high: bounds, allowed themselves; with `over`, `low` itself is not allowed.
+      choices: the allowed values.
+      optional: whether None is allowed, which stands for "not set".
+      named: values that have a name, allowed whatever the bounds are.
+      off: an option that was added later. With its default it is left out of the stage keys, so that those of older
+        runs stay valid.
+      child: of a run with --update. same: as in its parent; free: as in its parent, unless it is given; own: its
+        default, unless it is given.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "kind": kind,
+            "help": help,
+            "stage": stage,
+            "low": low,
+            "high": high,
+            "choices": tuple(choices),
+            "optional": optional,
+            "over": over,
+            "named": dict(named or {}),
+            "off": off,
+            "child": child,
+        },
+    )
 
 
 def checked_value(field: dataclasses.Field, value: Any) -> Any:
@@ -72,3 +120,24 @@ def allowed_values(field: dataclasses.Field) -> str:
 def _number(value: float) -> str:
     """A bound with all its digits, which a float format would round."""
     return str(int(value)) if value == int(value) else repr(value)
+
+
+def bad_line_limit(text: str, lines: int) -> float:
+    """How many bad lines --max_bad_lines tolerates among `lines`.
+
+    Examples:
+      >>> bad_line_limit("100", lines=5000), bad_line_limit("1%", lines=5000)
+      (100.0, 50.0)
+
+    Raises:
+      InputError: the text is neither a number nor a percentage from 0% to 100%.
+    """
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else None
+        limit = float(int(text)) if share is None else share * lines
+        if limit < 0 or (share is not None and not 0 <= share <= 1):
+            raise ValueError
+    except ValueError:
+        message = f"--max_bad_lines={text}: allowed is a number of lines, or a percentage of them such as 1%"
+        raise InputError(message) from None
+    return limit

@@ -11,12 +11,12 @@ Kinds:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.option_values import allowed_values, checked_value
+from pipeline.option_values import allowed_values, bad_line_limit, checked_value, option
 from pipeline.runtime.cpus import available_cpus
 from pipeline.runtime.shown_text import shown
 
@@ -25,7 +25,15 @@ NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
 DEVICES = ("auto", "cpu", "gpu")
 BATCHES = ("stream", "stored")
 NORMAL_FORMS = ("nfc", "nfkc")
-INPUT_FORMATS = ("text", "jsonl", "parquet")
+INPUT_FORMATS = ("text", "jsonl", "csv", "parquet")
+ENCODINGS = (
+    *("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1"),
+    *(f"iso-8859-{part}" for part in range(2, 17) if part != 12),
+    *(f"cp125{page}" for page in range(9)),
+    *("koi8-r", "koi8-u", "cp949", "euc-kr", "gb18030", "big5", "cp950", "cp932", "euc-jp"),
+)
+TAB = {"tab": "\t", r"\t": "\t"}
+"""Names of the tab, which is hard to type."""
 
 ALL = 0
 """The value of --window=all."""
@@ -42,53 +50,6 @@ MAX_PASSES = 16
 """Most passes of --phrases."""
 
 
-def _option(
-    default: Any,
-    kind: str,
-    help: str,
-    *,
-    stage: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    choices: Sequence[str] = (),
-    optional: bool = False,
-    over: bool = False,
-    named: Mapping[str, Any] | None = None,
-    off: bool = False,
-    child: str = "free",
-) -> Any:
-    """Declares one option.
-
-    Args:
-      kind: model, layout or execution.
-      stage: the first stage whose content the option decides.
-      low, high: bounds, allowed themselves; with `over`, `low` itself is not allowed.
-      choices: the allowed values.
-      optional: whether None is allowed, which stands for "not set".
-      named: values that have a name, allowed whatever the bounds are.
-      off: an option that was added later. With its default it is left out of the stage keys, so that those of older
-        runs stay valid.
-      child: of a run with --update. same: as in its parent; free: as in its parent, unless it is given; own: its
-        default, unless it is given.
-    """
-    return dataclasses.field(
-        default=default,
-        metadata={
-            "kind": kind,
-            "help": help,
-            "stage": stage,
-            "low": low,
-            "high": high,
-            "choices": tuple(choices),
-            "optional": optional,
-            "over": over,
-            "named": dict(named or {}),
-            "off": off,
-            "child": child,
-        },
-    )
-
-
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The options of a run. `Options.checked()` converts values and refuses what is not allowed.
@@ -102,9 +63,9 @@ class Options:
       pipeline.errors.InputError: dims=0: allowed is a whole number of at least 1 and at most 4096
     """
 
-    model: str = _option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS, child="same")
-    dims: int = _option(100, "model", "length of a vector", stage="checkpoints", low=1, high=4096, child="same")
-    window: int = _option(
+    model: str = option("skipgram", "model", "skip-gram or CBOW", stage="checkpoints", choices=MODELS, child="same")
+    dims: int = option(100, "model", "length of a vector", stage="checkpoints", low=1, high=4096, child="same")
+    window: int = option(
         5,
         "model",
         "largest distance of a context word from its target; all: every other word of the sentence",
@@ -113,8 +74,8 @@ class Options:
         high=1000,
         named={"all": ALL},
     )
-    negatives: int = _option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
-    power: float = _option(
+    negatives: int = option(5, "model", "negative samples for each target", stage="batches", low=1, high=1000)
+    power: float = option(
         0.75,
         "model",
         "exponent of the unigram distribution of negatives; 0: uniform, below 0: rare words more often",
@@ -122,7 +83,7 @@ class Options:
         low=-1,
         high=4,
     )
-    negative_policy: str = _option(
+    negative_policy: str = option(
         "exclude_target",
         "model",
         "which negatives a row may have. exclude_target: not the target; distinct: not the target, and none twice;"
@@ -130,21 +91,21 @@ class Options:
         stage="batches",
         choices=NEGATIVE_POLICIES,
     )
-    subsample: float = _option(
+    subsample: float = option(
         1e-3, "model", "words above this frequency lose some occurrences; 0: none do", stage="unigram", low=0, high=1
     )
-    min_count: int = _option(5, "model", "words that occur less often are left out", stage="vocabulary", low=1)
-    max_vocabulary: int | None = _option(
+    min_count: int = option(5, "model", "words that occur less often are left out", stage="vocabulary", low=1)
+    max_vocabulary: int | None = option(
         None, "model", "keep only this many of the most frequent words", stage="vocabulary", low=1, optional=True
     )
-    vocabulary: str | None = _option(
+    vocabulary: str | None = option(
         None,
         "model",
         "a file of words, with or without counts, that is the vocabulary: in its order, however often they occur",
         stage="vocabulary",
         optional=True,
     )
-    start_from: str | None = _option(
+    start_from: str | None = option(
         None,
         "model",
         "first vectors from another run (RUN, or RUN@STEP) or a file of vectors, for the words that are there",
@@ -153,7 +114,7 @@ class Options:
         off=True,
         child="own",
     )
-    update: str | None = _option(
+    update: str | None = option(
         None,
         "model",
         "the finished run that this one brings up to date: --input is new text alone",
@@ -162,10 +123,8 @@ class Options:
         off=True,
         child="own",
     )
-    epochs: int = _option(
-        5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS, child="own"
-    )
-    learning_rate: float = _option(
+    epochs: int = option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS, child="own")
+    learning_rate: float = option(
         0.05,
         "model",
         "learning rate of the first step; it falls linearly to 1e-4 of this",
@@ -175,7 +134,7 @@ class Options:
         over=True,
         child="own",
     )
-    damping: float = _option(
+    damping: float = option(
         6.4,
         "model",
         "limit on how far a weight row moves in one step, in mean gradients",
@@ -184,10 +143,10 @@ class Options:
         high=1e6,
         over=True,
     )
-    batch_size: int = _option(
+    batch_size: int = option(
         2048, "model", "token positions that a training step covers", stage="checkpoints", low=1, high=2**22
     )
-    replicas: int = _option(
+    replicas: int = option(
         1,
         "model",
         "number of trainers that work side by side, each on its slice of the corpus",
@@ -196,7 +155,7 @@ class Options:
         high=1024,
         off=True,
     )
-    rounds: int = _option(
+    rounds: int = option(
         1,
         "model",
         "how many times in an epoch the replicas' weights are merged",
@@ -205,7 +164,7 @@ class Options:
         high=MOST_ROUNDS,
         off=True,
     )
-    count_decay: float = _option(
+    count_decay: float = option(
         1.0,
         "model",
         "with --update, what the parent's counts of words are multiplied by; 1: nothing is forgotten",
@@ -215,7 +174,7 @@ class Options:
         over=True,
         off=True,
     )
-    totals: int = _option(
+    totals: int = option(
         20_000_000,
         "model",
         "words whose counts are kept for --update, beside those of the vocabulary",
@@ -223,7 +182,7 @@ class Options:
         low=0,
         off=True,
     )
-    replay: float = _option(
+    replay: float = option(
         1.0,
         "model",
         "with --update, words of old sentences that an epoch replays for each word of new text",
@@ -232,7 +191,7 @@ class Options:
         high=100,
         off=True,
     )
-    replay_words: int = _option(
+    replay_words: int = option(
         20_000_000,
         "model",
         "words of sentences that are kept, so that --update can replay them; 0: no text is kept",
@@ -241,8 +200,8 @@ class Options:
         high=2**30,
         off=True,
     )
-    seed: int = _option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
-    holdout: float = _option(
+    seed: int = option(1, "model", "decides every random draw", stage="batches", low=0, high=2**64 - 1)
+    holdout: float = option(
         0.0,
         "model",
         "share of the sentences that are kept back from training, to measure a loss on; 0.01 is plenty",
@@ -250,23 +209,54 @@ class Options:
         low=0,
         high=0.5,
     )
-    input_format: str = _option("text", "model", "format of the input files", stage="text", choices=INPUT_FORMATS)
-    field: str | None = _option(
+    input_format: str = option("text", "model", "format of the input files", stage="text", choices=INPUT_FORMATS)
+    encoding: str | None = option(
         None,
         "model",
-        "with jsonl or parquet: the field (a.b: field b within a) that holds text, a list of strings or of integers",
+        "encoding of the input files (default: UTF-8)",
+        stage="text",
+        choices=ENCODINGS,
+        optional=True,
+        named={"latin1": "latin-1", "iso-8859-1": "latin-1", **{f"windows-125{i}": f"cp125{i}" for i in range(9)}},
+        off=True,
+    )
+    field: str | None = option(
+        None,
+        "model",
+        "with jsonl or parquet: the field (a.b: field b within a) that holds text, a list of strings or of integers;"
+        " with csv: the name or the number of the field with the text",
         stage="counts",
         optional=True,
     )
-    tokenizer: str = _option(
+    separator: str | None = option(
+        None,
+        "model",
+        "with csv: the character between fields, or tab (default: the one of , ; tab | that the first file shows)",
+        stage="text",
+        optional=True,
+        named=TAB,
+        off=True,
+    )
+    no_header: bool = option(False, "model", "with csv: the first record is data", stage="counts", off=True)
+    tokenizer: str = option(
         "whitespace",
         "model",
-        "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, or module:function",
+        "how lines become tokens: whitespace, unicode_words, characters, korean, japanese, chinese, icu, or"
+        " module:function",
         stage="counts",
         child="same",
     )
-    lowercase: bool = _option(False, "model", "turn the text into lower case first", stage="counts", child="same")
-    normalize: str | None = _option(
+    split: str | None = option(
+        None,
+        "model",
+        "cut a line, or the text of a row, into items at this text (or tab), in place of --tokenizer",
+        stage="counts",
+        optional=True,
+        named=TAB,
+        off=True,
+    )
+    lowercase: bool = option(False, "model", "turn the text into lower case first", stage="counts", child="same")
+    normalize: str | None = option(
         None,
         "model",
         "bring the text into Unicode's normal form first",
@@ -275,7 +265,7 @@ class Options:
         optional=True,
         child="same",
     )
-    stopwords: str | None = _option(
+    stopwords: str | None = option(
         None,
         "model",
         "files (with commas) of words to leave out, one a line",
@@ -283,7 +273,7 @@ class Options:
         optional=True,
         child="same",
     )
-    phrases: int = _option(
+    phrases: int = option(
         0,
         "model",
         "passes over the corpus that join words which belong together, as in new_york; 0: none",
@@ -292,7 +282,7 @@ class Options:
         high=MAX_PASSES,
         child="same",
     )
-    phrase_threshold: float = _option(
+    phrase_threshold: float = option(
         100.0,
         "model",
         "score above which two words are joined",
@@ -301,7 +291,7 @@ class Options:
         high=1e15,
         child="same",
     )
-    phrase_discount: int = _option(
+    phrase_discount: int = option(
         5,
         "model",
         "pairs that occur no more often than this are never joined",
@@ -310,7 +300,7 @@ class Options:
         high=2**31 - 1,
         child="same",
     )
-    max_sentence: int = _option(
+    max_sentence: int = option(
         1000,
         "model",
         "most tokens in a sentence; longer lines are split",
@@ -319,36 +309,36 @@ class Options:
         high=2**30,
         child="same",
     )
-    max_line_bytes: int = _option(
+    max_line_bytes: int = option(
         128 << 20, "model", "longer lines are left out, and listed as dead letters", stage="text", low=1, high=2**30
     )
-    allow_truncated: bool = _option(
+    allow_truncated: bool = option(
         False, "model", "use a truncated or damaged compressed file as far as it can be read", stage="text"
     )
-    block_bytes: int = _option(
+    block_bytes: int = option(
         8 << 20, "layout", "about how many bytes of text a unit of work has", stage="counts", low=1, high=2**30
     )
-    batches: str = _option(
+    batches: str = option(
         "stream", "layout", "stream: batches are made while training; stored: first, into Parquet", choices=BATCHES
     )
-    checkpoint_every: int | None = _option(
+    checkpoint_every: int | None = option(
         None, "execution", "steps between checkpoints (default: about a minute)", low=1, optional=True
     )
-    keep_checkpoints: int = _option(3, "execution", "number of newest checkpoints to keep", low=1)
-    device: str = _option(
+    keep_checkpoints: int = option(3, "execution", "number of newest checkpoints to keep", low=1)
+    device: str = option(
         "auto", "execution", "where to train; auto: on a GPU if there is one. The bytes are the same", choices=DEVICES
     )
-    reuse: str | None = _option(
+    reuse: str | None = option(
         None,
         "execution",
         "a folder that keeps the sentences of files which were read, so that they are not read again",
         optional=True,
     )
-    reread: bool = _option(False, "execution", "with --reuse, read all files again, and keep what is read now")
-    threads: int | None = _option(
+    reread: bool = option(False, "execution", "with --reuse, read all files again, and keep what is read now")
+    threads: int | None = option(
         None, "execution", "threads that train (default: the CPUs it may use)", low=1, high=1024, optional=True
     )
-    max_bad_lines: str = _option(
+    max_bad_lines: str = option(
         "1%", "execution", "bad lines that are tolerated: a number of lines, or a percentage like 1%"
     )
 
@@ -452,26 +442,5 @@ def shown_value(name: str, value: Any) -> str:
     if value is None or value == "":
         return "not set"
     field = next((field for field in dataclasses.fields(Options) if field.name == name), None)
-    named = field.metadata["named"] if field else {}
+    named = field.metadata["named"] if field and value not in field.metadata["choices"] else {}
     return next((text for text, meant in named.items() if meant == value), shown(value))
-
-
-def bad_line_limit(text: str, lines: int) -> float:
-    """How many bad lines --max_bad_lines tolerates among `lines`.
-
-    Examples:
-      >>> bad_line_limit("100", lines=5000), bad_line_limit("1%", lines=5000)
-      (100.0, 50.0)
-
-    Raises:
-      InputError: the text is neither a number nor a percentage from 0% to 100%.
-    """
-    try:
-        share = float(text[:-1]) / 100 if text.endswith("%") else None
-        limit = float(int(text)) if share is None else share * lines
-        if limit < 0 or (share is not None and not 0 <= share <= 1):
-            raise ValueError
-    except ValueError:
-        message = f"--max_bad_lines={text}: allowed is a number of lines, or a percentage of them such as 1%"
-        raise InputError(message) from None
-    return limit

@@ -10,7 +10,8 @@ import yaml
 
 from pipeline import options
 from pipeline.errors import InputError
-from pipeline.options import Options, bad_line_limit
+from pipeline.option_values import bad_line_limit
+from pipeline.options import Options
 from tests.helpers.commands import train
 
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
@@ -221,6 +222,8 @@ def test_threads_are_those_of_the_process_unless_given(monkeypatch):
 def test_values_are_shown_as_they_are_written():
     assert options.shown_value("window", Options.checked({"window": "all"}).window) == "all"
     assert options.shown_value("window", 5) == "5"
+    assert options.shown_value("encoding", Options.checked({"encoding": "windows-1252"}).encoding) == "cp1252"
+    assert options.shown_value("separator", Options.checked({"separator": "tab"}).separator) == "tab"
     assert options.shown_value("threads", None) == options.shown_value("vocabulary", "") == "not set"
 
 

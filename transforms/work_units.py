@@ -9,6 +9,7 @@ from apache_beam import PCollection
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.corpus.files import IndexedFiles, InputFile
+from pipeline.corpus.record_cuts import with_cuts
 from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import UnpackedText, unpack
 from pipeline.corpus.work_units import TextSource, WorkUnit, plan_work_units
@@ -52,7 +53,10 @@ class PlanWorkUnits(beam.PTransform):
 
 
 class UnpackFile(StageDoFn):
-    """Passes plain files on; replaces a compressed file by the pieces of work text that it is unpacked into."""
+    """Passes plain files on, with the places where they may be cut if that is not everywhere.
+
+    A compressed file is replaced by the pieces of work text that it is unpacked into.
+    """
 
     def __init__(self, context: JobContext):
         super().__init__(context)
@@ -75,11 +79,21 @@ class UnpackFile(StageDoFn):
 
     def _source_or_text(self, file: tuple[int, InputFile]) -> TextSource | UnpackedText:
         source = self.context.reader.source(file[1])
-        return self._unpacked(*file) if source is None else source
+        if source is None:
+            return self._unpacked(*file)
+        return with_cuts(self.commits, *file, source, self.context.options.block_bytes, self.context.reader)
 
     def _unpacked(self, index: int, file: InputFile) -> UnpackedText:
         options = self.context.options
-        return unpack(self.commits, file, index, options.max_line_bytes, allow_truncated=options.allow_truncated)
+        return unpack(
+            self.commits,
+            file,
+            index,
+            options.max_line_bytes,
+            allow_truncated=options.allow_truncated,
+            ends=self.context.reader.ends(),
+            encoding=self.context.reader.encoding,
+        )
 
 
 def _to_one(sources: FileSources) -> tuple[int, FileSources]:

@@ -38,6 +38,8 @@ _SWITCHES = {
 }
 _TRAINING_FILES = frozenset(_SWITCHES) - {"overwrite"} | {"corpus"}
 _FILES = frozenset({"input", "output", "json", *_SWITCHES, *_TRAINING_FILES})
+_MANY_CHOICES = 12
+"""So many allowed values are not listed in the help."""
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _OFF = {name: f"--no-{name}" for name in _SWITCHES}
 """Arguments that switch off what a configuration file has switched on."""
@@ -150,7 +152,9 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
         if isinstance(field.default, bool):
             group.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
         elif field.metadata["choices"]:
-            group.add_argument(name, metavar="|".join(field.metadata["choices"]), help=text.replace("%", "%%"))
+            choices = field.metadata["choices"]
+            metavar = "|".join(choices) if len(choices) < _MANY_CHOICES else "NAME"
+            group.add_argument(name, metavar=metavar, help=text.replace("%", "%%"))
         else:
             kind = str(field.type).partition(" | ")[0]
             metavar = "FILE" if field.name in _NAME_FILES else {"int": "N", "float": "X"}.get(kind, "TEXT")

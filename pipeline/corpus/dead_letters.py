@@ -32,6 +32,11 @@ SCHEMA = pa.schema(
 """`offset` is where the line begins, in bytes (of the unpacked text, if the file is compressed)."""
 
 
+def not_in(encoding: str) -> str:
+    """The reason that a line is not in the encoding of --encoding; "" stands for UTF-8."""
+    return f"not {encoding}" if encoding else NOT_UTF8
+
+
 class DeadLetters:
     """Collects the bad lines of one unit of work, in the order in which they come."""
 

@@ -1,6 +1,16 @@
-"""Recognises files that are not lines of UTF-8 text by their first bytes."""
+"""Encodings: text in another one than UTF-8, and files whose first bytes show that they are something else.
+
+In most encodings a line end is the byte 0x0A, and nothing else is. So files are cut as they are, and each line is
+decoded where it is read. UTF-16 and UTF-32 are turned into UTF-8 first, as compressed files are unpacked.
+"""
 
 from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import InputError
@@ -10,22 +20,112 @@ DETECTION_BYTES = 4096
 _RETURNS_IN_A_LINE = 3
 """Carriage returns that one line may have in it."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MARKS = {"": BYTE_ORDER_MARK, "gb18030": b"\x84\x31\x95\x33"}
+"""Encoding -> its byte-order mark."""
+_ESCAPES = {b"\x1b$B": "iso-2022-jp", b"\x1b$@": "iso-2022-jp", b"\x1b$)C": "iso-2022-kr"}
+"""Escape sequences of encodings that switch between alphabets: each of their bytes would pass as ASCII."""
+_WIDE_MARKS = {"utf-16": (b"\xff\xfe", b"\xfe\xff"), "utf-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff")}
+"""Encoding whose files have to begin with a mark -> the marks."""
+_ASCII_IN_CHARACTERS = ("gb18030", "big5", "cp950", "cp932")
+"""Encodings of which the bytes from 0x40 on may be the second of a character."""
+_INVALID = "beam2vec.invalid"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoding of text, by its name in --encoding.
+
+    >>> Encoding("cp1252").utf8(b"caf\\xe9"), Encoding("cp1252").utf8(b"\\x81")
+    (b'caf\\xc3\\xa9', None)
+    """
+
+    name: str = ""
+    """"" stands for UTF-8"""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a line end has several bytes, so that files are turned into UTF-8 first."""
+        return self.name.startswith("utf-")
+
+    @property
+    def of_lines(self) -> Encoding:
+        """The encoding of the lines that are read, once wide ones are UTF-8."""
+        return UTF8 if self.is_wide else self
+
+    @property
+    def mark(self) -> bytes:
+        """The byte-order mark that lines may begin with; b"" for none."""
+        return _MARKS.get(self.of_lines.name, b"")
+
+    def identity(self) -> dict[str, Any]:
+        """What the text depends on: the tables are those of Python."""
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return {"encoding": {"codec": self.name, "python": python}} if self.name else {}
+
+    def keeps(self, character: str) -> bool:
+        """Whether the byte of an ASCII character is that character wherever it stands."""
+        return self.name not in _ASCII_IN_CHARACTERS or ord(character) < 0x40
+
+    def utf8(self, text: bytes) -> bytes | None:
+        """The text, whole lines, as UTF-8; None if it is not in this encoding."""
+        try:
+            decoded = text.decode(self.of_lines.name or "utf-8")
+        except UnicodeDecodeError:
+            return None
+        return decoded.encode() if self.of_lines.name else text
+
+    def stream(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """A stream as UTF-8. What is not in this encoding becomes invalid UTF-8, and so a bad line."""
+        decoder = codecs.getincrementaldecoder(self.name or "utf-8")(_INVALID)
+        for chunk in chunks:
+            yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+
+
+UTF8 = Encoding()
+codecs.register_error(_INVALID, lambda error: ("\udcff", getattr(error, "end", 0)))
+
+
+def check_beginning(uri: str, head: bytes, encoding: Encoding) -> None:
+    """InputError for a file that is UTF-8, where it should be of another encoding, or lacks a byte-order mark."""
+    if not encoding.name:
+        return
+    is_wide = encoding.is_wide and head and b"\0" not in head and _is_utf8(head)
+    if is_wide or (not encoding.is_wide and head.startswith(BYTE_ORDER_MARK)):
+        raise InputError(f"{uri} is UTF-8, not {encoding.name}: leave --encoding out, or read it by itself")
+    marks = _WIDE_MARKS.get(encoding.name)
+    if head and marks and not head.startswith(marks):
+        raise InputError(
+            f"{uri} does not begin with a byte-order mark: set --encoding={encoding.name}-le or {encoding.name}-be"
+        )
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether bytes that may be cut are UTF-8."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
-    """InputError for tar archives, for UTF-16 and UTF-32, and for lines that end in a carriage return alone.
+    """InputError for tar archives, UTF-16, UTF-32 and ISO-2022, and for lines that end in a carriage return alone.
 
     Most of their lines would pass as UTF-8: those of an archive are lines of its files, and English in UTF-16 is UTF-8
     with a NUL beside each letter. Text of old Macintoshes, without a newline, would be one line.
     """
     if head[257:262] == b"ustar":
         raise InputError(f"{text_range.name()} is a tar archive, which cannot be read: unpack it first")
+    for escape, name in _ESCAPES.items():
+        if escape in head:
+            raise InputError(f"{text_range.name()} is {name.upper()}: convert it by iconv -f {name} -t utf8")
     if _has_carriage_returns_for_line_ends(head):
         raise InputError(
             f"{text_range.name()} ends its lines with a carriage return alone, so it would be one line: convert it by"
             r" tr '\r' '\n'"
         )
-    encoding = ""
+    encoding = ""  # of --encoding
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         encoding = "utf-32"
     elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -34,13 +134,11 @@ def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
         places = [head[place::4].count(0) for place in range(4)]
         even, odd = places[0] + places[2], places[1] + places[3]
         if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of every four is not NUL
-            encoding = "utf-32le" if places[0] == min(places) else "utf-32be"
+            encoding = "utf-32-le" if places[0] == min(places) else "utf-32-be"
         elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs in every place are not text
-            encoding = "utf-16le" if odd > even else "utf-16be"
+            encoding = "utf-16-le" if odd > even else "utf-16-be"
     if encoding:
-        raise InputError(
-            f"{text_range.name()} is {encoding.upper()}, not UTF-8: convert it by iconv -f {encoding} -t utf8"
-        )
+        raise InputError(f"{text_range.name()} is {encoding.upper()}, which has to be named: set --encoding={encoding}")
 
 
 def _has_carriage_returns_for_line_ends(head: bytes) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import RangeDigests
-from pipeline.corpus.encodings import BYTE_ORDER_MARK, DETECTION_BYTES, refuse_other_encodings
+from pipeline.corpus.encodings import DETECTION_BYTES, UTF8, Encoding, check_beginning, refuse_other_encodings
 from pipeline.corpus.prefetch import take
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.work_units import TextRange
@@ -32,7 +32,6 @@ _PAST_END = 64 << 10
 """Bytes of the first read beyond the end of a range; later ones double."""
 
 _BAD_AT_ONCE = 4096
-_REASONS = {kernels.TOO_LONG: reasons.TOO_LONG, kernels.NOT_UTF8: reasons.NOT_UTF8}
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,21 @@ class TextBlock:
     """number of lines in `data`"""
     gaps: tuple[np.ndarray, np.ndarray] = field(default=(np.empty(0, np.int64), np.empty(0, np.int64)))
     """where bad lines were removed: positions in `data`, and the number of bytes removed up to there"""
+    line_starts: np.ndarray | None = None
+    """int64: of text in another encoding, where each line begins, counted from `offset`"""
+
+    @functools.cached_property
+    def _line_ends(self) -> np.ndarray:
+        return np.flatnonzero(self.data == kernels.NEWLINE)
 
     def place(self, position: int) -> int:
-        """Where data[position] is in the file that the user gave (in its unpacked text), in bytes."""
+        """Where data[position] is in the file that the user gave (in its unpacked text), in bytes.
+
+        Of text in another encoding, it is where its line begins.
+        """
+        if self.line_starts is not None:
+            line = min(int(np.searchsorted(self._line_ends, position)), len(self.line_starts) - 1)
+            return self.text_range.offset(self.offset + int(self.line_starts[line]))
         behind = int(np.searchsorted(self.gaps[0], position, side="right"))
         shift = int(self.gaps[1][behind - 1]) if behind else 0
         return self.text_range.offset(self.offset + position + shift)
@@ -66,6 +77,7 @@ def read_blocks(
     dead_letters: DeadLetters,
     digests: RangeDigests | None = None,
     block_bytes: int = BLOCK_BYTES,
+    encoding: Encoding = UTF8,
 ) -> Iterator[TextBlock]:
     """The good lines that begin in a byte range, in order.
 
@@ -77,12 +89,14 @@ def read_blocks(
       dead_letters: gets the bad lines.
       digests: gets every byte that is read.
       block_bytes: bytes to read at once; decides memory and speed, never the result.
+      encoding: of the lines; blocks are UTF-8.
 
     Raises:
       InputError: the text is shorter than when it was listed; it is an archive, or UTF-16 or UTF-32.
     """
-    for offset, data in _whole_lines(text_range, max_line_bytes, dead_letters, digests, block_bytes):
-        yield _good_lines(text_range, offset, data, max_line_bytes, dead_letters)
+    good = _decoded_lines if encoding.of_lines.name else _good_lines
+    for offset, data in _whole_lines(text_range, max_line_bytes, dead_letters, digests, block_bytes, encoding):
+        yield good(text_range, offset, data, max_line_bytes, dead_letters, encoding)
 
 
 @functools.lru_cache(maxsize=32)
@@ -123,6 +137,27 @@ def _chunks(text_range: TextRange, digests: RangeDigests | None, block_bytes: in
             digests.update(position, data)
         yield position, data
         position += length
+
+
+def range_chunks(
+    text_range: TextRange, digests: RangeDigests | None, encoding: Encoding = UTF8, block_bytes: int = BLOCK_BYTES
+) -> Iterator[tuple[int, bytes]]:
+    """(position, bytes) of a range that is cut where rows end; without a byte-order mark at the start of a file."""
+    block_bytes = max(block_bytes, 16)
+    for position in range(text_range.start, text_range.end, block_bytes):
+        data = read_exactly(text_range.uri, position, min(block_bytes, text_range.end - position))
+        if digests is not None:
+            digests.update(position, data)
+        skip = _mark_of(text_range, data, encoding) if text_range.offset(position) == 0 else 0
+        yield position + skip, data[skip:]
+
+
+def _mark_of(text_range: TextRange, data: bytes, encoding: Encoding) -> int:
+    """Bytes of the byte-order mark that a text begins with; InputError for text of another encoding."""
+    head = data[:DETECTION_BYTES]
+    check_beginning(text_range.name(), head, encoding.of_lines)
+    refuse_other_encodings(text_range, head)
+    return len(encoding.mark) if encoding.mark and head.startswith(encoding.mark) else 0
 
 
 class _BegunLine:
@@ -166,6 +201,7 @@ def _whole_lines(
     dead_letters: DeadLetters,
     digests: RangeDigests | None,
     block_bytes: int,
+    encoding: Encoding,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position, whole lines): the lines that begin in the range. Some overlong lines are left out already."""
     begun = text_range.start == 0  # whether the beginning of the first line is known
@@ -173,8 +209,7 @@ def _whole_lines(
     for position, data in _chunks(text_range, digests, block_bytes):
         start = 0
         if text_range.offset(position) == 0:
-            refuse_other_encodings(text_range, data[:DETECTION_BYTES])
-            start = 3 if data[:3] == BYTE_ORDER_MARK else 0
+            start = _mark_of(text_range, data, encoding)
         if not begun:
             newline = data.find(b"\n", 0, text_range.end - 1 - position)
             if newline < 0:
@@ -204,7 +239,12 @@ def _whole_lines(
 
 
 def _good_lines(
-    text_range: TextRange, offset: int, data: np.ndarray, max_line_bytes: int, dead_letters: DeadLetters
+    text_range: TextRange,
+    offset: int,
+    data: np.ndarray,
+    max_line_bytes: int,
+    dead_letters: DeadLetters,
+    encoding: Encoding,
 ) -> TextBlock:
     """The text block without its bad lines, which become dead letters."""
     starts, stops, why = (np.empty(_BAD_AT_ONCE, dtype=np.int64) for _ in range(3))
@@ -220,7 +260,8 @@ def _good_lines(
                 dead_letters.skip(count - i)
                 break
             line = data[starts[i] : min(stops[i], starts[i] + reasons.SAMPLE_BYTES)]
-            dead_letters.add(text_range.name(), text_range.offset(offset + int(starts[i])), _REASONS[int(why[i])], line)
+            reason = reasons.not_in(encoding.name) if why[i] == kernels.NOT_UTF8 else reasons.TOO_LONG
+            dead_letters.add(text_range.name(), text_range.offset(offset + int(starts[i])), reason, line)
     if not bad:
         return TextBlock(text_range, offset, data, count_lines(data))
     begin, end = (np.concatenate(ends) for ends in zip(*bad))
@@ -229,6 +270,37 @@ def _good_lines(
     removed = np.cumsum(end - begin)
     good = as_array(good)
     return TextBlock(text_range, offset, good, count_lines(good), (end - removed, removed))
+
+
+def _decoded_lines(
+    text_range: TextRange,
+    offset: int,
+    data: np.ndarray,
+    max_line_bytes: int,
+    dead_letters: DeadLetters,
+    encoding: Encoding,
+) -> TextBlock:
+    """Like `_good_lines`, for lines in another encoding than UTF-8."""
+    ends = np.flatnonzero(data == kernels.NEWLINE)
+    stops = ends + 1 if len(ends) and ends[-1] == len(data) - 1 else np.append(ends + 1, len(data))
+    starts = np.concatenate([[0], stops[:-1]])
+    text = encoding.utf8(bytes(data)) if (stops - starts).max() <= max_line_bytes else None
+    if text is not None:
+        return TextBlock(text_range, offset, as_array(text), len(starts), line_starts=starts)
+    good: list[bytes] = []
+    good_starts: list[int] = []
+    for start, stop in zip(starts.tolist(), stops.tolist()):
+        line = bytes(data[start:stop])
+        is_long = len(line.removesuffix(b"\n")) > max_line_bytes
+        decoded = None if is_long else encoding.utf8(line)
+        if decoded is None:
+            reason = reasons.TOO_LONG if is_long else reasons.not_in(encoding.name)
+            dead_letters.add(text_range.name(), text_range.offset(offset + start), reason, line)
+        else:
+            good.append(decoded)
+            good_starts.append(start)
+    block = as_array(b"".join(good))
+    return TextBlock(text_range, offset, block, len(good), line_starts=np.array(good_starts, np.int64))
 
 
 def count_lines(data: np.ndarray) -> int:

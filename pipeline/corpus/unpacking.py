@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters, put_dead_letters
 from pipeline.corpus.decompression import BrokenOffError, can_decompress, compression_name, decompress
 from pipeline.corpus.digests import FileDigests, RangeDigests
-from pipeline.corpus.encodings import BYTE_ORDER_MARK
+from pipeline.corpus.encodings import BYTE_ORDER_MARK, DETECTION_BYTES, UTF8, Encoding, check_beginning
 from pipeline.corpus.files import InputFile, check_unchanged
 from pipeline.corpus.lines import read_exactly
 from pipeline.corpus.work_units import TextSource
@@ -32,9 +33,35 @@ ends a piece."""
 _REMEDY = "get the file again, or use the text before that with --allow_truncated"
 
 
+class LineEnds:
+    """Where pieces of work text may end: behind any line."""
+
+    piece_bytes = PIECE_BYTES
+    cuts: tuple[int, ...] | None = None
+    """where pieces may be cut further, see `TextSource`"""
+
+    def last(self, held: bytearray, known: int, new: int) -> int:
+        """The last such place in `held`.
+
+        Args:
+          known: the last one before; new: where bytes begin that were not there then.
+        """
+        return max(known, held.rfind(b"\n", new) + 1)
+
+    def first(self, held: bytearray, last: int, size: int) -> int:
+        """A place for a piece of at least `size` bytes to end, up to the `last` one."""
+        return held.find(b"\n", size - 1) + 1
+
+
+AT_LINES = LineEnds()
+
+
 @dataclass(frozen=True)
 class TextNumbers:
-    """What is recorded of a compressed file; its artefacts are the pieces, and dead letters if there are any."""
+    """What is recorded of a compressed file; its artefacts are the pieces, and dead letters if there are any.
+
+    Of a plain file that may not be cut everywhere, `offsets` are the places where it may be (see `record_cuts`).
+    """
 
     bytes: Number
     bad_lines: Number
@@ -85,8 +112,10 @@ def unpack(
     file: InputFile,
     index: int,
     max_line_bytes: int,
-    piece_bytes: int = PIECE_BYTES,
+    piece_bytes: int = 0,
     allow_truncated: bool = False,
+    ends: LineEnds = AT_LINES,
+    encoding: Encoding = UTF8,
 ) -> UnpackedText:
     """Unpacks a compressed file into work text, or finds that of an earlier attempt.
 
@@ -97,6 +126,8 @@ def unpack(
       commits: of this stage.
       file: a compressed file; `index` is its place in the corpus, which names the pieces.
       max_line_bytes: a longer line becomes a dead letter, and is not held in memory.
+      piece_bytes: 0 stands for what suits `ends`, which says where pieces may end.
+      encoding: of the file; a wide one is turned into UTF-8.
       allow_truncated: use a damaged file up to the last whole line; the line that breaks off becomes a dead letter.
 
     Raises:
@@ -105,9 +136,9 @@ def unpack(
 
     def make() -> Made:
         digests = RangeDigests(0, file.size, file.size)
-        pieces = _Pieces(commits, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes)
+        pieces = _Pieces(commits, file.uri, index, max(max_line_bytes, _LONG_LINE), piece_bytes, ends)
         try:
-            for data in decompress(compression_of(file), _read(file, digests, _READ_BYTES)):
+            for data in _text(file, compression_of(file), _read(file, digests, _READ_BYTES), encoding):
                 pieces.add(data)
         except BrokenOffError as error:
             if not allow_truncated:
@@ -125,40 +156,52 @@ def unpack(
     record = commits.once(name, make)
     numbers = record.read(TextNumbers)
     sources = tuple(
-        TextSource(commits.records.storage.uri(piece.path), piece.size, file.uri, offset, "", file.version)
+        TextSource(commits.records.storage.uri(piece.path), piece.size, file.uri, offset, "", file.version, ends.cuts)
         for piece, offset in zip(record.artifacts, numbers.offsets)
     )
     return UnpackedText(sources, numbers.bytes, numbers.bad_lines)
 
 
-def head(file: InputFile, size: int) -> bytes:
-    """The first `size` bytes of the file's text, without a byte order mark. It reads little more than that."""
+def head(file: InputFile, size: int, encoding: Encoding = UTF8) -> bytes:
+    """The first `size` bytes of the file's text, without a byte order mark. It reads little more than that.
+
+    They are UTF-8 where the encoding is wide, and as they stand in the text otherwise.
+    """
     packed = compression_of(file)
-    if packed:
+    if not packed and not encoding.is_wide:
+        text = read_exactly(file.uri, 0, min(size + 4, file.size))
+    else:
         text = b""
         try:
-            for data in decompress(packed, _read(file, None, size)):
+            for data in _text(file, packed, _read(file, None, size), encoding):
                 text += data
-                if len(text) >= size + 3:
+                if len(text) >= size + 4:
                     break
         except BrokenOffError:  # reported when the file is unpacked
             pass
-    else:
-        text = read_exactly(file.uri, 0, min(size + 3, file.size))
-    return text.removeprefix(BYTE_ORDER_MARK)[:size]
+    return text.removeprefix(encoding.mark)[:size]
+
+
+def _text(file: InputFile, packed: str, chunks: Iterable[bytes], encoding: Encoding) -> Iterator[bytes]:
+    """The text of a file, unpacked if it is compressed, as UTF-8 if its encoding is wide."""
+    text = iter(decompress(packed, chunks) if packed else chunks)
+    first = next(text, b"")
+    check_beginning(file.uri, first[:DETECTION_BYTES], encoding)
+    text = itertools.chain([first], text)
+    yield from encoding.stream(text) if encoding.is_wide else text
 
 
 class _Pieces:
-    """Cuts a stream of text into pieces at line ends, and stores them; overlong lines are left out."""
+    """Cuts a stream of text into pieces where `ends` allows it, and stores them; overlong lines are left out."""
 
-    def __init__(self, commits: Commits, uri: str, index: int, longest: int, piece_bytes: int) -> None:
+    def __init__(self, commits: Commits, uri: str, index: int, longest: int, piece_bytes: int, ends: LineEnds) -> None:
         self.artifacts: list[Artifact] = []
         self.offsets: list[int] = []
         self.dead_letters = DeadLetters()
         self.position = 0
         """bytes of the stream so far"""
         self._commits, self._uri, self._index = commits, uri, index
-        self._longest, self._piece_bytes = longest, piece_bytes
+        self._longest, self._piece_bytes, self._ends = longest, piece_bytes or ends.piece_bytes, ends
         self._held = bytearray()
         self._line = 0  # where the last line begins in _held
         self._skipping = False
@@ -174,11 +217,9 @@ class _Pieces:
             self._skipping, data = False, data[newline + 1 :]
         before = len(self._held)
         self._held += data
-        newline = data.rfind(b"\n")
-        if newline >= 0:
-            self._line = before + newline + 1
+        self._line = self._ends.last(self._held, self._line, before)
         while self._line >= self._piece_bytes:
-            self._write(self._held.find(b"\n", self._piece_bytes - 1) + 1)
+            self._write(self._ends.first(self._held, self._line, self._piece_bytes))
         if len(self._held) - self._line > self._longest:
             start = self.position - len(self._held) + self._line
             self.dead_letters.add(self._uri, start, reasons.TOO_LONG, self._held[self._line :][:256])

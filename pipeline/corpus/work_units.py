@@ -5,6 +5,7 @@ Only byte ranges travel through the graph, never text.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,6 +27,8 @@ class TextSource(NamedTuple):
     """Of an input file, as it was listed."""
     origin_version: str = ""
     """Of the compressed file, as it was listed."""
+    cuts: tuple[int, ...] | None = None
+    """The only places where the text may be cut, in order; None stands for everywhere."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class TextRange:
         """The file that the user gave: the compressed file of unpacked text, else the text itself."""
         return self.origin or self.uri
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the text begins where the user's file does, or behind a byte-order mark there."""
+        return self.origin_offset <= 3
+
     def offset(self, position: int) -> int:
         """Where byte `position` of the text is in the file that the user gave (in its unpacked text)."""
         return self.origin_offset + position
@@ -87,7 +95,7 @@ def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) 
     """Cuts big sources at multiples of `block_bytes`, and packs small ones together up to that size.
 
     Every byte is in exactly one byte range. Ranges and units are in corpus order. A unit has at most `block_bytes`
-    bytes and MAX_RANGES ranges.
+    bytes and MAX_RANGES ranges. (A range is larger where its source cannot be cut as finely, and is a unit then.)
 
     >>> units = plan_work_units([("a.txt", 250), ("b.txt", 30), ("c.txt", 20)], block_bytes=100)
     >>> [[(text_range.uri, text_range.start, text_range.end) for text_range in unit.ranges] for unit in units]
@@ -110,11 +118,21 @@ def plan_work_units(sources: Iterable[TextSource | Sequence], block_bytes: int) 
     for source in (TextSource(*source) for source in sources):
         start = 0
         while start < source.size:
-            end = min(start + block_bytes, source.size)
+            end = _cut(source, start, start + block_bytes)
             if filled + end - start > block_bytes or len(ranges) == MAX_RANGES:
                 close()
-            ranges.append(TextRange(source.uri, start, end, source.size, *source[2:]))
+            ranges.append(TextRange(source.uri, start, end, source.size, *source[2:6]))
             filled += end - start
             start = end
     close()
     return [WorkUnit(index, unit, len(units)) for index, unit in enumerate(units)]
+
+
+def _cut(source: TextSource, start: int, wanted: int) -> int:
+    """Where the range from `start` on ends: at the last place up to `wanted`, else at the first one behind it."""
+    if source.cuts is None or wanted >= source.size:
+        return min(wanted, source.size)
+    place = bisect.bisect_right(source.cuts, wanted)
+    if place and source.cuts[place - 1] > start:
+        return source.cuts[place - 1]
+    return source.cuts[place] if place < len(source.cuts) else source.size

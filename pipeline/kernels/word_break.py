@@ -1,4 +1,4 @@
-"""Kernels that cut UTF-8 text into words (Unicode's word boundaries, UAX #29) and characters.
+"""Kernels that cut UTF-8 text into words (Unicode's word boundaries, UAX #29).
 
 A property table (uint8 [0x110000], see `pipeline.corpus.tokenizers.unicode_words`) gives each code
 point its Word_Break class in the low 5 bits, and three flags.
@@ -41,13 +41,13 @@ _CLASS = 31
 
 
 @kernel(inline="always")
-def _length(byte):
+def character_length(byte):
     """Bytes of the character that begins with `byte`."""
     return 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
 
 
 @kernel(inline="always")
-def _property(text, i, table):
+def character_property(text, i, table):
     byte = text[i]
     if byte < 0x80:
         return table[byte]
@@ -80,10 +80,10 @@ def _is_letter(kind):
 def _following(text, i, table):
     """Class of the next character at or after i that is not attached to the one before it (WB4); LF at the end."""
     while i < text.shape[0]:
-        kind = _property(text, i, table) & _CLASS
+        kind = character_property(text, i, table) & _CLASS
         if not _is_attached(kind):
             return kind
-        i += _length(text[i])
+        i += character_length(text[i])
     return np.uint8(_LF)
 
 
@@ -141,13 +141,13 @@ def split_words(text, table, start, end, sentence):
     flags = 0  # consecutive regional indicators
     i = 0
     while i < size:
-        properties = _property(text, i, table)
+        properties = character_property(text, i, table)
         kind = properties & _CLASS
         if kind == _LETTER and last == _LETTER and previous == _LETTER:  # WB5: a shortcut for most of all text
             before = last
-            i += _length(text[i])
+            i += character_length(text[i])
             continue
-        after = i + _length(text[i])
+        after = i + character_length(text[i])
         hard = last == _CR or last == _LF or last == _NEWLINE
         if _is_attached(kind) and not hard:
             previous = kind
@@ -180,41 +180,6 @@ def split_words(text, table, start, end, sentence):
             return FULL, 0
         start[tokens], end[tokens] = begin, size
         tokens += 1
-    if tokens > sentence[sentences]:
-        sentences += 1
-        sentence[sentences] = tokens
-    return tokens, sentences
-
-
-@kernel
-def split_characters(text, table, start, end, sentence):
-    """Characters that are not white space, each with the marks that follow it; arguments as for `split_words`."""
-    size, room = text.shape[0], start.shape[0]
-    tokens, sentences = 0, 0
-    sentence[0] = 0
-    opened = False
-    previous = np.uint8(_LF)
-    i = 0
-    while i < size:
-        properties = _property(text, i, table)
-        kind = properties & _CLASS
-        if opened and (_is_attached(kind) or (previous == _ZWJ and properties & PICTOGRAPH)):
-            i += _length(text[i])
-            end[tokens - 1] = i
-        else:
-            opened = properties & WHITE == 0
-            if opened:
-                if tokens == room:
-                    return FULL, 0
-                start[tokens] = i
-                tokens += 1
-            elif text[i] == 10 and tokens > sentence[sentences]:
-                sentences += 1
-                sentence[sentences] = tokens
-            i += _length(text[i])
-            if opened:
-                end[tokens - 1] = i
-        previous = kind
     if tokens > sentence[sentences]:
         sentences += 1
         sentence[sentences] = tokens

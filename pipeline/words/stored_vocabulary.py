@@ -18,7 +18,8 @@ from pipeline.corpus.readers.values import INTEGERS
 from pipeline.corpus.unpacking import unpacked_name
 from pipeline.corpus.work_units import WorkUnit
 from pipeline.errors import ArtifactError, InputError
-from pipeline.options import Options, bad_line_limit
+from pipeline.option_values import bad_line_limit
+from pipeline.options import Options
 from pipeline.runtime.messages import say, warn
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.commits import Commits, Made
@@ -225,7 +226,7 @@ def _first_bad_line(
         return "", ""
     unit = reader_of(options.input_format).offset_unit
     place = f" (the first: {row['reason']}, {row['uri'].rpartition('/')[2]} {unit} {row['offset']:,})"
-    return place, "; convert it first, e.g. iconv -f latin1 -t utf8" if row["reason"] == NOT_UTF8 else ""
+    return place, "; name the encoding, e.g. --encoding=cp1252" if row["reason"] == NOT_UTF8 else ""
 
 
 def _with_bad_lines(summaries: Sequence[UnitSummary]) -> list[UnitSummary]:

@@ -23,12 +23,14 @@ from pipeline.corpus.work_units import plan_work_units
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.words.counts import count_unit
+from tests.helpers.formats import cut
 from tests.helpers.unpacking import text_commits
 
 LINES = [f"some words of line {i % 13} 한국어" for i in range(300)]
 SOME = LINES[:60]
 """Enough where the text is not in pages with rows."""
 TEXT = "\n".join(SOME).encode()
+CSV = b"id,text\n" + b"\n".join(b'%d,"%s\nof ""two"" lines"' % (i, line.encode()) for i, line in enumerate(SOME))
 ROWS = b"\n".join(orjson.dumps({"a": {"b": line.split()}}) for line in SOME)
 
 
@@ -51,6 +53,8 @@ FILES = {
     "xz": (lzma.compress(TEXT), {}),
     "zstd": (zstd(TEXT), {}),
     "jsonl": (ROWS, {"input_format": "jsonl", "field": "a.b"}),
+    "csv": (CSV, {"input_format": "csv", "field": "2"}),
+    "packed csv": (gzip.compress(CSV), {"input_format": "csv", "field": "2", "separator": ","}),
     "packed jsonl": (gzip.compress(ROWS), {"input_format": "jsonl", "field": "a.b"}),
     "parquet": (parquet(LINES), {"input_format": "parquet", "field": "a"}),
     "plain parquet": (
@@ -74,10 +78,11 @@ def tokens_of(data: bytes, values: dict, allow_truncated: bool) -> int:
         source = reader.source(files[0])
         if source is None:
             commits = text_commits(str(path) + "-run")
-            text = unpack(commits, files[0], 0, options.max_line_bytes, allow_truncated=allow_truncated)
+            ends = reader.ends()
+            text = unpack(commits, files[0], 0, options.max_line_bytes, 400, allow_truncated, ends)
             sources = list(text.sources)
         else:
-            sources = [source]
+            sources = [cut(reader, files[0], source, options.block_bytes)]
         return sum(count_unit(unit, reader).tokens for unit in plan_work_units(sources, options.block_bytes))
 
 
@@ -119,6 +124,8 @@ def test_random_bytes_end_in_a_result_or_a_clear_error(data):
 @pytest.mark.parametrize("name", FILES)
 def test_the_whole_file_is_read(name):
     values = FILES[name][1]
-    expected = {"integers": 600, "characters": sum(len(line.replace(" ", "")) for line in SOME)}
+    characters = sum(len(line.replace(" ", "")) for line in SOME)
+    in_rows = dict.fromkeys(("csv", "packed csv"), 9 * len(SOME))
+    expected = {**in_rows, "integers": 600, "characters": characters}
     words = 6 * len(LINES if values.get("input_format") == "parquet" else SOME)
     assert tokens_of(*FILES[name], False) == expected.get(name, words)

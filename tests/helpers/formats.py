@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +32,7 @@ def parquet(path, column, rows, kind=None, group=37, **options):
 def counted(files, options, block_bytes=1 << 20):
     """(counts by word, sentences of words, dead letters as rows, good and bad lines)"""
     reader = open_reader(options, files)
-    sources = [reader.source(file) for file in files]
+    sources = [cut(reader, file, reader.source(file), block_bytes) for file in files]
     units = plan_work_units(sources, block_bytes)
     counts = [count_unit(unit, reader) for unit in units]
     table = build_vocabulary([merge_counts([count.table for count in counts])], 1)
@@ -40,6 +43,20 @@ def counted(files, options, block_bytes=1 << 20):
     sentences = [[words[i] for i in sentence] for shard in shards for sentence in shard]
     dead = [row for count in counts for row in count.dead_letters.table().to_pylist()]
     return sentences, dead, sum(count.lines for count in counts)
+
+
+def cut(reader, file, source, block_bytes):
+    """The source with its cuts, as a run finds them."""
+    is_cut = source is not None and source.cuts is not None and source.size > block_bytes
+    return source._replace(cuts=reader.cuts(file)) if is_cut else source
+
+
+def csv_file(path, rows, header=("id", "text"), **dialect):
+    """A CSV file with LF for line ends, as Python's csv writes it."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n", **dialect).writerows([header, *rows] if header else rows)
+    path.write_text(out.getvalue(), encoding="utf-8", newline="")
+    return path
 
 
 def options(format, field="text", **more):

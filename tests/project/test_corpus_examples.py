@@ -11,8 +11,10 @@ import pytest
 
 from beam2vec import Run
 from examples import baskets, json_articles, korean_text
+from pipeline.corpus.files import match_inputs
 from pipeline.model.neighbors import nearest
-from tests.helpers.commands import train
+from tests.helpers.commands import ROOT, train
+from tests.helpers.formats import counted, options
 
 
 def command_of(example, tmp_path, *more):
@@ -43,6 +45,18 @@ def test_items_of_a_kind_are_neighbors(tmp_path, capsys):
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) == len(baskets.KINDS)
     assert shown[1].count("fish") == 6
+
+
+def test_a_long_table_becomes_lists_by_the_statement_of_the_page(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r'^    python -c "(import duckdb; .*COPY.*)"$', page, re.MULTILINE)
+    sales = [(f"c{i % 50}", f"item {i * 7 % 11}", 1000 - i) for i in range(1000)]
+    (tmp_path / "sales.csv").write_text("customer,item,time\n" + "".join(f"{c},{i},{t}\n" for c, i, t in sales))
+    monkeypatch.chdir(tmp_path)
+    exec(statement.replace('\\"', '"'), {})
+    baskets = {c: [item for customer, item, _ in sales[::-1] if customer == c] for c, _, _ in sales}
+    files = match_inputs([str(tmp_path / "baskets.parquet")])
+    assert counted(files, options("parquet", "items"))[0] == [baskets[customer] for customer in sorted(baskets)]
 
 
 def test_words_of_json_lines(tmp_path):

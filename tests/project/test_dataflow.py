@@ -27,6 +27,8 @@ def value_of(name: str) -> str:
     field = next(field for field in dataclasses.fields(Options) if field.name == name)
     if field.metadata["choices"]:
         return field.metadata["choices"][-1]
+    if name == "separator":
+        return ";"
     if field.default is None:
         return "10" if str(field.type).startswith("int") else "x"
     return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)

@@ -29,7 +29,8 @@ COVERED = {
     "system/test_updates.py": ("pipeline/runs/parent.py",),
     "batches/test_rows.py": ("pipeline/kernels/generate.py", "pipeline/kernels/negatives.py"),
     "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),
-    "corpus/tokenizers/test_unicode_words.py": ("pipeline/kernels/word_break.py",),
+    "corpus/test_csv_records.py": ("pipeline/kernels/csv_records.py",),
+    "corpus/tokenizers/test_unicode_words.py": ("pipeline/kernels/clusters.py", "pipeline/kernels/word_break.py"),
     "kernels/test_kernel_cache.py": ("pipeline/kernels/compile.py", "pipeline/runtime/private_folders.py"),
     "training/replicas/test_trainer.py": (
         "pipeline/kernels/merge.py",
@@ -69,7 +70,11 @@ COVERED = {
     "corpus/test_lines.py": ("pipeline/corpus/dead_letters.py",),
     "runs/test_preprocessed.py": ("jobs/sources.py", "transforms/preprocessed.py"),
     "batches/test_stored.py": ("pipeline/batches/shards.py",),
-    "corpus/readers/test_parquet.py": ("pipeline/corpus/readers/open_reader.py",),
+    "corpus/readers/test_parquet.py": (
+        "pipeline/corpus/readers/open_reader.py",
+        "pipeline/corpus/readers/parquet_columns.py",
+    ),
+    "corpus/tokenizers/test_items.py": ("pipeline/kernels/items.py",),
     "runs/test_input_check.py": ("pipeline/corpus/digests.py",),
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),

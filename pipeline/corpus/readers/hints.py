@@ -22,14 +22,15 @@ _DOCUMENT = re.compile(r"""\[\s*[{"]|\[\s*\[\s*["0-9]|\{\s*"[^"]*"\s*:""")
 _NUMBER = re.compile(r"[0-9]+")
 
 
-def format_hint(lines: Sequence[bytes]) -> str:
+def format_hint(lines: Sequence[bytes], is_split: bool = False) -> str:
     """What the first lines of a file look like, and what to do; "" where they are plain text.
 
     Args:
       lines: without empty ones; a lone line may be cut.
+      is_split: whether lines are cut into items, so that separators are no part of words.
     """
     texts = [line.decode(errors="replace").strip().removeprefix("\ufeff") for line in lines[:_MOST_LINES]]
-    return _json_hint(texts) or _table_hint(texts)
+    return _json_hint(texts) or ("" if is_split else _table_hint(texts))
 
 
 def _json_hint(texts: Sequence[str]) -> str:
@@ -78,9 +79,11 @@ def _table_hint(texts: Sequence[str]) -> str:
         is_header = all(cell and len(cell.split()) <= 3 for cell in columns) and len(set(columns)) == len(columns)
         if is_header or all(_NUMBER.fullmatch(row[0].strip()) for row in rows):
             between = f" ({shown_list(columns)})" if is_header else ""
+            longest = max(range(len(columns)), key=lambda i: sum(len(row[i]) for row in rows[1:]))
+            field = f"--field={shown(columns[longest])}" if is_header else f"--no_header --field={longest + 1}"
             return (
-                f"looks like a table with {name} between its columns{between}, all of which become words: write the"
-                " column with the text as Parquet or JSON lines, and name it by --field"
+                f"looks like a table with {name} between its columns{between}, all of which become words:"
+                f" --input_format=csv {field} takes one of them"
             )
     return ""
 

@@ -11,11 +11,13 @@ import orjson
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
+from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import TextBlock
 from pipeline.corpus.readers.reader import HEAD_BYTES, LineReader, head_lines, line_blocks
 from pipeline.corpus.readers.values import EXPECTED, TEXT, Portion, describe, items_of, list_spans, text_spans, wrong
 from pipeline.corpus.spans import Spans
+from pipeline.corpus.unpacking import head
 from pipeline.corpus.work_units import TextRange
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted, shown_list
@@ -23,6 +25,8 @@ from pipeline.runtime.shown_text import quoted, shown_list
 NOT_JSON = "not JSON"
 _NO_NUMBER = re.compile(rb"(?<=[\[:,])\s*-?(?:NaN|Infinity)\b")
 _NO_FIELD = object()
+_EACH_ROW, _EACH_LIST = "jq -c '.[]'", "jq -c '{items: .}'"
+"""Commands that make JSON lines of other JSON."""
 _LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
 """How many bytes of a file are searched for its first whole row; the next number if there is none in them."""
 _FILES, _ROWS = 20, 1000
@@ -34,16 +38,18 @@ class JsonReader(LineReader):
     """One field of JSON lines. Dead letters: invalid JSON, no such field, null, another type; not blank lines."""
 
     @classmethod
-    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+    def items_in(cls, files: Sequence[InputFile], field: str, encoding: Encoding = UTF8) -> str:
         """What the field holds, by the first row that shows it; the message of an error says what they have."""
         pick = picker(field)
         trouble = ""
         for file in [file for file in files if file.size][:_FILES]:
-            for line in _first_lines(file, _LOOKED_AT[1:])[:_ROWS]:
+            lines = _first_lines(file, _LOOKED_AT[1:], encoding)[:_ROWS]
+            trouble = trouble or ("" if lines else _array(file, head(file, 16, encoding)))
+            for line in lines:
                 value = _parsed(line, pick)
                 if items := items_of(value):
                     return items
-                trouble = trouble or _trouble(file, field, line, value)
+                trouble = trouble or _trouble(file, field, line, value, len(lines) == 1)
         if trouble:
             raise InputError(trouble)
         return TEXT
@@ -51,7 +57,7 @@ class JsonReader(LineReader):
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests):
+        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests, self.encoding):
             values, places, bad = self._values(block, dead_letters)
 
             def place(row: int, block: TextBlock = block, places: list[int] = places) -> str:
@@ -62,7 +68,7 @@ class JsonReader(LineReader):
     def preview(self, file: InputFile) -> list[list[str]]:
         sentences: list[list[str]] = []
         pick = picker(self.field)
-        for line in _first_lines(file, _LOOKED_AT):
+        for line in _first_lines(file, _LOOKED_AT, self.encoding):
             value = _parsed(line, pick)
             if wrong(value, self.items) is None:
                 for spans in self._spans([value], lambda row: file.uri):
@@ -99,25 +105,34 @@ class JsonReader(LineReader):
 
 
 def picker(field: str) -> Callable[[Any], Any]:
-    """A function that takes the field out of a JSON value: the field of that name, else "a.b" as field b within a."""
+    """A function that takes the field out of a JSON value: the field of that name, else "a.b" as field b within a.
+
+    Where a is a list of objects, it is the list of their b: all of them must have it.
+    """
     names = field.split(".")
 
     def pick(row: Any) -> Any:
         if type(row) is not dict:
             return _NO_FIELD
         value = row.get(field, _NO_FIELD)
-        if value is _NO_FIELD and len(names) > 1:
-            value = row
-            for name in names:
-                value = value.get(name, _NO_FIELD) if type(value) is dict else _NO_FIELD
-        return value
+        return _within(row, names) if value is _NO_FIELD and len(names) > 1 else value
 
     return pick
 
 
-def _first_lines(file: InputFile, sizes: Sequence[int]) -> list[bytes]:
+def _within(value: Any, names: Sequence[str]) -> Any:
+    """What the names lead to, from object to object."""
+    for number, name in enumerate(names):
+        if number and type(value) is list:
+            found = [_within(item, names[number:]) for item in value]
+            return _NO_FIELD if any(item is _NO_FIELD for item in found) else found
+        value = value.get(name, _NO_FIELD) if type(value) is dict else _NO_FIELD
+    return value
+
+
+def _first_lines(file: InputFile, sizes: Sequence[int], encoding: Encoding) -> list[bytes]:
     """The whole lines among the first bytes of the file: as many of `sizes` as are needed to find one."""
-    return next((lines for size in sizes if (lines := head_lines(file, size))), [])
+    return next((lines for size in sizes if (lines := head_lines(file, size, encoding))), [])
 
 
 def _message(error: orjson.JSONDecodeError, line: bytes) -> str:
@@ -133,12 +148,24 @@ def _parsed(line: bytes, pick: Callable[[Any], Any]) -> Any:
         return _NO_FIELD
 
 
-def _trouble(file: InputFile, field: str, line: bytes, value: Any) -> str:
-    """What is wrong with a line, as a message."""
+def _array(file: InputFile, text: bytes) -> str:
+    """The message that a file is one JSON array, if its text begins like one; else ""."""
+    is_array = text.lstrip().startswith(b"[")
+    return f"{file.uri} is one JSON array: write a row a line by {_EACH_ROW}, and read that" if is_array else ""
+
+
+def _trouble(file: InputFile, field: str, line: bytes, value: Any, is_alone: bool) -> str:
+    """What is wrong with a line, as a message; `is_alone`: there is no other."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
+        if array := _array(file, line):
+            return array
         return f"{file.uri} holds no JSON lines: {_message(error, line)} in its first line, {quoted(line[:200], 60)}"
+    if type(row) is list and (is_alone or dict in map(type, row)):
+        return _array(file, line)
+    if type(row) is list:
+        return f"{file.uri} holds lists, not objects with a field: write objects by {_EACH_LIST}, and set --field=items"
     if type(row) is not dict:
         return f"{file.uri} holds no objects with a field {field}: the first line is {describe(row)}"
     if value is _NO_FIELD:

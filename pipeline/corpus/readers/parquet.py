@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +20,16 @@ import pyarrow.parquet as pq
 from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import DIGITS, Change, FileDigests
+from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
+from pipeline.corpus.readers.parquet_columns import column_of, is_list, items_in_column, within
 from pipeline.corpus.readers.reader import Reader
-from pipeline.corpus.readers.values import EXPECTED, INTEGERS, NULL, STRINGS, TEXT, Portion, item_spans, locate_rows
+from pipeline.corpus.readers.values import EXPECTED, INTEGERS, NULL, TEXT, Portion, item_spans, locate_rows
 from pipeline.corpus.spans import Spans, as_array
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import InputError
-from pipeline.runtime.shown_text import shown, shown_list
+from pipeline.runtime.shown_text import shown
 from pipeline.storage.open_storage import open_storage, split_uri
 
 _BATCH_BYTES = 4 << 20
@@ -43,6 +45,8 @@ class RowGroup(NamedTuple):
     start: int
     """bytes of the decoded column before it"""
     size: int
+    leaf: int
+    """number of the column among those that Parquet stores"""
 
 
 @dataclass(frozen=True)
@@ -58,20 +62,20 @@ class ParquetReader(Reader):
     leaves_digests = False  # a file may have no rows
 
     @classmethod
-    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+    def items_in(cls, files: Sequence[InputFile], field: str, encoding: Encoding = UTF8) -> str:
         """What the field holds, by the schema of the first file; the message of an error says what it has."""
         file = next((file for file in files if file.size), None)
         if file is None:
             return TEXT
         with _open_parquet(file.uri) as parquet:
-            return _column_items(file.uri, parquet.schema_arrow, field)
+            return items_in_column(file.uri, parquet.schema_arrow, field)
 
     @classmethod
     def change(cls, uri: str, column: str | None, digests: Mapping[int, str], size: int) -> Change:
         """Like `Reader.change`; a part is a row group that has rows, of which the column is compared."""
         with _open_parquet(uri) as parquet:
-            groups = [group.number for group in _row_groups(parquet, column or "")]
-            now = {number: group_digest(uri, parquet.metadata, number, column or "") for number in groups}
+            groups = _row_groups(parquet, column or "")
+            now = {group.number: group_digest(uri, parquet.metadata, group) for group in groups}
         root, path = split_uri(uri)
         info = open_storage(root).info(path)
         is_as_large = info is not None and info.size == size
@@ -83,7 +87,7 @@ class ParquetReader(Reader):
         if not file.size:
             return TextSource(file.uri, 0)
         with _open_parquet(file.uri) as parquet:
-            items = _column_items(file.uri, parquet.schema_arrow, self.field)
+            items = items_in_column(file.uri, parquet.schema_arrow, self.field)
             if items != self.items:
                 raise InputError(
                     f"{file.uri} differs from the files before it: --field={self.field} is {EXPECTED[items]} in it, not"
@@ -107,10 +111,7 @@ class ParquetReader(Reader):
                     yield self._portion(text_range, row, array, dead_letters)
                     row += len(array)
             if digests is not None and groups_of_range:
-                group_digests = [
-                    group_digest(text_range.uri, parquet.metadata, group.number, self.field)
-                    for group in groups_of_range
-                ]
+                group_digests = [group_digest(text_range.uri, parquet.metadata, group) for group in groups_of_range]
                 digests.append(FileDigests(text_range.uri, groups_of_range[0].number, group_digests, self.field))
 
     def preview(self, file: InputFile) -> list[list[str]]:
@@ -152,6 +153,8 @@ class ParquetReader(Reader):
         if not len(rows):
             return iter(())
         values = values.filter(pa.array(good))
+        if self.tokenizer.joins_lines:
+            values = pc.replace_substring(values, "\n", " ")
         lines = pc.binary_join_element_wise(
             values, pa.scalar(b"", pa.large_binary()), pa.scalar(b"\n", pa.large_binary())
         )
@@ -165,30 +168,30 @@ class ParquetReader(Reader):
     ) -> Iterator[Spans]:
         array = array.cast(pa.large_list(array.type.value_type)).filter(pa.array(good))
         rows = np.flatnonzero(good)
-        words, why = _words(_items(array), self.items)
+        words, why = _words(_sentences(array), self.items)
         if words is None:  # an item is bad: find the rows with bad items
             fine = np.ones(len(array), bool)
             for i in range(len(array)):
-                row_words, why = _words(_items(array.slice(i, 1)), self.items)
+                row_words, why = _words(_sentences(array.slice(i, 1)), self.items)
                 if row_words is None:
                     fine[i] = False
                     dead_letters.add(text_range.name(), row + int(rows[i]), why, b"")
             array = array.filter(pa.array(fine))
-            words, _ = _words(_items(array), self.items)
-        bound = array.offsets.to_numpy()
+            words, _ = _words(_sentences(array), self.items)
+        bound = _sentences(array).offsets.to_numpy()
         return item_spans(words, bound - bound[0], self.max_sentence)
 
 
-def group_digest(uri: str, metadata: pq.FileMetaData, group: int, field: str) -> str:
+def group_digest(uri: str, metadata: pq.FileMetaData, group: RowGroup) -> str:
     """SHA-256 of the stored bytes of the column in a row group, shortened to 32 hex digits."""
     digest = hashlib.sha256()
-    for chunk in _chunks(metadata, group, field):
-        begin = chunk.data_page_offset
-        if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-            begin = min(begin, chunk.dictionary_page_offset)
-        for position in range(begin, begin + chunk.total_compressed_size, _BUFFER_BYTES):
-            length = min(_BUFFER_BYTES, begin + chunk.total_compressed_size - position)
-            digest.update(read_exactly(uri, position, length))
+    chunk = metadata.row_group(group.number).column(group.leaf)
+    begin = chunk.data_page_offset
+    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+        begin = min(begin, chunk.dictionary_page_offset)
+    for position in range(begin, begin + chunk.total_compressed_size, _BUFFER_BYTES):
+        length = min(_BUFFER_BYTES, begin + chunk.total_compressed_size - position)
+        digest.update(read_exactly(uri, position, length))
     return digest.hexdigest()[:DIGITS]
 
 
@@ -207,80 +210,27 @@ def _parquet_errors(uri: str) -> Iterator[None]:
         raise InputError(f"{uri} is damaged, or no Parquet file: {shown(error)}; get the file again") from error
 
 
-def _path(schema: pa.Schema, field: str) -> list[str] | None:
-    """The name of the column, or the names from struct to struct; None if there is no such column."""
-    if field in schema.names:
-        return [field]
-    names = field.split(".")
-    if names[0] not in schema.names:
-        return None
-    kind = schema.field(names[0]).type
-    for name in names[1:]:
-        if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
-            return None
-        kind = kind.field(name).type
-    return names
-
-
-def _column_items(uri: str, schema: pa.Schema, field: str) -> str:
-    """TEXT, STRINGS or INTEGERS by the column's type."""
-    path = _path(schema, field)
-    if path is None:
-        names = shown_list(schema.names) or "none"
-        raise InputError(f"--field={field}: {uri} has no such column; there are {names}")
-    kind = schema.field(path[0]).type
-    for name in path[1:]:
-        kind = kind.field(name).type
-    if _is_string(kind):
-        return TEXT
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        if _is_string(kind.value_type):
-            return STRINGS
-        if pa.types.is_integer(kind.value_type):
-            return INTEGERS
-    raise InputError(f"--field={field} is {kind} in {uri}; allowed are {', '.join(EXPECTED.values())}")
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
-
-
-def _chunks(metadata: pq.FileMetaData, group: int, field: str) -> Iterator[Any]:
-    """Column chunks of the field: one, or several if it is a struct or list."""
-    info = metadata.row_group(group)
-    for i in range(info.num_columns):
-        chunk = info.column(i)
-        if chunk.path_in_schema == field or chunk.path_in_schema.startswith(field + "."):
-            yield chunk
-
-
 def _row_groups(parquet: pq.ParquetFile, field: str) -> list[RowGroup]:
-    """The row groups that have rows."""
+    """The row groups that have rows; none where the field is gone."""
     groups, start, row = [], 0, 0
-    for index in range(parquet.metadata.num_row_groups):
+    column = column_of(parquet.schema_arrow, field)
+    for index in range(parquet.metadata.num_row_groups if column else 0):
         rows = parquet.metadata.row_group(index).num_rows
-        if rows:
-            size = max(1, sum(chunk.total_uncompressed_size for chunk in _chunks(parquet.metadata, index, field)))
-            groups.append(RowGroup(index, rows, row, start, size))
+        if rows and column:
+            size = max(1, parquet.metadata.row_group(index).column(column.leaf).total_uncompressed_size)
+            groups.append(RowGroup(index, rows, row, start, size, column.leaf))
             start, row = start + size, row + rows
     return groups
 
 
 def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> Iterator[pa.Array]:
     """The column of a row group, some thousand rows at a time."""
-    path = _path(parquet.schema_arrow, field)
-    if path is None:
+    column = column_of(parquet.schema_arrow, field)
+    if column is None:
         raise InputError(f"{uri} has no column {field} any more; run again with --overwrite")
     size = min(max(16, _BATCH_BYTES * group.rows // group.size), 1 << 16)
-    batches = parquet.iter_batches(size, row_groups=[group.number], columns=[".".join(path)], use_threads=False)
+    stored = parquet.schema.column(column.leaf).path
+    batches = parquet.iter_batches(size, row_groups=[group.number], columns=[stored], use_threads=False)
     read = 0
     while True:
         with _parquet_errors(uri):
@@ -288,12 +238,7 @@ def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> 
         if batch is None:
             break
         read += batch.num_rows
-        array = batch.column(
-            batch.schema.names.index(path[0])
-        )  # "a.b" selects a column of that name, and a field of a struct
-        for name in path[1:]:
-            array = pc.struct_field(array, name)
-        yield array
+        yield within(batch.column(batch.schema.names.index(column.names[0])), column.names[1:])
     if read != group.rows:  # Arrow skips what it cannot decode
         raise InputError(
             f"{uri} is damaged: row group {group.number} holds {read:,} rows where its footer says {group.rows:,};"
@@ -308,14 +253,17 @@ def _decoded(array: pa.Array) -> pa.Array:
     return array
 
 
-def _items(array: pa.LargeListArray) -> pa.Array:
-    """The items of all lists; no list is null."""
-    return _decoded(array.flatten())
+def _sentences(rows: pa.LargeListArray) -> pa.LargeListArray:
+    """The rows, or the lists in them; no row is null."""
+    if not is_list(rows.type.value_type):
+        return rows
+    return rows.flatten().cast(pa.large_list(rows.type.value_type.value_type))
 
 
-def _words(items: pa.Array, kind: str) -> tuple[pa.LargeStringArray | None, str]:
-    """(the items as strings, ""), or (None, reason)."""
-    if items.null_count:
+def _words(sentences: pa.LargeListArray, kind: str) -> tuple[pa.LargeStringArray | None, str]:
+    """(the items of all sentences as strings, ""), or (None, reason)."""
+    items = _decoded(sentences.flatten())
+    if items.null_count or sentences.null_count:
         return None, f"null in {EXPECTED[kind]}"
     try:
         if kind == INTEGERS:

@@ -16,15 +16,15 @@ from typing import Any, ClassVar
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import Change, FileDigests, RangeDigests, change_of_ranges
+from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import TextBlock, read_blocks, read_exactly
 from pipeline.corpus.prefetch import fetched_ahead
 from pipeline.corpus.readers.values import TEXT, Portion
-from pipeline.corpus.spans import as_array
 from pipeline.corpus.tokenizers.tokenizer import Tokenizer
-from pipeline.corpus.unpacking import compression_of, head
+from pipeline.corpus.unpacking import AT_LINES, LineEnds, compression_of, head
 from pipeline.corpus.work_units import TextRange, TextSource
-from pipeline.kernels.text import first_invalid
+from pipeline.options import Options
 
 HEAD_BYTES = 64 << 10
 """Bytes of a file that a preview reads."""
@@ -54,6 +54,8 @@ class Reader(abc.ABC):
     """what a row holds: TEXT, STRINGS or INTEGERS (see `values`)"""
     max_sentence: int = 1000
     """longer lists are split"""
+    encoding: Encoding = UTF8
+    """of the files"""
 
     @abc.abstractmethod
     def read(
@@ -81,7 +83,18 @@ class Reader(abc.ABC):
         """The first sentences of a file, without bad lines."""
 
     @classmethod
-    def items_in(cls, files: Sequence[InputFile], field: str) -> str:
+    def opened(cls, files: Sequence[InputFile], options: Options, tokenizer: Tokenizer) -> Reader:
+        """The reader that the options describe; it looks at the first rows of the files.
+
+        Raises:
+          InputError: the field is missing, or holds something else.
+        """
+        field, encoding = options.field or "", Encoding(options.encoding or "")
+        items = cls.items_in(files, field, encoding)
+        return cls(tokenizer, options.max_line_bytes, field, items, options.max_sentence, encoding)
+
+    @classmethod
+    def items_in(cls, files: Sequence[InputFile], field: str, encoding: Encoding = UTF8) -> str:
         """What a row holds in these files: TEXT, STRINGS or INTEGERS. Formats with fields look at the first rows.
 
         Raises:
@@ -106,11 +119,21 @@ class Reader(abc.ABC):
 
     def identity(self) -> dict[str, Any]:
         """What the tokens depend on besides input and options, for stage keys and run.json."""
-        return self.tokenizer.identity() if self.items == TEXT else {"name": "items", "items": self.items}
+        of_tokens = self.tokenizer.identity() if self.items == TEXT else {"name": "items", "items": self.items}
+        return {**of_tokens, **self.encoding.identity()}
 
     def source(self, file: InputFile) -> TextSource | None:
         """The file as a text that can be cut into byte ranges; None if it has to be unpacked first."""
-        return None if compression_of(file) else TextSource(file.uri, file.size, version=file.version)
+        is_text = not compression_of(file) and not (self.encoding.is_wide and file.size)
+        return TextSource(file.uri, file.size, version=file.version) if is_text else None
+
+    def ends(self) -> LineEnds:
+        """Where pieces of unpacked text may end."""
+        return AT_LINES
+
+    def cuts(self, file: InputFile) -> tuple[int, ...]:
+        """Where a file may be cut, by a pass over it; asked for only if its `source` cannot be cut everywhere."""
+        return ()
 
 
 class LineReader(Reader):
@@ -125,26 +148,41 @@ class LineReader(Reader):
 
 
 def line_blocks(
-    text_range: TextRange, max_line_bytes: int, dead_letters: DeadLetters, digests: list[FileDigests] | None
+    text_range: TextRange,
+    max_line_bytes: int,
+    dead_letters: DeadLetters,
+    digests: list[FileDigests] | None,
+    encoding: Encoding = UTF8,
 ) -> Iterator[TextBlock]:
     """`read_blocks`; the content digests of the range are appended to `digests`."""
-    is_input_file = (
-        digests is not None and not text_range.origin
-    )  # pieces of work text are artefacts, which have digests
+    with range_digests(text_range, digests) as ranges:
+        yield from read_blocks(text_range, max_line_bytes, dead_letters, ranges, encoding=encoding)
+
+
+@contextlib.contextmanager
+def range_digests(text_range: TextRange, digests: list[FileDigests] | None) -> Iterator[RangeDigests | None]:
+    """Digests for what is read of the range while open; they are appended to `digests` at the end.
+
+    None for pieces of work text: they are artefacts, which have digests.
+    """
+    is_input_file = digests is not None and not text_range.origin
     ranges = RangeDigests(text_range.start, text_range.end, text_range.size) if is_input_file else None
-    yield from read_blocks(text_range, max_line_bytes, dead_letters, ranges)
+    yield ranges
     if digests is not None and ranges is not None:
         file_digests = ranges.finish(text_range.uri, functools.partial(read_exactly, text_range.uri))
         digests += [file_digests] if file_digests else []
 
 
-def head_lines(file: InputFile, size: int, whole: bool = True) -> list[bytes]:
-    """The good lines among the first `size` bytes of a file's text; without `whole`, the first line may be cut."""
-    text = head(file, size)
+def head_lines(file: InputFile, size: int, encoding: Encoding, whole: bool = True) -> list[bytes]:
+    """The good lines among the first `size` bytes of a file's text, as UTF-8.
+
+    Without `whole`, the first line may be cut.
+    """
+    text = head(file, size, encoding)
     lines = text.split(b"\n")
     if len(text) >= size and (whole or len(lines) > 1):
         lines.pop()  # incomplete: the bytes read end in it
-    return [line for line in lines if line and first_invalid(as_array(line), 0, len(line)) == len(line)]
+    return [utf8 for line in lines if line and (utf8 := encoding.utf8(line)) is not None]
 
 
 def first_sentences(files: Iterable[InputFile], reader: Reader, count: int = 3) -> list[list[str]]:

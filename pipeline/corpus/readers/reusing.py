@@ -110,6 +110,10 @@ class ReusingReader(Reader):
         assert self.inner is not None
         return self.inner.source(file)
 
+    def cuts(self, file: InputFile) -> tuple[int, ...]:
+        assert self.inner is not None
+        return self.inner.cuts(file)
+
 
 def reusing(reader: Reader, options: Options) -> Reader:
     """The reader that keeps what it reads where --reuse says; the reader itself without it."""

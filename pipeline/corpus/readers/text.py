@@ -21,13 +21,14 @@ class TextReader(LineReader):
     has_fields = False
 
     def hint(self, file: InputFile) -> str:
-        return format_hint(head_lines(file, HEAD_BYTES, whole=False))
+        is_split = self.tokenizer.joins_lines
+        return format_hint(head_lines(file, HEAD_BYTES, self.encoding, whole=False), is_split)
 
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests):
+        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests, self.encoding):
             yield Portion(block.lines, self.tokenizer.split(block.data, block.locate))
 
     def preview(self, file: InputFile) -> list[list[str]]:
-        return self.tokenizer.sentences(b"\n".join(head_lines(file, HEAD_BYTES, whole=False)))
+        return self.tokenizer.sentences(b"\n".join(head_lines(file, HEAD_BYTES, self.encoding, whole=False)))

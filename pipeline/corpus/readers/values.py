@@ -1,8 +1,9 @@
 """Rows of structured input: what a field may hold, and items as tokens.
 
 A field holds text, which is tokenised and each line of which is a sentence; or a list of strings or integers, a
-sentence of items that are used as they are. Integers are counted as decimal text, so the same items give the same model
-in any format. Only the `word` columns of vocabulary and checkpoints hold integers again.
+sentence of items that are used as they are; or a list of such lists, each a sentence. Integers are counted as decimal
+text, so the same items give the same model in any format. Only the `word` columns of vocabulary and checkpoints hold
+integers again.
 """
 
 from __future__ import annotations
@@ -34,15 +35,20 @@ class Portion:
 
 
 def items_of(value: Any) -> str | None:
-    """TEXT, STRINGS or INTEGERS, by a JSON value; "" for an empty list, None for any other value."""
+    """TEXT, STRINGS or INTEGERS, by a JSON value; "" for a list without items, None for any other value."""
     if type(value) is str:
         return TEXT
     if type(value) is not list:
         return None
-    types = set(map(type, value))
+    types = {type(item) for sentence in sentences_in(value) for item in sentence}
     if not types:
         return ""
     return {frozenset({str}): STRINGS, frozenset({int}): INTEGERS}.get(frozenset(types))
+
+
+def sentences_in(row: list) -> list[list]:
+    """The sentences of a row that is a list: the lists in it, or itself."""
+    return row if row and set(map(type, row)) == {list} else [row]
 
 
 def wrong(value: Any, items: str) -> str | None:
@@ -50,10 +56,16 @@ def wrong(value: Any, items: str) -> str | None:
     if items == TEXT:
         is_good = type(value) is str
     else:
-        is_good = type(value) is list and set(map(type, value)) <= {str if items == STRINGS else int}
-        if is_good and items == INTEGERS and value and (max(value) > _LARGEST or min(value) < -_LARGEST - 1):
+        kind, sentences = str if items == STRINGS else int, sentences_in(value) if type(value) is list else []
+        is_good = type(value) is list and all(set(map(type, sentence)) <= {kind} for sentence in sentences)
+        if is_good and items == INTEGERS and any(map(_is_beyond, sentences)):
             return "an integer beyond 64 bits"
     return None if is_good else NULL if value is None else f"{describe(value)} where {EXPECTED[items]} belongs"
+
+
+def _is_beyond(numbers: list[int]) -> bool:
+    """Whether one of the numbers has more than 64 bits."""
+    return bool(numbers) and (max(numbers) > _LARGEST or min(numbers) < -_LARGEST - 1)
 
 
 def describe(value: Any) -> str:
@@ -67,6 +79,7 @@ def describe(value: Any) -> str:
 
 def text_spans(texts: list[str], place: Callable[[int], str], tokenizer: Tokenizer) -> Iterator[Spans]:
     """Sentences of some texts; `place` names text i in messages."""
+    texts = [text.replace("\n", " ") for text in texts] if tokenizer.joins_lines else texts
     encoded = [text.encode() + b"\n" for text in texts]
     ends = np.cumsum([len(text) for text in encoded])
     return tokenizer.split(as_array(b"".join(encoded)), locate_rows(ends, place))
@@ -99,9 +112,10 @@ def item_spans(words: pa.LargeStringArray, offset: np.ndarray, max_sentence: int
 
 
 def list_spans(rows: list[list], items: str, max_sentence: int) -> Iterator[Spans]:
-    """Sentences of lists of strings, or of integers of 64 bits."""
-    flat = [item for row in rows for item in row]
-    offset = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    """Sentences of lists of strings, or of integers of 64 bits, or of lists of such lists."""
+    sentences = [sentence for row in rows for sentence in sentences_in(row)]
+    flat = [item for sentence in sentences for item in sentence]
+    offset = np.concatenate([[0], np.cumsum([len(sentence) for sentence in sentences])]).astype(np.int64)
     if items == INTEGERS:
         words = pa.array(flat, pa.int64()).cast(pa.large_string())
     else:

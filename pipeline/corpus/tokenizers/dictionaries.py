@@ -1,4 +1,4 @@
-"""Words of Korean, Japanese and Chinese, which spaces do not separate, by libraries with dictionaries.
+"""Words of languages that do not put blanks between them, by libraries with dictionaries.
 
 Each library is an extra of this package. Words without a letter or number are left out.
 """
@@ -19,6 +19,7 @@ PACKAGES = {
     "korean": ("kiwipiepy", "kiwipiepy_model"),
     "japanese": ("fugashi", "unidic-lite"),
     "chinese": ("jieba",),
+    "icu": ("icu4py",),
 }
 """Tokeniser -> the packages that decide its words."""
 
@@ -30,7 +31,11 @@ Split = Callable[[list[str]], Iterable[list[str]]]
 
 @dataclass(frozen=True)
 class DictionaryTokenizer(LineTokenizer):
-    """`korean` (kiwipiepy: morphemes), `japanese` (fugashi, UniDic: short units) or `chinese` (jieba: words)."""
+    """Words by a library.
+
+    `korean`: kiwipiepy, morphemes. `japanese`: fugashi with UniDic, short units. `chinese`: jieba, words. `icu`: ICU's
+    word boundaries, which know Thai, Lao, Khmer and Burmese by dictionaries, and other scripts by Unicode's rules.
+    """
 
     @classmethod
     def checked(cls, *fields: Any) -> DictionaryTokenizer:
@@ -40,7 +45,8 @@ class DictionaryTokenizer(LineTokenizer):
         return tokenizer
 
     def own_identity(self) -> dict[str, Any]:
-        return {"name": self.name, "versions": versions(self.name)}
+        own = versions(self.name)
+        return {"name": self.name, "versions": own | _versions_within(self.name)}
 
     def tokens_of(self, lines: list[str]) -> Iterator[Any]:
         for words in _LOADERS[self.name]()(lines):
@@ -50,6 +56,15 @@ class DictionaryTokenizer(LineTokenizer):
 def versions(name: str) -> dict[str, str]:
     """Package -> version."""
     return {package: importlib.metadata.version(package) for package in PACKAGES[name]}
+
+
+def _versions_within(name: str) -> dict[str, str]:
+    """Versions of what a package brings along, and what its words depend on."""
+    if name != "icu":
+        return {}
+    import icu4py
+
+    return {"ICU": icu4py.icu_version}
 
 
 def _missing(name: str, error: Exception) -> InputError:
@@ -107,8 +122,30 @@ def _load_chinese() -> Split:
     return lambda lines: map(words.lcut, lines)
 
 
+@functools.cache
+def _load_icu() -> Split:
+    try:
+        from icu4py.breakers import WordBreaker
+    except ImportError as error:
+        raise _missing("icu", error) from error
+
+    def split(lines: list[str]) -> Iterator[list[str]]:
+        """All lines in one call, which costs as much as half a line: a line end is a boundary."""
+        words: list[str] = []
+        for word in WordBreaker("\n".join(lines).replace("\r", " "), ""):
+            if word == "\n":
+                yield words
+                words = []
+            else:
+                words.append(word)
+        yield words
+
+    return split
+
+
 _LOADERS: dict[str, Callable[[], Split]] = {
     "korean": _load_korean,
     "japanese": _load_japanese,
     "chinese": _load_chinese,
+    "icu": _load_icu,
 }

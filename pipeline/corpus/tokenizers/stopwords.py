@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,13 @@ class StopwordsTokenizer(Tokenizer):
     @property
     def users_function(self) -> str:
         return self.inner.users_function
+
+    @property
+    def joins_lines(self) -> bool:
+        return self.inner.joins_lines
+
+    def hint(self, preview: Callable[[], list[list[str]]]) -> str:
+        return self.inner.hint(preview)
 
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
         table = _table(self.words)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from pipeline.kernels import text as kernels
 from pipeline.runtime.shown_text import shown
 
 RULES = 2
-"""Version of the rules of all tokenisers. Raise it when a change of this project makes other tokens of a text."""
+"""Version of the rules of all tokenisers without a version of their own. Raise it when a change of this project makes
+other tokens of a text."""
 _BATCH_BYTES = 1 << 18
 """Bytes of lines that a user's function gets before its tokens are passed on."""
 
@@ -55,6 +56,24 @@ class Tokenizer(abc.ABC):
         """The name of the user's function, which may not be deterministic; "" for other tokenisers."""
         return ""
 
+    @property
+    def joins_lines(self) -> bool:
+        """Whether all lines of a row are one sentence, where rows may have several."""
+        return False
+
+    @property
+    def rules(self) -> int:
+        """The version of the rules by which tokens are made."""
+        return RULES
+
+    def hint(self, preview: Callable[[], list[list[str]]]) -> str:
+        """What makes another tokeniser fit a file better; "" for nothing.
+
+        Args:
+          preview: returns the first sentences of the file by this tokeniser.
+        """
+        return ""
+
     @abc.abstractmethod
     def own_identity(self) -> dict[str, Any]:
         """`identity` without the part for lower case and normal form."""
@@ -71,7 +90,7 @@ class Tokenizer(abc.ABC):
           InputError: the file of a user's function has changed since it was imported.
         """
         forms = {"unicode": unicodedata.unidata_version} if self.lowercase or self.normal_form else {}
-        return {**self.own_identity(), "rules": RULES, **forms}
+        return {**self.own_identity(), "rules": self.rules, **forms}
 
     def prepared(self, text: np.ndarray) -> np.ndarray:
         """The text (uint8) in the normal form and lower case that the options ask for; lines stay lines."""
@@ -163,7 +182,7 @@ def pieces(text: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
         position = stop
 
 
-BUILT_IN = ("whitespace", "unicode_words", "characters", "korean", "japanese", "chinese")
+BUILT_IN = ("whitespace", "unicode_words", "characters", "korean", "japanese", "chinese", "icu")
 
 
 def _has_surrogate(token: str) -> bool:

@@ -28,6 +28,7 @@ def test_tables_are_told_with_their_columns(separator):
     hint = format_hint(lines_of(*(line.replace(",", separator) for line in TABLE)))
     assert "looks like a table" in hint
     assert "(id, title, text)" in hint
+    assert hint.endswith("--input_format=csv --field=text takes one of them")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,10 @@ def test_tables_are_told_with_their_columns(separator):
     ids=["commas in quotes", "no header", "numbered lines", "a mark"],
 )
 def test_other_tables_are_told_too(texts):
-    assert "looks like a table" in format_hint(lines_of(*texts))
+    hint = format_hint(lines_of(*texts))
+    assert "looks like a table" in hint
+    named = "--field=text" if "text" in texts[0] else "--no_header --field=2"
+    assert f"--input_format=csv {named}" in hint
 
 
 def test_lists_in_json_are_told():

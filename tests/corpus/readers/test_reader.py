@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 
@@ -15,13 +16,14 @@ from pipeline.corpus.readers.reader import HEAD_BYTES
 from pipeline.options import INPUT_FORMATS, Options
 from pipeline.storage.parquet import from_parquet
 from tests.helpers.commands import TINY, digest_of, train
-from tests.helpers.formats import jsonl, parquet
+from tests.helpers.formats import csv_file, jsonl, parquet
 
 
 def test_every_format_of_the_options_has_a_reader():
     assert {name: reader_of(name).has_fields for name in INPUT_FORMATS} == {
         "text": False,
         "jsonl": True,
+        "csv": True,
         "parquet": True,
     }
 
@@ -35,12 +37,14 @@ def test_one_digest_in_all_formats(lines, tmp_path):
     rows = [{"id": i, "text": line, "doc": {"body": {"words": line.split()}}} for i, line in enumerate(lines)]
     json_file = jsonl(tmp_path / "rows", rows)
     columns = parquet(tmp_path / "columns", "text", lines)
+    table = csv_file(tmp_path / "table", [[i, line] for i, line in enumerate(lines)], quoting=csv.QUOTE_ALL)
     nested = tmp_path / "nested"
     pq.write_table(pa.Table.from_pylist(rows), nested, row_group_size=100)
     for number, (file, format, field) in enumerate(
         (
             (json_file, "jsonl", "text"),
             (json_file, "jsonl", "doc.body.words"),
+            (table, "csv", "text"),
             (columns, "parquet", "text"),
             (nested, "parquet", "doc.body.words"),
         )
@@ -84,12 +88,15 @@ def test_dead_letters_of_a_run_and_their_limit(tmp_path):
         ),
         ("jsonl", "a.b", [{"a": {"c": 1}}], r"--field=a.b: the first rows .* there are a"),
         ("jsonl", "n", [{"n": 5}], r"--field=n holds a number in the first rows .*; allowed are text, a list"),
-        ("jsonl", "n", [{"n": [[1]]}], r"--field=n holds a list of other or mixed types"),
-        ("jsonl", "n", [["n"]], r"holds no objects with a field n: the first line is a list of strings"),
+        ("jsonl", "n", [{"n": [[[1]]]}], r"--field=n holds a list of other or mixed types"),
+        ("jsonl", "n", [["n"], ["m"]], r"holds lists, not objects with a field: write objects by jq -c '{items: .}'"),
+        ("jsonl", "n", [[{"n": "a"}]], r"x is one JSON array: write a row a line by jq -c '\.\[\]', and read that"),
+        ("jsonl", "n", "[\n{},\n{}]", r"x is one JSON array: write a row a line by jq -c '\.\[\]', and read that"),
+        ("jsonl", "n", [5], r"holds no objects with a field n: the first line is a number"),
         ("jsonl", "n", None, r"holds no JSON lines: .* in its first line, 'hello world'"),
         ("parquet", "n", None, r"x is damaged, or no Parquet file"),
         ("jsonl", None, [{}], r"--input_format=jsonl needs --field=NAME"),
-        ("text", "a", None, r"--field=a needs --input_format=jsonl or parquet"),
+        ("text", "a", None, r"--field=a needs --input_format=jsonl, csv or parquet"),
         ("parquet", "n", pa.table({"a": [1], "b": [1]}), r"--field=n: .* has no such column; there are a, b"),
         ("parquet", "a", pa.table({"a": [1.5]}), r"--field=a is double in .*; allowed are text"),
         ("parquet", "a", pa.table({"a": [[1.5]]}), r"--field=a is list<element: double> in"),
@@ -105,6 +112,8 @@ def test_what_cannot_be_read_is_told(format, field, rows, message, tmp_path):
     file = tmp_path / "x"
     if rows is None:
         file.write_text("hello world\n")
+    elif isinstance(rows, str):
+        file.write_text(rows)
     elif isinstance(rows, pa.Table):
         pq.write_table(rows, file)
     else:

@@ -35,6 +35,56 @@ def test_integers_stay_integers(lines, tmp_path):
     assert run("jobs.verify", f"--run={tmp_path / 'json'}", "--input").status == 0
 
 
+def test_lists_of_objects_and_of_lists_in_json_and_parquet(tmp_path):
+    rows = [
+        {"items": [{"id": 3, "tags": ["a", "b"]}, {"id": 4, "tags": ["c"]}], "n": [[1, 2], [], [3]]},
+        {"items": [], "n": []},
+        {"items": [{"id": 5, "tags": []}], "n": [[4]]},
+    ]
+    files = {"jsonl": jsonl(tmp_path / "rows", rows), "parquet": tmp_path / "columns"}
+    pq.write_table(pa.Table.from_pylist([{"first": 1, **row} for row in rows]), files["parquet"], row_group_size=2)
+    expected = {
+        "items.id": [["3", "4"], ["5"]],
+        "items.tags": [["a", "b"], ["c"]],
+        "n": [["1", "2"], ["3"], ["4"]],
+    }
+    for format, path in files.items():
+        for field, sentences in expected.items():
+            found, dead, lines = counted(match_inputs([str(path)]), options(format, field))
+            assert (found, dead, lines) == (sentences, [], 3), (format, field)
+
+
+def test_bad_lists_in_lists_are_dead_letters(tmp_path):
+    rows = [[[1], [2, 3]], [[4], None], [[5, None]], None, [[6]]]
+    good = [["1"], ["2", "3"], ["6"]]
+    parquet(tmp_path / "x", "text", rows, pa.list_(pa.list_(pa.int32())), group=2)
+    sentences, dead, _ = counted(match_inputs([str(tmp_path)]), options("parquet"))
+    assert sentences == good
+    assert [row["offset"] for row in sorted(dead, key=lambda row: row["offset"])] == [1, 2, 3]
+    (tmp_path / "x").unlink()
+    jsonl(tmp_path / "y", [{"text": row} for row in (*rows, [[[7]]], [[8], 9], [["a"]], [[2**63]])])
+    sentences, dead, _ = counted(match_inputs([str(tmp_path)]), options("jsonl"))
+    assert sentences == good
+    assert len(dead) == 7
+
+
+def test_objects_that_lack_the_field_are_dead_letters(tmp_path):
+    rows = [[{"id": "a"}, {"id": "b"}], [{"id": "c"}, {}], [{"id": None}], [None, {"id": "d"}], None, [{"id": "e"}]]
+    structs = pa.list_(pa.struct({"x": pa.int8(), "id": pa.string()}))
+    parquet(tmp_path / "x", "items", rows, structs, group=4)
+    sentences, dead, _ = counted(match_inputs([str(tmp_path)]), options("parquet", "items.id"))
+    assert sentences == [["a", "b"], ["e"]]
+    assert sorted((row["offset"], row["reason"]) for row in dead) == [
+        *((row, "null in a list of strings") for row in (1, 2, 3)),
+        (4, "null"),
+    ]
+    (tmp_path / "x").unlink()
+    jsonl(tmp_path / "y", [{"items": row} for row in rows])
+    sentences, dead, _ = counted(match_inputs([str(tmp_path)]), options("jsonl", "items.id"))
+    assert sentences == [["a", "b"], ["e"]]
+    assert [row["reason"] for row in dead][::2] == ["no field items.id", "no field items.id"]
+
+
 def test_bad_items_are_dead_letters(tmp_path):
     rows = [[1, 2], [1.5], [True], ["a"], [2**63], [-(2**63)], [], [None], {"a": 1}, [1, "a"]]
     jsonl(tmp_path / "x", [{"text": row} for row in rows])

@@ -1,0 +1,123 @@
+"""The first records of a CSV file: separator, header, and the number of the wanted field."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from pipeline.corpus.csv_records import Records, read_records
+from pipeline.corpus.encodings import UTF8, Encoding
+from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.reader import HEAD_BYTES
+from pipeline.corpus.unpacking import head
+from pipeline.errors import InputError
+from pipeline.kernels import csv_records as kernels
+from pipeline.runtime.shown_text import shown_list
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What may separate fields without being named by --separator."""
+_LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
+"""How many bytes of a file are searched for its first record; the next number if it does not end in them."""
+_RECORDS = 20
+"""How many records show the separator."""
+
+
+def head_records(
+    file: InputFile, separator: str, most: int, field: int = -1, encoding: Encoding = UTF8
+) -> Records | None:
+    """The first records of a file, none of which is cut; None if there are none. Blank ones are among them."""
+    for size in _LOOKED_AT:
+        text = head(file, size, encoding)
+        is_whole = len(text) < size
+        records = next(read_records([(0, text)], len(text), separator, most, field, last=is_whole), None)
+        if records is not None or is_whole:
+            return records
+    return None
+
+
+def checked_separator(text: str, encoding: Encoding) -> str:
+    """The --separator; InputError unless it can separate fields."""
+    if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n':
+        raise InputError(
+            f"--separator={text}: allowed is one ASCII character, or tab, and no letter, digit, quote or line end"
+        )
+    if not encoding.keeps(text):
+        raise InputError(
+            f"--separator={text}: in --encoding={encoding.name} its byte is also part of other characters: convert the"
+            " files to UTF-8"
+        )
+    return text
+
+
+def separator_of(file: InputFile, most: int, encoding: Encoding) -> str:
+    """The separator that the first records of a file show: by it, all of them have the same number of fields, above 1.
+
+    Raises:
+      InputError: there is none, or more than one.
+    """
+    fields: dict[str, int] = {}
+    for separator in filter(encoding.keeps, SEPARATORS):
+        records = head_records(file, separator, most, -1, encoding)
+        if records is None:
+            continue
+        numbers = records.fields[records.kind <= kernels.DOUBLED][:_RECORDS]
+        if len(numbers) and records.kind[0] <= kernels.BLANK and numbers[0] > 1 and (numbers == numbers[0]).all():
+            fields[separator] = int(numbers[0])
+    if len(fields) == 1:
+        return next(iter(fields))
+    if not fields:
+        raise InputError(
+            f"{file.uri} does not show its separator: neither commas, semicolons, tabs nor bars make the same number of"
+            " fields, two or more, of its first lines: set --separator"
+        )
+    counts = ", ".join(f"{count} fields by {SEPARATORS[separator]}" for separator, count in fields.items())
+    raise InputError(f"{file.uri} does not show its separator, its first lines have {counts}: set --separator")
+
+
+def header_names(file: InputFile, separator: str, most: int, encoding: Encoding) -> tuple[str, ...]:
+    """The fields of the first record of a file.
+
+    Raises:
+      InputError: it is blank, or no record.
+    """
+    records = head_records(file, separator, most, -1, encoding)
+    kind = kernels.BLANK if records is None else int(records.kind[0])
+    if records is None or kind > kernels.DOUBLED:
+        known = {kernels.BLANK: "is blank", kernels.TOO_LONG: "is longer than --max_line_bytes"}
+        why = known.get(kind, "has quotes that do not match")
+        raise InputError(f"{file.uri}: its first line {why}, and so is no header and no record")
+    line = bytes(records.data[: records.stop[0]])
+    record = (encoding.utf8(line) or line).removesuffix(b"\n").removesuffix(b"\r")
+    fields = re.finditer(rb'(?:"((?:[^"]|"")*)"|([^%b]*))(?:%b|\Z)' % ((re.escape(separator.encode()),) * 2), record)
+    return tuple(map(_name, itertools.islice(fields, int(records.fields[0]))))
+
+
+def _name(field: re.Match[bytes]) -> str:
+    quoted, plain = field.groups()
+    return (plain if quoted is None else quoted.replace(b'""', b'"')).decode(errors="replace")
+
+
+def wanted_field(file: InputFile, field: str, names: Sequence[str], count: int) -> int:
+    """The number of the field, from 0.
+
+    Args:
+      field: a name, or a number from 1; names: of the header, () without one; count: how many fields there are.
+
+    Raises:
+      InputError: there is no such field, or it is not clear which.
+    """
+    if names.count(field) > 1:
+        first = list(names).index(field) + 1
+        raise InputError(
+            f"--field={field}: {names.count(field)} fields of {file.uri} have this name: give a number, as"
+            f" --field={first}"
+        )
+    if field in names:
+        return list(names).index(field)
+    if field.isascii() and field.isdigit() and 1 <= int(field) <= count:
+        return int(field) - 1
+    if names:
+        there = shown_list(names)
+        raise InputError(f"--field={field}: the header of {file.uri} does not have it; there are {there}")
+    raise InputError(f"--field={field}: with --no_header, fields have numbers, from 1 to {count} in {file.uri}")

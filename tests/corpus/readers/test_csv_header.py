@@ -1,0 +1,107 @@
+"""What the first records of a CSV file show: separator, header, field."""
+
+from __future__ import annotations
+
+import gzip
+import re
+
+import pytest
+
+from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers.open_reader import open_reader
+from pipeline.errors import InputError
+from tests.helpers.formats import options
+
+
+def opened(path, field="text", **more):
+    files = match_inputs([str(path)])
+    return open_reader(options("csv", field, **more), files)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_that_of_equal_counts(separator, pack, tmp_path):
+    rows = ["id,text,day", *(f'{i},"a, rose; is | a\trose",2' for i in range(30))]
+    data = "\n".join(row if row[0] == "i" else row.replace(f'{row[0]},"', f'{row[0]},"') for row in rows)
+    data = re.sub(r',(?=text|day|"|2$)', separator, data, flags=re.MULTILINE)
+    (tmp_path / "x").write_bytes(pack(data.encode()))
+    reader = opened(tmp_path / "x")
+    assert (reader.separator, reader.column, reader.columns) == (separator, 1, 3)
+    assert reader.identity()["csv"] == {"separator": separator, "field": 2, "fields": 3, "header": True}
+    assert reader.preview(match_inputs([str(tmp_path / "x")])[0])[0] == ["a,", "rose;", "is", "|", "a", "rose"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a;b,c\n1;2,3\n", "its first lines have 2 fields by commas, 2 fields by semicolons"),
+        ("text\na rose\n", "does not show its separator: neither commas"),
+        ("a,b\n1,2\n1\n", "does not show its separator: neither commas"),
+        ("\na,b\n1,2\n", "its first line is blank, and so is no header"),
+        ('"a,b\n1,2\n', "does not show its separator"),
+    ],
+)
+def test_a_separator_that_is_not_clear_is_refused(text, message, tmp_path):
+    (tmp_path / "x").write_text(text)
+    with pytest.raises(InputError, match=re.escape(message)):
+        opened(tmp_path / "x")
+
+
+def test_the_remedy_for_a_separator_is_told(tmp_path):
+    (tmp_path / "x").write_text("text\na rose\n")
+    with pytest.raises(InputError, match=r"does not show its separator.*: set --separator$"):
+        opened(tmp_path / "x")
+
+
+def test_a_separator_that_is_given_counts(tmp_path):
+    (tmp_path / "x").write_text("a;b,text\n1;2,3\n")
+    assert opened(tmp_path / "x", separator=",").columns == 2
+    assert opened(tmp_path / "x", "b,text", separator=";").column == 1
+    (tmp_path / "x").write_text("text\na rose\n")
+    assert opened(tmp_path / "x", separator="tab").separator == "\t"
+
+
+@pytest.mark.parametrize("separator", ["", "ab", "é", '"', "\n", "a", "7"])
+def test_what_cannot_separate_is_refused(separator, tmp_path):
+    (tmp_path / "x").write_text("a,text\n1,2\n")
+    with pytest.raises(InputError, match="allowed is one ASCII character, or tab"):
+        opened(tmp_path / "x", separator=separator)
+
+
+@pytest.mark.parametrize(
+    ("field", "more", "column"),
+    [("text", {}, 1), ("2", {}, 1), ("3", {}, 0), ("4", {}, 3), ("3", {"no_header": True}, 2)],
+)
+def test_a_field_has_a_name_or_a_number(field, more, column, tmp_path):
+    (tmp_path / "x").write_text("\ufeff3,text,same,same\n1,2,3,4\n")
+    assert opened(tmp_path / "x", field, **more).column == column
+
+
+@pytest.mark.parametrize(
+    ("field", "more", "message"),
+    [
+        ("txt", {}, r"--field=txt: the header of .*x does not have it; there are 3, text, same, same"),
+        ("5", {}, r"the header of .*x does not have it"),
+        ("0", {}, r"the header of .*x does not have it"),
+        ("same", {}, r"--field=same: 2 fields of .*x have this name: give a number, as --field=3"),
+        ("text", {"no_header": True}, r"--field=text: with --no_header, fields have numbers, from 1 to 4"),
+        (None, {}, r"--input_format=csv needs --field=NAME"),
+    ],
+)
+def test_a_field_that_is_not_there_is_told(field, more, message, tmp_path):
+    (tmp_path / "x").write_text("3,text,same,same\n1,2,3,4\n")
+    with pytest.raises(InputError, match=message):
+        opened(tmp_path / "x", field, **more)
+
+
+def test_a_header_longer_than_the_first_look(tmp_path):
+    names = ",".join(f"column{i}" for i in range(20_000))
+    (tmp_path / "x").write_text(f"{names}\n{names}\n")
+    assert opened(tmp_path / "x", "column19999").column == 19_999
+
+
+def test_options_of_csv_are_refused_for_other_formats(tmp_path):
+    (tmp_path / "x").write_text("a rose\n")
+    for more in ({"separator": ";"}, {"no_header": True}):
+        with pytest.raises(InputError, match="has no effect without --input_format=csv: leave it out"):
+            open_reader(options("text", None, **more), match_inputs([str(tmp_path / "x")]))

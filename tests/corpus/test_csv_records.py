@@ -1,0 +1,160 @@
+"""CSV records: what Python's csv and Arrow read in good files, and the same wherever a file is cut."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.corpus import csv_records
+from pipeline.corpus.csv_records import RecordEnds, read_records, record_starts
+from pipeline.kernels import csv_records as kernels
+
+GOOD = kernels.DOUBLED
+CELLS = st.text(st.sampled_from('ab ",;\n\r한\\\0') | st.characters(exclude_categories=["Cs"]), max_size=6)
+PARTS = (b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"a", b"bc", b"\\")
+MESS = st.lists(st.sampled_from(PARTS), max_size=24).map(b"".join)
+
+
+def cells(data: bytes, separator: str = ",", most: int = 1 << 20) -> list[list[str]]:
+    """The good records, as lists of all their fields."""
+    columns = [
+        [text for records in read_records([(0, data)], len(data), separator, most, field) for text in records.texts()]
+        for field in range(8)
+    ]
+    numbers = [int(n) for r in read_records([(0, data)], len(data), separator, most) for n in r.fields[r.kind <= GOOD]]
+    return [[columns[field][row] for field in range(number)] for row, number in enumerate(numbers)]
+
+
+def shapes(data: bytes, size: int = 1 << 20, most: int = 1 << 20, start: int = 0, end: int | None = None) -> list:
+    """(start, kind, number of fields if it is good) of each record, read in chunks of `size`."""
+    end = len(data) if end is None else end
+    chunks = [(at, data[at : min(at + size, end)]) for at in range(start, end, size)]
+    found = []
+    for records in read_records(chunks, end, ",", most):
+        starts = (records.start + records.position).tolist()
+        fields = np.where(records.kind <= GOOD, records.fields, -1).tolist()
+        found += zip(starts, records.kind.tolist(), fields)
+    return found
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=5), max_size=6), st.sampled_from(",;|\t"), st.booleans())
+def test_good_files_are_read_as_python_reads_them(rows, separator, always):
+    out = io.StringIO(newline="")
+    quoting = csv.QUOTE_ALL if always else csv.QUOTE_MINIMAL
+    csv.writer(out, delimiter=separator, lineterminator="\r\n" if always else "\n", quoting=quoting).writerows(rows)
+    assert cells(out.getvalue().encode(), separator) == rows
+    assert cells(out.getvalue().encode().removesuffix(b"\n"), separator) == rows
+
+
+@given(st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=6))
+def test_good_files_are_read_as_arrow_reads_them(rows):
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+    data = out.getvalue().encode()
+    table = pyarrow.csv.read_csv(
+        io.BytesIO(data),
+        read_options=pyarrow.csv.ReadOptions(column_names=["a", "b", "c"], use_threads=False),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types={name: pa.string() for name in "abc"}, strings_can_be_null=False
+        ),
+    )
+    assert cells(data) == [list(row.values()) for row in table.to_pylist()]
+
+
+@given(MESS, st.integers(1, 12), st.integers(1, 30))
+def test_chunks_change_nothing(data, size, most):
+    assert shapes(data, size, most) == shapes(data, most=most)
+
+
+@given(MESS, st.integers(1, 30))
+def test_ranges_between_records_have_the_same_records(data, most):
+    whole = shapes(data, most=most)
+    places = [start for start, _, _ in whole] + [len(data)]
+    for cut in places:
+        assert shapes(data, most=most, end=cut) + shapes(data, most=most, start=cut) == whole
+
+
+@given(MESS, st.integers(1, 30))
+def test_records_lie_side_by_side(data, most):
+    place = 0
+    for records in read_records([(0, data)], len(data), ",", most):
+        assert records.start[0] == place
+        assert records.start[1:].tolist() == records.stop[:-1].tolist()
+        place = int(records.stop[-1])
+    assert place == len(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "kinds"),
+    [
+        (b'a,b\n"c,d\ne,f\n', [kernels.GOOD, kernels.UNMATCHED, kernels.GOOD]),
+        (b'a,b\n"c,d\ne,"f"\n', [kernels.GOOD, kernels.UNMATCHED, kernels.GOOD]),
+        (b'"a"b,c\nd,e\n', [kernels.BEHIND, kernels.GOOD]),
+        (b'"a\\"b",c\nd,e\n', [kernels.BEHIND, kernels.GOOD]),
+        (b'"a\nb"c\nd\n', [kernels.UNMATCHED, kernels.GOOD, kernels.GOOD]),
+        (b'a 5" disk,b\n', [kernels.GOOD]),
+        (b"\n\r\na\n", [kernels.BLANK, kernels.BLANK, kernels.GOOD]),
+        (b'""\n"a""b"', [kernels.GOOD, kernels.DOUBLED]),
+        (b'a,"b', [kernels.UNMATCHED]),
+    ],
+)
+def test_bad_records_end_at_their_first_line_end(data, kinds):
+    (records,) = read_records([(0, data)], len(data), ",", 100, 0)
+    assert records.kind.tolist() == kinds
+
+
+@pytest.mark.parametrize("quote", [b"", b'"'])
+@pytest.mark.parametrize("size", [7, 64, 1 << 20])
+def test_a_record_has_at_most_so_many_bytes(quote, size):
+    fits, long = (quote + b"x" * (99 + more - 2 * len(quote)) + quote for more in (1, 2))
+    found = shapes(b"a\n" + fits + b"\n" + long + b"\nb\n", size, most=100)
+    assert [kind for _, kind, _ in found] == [kernels.GOOD, kernels.GOOD, kernels.TOO_LONG, kernels.GOOD]
+
+
+def test_a_quote_that_is_not_closed_in_time_costs_its_line():
+    data = b'a,"b\n' + b"c,d\n" * 100
+    found = shapes(data, 10, most=50)
+    assert [kind for _, kind, _ in found] == [kernels.UNMATCHED] + [kernels.GOOD] * 100
+
+
+def test_of_an_overlong_record_nothing_is_held():
+    held = []
+
+    def chunks():
+        yield 0, b"a\n"
+        for number in range(1000):
+            yield 2 + number * 1000, b"x" * 1000
+        yield 1_000_002, b"\nb\n"
+
+    for records in read_records(chunks(), 1_000_005, ",", 5000):
+        held.append(len(records.data))
+    assert max(held) <= 7000
+
+
+def test_cuts_are_where_records_begin(tmp_path):
+    data = b"".join(b'%d,"a, ""b""\nand %s"\n' % (i, b"c" * (i % 50)) for i in range(2000))
+    (tmp_path / "x.csv").write_bytes(data)
+    cuts = record_starts(str(tmp_path / "x.csv"), len(data), ",", 1000)
+    starts = {start for start, _, _ in shapes(data)}
+    assert len(cuts) > 30
+    assert set(cuts) <= starts
+    assert list(cuts) == sorted(set(cuts))
+
+
+@given(MESS, st.integers(1, 30))
+def test_pieces_end_behind_records(data, most):
+    ends, places = RecordEnds(",", most), {start for start, _, _ in shapes(data, most=most)} | {len(data)}
+    held, known = bytearray(), 0
+    for at in range(0, len(data), 5):
+        held += data[at : at + 5]
+        known = ends.last(held, known, at)
+        assert known in places
+    assert csv_records.RecordEnds.piece_bytes < 64 << 20
