@@ -105,7 +105,7 @@ def _name_options_as_arguments() -> None:
     from pipeline.runtime import wording
 
     names = [*Options.__dataclass_fields__, "input", "output", "corpus", "report", "step"]
-    flags = {flag: f"{flag}=True" for flag in ("overwrite", "allow_truncated")}
+    flags = {flag: f"{flag}=True" for flag in ("overwrite", "allow_truncated", "take_over")}
     wording.use_arguments({name: name for name in names} | flags | {"vectors": "side"})
 
 

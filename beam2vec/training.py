@@ -34,6 +34,7 @@ def train(
     *,
     corpus: str | os.PathLike[str] | Run = "",
     overwrite: bool = False,
+    take_over: bool = False,
     report: bool = False,
     progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
@@ -49,6 +50,7 @@ def train(
       output: where the run goes: a folder, or `s3://bucket/prefix`.
       corpus: in place of `input`, a run whose tokens are trained on.
       overwrite: replace a run in `output` that differs.
+      take_over: take over from a command that was killed, on a store without conditional replacement.
       report: write `report.html` into the output.
       progress: True shows a bar for each stage (in a notebook, a widget); a function is called with a `Progress`.
       beam_options: options of Beam's, as on the command line: `["--runner=FlinkRunner", ...]`.
@@ -74,7 +76,7 @@ def train(
       >>> run.words()
       ['a', 'rose', 'is']
     """
-    return _run(True, input, output, corpus, overwrite, report, progress, beam_options, options)
+    return _run(True, input, output, corpus, overwrite, report, progress, beam_options, options, take_over)
 
 
 def preprocess(
@@ -82,6 +84,7 @@ def preprocess(
     output: str | os.PathLike[str] = "",
     *,
     overwrite: bool = False,
+    take_over: bool = False,
     progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
     **options: Any,
@@ -90,7 +93,7 @@ def preprocess(
 
     Arguments, result and errors are those of `train`. With `batches="stored"` the training rows are written too.
     """
-    return _run(False, input, output, "", overwrite, False, progress, beam_options, options)
+    return _run(False, input, output, "", overwrite, False, progress, beam_options, options, take_over)
 
 
 def _run(
@@ -103,6 +106,7 @@ def _run(
     progress: ProgressArgument,
     beam_options: Iterable[str],
     options: dict[str, Any],
+    take_over: bool,
 ) -> Run:
     inputs = (input,) if isinstance(input, (str, os.PathLike)) else tuple(input)
     for path in inputs:
@@ -121,6 +125,7 @@ def _run(
         tuple(beam_options),
         _text_of(corpus),
         frozenset(options),
+        take_over=take_over,
     )
     with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(progress):
         take_warnings()  # of an earlier call, which raised

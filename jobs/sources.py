@@ -47,6 +47,8 @@ class Request:
     """names of the options that the user has set; the others have their defaults"""
     json: str = ""
     """the file that a command writes its result to, besides printing it"""
+    take_over: bool = False
+    """whether no other command uses the output, so that an old lock there may be replaced on any store"""
 
 
 @dataclasses.dataclass(frozen=True)

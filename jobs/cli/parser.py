@@ -30,10 +30,10 @@ KINDS = {
     "execution": "execution options (free to change when a run is resumed; no effect on the model)",
 }
 
-_FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report", "json"})
+_FILES = frozenset({"input", "corpus", "output", "overwrite", "no_report", "json", "take_over"})
 _NAME_FILES = frozenset({"vocabulary", "stopwords"})
 _TRAINING_FILES = frozenset({"corpus", "no_report"})
-_OFF = {"overwrite": "--no-overwrite", "no_report": "--no-no_report"}
+_OFF = {"overwrite": "--no-overwrite", "no_report": "--no-no_report", "take_over": "--no-take_over"}
 """Arguments that switch off what a configuration file has switched on."""
 _ALIKE = 0.7
 """From this similarity of two names on (share of common letters, in order) one may be a typing error for the other."""
@@ -130,6 +130,12 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     )
     files.add_argument("--overwrite", action="store_true", help="replace a run that differs; what is alike is reused")
     files.add_argument(_OFF["overwrite"], dest="overwrite", action="store_false", help=argparse.SUPPRESS)
+    files.add_argument(
+        "--take_over",
+        action="store_true",
+        help="take over from a command that was killed, on a store without conditional replacement",
+    )
+    files.add_argument(_OFF["take_over"], dest="take_over", action="store_false", help=argparse.SUPPRESS)
     if trains:
         files.add_argument("--no_report", action="store_true", help="end without writing report.html into the output")
         files.add_argument(_OFF["no_report"], dest="no_report", action="store_false", help=argparse.SUPPRESS)
@@ -184,7 +190,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     lists = inputs if isinstance(inputs, list) else [inputs]
     patterns = [pattern for names in lists for pattern in split_names(str(names))]
     output, json_file = str(values.pop("output")), str(values.pop("json", ""))
-    switches = {name: values.pop(name, False) for name in ("overwrite", "no_report")}
+    switches = {name: values.pop(name, False) for name in ("overwrite", "no_report", "take_over")}
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise InputError(f"--{name}={value}: allowed are true, false")
@@ -198,6 +204,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
         corpus,
         frozenset(values),
         json_file,
+        switches["take_over"],
     )
 
 
@@ -211,7 +218,7 @@ def _for_argparse(argument: str) -> list[str]:
     if not name.startswith("--") or option not in _all_names():
         return [argument]
     switches = {field.name for field in dataclasses.fields(Options) if isinstance(field.default, bool)}
-    if value.lower() in ("true", "false") and option in switches | {"overwrite", "no_report"}:
+    if value.lower() in ("true", "false") and option in switches | set(_OFF):
         return [f"--{option}" if value.lower() == "true" else _OFF.get(option, f"--no-{option}")]
     return [f"--{option}{equals}{value}"]
 

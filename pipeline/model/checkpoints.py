@@ -162,10 +162,14 @@ def commit_checkpoint(commits: Commits, numbers: CheckpointNumbers, parts: Seque
     return CheckpointRef.of_record(commits.commit(step_name(numbers.step), parts, numbers))
 
 
-def record_end(commits: Commits, ref: CheckpointRef) -> None:
-    """Records, once, that training has ended, if this checkpoint is that of the last step."""
+def record_end(commits: Commits, ref: CheckpointRef, keep: int) -> None:
+    """Records, once, that training has ended, if this checkpoint is that of the last step.
+
+    Before that it removes older checkpoints but `keep`: a command may have been killed between the last one and this.
+    """
     ends = commits.beside(END_STAGE)
     if ref.step == ref.steps and ends.load(_END) is None:
+        prune_checkpoints(commits, keep)
         ends.commit(_END, (), EndNumbers(ref.step))
 
 
@@ -291,7 +295,7 @@ def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> Non
 
 
 def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:
-    commits.records.remove(Record(STAGE, step_name(step), commits.key, parts))
+    commits.remove(Record(STAGE, step_name(step), commits.key, parts))
 
 
 def prune_checkpoints(commits: Commits, keep: int) -> list[int]:
@@ -317,8 +321,12 @@ def remove_unrecorded(commits: Commits, below: int | None = None) -> None:
 
     Call it with the lock held; without `below` only while no checkpoint is being written.
     """
-    for path in unrecorded_parts(commits, below):
-        commits.records.storage.delete(path)
+    paths = list(unrecorded_parts(commits, below))
+    if paths:
+        commits.settle()
+        commits.beside(PARTS_STAGE).settle()
+    for path in paths:
+        commits.delete(path)
 
 
 def unrecorded_parts(commits: Commits, below: int | None = None) -> Iterator[str]:
