@@ -235,6 +235,8 @@ def _for_beam(argument: str) -> list[str]:
     return [] if value.lower() == "false" else ["--dry_run=True"]
 
 
+_MOST_BYTES, _DEEPEST = 1 << 20, 20
+"""Of a configuration file: its size, and how deep its values are nested."""
 _MERGE = "tag:yaml.org,2002:merge"
 """Of the key <<, which stands for the names of another mapping: a name beside it replaces one of these."""
 
@@ -242,8 +244,21 @@ _MERGE = "tag:yaml.org,2002:merge"
 class _AsWritten(yaml.SafeLoader):
     """YAML in which whole numbers and dates stay text, as on the command line: in YAML 010 is 8, and 1:30 is 90.
 
-    A name that stands twice in a mapping is an error: YAML would forget the first value.
+    A name that stands twice in a mapping is an error: YAML would forget the first value. So are an alias, by which a
+    few lines stand for gigabytes, and values that are nested deeply.
     """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise InputError(f"*{shown(self.peek_event().anchor)} is an alias: write the value itself")
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise InputError(f"values are nested more than {_DEEPEST} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
@@ -280,7 +295,7 @@ def _read_configs(paths: Sequence[str], taken: Collection[str]) -> tuple[dict[st
 
 def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """(options of the command, arguments for Beam) from a YAML file; options of other commands are ignored."""
-    data = read_option_file("config", path)
+    data = read_option_file("config", path, _MOST_BYTES)
     try:
         values = yaml.load(io.BytesIO(data), _AsWritten) or {}
     except InputError as error:

@@ -126,13 +126,19 @@ def _listed(patterns: Sequence[str]) -> Iterator[str]:
         yield from named
 
 
-def read_option_file(option: str, uri: str) -> bytes:
-    """The file that an option names; InputError names both when it cannot be read."""
+def read_option_file(option: str, uri: str, most: int | None = None) -> bytes:
+    """The file that an option names; InputError names both when it cannot be read, or has more than `most` bytes."""
     root, path = split_uri(uri)
     try:
-        return open_storage(root).read(path)
-    except ArtifactError as error:
+        if most is None:
+            return open_storage(root).read(path)
+        with open_storage(root).open(path) as file:
+            data = file.read(most + 1)
+    except (ArtifactError, OSError) as error:
         raise InputError(f"--{option}={uri} cannot be read: {error}") from error
+    if len(data) > most:
+        raise InputError(f"--{option}={uri} has more than {most:,} bytes: it is no such file")
+    return data
 
 
 def split_names(names: str) -> list[str]:
