@@ -22,7 +22,7 @@ from jobs.runners.launch import LOCAL_RUNNER
 from jobs.sources import Request, Source, find_source, read_input
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
-from pipeline.corpus.files import match_inputs
+from pipeline.corpus.files import change_since, match_inputs
 from pipeline.errors import ArtifactError, InputError, OutputInUseError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
@@ -131,6 +131,8 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
         finished_run = Run(request.output, run)
         if not runners.run(graph, lock):
             return Result(finished_run, time.monotonic() - began, {}, has_ended=False, warnings=tuple(take_warnings()))
+        if change := change_since(source.files):
+            warn(change)
         if job.has_workers:
             for warning in failures.warnings(lock.storage, lock.token):
                 keep(warning)

@@ -18,9 +18,11 @@ from jobs.cli.reading_options import Parser
 from jobs.runners.launch import IN_THIS_PROCESS, whole_name
 from jobs.sources import Request
 from pipeline.corpus.files import read_option_file, split_names
+from pipeline.corpus.tokenizers.tokenizer import BUILT_IN
 from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
+from pipeline.runtime.messages import say
 from pipeline.runtime.shown_text import quoted, shown
 from pipeline.storage.open_storage import refuse_secrets_of_option
 
@@ -175,8 +177,11 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     parse_beam_options(beam, once=True)
     if "config" in values:
         own_values, beam_arguments = _read_configs(values.pop("config"), command_parser.names)
+        names_code = own_values.get("tokenizer", BUILT_IN[0]) not in BUILT_IN and "tokenizer" not in values
         values = {**own_values, **values}
         beam = _all_for_beam(beam_arguments) + beam
+        if names_code and "--dry_run=True" in beam:
+            say(f"--dry_run runs the code of --tokenizer={shown(values['tokenizer'])}, which --config names")
     _refuse_unknown(beam, command_parser)
     corpus = str(values.pop("corpus", ""))
     if corpus and values.get("input"):

@@ -230,22 +230,26 @@ def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
     """The model, after checks of the digests of its partitions and its own; ArtifactError names what differs."""
     words, counts = [], np.empty(ref.words, np.int64)
     vectors = [np.empty((ref.words, ref.dims), np.float32) for _ in range(2)]
-    digests = []
     start = 0
     for block in read_blocks(records, ref):
         rows = slice(start, start + len(block.words))
         words.append(block.words)
         counts[rows], vectors[0][rows], vectors[1][rows] = block.counts, block.input, block.output
-        digests.append(block_digest(block))
         start = rows.stop
-    check_digest(records, ref, digests)
     return Model(pa.concat_arrays(words), counts, *vectors)
 
 
 def read_blocks(records: Records, ref: CheckpointRef) -> Iterator[Model]:
-    """The partitions one by one, each after checks of its digest and its ids."""
+    """The partitions one by one, each after checks of its digest and its ids.
+
+    After the last one, ArtifactError unless together they are the recorded model: each may be whole, and of another.
+    """
+    digests = []
     for index in range(len(ref.parts)):
-        yield read_partition(records, ref, index)
+        block = read_partition(records, ref, index)
+        digests.append(block_digest(block))
+        yield block
+    check_digest(records, ref, digests)
 
 
 def read_partition(records: Records, ref: CheckpointRef, index: int) -> Model:

@@ -22,7 +22,7 @@ from pipeline.errors import InputError, OutputInUseError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options, shown_value
 from pipeline.runs.leftovers import OUR_FOLDERS, REPORT, key_folders, remove_folders, split_by_owner
-from pipeline.runs.preprocessed_records import CorpusRecords
+from pipeline.runs.preprocessed_records import CorpusRecords, allow_corpus, records_of_corpus
 from pipeline.runs.stage_keys import FORMAT_VERSION, option_names, stage_keys
 from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
@@ -171,6 +171,8 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, tok
       OutputInUseError: the lock is lost.
     """
     storage = open_storage(output).written_by(lock.writer_of(token))
+    if corpus := identity.get("corpus"):  # the command names it
+        allow_corpus(corpus)
     check_lock = lock.Lock.attach(storage, token).renew if token else _no_check
     identity_now = json.loads(canonical_json(identity))
     data = storage.find(PATH)
@@ -281,7 +283,7 @@ def _change_note(is_alike: bool, changes: list[str]) -> str:
 def _records(storage: Storage, identity: Identity) -> Records:
     """The records of a run; with those of another run, if this one takes its corpus side from it."""
     corpus = identity.get("corpus")
-    return CorpusRecords(storage, Records(open_storage(corpus))) if corpus else Records(storage)
+    return CorpusRecords(storage, records_of_corpus(storage.root, corpus)) if corpus else Records(storage)
 
 
 def _has_model(identity: Identity) -> bool:

@@ -43,6 +43,8 @@ class Scenario:
     """(variant, overwrite, host, seconds before it starts)"""
     readers: int
     attempts: int
+    herd: bool
+    """whether commands that have ended are started again at once, all of them"""
 
     @classmethod
     def of(cls, seed: int) -> Scenario:
@@ -83,7 +85,7 @@ class Scenario:
             )
             for _ in range(draw.choice((1, 2, 2, 3)))
         )
-        return cls(seed, rates, bucket, chance() < 0.9, layout, commands, draw.choice((0, 0, 1, 2)), 3)
+        return cls(seed, rates, bucket, chance() < 0.9, layout, commands, draw.choice((0, 0, 1, 2)), 3, chance() < 0.4)
 
     @property
     def is_calm(self) -> bool:
@@ -141,6 +143,9 @@ class History:
             machine.scheduler(functools.partial(self._read, f"reader {number}"))
         machine.run()
         self._check_ends()
+        is_quiet = self._ends().keys() <= {"done", "OutputInUseError"} and not scenario.rates.fault
+        if is_quiet and self.store.peek(self.top + "lock.json") is not None:
+            machine.violate("every command has ended, and a lock is left")
 
     def _schedule(self, name: str, host: str, command: Command, delay: float) -> None:
         machine = self.machine
@@ -150,7 +155,7 @@ class History:
             machine.join(thread)
             if thread.done and not thread.error:
                 return
-            delay = machine.random.choice((0.0, 10.0, 700.0, 4000.0))
+            delay = 0.0 if self.scenario.herd else machine.random.choice((0.0, 10.0, 700.0, 4000.0))
 
     def _read(self, name: str) -> None:
         machine = self.machine
@@ -214,8 +219,8 @@ class History:
             if have.get(path) != want.get(path):
                 if path not in want and "checkpoints/" in path and self._has_lag:
                     continue  # it was not listed when it should have been removed: recorded, and whole
-                if path not in have and "metrics/" in path and self.is_late:
-                    continue  # removed by a command that was paused between its last look at the lock and that
+                if path not in have and "metrics/" in path and self._is_loose:
+                    continue  # removed by who had lost the lock after the last look at it, or by another trainer
                 how = "is missing" if path not in have else "is left" if path not in want else "has other bytes"
                 raise Violation(f"in the end {path} {how}")
 
