@@ -32,7 +32,7 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```", START, re.MULTILINE | re.DOTALL)
 KEY = "0123456789abcdef" * 2
 """Of the checkpoints that the snippets of docs/start.md read."""
 OTHERS = {"scratch", "input", "corpus", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
-OTHERS |= {"neighbors", "format", "to", "against"}
+OTHERS |= {"neighbors", "format", "to", "against", "take_over", "minutes", "planted"}
 OF_BEAM = {"dry_run", "runner", "direct_num_workers", "direct_running_mode", "setup_file"}
 
 

@@ -66,14 +66,15 @@ class Scenario:
         )
         bucket = None
         if chance() < 0.4:
-            kinds = ("yes", "yes", "yes", "yes", "yes", "yes", "no", "ignored", "racy")
-            bucket = Abilities(draw.choice(kinds), draw.choice(kinds), draw.choice((0.0, 0.0, 0.0, 2.0)))
+            create = draw.choice((*["yes"] * 12, "no", "ignored", "racy"))
+            replace = draw.choice((*["yes"] * 4, "no", "ignored", "racy"))
+            bucket = Abilities(create, replace, draw.choice((0.0, 0.0, 0.0, 2.0)))
         layout = Layout(
             workers=draw.choice((1, 2, 2, 3)),
             processes=chance() < 0.7,
             orphans=chance() < 0.3,
             lost=draw.choice((0.0, 0.0, 0.1)),
-            seconds=draw.choice((0.1, 10.0, 400.0)),
+            seconds=draw.choice((0.1, 0.1, 10.0, 400.0)),
         )
         others = draw.choice(((), (), ("other dims",), ("other words",)))
         commands = tuple(

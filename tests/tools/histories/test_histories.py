@@ -10,21 +10,6 @@ from tools.histories.machine import Violation
 from tools.histories.planted import SEEDS, defects, look_for
 
 CPU_SECONDS = 20.0
-FOUND = {
-    9: "a checkpoint that should have been pruned was left by a kill",
-    30: "a listing that failed ended in a traceback",
-    37: "a worker removed what another was about to record",
-    228: "a command that had lost its lock removed the records of the next",
-    508: "a folder that a killed process had made was not on the disk, and a record of what is in it was",
-    683: "a removed record came back after a crash, without its artefacts",
-    2022: "a worker that had lost the lock removed points of the loss curve",
-}
-"""Seeds that failed once, and why."""
-
-
-@pytest.mark.parametrize("seed", FOUND)
-def test_what_was_found_once(seed):
-    assert History(Scenario.of(seed)).run().calls > 0
 
 
 def test_nothing_is_violated_in_as_many_histories_as_some_cpu_seconds_allow():
