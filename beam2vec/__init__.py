@@ -106,7 +106,7 @@ def _name_options_as_arguments() -> None:
     from pipeline.runtime import wording
 
     names = [*Options.__dataclass_fields__, "input", "output", "corpus", "report", "step"]
-    switches = ("overwrite", "allow_truncated", "skip_taken", "accept_tokenizer")
+    switches = ("overwrite", "allow_truncated", "skip_taken", "accept_tokenizer", "take_over")
     flags = {flag: f"{flag}=True" for flag in switches}
     wording.use_arguments({name: name for name in names} | flags | {"vectors": "side"})
 

@@ -35,6 +35,7 @@ def train(
     *,
     corpus: str | os.PathLike[str] | Run = "",
     overwrite: bool = False,
+    take_over: bool = False,
     report: bool = False,
     progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
@@ -50,6 +51,7 @@ def train(
       output: where the run goes: a folder, or `s3://bucket/prefix`.
       corpus: in place of `input`, a run whose tokens are trained on.
       overwrite: replace a run in `output` that differs.
+      take_over: take over from a command that was killed, on a store without conditional replacement.
       report: write `report.html` into the output.
       progress: True shows a bar for each stage (in a notebook, a widget); a function is called with a `Progress`.
       beam_options: options of Beam's, as on the command line: `["--runner=FlinkRunner", ...]`.
@@ -75,7 +77,7 @@ def train(
       >>> run.words()
       ['a', 'rose', 'is']
     """
-    call = _Call(input, output, corpus, overwrite, report, progress, beam_options)
+    call = _Call(input, output, corpus, overwrite, report, progress, beam_options, take_over)
     return _run(call, options)
 
 
@@ -90,6 +92,7 @@ def update(
     report: bool = False,
     progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
+    take_over: bool = False,
     **options: Any,
 ) -> Run:
     """Brings a finished run up to date with new text, in a run of its own; docs/generations.md says how.
@@ -115,7 +118,7 @@ def update(
       >>> second.vocabulary().to_pylist()[1]
       {'word': 'rose', 'count': 80, 'new': 20}
     """
-    call = _Call(input, output, "", overwrite, report, progress, beam_options, skip_taken, accept_tokenizer)
+    call = _Call(input, output, "", overwrite, report, progress, beam_options, take_over, skip_taken, accept_tokenizer)
     return _run(call, {**options, "update": parent})
 
 
@@ -124,6 +127,7 @@ def preprocess(
     output: str | os.PathLike[str] = "",
     *,
     overwrite: bool = False,
+    take_over: bool = False,
     progress: ProgressArgument = False,
     beam_options: Iterable[str] = (),
     **options: Any,
@@ -132,7 +136,7 @@ def preprocess(
 
     Arguments, result and errors are those of `train`. With `batches="stored"` the training rows are written too.
     """
-    call = _Call(input, output, "", overwrite, False, progress, beam_options, trains=False)
+    call = _Call(input, output, "", overwrite, False, progress, beam_options, take_over, trains=False)
     return _run(call, options)
 
 
@@ -147,6 +151,7 @@ class _Call:
     report: bool
     progress: ProgressArgument
     beam_options: Iterable[str]
+    take_over: bool = False
     skip_taken: bool = False
     accept_tokenizer: bool = False
     trains: bool = True
@@ -173,6 +178,7 @@ def _run(call: _Call, options: dict[str, Any]) -> Run:
         frozenset(options),
         skip_taken=call.skip_taken,
         accept_tokenizer=call.accept_tokenizer,
+        take_over=call.take_over,
     )
     with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(call.progress):
         take_warnings()  # of an earlier call, which raised

@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+from jobs.runners import quiet_interrupts  # noqa: F401  before anything that takes time
+
+# isort: split
 import ast
 import importlib
 import importlib.metadata
@@ -23,8 +26,10 @@ COMMANDS = ("train", "preprocess", "verify", "evaluate", "compare", "export", "r
 def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in COMMANDS:
-        from jobs.cli.entry import run_command, run_process  # the list comes at once
         from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are loaded
+
+        # isort: split
+        from jobs.cli.entry import run_command, run_process  # the list comes at once
 
         if "" not in sys.path and os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # where a tokeniser of the user's is; python -m has it first

@@ -55,6 +55,8 @@ class Request:
     """with --update, leave out files that the chain has taken"""
     accept_tokenizer: bool = False
     """with --update, accept another version of the tokeniser"""
+    take_over: bool = False
+    """whether no other command uses the output, so that an old lock there may be replaced on any store"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from jobs.runners.launch import LOCAL_RUNNER
 from jobs.sources import Request, Source, find_source, read_input
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
-from pipeline.corpus.files import match_inputs
+from pipeline.corpus.files import change_since, match_inputs
 from pipeline.errors import ArtifactError, InputError, OutputInUseError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
@@ -120,8 +120,8 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
     began = job.began
     request, source = job.request, job.source
     graph = new_graph(job.beam)
-    with holding(request.output, around) as lock:
-        run = open_or_create(request.output, source.identity, request.overwrite, lock.writer)
+    with holding(request.output, around, request.take_over) as lock:
+        run = open_or_create(request.output, source.identity, request.overwrite, lock.token)
         for note in run.notes:
             say(note)
         for warning in [*run.warnings, *source.warnings(run)]:
@@ -131,6 +131,8 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
         finished_run = Run(request.output, run)
         if not runners.run(graph, lock):
             return Result(finished_run, time.monotonic() - began, {}, has_ended=False, warnings=tuple(take_warnings()))
+        if change := change_since(source.files):
+            warn(change)
         if job.has_workers:
             for warning in failures.warnings(lock.storage, lock.token):
                 keep(warning)
@@ -162,12 +164,12 @@ def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirector
 
 
 @contextlib.contextmanager
-def holding(output: str, around: Around) -> Iterator[Lock]:
+def holding(output: str, around: Around, take_over: bool = False) -> Iterator[Lock]:
     """The lock of an output: kept alive while open, and released however the run ends.
 
     What others have left half written is removed before and after.
     """
-    lock = Lock(open_storage(output))
+    lock = Lock(open_storage(output), take_over=take_over)
     with around(lock.release), lock, lock.kept_alive():
         lock.storage.sweep(OUR_FOLDERS, lock.writer)
         failures.remove_all(lock.storage)

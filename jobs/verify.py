@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.cli.entry import run_process
-from jobs.cli.reading_options import plain_parser
+from jobs.cli.reading_options import add_corpus, plain_parser
 from pipeline.runs.directory import open_run
 from pipeline.runs.verify import verify_run
 from pipeline.runtime.shown_text import counted, shown_line
@@ -26,6 +26,7 @@ from pipeline.runtime.shown_text import counted, shown_line
 def main(arguments: Sequence[str]) -> int:
     parser = plain_parser("beam2vec verify", __doc__ or "")
     parser.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train or preprocess")
+    add_corpus(parser)
     parser.add_argument("--input", action="store_true", help="read the input files again too")
     options = parser.parse_args(list(arguments))
     run = open_run(options.run)

@@ -38,7 +38,7 @@ def run_process(name: str, main: Callable[[Sequence[str]], int | None]) -> NoRet
     The interpreter's own end is left out. While it lasts, threads of gRPC or Arrow that return to Python abort the
     process now and then, after the command has done all its work (status 134, "terminate called").
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see jobs/runners/environment.py
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see jobs/runners/quiet_interrupts.py
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = run_command(name, main)

@@ -30,6 +30,8 @@ Made from `pipeline/options.py` by `make docs`; edit there.
 - `--config`: a YAML file with the same names (`dims: 200`); the command line wins.
 - `--overwrite`: replace a run that differs. Only what its records name is removed, and what the new run
   would make alike is kept.
+- `--take_over`: on a store without conditional replacement (PUT with If-Match), take over from a command that
+  was killed. Elsewhere that needs no option. Use it only if no other command uses the output.
 - `--no_report`: end without writing `report.html` into the output.
 
 An option is written `--name=value`. All values are checked before anything runs. What is not listed

@@ -18,9 +18,11 @@ from jobs.cli.reading_options import Parser
 from jobs.runners.launch import IN_THIS_PROCESS, whole_name
 from jobs.sources import Request
 from pipeline.corpus.files import read_option_file, split_names
+from pipeline.corpus.tokenizers.tokenizer import BUILT_IN
 from pipeline.errors import InputError
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
+from pipeline.runtime.messages import say
 from pipeline.runtime.shown_text import quoted, shown
 from pipeline.storage.open_storage import refuse_secrets_of_option
 
@@ -32,11 +34,12 @@ KINDS = {
 
 _SWITCHES = {
     "overwrite": "replace a run that differs; what is alike is reused",
+    "take_over": "take over from a command that was killed, on a store without conditional replacement",
     "no_report": "end without writing report.html into the output",
     "skip_taken": "with --update, leave out input files that the parent, or one before it, has taken",
     "accept_tokenizer": "with --update, go on although the tokeniser has another version than the parent's",
 }
-_TRAINING_FILES = frozenset(_SWITCHES) - {"overwrite"} | {"corpus"}
+_TRAINING_FILES = frozenset(_SWITCHES) - {"overwrite", "take_over"} | {"corpus"}
 _FILES = frozenset({"input", "output", "json", *_SWITCHES, *_TRAINING_FILES})
 _MANY_CHOICES = 12
 """So many allowed values are not listed in the help."""
@@ -177,8 +180,11 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     parse_beam_options(beam, once=True)
     if "config" in values:
         own_values, beam_arguments = _read_configs(values.pop("config"), command_parser.names)
+        names_code = own_values.get("tokenizer", BUILT_IN[0]) not in BUILT_IN and "tokenizer" not in values
         values = {**own_values, **values}
         beam = _all_for_beam(beam_arguments) + beam
+        if names_code and "--dry_run=True" in beam:
+            say(f"--dry_run runs the code of --tokenizer={shown(values['tokenizer'])}, which --config names")
     _refuse_unknown(beam, command_parser)
     corpus = str(values.pop("corpus", ""))
     if corpus and values.get("input"):
@@ -208,6 +214,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
         json_file,
         switches["skip_taken"],
         switches["accept_tokenizer"],
+        switches["take_over"],
     )
 
 
@@ -238,6 +245,8 @@ def _for_beam(argument: str) -> list[str]:
     return [] if value.lower() == "false" else ["--dry_run=True"]
 
 
+_MOST_BYTES, _DEEPEST = 1 << 20, 20
+"""Of a configuration file: its size, and how deep its values are nested."""
 _MERGE = "tag:yaml.org,2002:merge"
 """Of the key <<, which stands for the names of another mapping: a name beside it replaces one of these."""
 
@@ -245,8 +254,21 @@ _MERGE = "tag:yaml.org,2002:merge"
 class _AsWritten(yaml.SafeLoader):
     """YAML in which whole numbers and dates stay text, as on the command line: in YAML 010 is 8, and 1:30 is 90.
 
-    A name that stands twice in a mapping is an error: YAML would forget the first value.
+    A name that stands twice in a mapping is an error: YAML would forget the first value. So are an alias, by which a
+    few lines stand for gigabytes, and values that are nested deeply.
     """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise InputError(f"*{shown(self.peek_event().anchor)} is an alias: write the value itself")
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise InputError(f"values are nested more than {_DEEPEST} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
@@ -283,7 +305,7 @@ def _read_configs(paths: Sequence[str], taken: Collection[str]) -> tuple[dict[st
 
 def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """(options of the command, arguments for Beam) from a YAML file; options of other commands are ignored."""
-    data = read_option_file("config", path)
+    data = read_option_file("config", path, _MOST_BYTES)
     try:
         values = yaml.load(io.BytesIO(data), _AsWritten) or {}
     except InputError as error:

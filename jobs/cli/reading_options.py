@@ -11,6 +11,7 @@ from pipeline.analysis.judgements import Columns
 from pipeline.corpus.files import split_names
 from pipeline.errors import InputError
 from pipeline.model.vectors import SIDES
+from pipeline.runs.preprocessed_records import allow_corpus
 from pipeline.runtime import progress
 from pipeline.runtime.shown_text import quoted, shown
 
@@ -69,8 +70,18 @@ def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser
     parser = plain_parser(prog, description)
     group = parser.add_argument_group("what is read")
     group.add_argument("--run", required=True, metavar="DIR", help="the output of beam2vec train: a folder or a uri")
+    add_corpus(group)
     group.add_argument("--step", type=whole(0), metavar="N", help="checkpoint to take (default: the newest)")
     return parser, group
+
+
+def add_corpus(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--corpus",
+        type=allow_corpus,
+        metavar="RUN",
+        help="the run that DIR takes its words and tokens from, if that may be read although it is in another store",
+    )
 
 
 def add_vectors(group: argparse._ArgumentGroup) -> None:

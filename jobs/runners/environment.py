@@ -4,10 +4,12 @@ Commands and worker processes import it first. Programs that use the package do 
 changed.
 """
 
+from jobs.runners.quiet_interrupts import is_command
+
+# isort: split
 import logging
 import os
 import resource
-import signal
 import sys
 
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
@@ -27,27 +29,13 @@ def _drop_import_warning(record: logging.LogRecord) -> bool:
 logging.getLogger().addFilter(_drop_import_warning)
 
 
-def _is_command() -> bool:
-    """Whether this process is a command, and not a program or a test that has imported one."""
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    return (spec.name if spec else os.path.basename(getattr(main, "__file__", None) or "")).startswith(
-        ("jobs.", "beam2vec")
-    )
-
-
-if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    """Ctrl-C while modules are loaded ends the process without a traceback; `run_process` hears it by itself again."""
-
-
 def refuse_without_room() -> None:
     """Ends a command in one line, with status 2, if `ulimit -v` leaves too little for Beam, Arrow and Numba.
 
     With less, they fail in the middle of an import, or wait for a thread that could not be started.
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if _is_command() and limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESSES:
+    if is_command() and limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESSES:
         needed, allowed = LEAST_ADDRESSES >> 20, limit >> 20
         print(
             f"beam2vec: ulimit -v allows {allowed:,} MB of addresses, {needed:,} MB are needed: raise it",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.corpus.work_units import TextRange
-from pipeline.errors import ArtifactError, InputError
+from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.runtime.process import each
 from pipeline.storage.open_storage import is_remote, open_storage, refuse_secrets, split_uri
 
@@ -29,6 +29,8 @@ class InputFile:
 
 IndexedFiles = tuple[int, tuple[InputFile, ...]]
 """(index of the first file, consecutive files)"""
+_LOOKED_AT = 1000
+"""Files in a store that are looked at again when a run ends."""
 _TOGETHER, _TOGETHER_BYTES = 256, 1 << 20
 """Files, and bytes of files, that are passed on together."""
 
@@ -102,6 +104,36 @@ def check_unchanged(uri: str, version: str) -> None:
         raise InputError(f"{uri} changed while it was read; run again with --overwrite")
 
 
+def change_since(files: Sequence[InputFile]) -> str:
+    """A sentence about files that are not any more what they were when they were listed, "" if there are none.
+
+    Of many files in a store, some are looked at.
+    """
+    remote = bool(files) and is_remote(files[0].uri)
+    looked_at = files[:: -(-len(files) // _LOOKED_AT)] if remote else files
+    changed = [change for change in each(_change_of, looked_at, remote) if change]
+    if not changed:
+        return ""
+    more = f" (and {len(changed) - 1:,} more)" if len(changed) > 1 else ""
+    return (
+        f"{changed[0]}{more} while the run was at work, which took what was there when it began. For the rest, start it"
+        " again with --overwrite or another --output"
+    )
+
+
+def _change_of(file: InputFile) -> str:
+    root, path = split_uri(file.uri)
+    try:
+        info = open_storage(root).info(path)
+    except PipelineError:  # nothing is known of it
+        return ""
+    if info is None:
+        return f"{file.uri} was removed"
+    if info.size > file.size:
+        return f"{file.uri} grew from {file.size:,} to {info.size:,} bytes"
+    return "" if info.version == file.version else f"{file.uri} changed"
+
+
 def _listed(patterns: Sequence[str]) -> Iterator[str]:
     """The patterns, with those of list files in their place."""
     for pattern in patterns:
@@ -126,13 +158,19 @@ def _listed(patterns: Sequence[str]) -> Iterator[str]:
         yield from named
 
 
-def read_option_file(option: str, uri: str) -> bytes:
-    """The file that an option names; InputError names both when it cannot be read."""
+def read_option_file(option: str, uri: str, most: int | None = None) -> bytes:
+    """The file that an option names; InputError names both when it cannot be read, or has more than `most` bytes."""
     root, path = split_uri(uri)
     try:
-        return open_storage(root).read(path)
-    except ArtifactError as error:
+        if most is None:
+            return open_storage(root).read(path)
+        with open_storage(root).open(path) as file:
+            data = file.read(most + 1)
+    except (ArtifactError, OSError) as error:
         raise InputError(f"--{option}={uri} cannot be read: {error}") from error
+    if len(data) > most:
+        raise InputError(f"--{option}={uri} has more than {most:,} bytes: it is no such file")
+    return data
 
 
 def split_names(names: str) -> list[str]:

@@ -30,6 +30,9 @@ _LONG_LINE = 1 << 20
 """Shorter lines are left to the reader of the work text, whatever --max_line_bytes says: each line that is removed here
 ends a piece."""
 
+_MOST_TIMES, _ANY_FILE = 200, 1 << 30
+"""How many times its size a file may unpack to, and bytes that any file may: text unpacks to 3 to 20 times its size."""
+
 _REMEDY = "get the file again, or use the text before that with --allow_truncated"
 
 
@@ -131,7 +134,7 @@ def unpack(
       allow_truncated: use a damaged file up to the last whole line; the line that breaks off becomes a dead letter.
 
     Raises:
-      InputError: the file is truncated or damaged, or has changed since it was listed.
+      InputError: the file is truncated or damaged, has changed since it was listed, or unpacks to far more than text.
     """
 
     def make() -> Made:
@@ -140,6 +143,8 @@ def unpack(
         try:
             for data in _text(file, compression_of(file), _read(file, digests, _READ_BYTES), encoding):
                 pieces.add(data)
+                if pieces.position > max(_ANY_FILE, _MOST_TIMES * file.size):
+                    raise _too_much(commits, file, pieces)
         except BrokenOffError as error:
             if not allow_truncated:
                 raise InputError(f"{file.uri} {error}; {_REMEDY}") from error
@@ -160,6 +165,16 @@ def unpack(
         for piece, offset in zip(record.artifacts, numbers.offsets)
     )
     return UnpackedText(sources, numbers.bytes, numbers.bad_lines)
+
+
+def _too_much(commits: Commits, file: InputFile, pieces: _Pieces) -> InputError:
+    """The error for a file that would fill the disk; its pieces are removed."""
+    for piece in pieces.artifacts:
+        commits.delete(piece.path)
+    return InputError(
+        f"{file.uri} has {file.size:,} bytes and unpacks to more than {pieces.position:,}, over {_MOST_TIMES} times as"
+        " many: it may be made to fill the disk. If it is not, unpack it yourself and give the text as --input"
+    )
 
 
 def head(file: InputFile, size: int, encoding: Encoding = UTF8) -> bytes:

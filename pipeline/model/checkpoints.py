@@ -170,13 +170,15 @@ def commit_checkpoint(commits: Commits, numbers: CheckpointNumbers, parts: Seque
     return CheckpointRef.of_record(commits.commit(step_name(numbers.step), parts, numbers))
 
 
-def record_end(commits: Commits, ref: CheckpointRef) -> None:
+def record_end(commits: Commits, ref: CheckpointRef, keep: int) -> None:
     """Records, once, that training has ended, if this checkpoint is that of the last step.
 
+    Before that it removes older checkpoints but `keep`: a command may have been killed between the last one and this.
     What is TRAINED has not ended: it is averaged yet.
     """
     ends = commits.beside(END_STAGE)
     if commits.stage == STAGE and ref.step == ref.steps and ends.load(_END) is None:
+        prune_checkpoints(commits, keep)
         ends.commit(_END, (), EndNumbers(ref.step))
 
 
@@ -238,22 +240,26 @@ def read_checkpoint(records: Records, ref: CheckpointRef) -> Model:
     """The model, after checks of the digests of its partitions and its own; ArtifactError names what differs."""
     words, counts = [], np.empty(ref.words, np.int64)
     vectors = [np.empty((ref.words, ref.dims), np.float32) for _ in range(2)]
-    digests = []
     start = 0
     for block in read_blocks(records, ref):
         rows = slice(start, start + len(block.words))
         words.append(block.words)
         counts[rows], vectors[0][rows], vectors[1][rows] = block.counts, block.input, block.output
-        digests.append(block_digest(block))
         start = rows.stop
-    check_digest(records, ref, digests)
     return Model(pa.concat_arrays(words), counts, *vectors)
 
 
 def read_blocks(records: Records, ref: CheckpointRef) -> Iterator[Model]:
-    """The partitions one by one, each after checks of its digest and its ids."""
+    """The partitions one by one, each after checks of its digest and its ids.
+
+    After the last one, ArtifactError unless together they are the recorded model: each may be whole, and of another.
+    """
+    digests = []
     for index in range(len(ref.parts)):
-        yield read_partition(records, ref, index)
+        block = read_partition(records, ref, index)
+        digests.append(block_digest(block))
+        yield block
+    check_digest(records, ref, digests)
 
 
 def read_partition(records: Records, ref: CheckpointRef, index: int) -> Model:
@@ -303,7 +309,7 @@ def drop_damaged(commits: Commits, step: int, say: Callable[[str], None]) -> Non
 
 
 def _remove(commits: Commits, step: int, parts: tuple[Artifact, ...]) -> None:
-    commits.records.remove(Record(commits.stage, step_name(step), commits.key, parts))
+    commits.remove(Record(commits.stage, step_name(step), commits.key, parts))
 
 
 def prune_checkpoints(commits: Commits, keep: int) -> list[int]:
@@ -331,8 +337,12 @@ def remove_unrecorded(commits: Commits, below: int | None = None) -> None:
 
     Call it with the lock held; without `below` only while no checkpoint is being written.
     """
-    for path in unrecorded_parts(commits, below):
-        commits.records.storage.delete(path)
+    paths = list(unrecorded_parts(commits, below))
+    if paths:
+        commits.settle()
+        commits.beside(PARTS_STAGE).settle()
+    for path in paths:
+        commits.delete(path)
 
 
 def unrecorded_parts(commits: Commits, below: int | None = None) -> Iterator[str]:

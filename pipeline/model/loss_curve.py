@@ -45,7 +45,7 @@ def forget_points_after(commits: Commits, step: int) -> None:
     """Removes the points of a lost process about steps that will be trained again."""
     for record in commits.beside(STAGE).all():
         if record.read(PointNumbers).step > step:
-            commits.records.remove(record)
+            commits.remove(record)
 
 
 def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
@@ -58,16 +58,18 @@ def drop_lost_points(commits: Commits, say: Callable[[str], None]) -> None:
         damaged = record is None or any(records.damage(artifact) for artifact in record.artifacts)
         if damaged:
             say(f"the loss curve lacks the points of steps {before + 1:,} to {step:,}: they are damaged")
-            records.storage.delete(path)
+            commits.delete(path)
             lost.add(step_name(step))
         elif record:
             whole |= {artifact.path for artifact in record.artifacts}
         before = step
-    for info in records.storage.list(metrics.path("")):
-        if info.path not in whole:
-            if info.path.rpartition("/")[2].partition("-")[0] not in lost:  # otherwise it was said above
-                say(f"{records.storage.uri(info.path)} is removed: no record names these points of the loss curve")
-            records.storage.delete(info.path)
+    unnamed = [info for info in records.storage.list(metrics.path("")) if info.path not in whole]
+    if unnamed:
+        metrics.settle()
+    for info in unnamed:
+        if info.path.rpartition("/")[2].partition("-")[0] not in lost:  # otherwise it was said above
+            say(f"{records.storage.uri(info.path)} is removed: no record names these points of the loss curve")
+        commits.delete(info.path)
 
 
 def read_metrics(records: Records, key: str) -> pa.Table:

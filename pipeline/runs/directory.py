@@ -11,7 +11,7 @@ import functools
 import importlib.metadata
 import json
 import platform
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options, shown_value
 from pipeline.runs.differences import NO_MODEL, Identity, differences, has_model, unequal
 from pipeline.runs.leftovers import OUR_FOLDERS, REPORT, key_folders, remove_folders, split_by_owner
-from pipeline.runs.preprocessed_records import CorpusRecords
+from pipeline.runs.preprocessed_records import CorpusRecords, allow_corpus, records_of_corpus
 from pipeline.runs.stage_keys import CARRIES, FORMAT_VERSION, stage_keys
 from pipeline.runtime.shown_text import shown
 from pipeline.storage import lock
@@ -157,7 +157,7 @@ def open_run(output: str) -> RunDirectory:
     return RunDirectory(storage, _records(storage, saved), saved)
 
 
-def open_or_create(output: str, identity: Identity, overwrite: bool = False, writer: str = "") -> RunDirectory:
+def open_or_create(output: str, identity: Identity, overwrite: bool = False, token: str = "") -> RunDirectory:
     """Begins a run in `output`, or resumes the run that is there. Call it with the lock held.
 
     A run that differs is also resumed if nothing recorded would be lost. For example, one that failed because no word
@@ -167,29 +167,33 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
       output: a folder or a prefix in a bucket.
       identity: that of the run that the command asks for, from make_identity.
       overwrite: replace a run that differs; artefacts that both have in common stay.
-      writer: of the lock; temporary files are named after it.
+      token: of the lock. It is looked at before anything is removed, and temporary files are named after it.
 
     Raises:
       InputError: there is a run that differs (every difference is listed); run.json is damaged; or there are other
         files and no run.json, which are never touched.
+      OutputInUseError: the lock is lost.
     """
-    storage = open_storage(output).written_by(writer)
+    storage = open_storage(output).written_by(lock.writer_of(token))
+    if corpus := identity.get("corpus"):  # the command names it
+        allow_corpus(corpus)
+    check_lock = lock.Lock.attach(storage, token).renew if token else _no_check
     identity_now = json.loads(canonical_json(identity))
     data = storage.find(PATH)
     if data is None:
         is_gone = _check_no_others(storage, overwrite)
         if storage.create(PATH, sealed_json(identity_now)):
             run = RunDirectory(storage, _records(storage, identity_now), identity_now)
-            return _replacing(run, f"{storage.uri(PATH)} was gone") if is_gone else run
+            return _replacing(run, f"{storage.uri(PATH)} was gone", check_lock) if is_gone else run
         data = storage.read(PATH)
     if overwrite:
         run = RunDirectory(storage, _records(storage, identity_now), identity_now)
         before = unsealed_json(data)
         if before:
             _check_format(storage, before)
-        run = _replacing(run, "" if before else f"{storage.uri(PATH)} was damaged")
+        run = _replacing(run, "" if before else f"{storage.uri(PATH)} was damaged", check_lock)
         if before != identity_now:
-            _swap_identity(run, data)
+            _swap_identity(run, data, check_lock)
         return run
     remedy = f"choose another --output, or --overwrite to replace the run in {storage.root}"
     saved = _parsed(storage, data, remedy)
@@ -200,19 +204,23 @@ def open_or_create(output: str, identity: Identity, overwrite: bool = False, wri
         )
     run = RunDirectory(storage, _records(storage, saved), saved)
     if changes := differences(saved, identity_now):
-        run = _with_other_options(run, data, identity_now, changes, remedy)
+        run = _with_other_options(run, data, identity_now, changes, remedy, check_lock)
     else:
-        _remove_leftovers(run, remedy)
+        _remove_leftovers(run, remedy, check_lock)
     return dataclasses.replace(run, warnings=tuple(_warnings(saved, identity_now)))
 
 
-def _replacing(run: RunDirectory, why: str) -> RunDirectory:
+def _no_check() -> None:
+    """For who has no lock."""
+
+
+def _replacing(run: RunDirectory, why: str, check_lock: Callable[[], None]) -> RunDirectory:
     """Removes everything that is not under the keys of the run.
 
     Records are removed first, so a crash leaves the old run with fewer records, never a record without artefacts.
     """
     recorded, artifacts = (split_by_owner(folders, run.keys) for folders in key_folders(run.storage))
-    removed = remove_folders(run.storage, [*recorded[1], *artifacts[1]])
+    removed = remove_folders(run.storage, [*recorded[1], *artifacts[1]], check_lock)
     if not why:
         return run
     kept = "files of these options are kept" if recorded[0] else "it had no files of these options"
@@ -220,13 +228,14 @@ def _replacing(run: RunDirectory, why: str) -> RunDirectory:
     return dataclasses.replace(run, notes=(note,))
 
 
-def _swap_identity(run: RunDirectory, data: bytes) -> None:
+def _swap_identity(run: RunDirectory, data: bytes, check_lock: Callable[[], None]) -> None:
     """Replaces run.json, if it still holds `data`: else a command that has taken over the lock has written it."""
+    check_lock()
     if not run.storage.swap(PATH, data, sealed_json(run.identity)):
         raise OutputInUseError(f"another process has written {run.storage.uri(PATH)} meanwhile: this one stops")
 
 
-def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
+def _remove_leftovers(run: RunDirectory, remedy: str, check_lock: Callable[[], None]) -> None:
     """Removes files that a command left which had lost its lock.
 
     Raises:
@@ -236,11 +245,16 @@ def _remove_leftovers(run: RunDirectory, remedy: str) -> None:
     models = [folder for folder in recorded[1] if folder.startswith(f"{RECORDS}/{CHECKPOINTS}/")]
     if models or (recorded[1] and not recorded[0]):
         raise InputError(f"{run.storage.uri(PATH)} is of another run than {RECORDS}/ in it: put it back, or {remedy}")
-    remove_folders(run.storage, [*recorded[1], *artifacts[1]])
+    remove_folders(run.storage, [*recorded[1], *artifacts[1]], check_lock)
 
 
 def _with_other_options(
-    run: RunDirectory, data: bytes, identity_now: dict[str, Any], changes: list[str], remedy: str
+    run: RunDirectory,
+    data: bytes,
+    identity_now: dict[str, Any],
+    changes: list[str],
+    remedy: str,
+    check_lock: Callable[[], None],
 ) -> RunDirectory:
     """The run with the options of the command and its own layout, and a note.
 
@@ -252,8 +266,8 @@ def _with_other_options(
     changed = dataclasses.replace(run, identity={**identity_now, "options": options})
     recorded = key_folders(run.storage)[0]
     if not split_by_owner(recorded, changed.keys)[1]:
-        _replacing(changed, "")
-        _swap_identity(changed, data)
+        _replacing(changed, "", check_lock)
+        _swap_identity(changed, data, check_lock)
         note = _change_note(run.has_model or not changed.has_model, changes)
         return dataclasses.replace(changed, notes=(note,))
     if not any(folder.startswith(f"{RECORDS}/{CHECKPOINTS}/") for folder in recorded):
@@ -273,7 +287,7 @@ def _change_note(is_alike: bool, changes: list[str]) -> str:
 def _records(storage: Storage, identity: Identity) -> Records:
     """The records of a run; with those of another run, if this one takes its corpus side from it."""
     corpus = identity.get("corpus")
-    return CorpusRecords(storage, Records(open_storage(corpus))) if corpus else Records(storage)
+    return CorpusRecords(storage, records_of_corpus(storage.root, corpus)) if corpus else Records(storage)
 
 
 def _check_no_others(storage: Storage, overwrite: bool) -> bool:

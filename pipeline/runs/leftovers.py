@@ -7,7 +7,7 @@ belong to the run; no file is opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
 from pipeline.runs.stage_keys import stages
@@ -49,11 +49,12 @@ def split_by_owner(folders: Iterable[str], keys: Mapping[str, str]) -> tuple[lis
     return own, others
 
 
-def remove_folders(storage: Storage, folders: Iterable[str]) -> int:
-    """Removes all files in the folders, one folder after the other; returns how many there were."""
+def remove_folders(storage: Storage, folders: Iterable[str], check: Callable[[], None] = lambda: None) -> int:
+    """Removes all files in the folders, one folder after the other, each after `check`; returns how many there were."""
     removed = 0
     for folder in folders:
         paths = [info.path for info in storage.walk(folder)]
+        check()
         each(storage.delete, paths, is_remote(storage.root))
         removed += len(paths)
     return removed

@@ -1,19 +1,57 @@
 """The records of a run that takes its corpus side from another run.
 
 Records of the other run under the same stage keys count as this run's. The other run is only read; new work goes to the
-output of this run.
+output of this run. run.json may come from somebody else, so a reader contacts another store only if the user names it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
+from typing import NoReturn
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.runs.stage_keys import CORPUS_STAGES
+from pipeline.runtime.shown_text import shown
+from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Record, Records, remedy
 
 TAKEN = CORPUS_STAGES
 """Stages whose records are looked up in the other run too."""
+
+
+_STORE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+_allowed: set[str] = set()
+"""Runs in other stores that the user has named."""
+
+
+def allow_corpus(uri: str) -> str:
+    """Lets this process read the corpus side of runs from another run, wherever that is; returns its uri."""
+    _allowed.add(open_storage(uri).root)
+    return uri
+
+
+def records_of_corpus(root: str, corpus: str) -> Records:
+    """The records of the run that run.json in `root` names as its corpus."""
+    stores = [match[0] if (match := _STORE.match(place)) else "" for place in (root, corpus)]
+    storage = open_storage(corpus)
+    if stores[0] == stores[1] or storage.root in _allowed:
+        return Records(storage)
+    return _Uncontacted(storage)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Uncontacted(Records):
+    """The records of a run in another store, which are not read."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        corpus = shown(self.storage.root)
+        raise InputError(
+            f"the run takes words and tokens from {corpus}, which is in another store than the run itself: repeat"
+            f" --corpus={corpus} if it may be contacted"
+        )
+
+    load = names = all = has_any = _refuse
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,7 @@ from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import PATH as IDENTITY
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.runs.preprocessed import items_of
+from pipeline.runs.preprocessed_records import allow_corpus
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Artifact, Record, Records
@@ -61,16 +62,25 @@ class Run:
     step_option: str = "--step"
     """What selects a checkpoint of this run, for messages: an option, or RUN@STEP."""
 
-    def __init__(self, uri: str | os.PathLike[str], directory: RunDirectory | None = None, step_option: str = "--step"):
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        directory: RunDirectory | None = None,
+        step_option: str = "--step",
+        corpus: str = "",
+    ):
         """The run in a folder or bucket prefix.
 
         Args:
           directory: the run, where it is open already.
+          corpus: the run that it takes its corpus side from, if that may be read although it is in another store.
 
         Raises:
           InputError: there is no run.
         """
         path = os.fspath(uri)
+        if corpus:
+            allow_corpus(corpus)
         object.__setattr__(self, "uri", path)
         object.__setattr__(self, "directory", directory or open_run(path))
         object.__setattr__(self, "step_option", step_option)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pipeline.errors import InterruptedRunError
 from pipeline.runtime import interruption
 from pipeline.storage.lock import Lock
-from pipeline.storage.records import KEY_DIGITS, Artifact, Record, Records
+from pipeline.storage.records import KEY_DIGITS, Artifact, Record, Records, stage_folder
 from pipeline.storage.storage import Data
 
 if TYPE_CHECKING:
@@ -100,6 +100,20 @@ class Commits:
         self.records.commit(record)
         self.check_lock()
         return record
+
+    def remove(self, record: Record) -> None:
+        """Removes a record and its artefacts; OutputInUseError where the lock is lost."""
+        self.check_lock()
+        self.records.remove(record)
+
+    def delete(self, path: str) -> None:
+        """Removes a record or an artefact; OutputInUseError where the lock is lost."""
+        self.check_lock()
+        self.records.storage.delete(path)
+
+    def settle(self) -> None:
+        """Makes sure that records of this stage that are gone stay gone. Call it before removing what none names."""
+        self.records.storage.settle(stage_folder(self.stage, self.key))
 
     def check_lock(self) -> None:
         """OutputInUseError where another command has taken the output over. Puts the lock's expiry off.

@@ -100,7 +100,7 @@ class LocalStorage(Storage):
         with _local_errors(file):
             for last in (False, False, True):
                 try:
-                    with _temporary(file, self.writer, write) as temporary:
+                    with _temporary(file, self.root, self.writer, write) as temporary:
                         world().files.rename(temporary, file)
                     return
                 except FileNotFoundError:  # swept by a run that took over the lock; `Commits` will notice that
@@ -112,7 +112,7 @@ class LocalStorage(Storage):
         with _local_errors(file):
             for last in (False, False, True):
                 try:
-                    with _temporary(file, self.writer, lambda writer: writer.write(data)) as temporary:
+                    with _temporary(file, self.root, self.writer, lambda writer: writer.write(data)) as temporary:
                         return _link(temporary, file, data)
                 except FileNotFoundError:  # swept by the holder of the lock that may be created here
                     if last:
@@ -140,14 +140,20 @@ class LocalStorage(Storage):
             with contextlib.suppress(OSError):  # stops at the first folder that is not empty
                 while folder != self.root:
                     files.remove_folder(folder)
+                    world().synced_folders.discard(folder)
                     folder = os.path.dirname(folder)
 
+    def settle(self, folder: str) -> None:
+        with _local_errors(self._file(folder)):
+            world().files.sync_folder(self._file(folder))
+
     def sweep(self, folders: Iterable[str], writer: str = "") -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._sweep(self.root, [name for name, _ in world().files.entries(self.root)], writer)
-        for top in folders:
-            for folder, names in world().files.walk(self._file(top)):
-                self._sweep(folder, names, writer)
+        with _local_errors(self.root):
+            with contextlib.suppress(FileNotFoundError):
+                self._sweep(self.root, [name for name, _ in world().files.entries(self.root)], writer)
+            for top in folders:
+                for folder, names in world().files.walk(self._file(top)):
+                    self._sweep(folder, names, writer)
 
     def _sweep(self, folder: str, names: Iterable[str], writer: str) -> None:
         for name in names:
@@ -159,24 +165,27 @@ class LocalStorage(Storage):
                         world().files.unlink(file)
 
     def folders(self, prefix: str) -> Names:
-        try:
-            return sorted(name for name, is_folder in world().files.entries(self._file(prefix)) if is_folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        folder = self._file(prefix)
+        with _local_errors(folder):
+            try:
+                return sorted(name for name, is_folder in world().files.entries(folder) if is_folder)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
 
 
 @contextlib.contextmanager
-def _temporary(file: str, writer_name: str, write: Callable[[BinaryIO], object]) -> Iterator[str]:
+def _temporary(file: str, root: str, writer_name: str, write: Callable[[BinaryIO], object]) -> Iterator[str]:
     """A synced file with what `write` writes, beside `file`. Afterwards its name is removed, and the folder synced."""
     files, folder = world().files, os.path.dirname(file)
     temporary = os.path.join(folder, f"{_TEMPORARY}{writer_name}-{world().token(8)}")
     try:
         for attempt in range(_ATTEMPTS):
             try:
-                _make_folder(folder)
+                _make_folder(folder, root)
                 writer = files.open(temporary, "xb")
                 break
             except FileNotFoundError:  # another process deleted the folder while it was empty
+                world().synced_folders.clear()
                 if attempt + 1 == _ATTEMPTS:
                     raise InputError(f"{folder} cannot be created") from None
         with writer:
@@ -192,19 +201,28 @@ def _temporary(file: str, writer_name: str, write: Callable[[BinaryIO], object])
         raise
 
 
-def _make_folder(folder: str) -> None:
-    """Like os.makedirs, but durable: each new folder is synced into its parent.
+def _make_folder(folder: str, root: str) -> None:
+    """Like os.makedirs, but durable.
 
-    Other processes may create or remove the folder at the same time. Any problem shows when a file is opened in it.
+    Each folder from `root` on is synced into its parent once in each process, even if it exists: the process that made
+    it may have been killed before it did so. Other processes may create or remove the folder at the same time. Any
+    problem shows when a file is opened in it.
     """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if stat.S_ISDIR(world().files.stat(folder).st_mode):
-            return
+    synced = world().synced_folders
+    if folder in synced:
+        return
     parent = os.path.dirname(folder)
-    _make_folder(parent)
-    with contextlib.suppress(FileExistsError):
-        world().files.make_folder(folder)
-        world().files.sync_folder(parent)
+    is_ours, is_there = folder == root or folder.startswith(f"{root.rstrip('/')}/"), False
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        is_there = stat.S_ISDIR(world().files.stat(folder).st_mode)
+    if parent == folder or (is_there and not is_ours):
+        return
+    _make_folder(parent, root)
+    if not is_there:
+        with contextlib.suppress(FileExistsError):
+            world().files.make_folder(folder)
+    world().files.sync_folder(parent)
+    synced.add(folder)
 
 
 def _link(temporary: str, file: str, data: Data) -> bool:

@@ -13,10 +13,11 @@ import json
 import time
 from collections.abc import Callable, Iterator
 
-from pipeline.errors import ArtifactError, InputError, OutputInUseError
+from pipeline.errors import ArtifactError, OutputInUseError
 from pipeline.runtime.messages import say, warn
 from pipeline.runtime.shown_text import shown
-from pipeline.storage.storage import NO_CONDITIONAL_CREATE, Storage
+from pipeline.storage.exclusion import has_sure_swap
+from pipeline.storage.storage import Storage
 from pipeline.storage.world import world
 
 PATH = "lock.json"
@@ -26,6 +27,10 @@ LIFETIME = 600.0
 _POLL = 0.5
 _RELEASED = "released "
 """Prefix of the token of a lock that is about to be removed."""
+_UNSURE = (
+    "this store has no conditional replacement (PUT with If-Match), so a command that is paused for minutes may write"
+    " its lock over that of another that has taken over: do not start two commands in one output"
+)
 _ATTEMPTS = 20
 """Attempts of a change while others change the lock at the same time."""
 
@@ -78,8 +83,10 @@ class Lock:
     `Lock.attach(storage, token).renew()`.
     """
 
-    def __init__(self, storage: Storage, lifetime: float = LIFETIME):
-        self.lifetime = lifetime
+    def __init__(self, storage: Storage, lifetime: float = LIFETIME, take_over: bool = False):
+        """With `take_over`, also where the store cannot exclude that another command takes over at the same time."""
+        self.lifetime, self.take_over = lifetime, take_over
+        self._is_sure = True
         self.is_handed_over = False
         """whether workers hold it now, and this process does not release it"""
         self._hold(storage, world().token(16))
@@ -105,7 +112,11 @@ class Lock:
 
         Raises:
           OutputInUseError: another run holds it; the message names its process.
+          InputError: the store cannot keep two commands apart.
         """
+        self._is_sure = has_sure_swap(self.storage)
+        if not self._is_sure:
+            warn(_UNSURE)
         until = world().monotonic() + wait
         while not self._try():
             if world().monotonic() >= until:
@@ -206,19 +217,18 @@ class Lock:
         now = world().time()
         new_lock = self._held_here(self.token).to_json()
         if self.storage.create(PATH, new_lock):
-            self._check_excludes(new_lock)
             return True
         data = self.storage.find(PATH)
         if data is None:  # released since
             return self.storage.create(PATH, new_lock)
         holder = _Holder.from_json(data)
         if holder is None:
-            return self._is_old() and self.storage.swap(PATH, data, new_lock)
+            return self._is_old() and self._may_take_over() and self.storage.swap(PATH, data, new_lock)
         if holder.token == self.token:  # created by this call, whose answer was lost and which was repeated
             return True
         if holder.is_alive(now):
             return False
-        if not self.storage.swap(PATH, data, new_lock):
+        if not (self._may_take_over() and self.storage.swap(PATH, data, new_lock)):
             return False
         say(f"took over the output from process {holder.pid} on {shown(holder.host)}, which has ended")
         return True
@@ -228,11 +238,15 @@ class Lock:
         info = self.storage.info(PATH)
         return info is not None and info.age(world().time()) > self.lifetime
 
-    def _check_excludes(self, new_lock: bytes) -> None:
-        """InputError if the store ignores the condition of a conditional create: every run would get the lock."""
-        if self.storage.create(PATH, new_lock):
-            self.storage.delete(PATH)
-            raise InputError(f"{self.storage.uri(PATH)}: {NO_CONDITIONAL_CREATE}")
+    def _may_take_over(self) -> bool:
+        """Whether a swap excludes others, or the user says that there are none; else OutputInUseError."""
+        if not (self._is_sure or self.take_over):
+            raise OutputInUseError(
+                f"{self.storage.uri(PATH)} is of a command that seems to have ended, and this store has no conditional"
+                " replacement (PUT with If-Match): if two commands took over at once, neither would notice. If no other"
+                " command uses this output, repeat this one with --take_over"
+            )
+        return True
 
     def _held_here(self, token: str) -> _Holder:
         now, me = world().time(), world().pid()

@@ -158,6 +158,10 @@ class ObjectStorage(Storage):
 
     root: str
 
+    @property
+    def server(self) -> object | None:
+        return self._store
+
     @functools.cached_property
     def _place(self) -> tuple[str, str]:
         """(scheme://bucket, prefix with its closing "/", or "")."""
@@ -273,17 +277,26 @@ class ObjectStorage(Storage):
         if current is None or current[0] != old:
             return False
         mode = {name: current[1][name] for name in ("e_tag", "version") if current[1].get(name)}
+        replaced = self._replace(path, new, mode)
+        if replaced is None:  # then a write of another process since `_find` goes unnoticed
+            self.put(path, new)
+        return replaced is not False
+
+    def _replace(self, path: str, new: Data, mode: dict[str, Any]) -> bool | None:
+        """Whether the version that `mode` names was there and is replaced; None where a store does not support it."""
         with self._errors(path):
             try:
                 self._conditional_store.put(self._key(path), _bytes(new), mode=mode)
             except (obstore.exceptions.PreconditionError, FileNotFoundError):
                 return False
             except (NotImplementedError, obstore.exceptions.BaseError) as error:
-                if not _is_unknown_to_store(error):
-                    raise
-                # Without conditional replacement, a write of another process since `_find` goes unnoticed.
-                self._store.put(self._key(path), _bytes(new))
+                if _is_unknown_to_store(error):
+                    return None
+                raise
         return True
+
+    def refuses_stale_swap(self, path: str) -> bool:
+        return self._replace(path, b"", {"e_tag": '"00000000000000000000000000000000"', "version": "1"}) is False
 
     def delete(self, path: str) -> None:
         with self._errors(path), contextlib.suppress(FileNotFoundError):

@@ -16,8 +16,8 @@ from pipeline.errors import ArtifactError
 from pipeline.runtime.shown_text import quoted
 
 NO_CONDITIONAL_CREATE = (
-    "this store has no conditional create (PUT with If-None-Match), so two runs could write to one output at once: use"
-    " a store that has it, such as Amazon S3, Google Cloud Storage or Azure, or a folder"
+    "this store has no conditional create (PUT with If-None-Match), or does not keep to it, so two runs could write to"
+    " one output at once: use a store that has it, such as Amazon S3, Google Cloud Storage or Azure, or a folder"
 )
 
 
@@ -48,6 +48,11 @@ class Storage:
     """
 
     root: str
+
+    @property
+    def server(self) -> object | None:
+        """The client of a server, which may not keep the conditions of `create` and `swap`: see `exclusion`."""
+        return None
 
     def check_holds_runs(self) -> None:
         """InputError if this kind of storage can hold files but no run."""
@@ -108,9 +113,16 @@ class Storage:
         """Replaces the object if it still holds `old`; else returns False."""
         raise NotImplementedError
 
+    def refuses_stale_swap(self, path: str) -> bool:
+        """Whether the storage itself keeps the condition of a swap. An object at `path` may be lost."""
+        return True
+
     def delete(self, path: str) -> None:
         """Removes the object; no error if there is none."""
         raise NotImplementedError
+
+    def settle(self, folder: str) -> None:
+        """Makes sure that what is gone from a folder stays gone: who removed it may have been killed just then."""
 
     def written_by(self, writer: str) -> Storage:
         """The same storage, but temporary files get the name of `writer` (letters and digits)."""

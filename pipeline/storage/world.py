@@ -118,6 +118,8 @@ class World:
 
     def __init__(self) -> None:
         self.files = Files()
+        self.synced_folders: set[str] = set()
+        """folders that this process has synced into their parents"""
 
     def time(self) -> float:
         """Seconds since 1970."""

@@ -95,4 +95,4 @@ class MetricsLog:
         commits.commit(name, [artifact], PointNumbers(step))
         for old in before.artifacts if before else ():
             if old.path != artifact.path:
-                commits.records.storage.delete(old.path)
+                commits.delete(old.path)

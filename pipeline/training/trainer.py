@@ -110,7 +110,7 @@ class Trainer:
         if done and done.step >= schedule.steps_per_epoch:
             check_first_epoch(done.first_epoch_rows, schedule.positions, counts, options, self.warn)
         if done and done.step >= schedule.steps:
-            record_end(self.commits, done)
+            record_end(self.commits, done, self.options.keep_checkpoints)
             return done
         if done is None and self.commits.stage == TRAINED:
             model = Model(words, counts, *first_vectors(self.commits, self.start, words, options))
@@ -125,7 +125,7 @@ class Trainer:
             for epoch in range(session.step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
         last = session.commit()
-        record_end(self.commits, last)
+        record_end(self.commits, last, self.options.keep_checkpoints)
         return last
 
     def _weights(self, done: CheckpointRef | None, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:

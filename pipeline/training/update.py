@@ -94,7 +94,7 @@ def finished_update(commits: Commits) -> CheckpointRef | None:
     """The averaged checkpoint, if an earlier attempt has written it. What it was made of is then removed."""
     done = latest_checkpoint(commits.records, commits.key)
     if done is not None:
-        record_end(commits, done)
+        record_end(commits, done, keep=1)
         forget_trained(commits.beside(TRAINED))
     return done
 
@@ -135,7 +135,7 @@ def average(
     digest = join_digests(last.words, last.dims, digests)
     numbers = CheckpointNumbers(VERSION, last.step, last.steps, digest, last.words, last.dims, last.first_epoch_rows)
     ref = commit_checkpoint(commits, numbers, parts)
-    record_end(commits, ref)
+    record_end(commits, ref, keep=1)
     forget_trained(trained)
     return ref
 
@@ -151,6 +151,7 @@ def first_checkpoint(trained: Commits) -> CheckpointRef | None:
 def forget_trained(trained: Commits) -> None:
     """Removes all checkpoints of the stage "trained"."""
     for record in trained.all():
-        trained.records.remove(record)
+        trained.remove(record)
+    trained.settle()
     for info in trained.records.storage.list(trained.path("")):
-        trained.records.storage.delete(info.path)
+        trained.delete(info.path)

@@ -296,10 +296,11 @@ def stored_reservoir(
     reservoir = ReservoirRef.of(record) if record else stored_part(commits, STAGE, make)
     for record in commits.all():
         if record.name != STAGE:
-            commits.records.remove(record)
+            commits.remove(record)
+    commits.settle()
     for info in commits.records.storage.list(commits.path("")):
         if info.path not in (reservoir.words.path, reservoir.sentences.path):  # a kill has parted it from its record
-            commits.records.storage.delete(info.path)
+            commits.delete(info.path)
     return reservoir
 
 

@@ -248,3 +248,16 @@ def test_linked_folders_are_followed_once(tmp_path):
     (outside / "deep" / "up").symlink_to(outside)
     found = [file.uri.removeprefix(f"{inside}/") for file in match_inputs([str(inside)])]
     assert found == ["a/text.txt", "b/deep/text.txt"]
+
+
+def test_what_has_changed_since_it_was_listed_is_told(tmp_path):
+    for name in "abcd":
+        (tmp_path / name).write_text("text\n")
+    files = match_inputs([str(tmp_path)])
+    assert inputs.change_since(files) == ""
+    with open(tmp_path / "b", "a") as file:
+        file.write("more\n")
+    assert inputs.change_since(files).startswith(f"{tmp_path / 'b'} grew from 5 to 10 bytes while the run was at work")
+    (tmp_path / "a").unlink()
+    os.utime(tmp_path / "d", ns=(1, 1))
+    assert inputs.change_since(files).startswith(f"{tmp_path / 'a'} was removed (and 2 more) while")

@@ -181,3 +181,11 @@ def test_first_sentences_of_plain_and_compressed_files(tmp_path):
     assert first_sentences([plain], reader) == first_sentences([packed], reader) == expected
     short = file_of(tmp_path / "c", b"\nlast")
     assert first_sentences([short, packed], reader, 2) == [["last"], ["a", "b"]]
+
+
+def test_a_file_made_to_fill_the_disk_is_refused_and_leaves_nothing(tmp_path, commits, monkeypatch):
+    monkeypatch.setattr(compressed, "_ANY_FILE", 1000)
+    file = file_of(tmp_path / "bomb.gz", gzip.compress(b"a line\n" * 100_000))
+    with pytest.raises(InputError, match=r"bomb\.gz has .* bytes and unpacks to more than .*: it may be made to fill"):
+        unpack(commits, file, 0, 1000, piece_bytes=100_000)
+    assert commits.records.storage.list() == []

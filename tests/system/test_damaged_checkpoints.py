@@ -342,7 +342,7 @@ def test_recording_an_end_twice_writes_once(ended, tmp_path):
     one = ended.copied(tmp_path / "run")
     opened, path = Run.open(one.uri), one.end
     before = path.stat().st_mtime_ns
-    record_end(Commits(opened.records, "checkpoints", opened.key("checkpoints")), opened.checkpoint())
+    record_end(Commits(opened.records, "checkpoints", opened.key("checkpoints")), opened.checkpoint(), 3)
     assert path.stat().st_mtime_ns == before
 
 

@@ -29,13 +29,20 @@ _EACH_ROW, _EACH_LIST = "jq -c '.[]'", "jq -c '{items: .}'"
 """Commands that make JSON lines of other JSON."""
 _LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
 """How many bytes of a file are searched for its first whole row; the next number if there is none in them."""
+_LONGEST = 16 << 20
+"""Bytes of a line that is parsed; a longer one is bad. Python's objects take up to 25 times as much memory."""
+_TOGETHER = 1 << 20
+"""About how many bytes of lines are parsed at once."""
 _FILES, _ROWS = 20, 1000
 """How many files, and rows of each, are looked at to learn what the field holds."""
 
 
 @dataclass(frozen=True)
 class JsonReader(LineReader):
-    """One field of JSON lines. Dead letters: invalid JSON, no such field, null, another type; not blank lines."""
+    """One field of JSON lines. Dead letters: invalid JSON, no such field, null, another type; not blank lines.
+
+    A line of more than 16 MiB is too long, whatever `max_line_bytes` allows.
+    """
 
     @classmethod
     def items_in(cls, files: Sequence[InputFile], field: str, encoding: Encoding = UTF8) -> str:
@@ -57,13 +64,14 @@ class JsonReader(LineReader):
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        for block in line_blocks(text_range, self.max_line_bytes, dead_letters, digests, self.encoding):
-            values, places, bad = self._values(block, dead_letters)
+        for block in line_blocks(text_range, min(self.max_line_bytes, _LONGEST), dead_letters, digests, self.encoding):
+            for position, lines in _together(bytes(block.data).split(b"\n")):
+                values, places, good = self._values(block, position, lines, dead_letters)
 
-            def place(row: int, block: TextBlock = block, places: list[int] = places) -> str:
-                return block.locate(places[min(row, len(places) - 1)])
+                def place(row: int, block: TextBlock = block, places: list[int] = places) -> str:
+                    return block.locate(places[min(row, len(places) - 1)])
 
-            yield Portion(block.lines - bad, self._spans(values, place))
+                yield Portion(good, self._spans(values, place))
 
     def preview(self, file: InputFile) -> list[list[str]]:
         sentences: list[list[str]] = []
@@ -75,13 +83,18 @@ class JsonReader(LineReader):
                     sentences += spans.sentences()
         return sentences
 
-    def _values(self, block: TextBlock, dead_letters: DeadLetters) -> tuple[list, list[int], int]:
-        """(values of the field, where their lines begin in the block, number of bad lines)."""
+    def _values(
+        self, block: TextBlock, position: int, lines: list[bytes], dead_letters: DeadLetters
+    ) -> tuple[list, list[int], int]:
+        """(values of the field, where their lines begin in the block, number of good lines, blank ones too).
+
+        Args:
+          position: where the first of the lines begins in the block.
+        """
         pick, items, before = picker(self.field), self.items, dead_letters.count
         values: list[Any] = []
         places: list[int] = []
-        position = 0
-        for line in bytes(block.data).split(b"\n"):
+        for line in lines:
             if line and not line.isspace():
                 try:
                     value = pick(orjson.loads(line))
@@ -94,7 +107,7 @@ class JsonReader(LineReader):
                 else:
                     dead_letters.add(block.text_range.name(), block.place(position), why, line)
             position += len(line) + 1
-        return values, places, dead_letters.count - before
+        return values, places, len(lines) - (dead_letters.count - before)
 
     def _spans(self, values: list, place: Callable[[int], str]) -> Iterator[Spans]:
         if not values:
@@ -132,7 +145,21 @@ def _within(value: Any, names: Sequence[str]) -> Any:
 
 def _first_lines(file: InputFile, sizes: Sequence[int], encoding: Encoding) -> list[bytes]:
     """The whole lines among the first bytes of the file: as many of `sizes` as are needed to find one."""
-    return next((lines for size in sizes if (lines := head_lines(file, size, encoding))), [])
+    lines = next((lines for size in sizes if (lines := head_lines(file, size, encoding))), [])
+    return [line for line in lines if len(line) <= _LONGEST]
+
+
+def _together(lines: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """(where the first begins, lines): consecutive lines of about _TOGETHER bytes, of a text that ends with a newline
+    or in its last line."""
+    if lines and not lines[-1]:
+        lines.pop()
+    position, first, size = 0, 0, 0
+    for i, line in enumerate(lines):
+        size += len(line) + 1
+        if size >= _TOGETHER or i + 1 == len(lines):
+            yield position, lines[first : i + 1]
+            position, first, size = position + size, i + 1, 0
 
 
 def _message(error: orjson.JSONDecodeError, line: bytes) -> str:

@@ -23,7 +23,7 @@ from pipeline.corpus.digests import DIGITS, Change, FileDigests
 from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
-from pipeline.corpus.readers.parquet_columns import column_of, is_list, items_in_column, within
+from pipeline.corpus.readers.parquet_columns import Column, column_of, is_list, items_in_column, within
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import EXPECTED, INTEGERS, NULL, TEXT, Portion, item_spans, locate_rows
 from pipeline.corpus.spans import Spans, as_array
@@ -34,6 +34,10 @@ from pipeline.storage.open_storage import open_storage, split_uri
 
 _BATCH_BYTES = 4 << 20
 """About how many bytes of the column are decoded at once."""
+_FIRST_ROWS = 16
+"""Rows of the first batch of a range. Those that follow grow as its size allows: dictionaries decode to any size."""
+_GROWTH = 16
+"""How many times as many rows a batch may have as the one before."""
 _BUFFER_BYTES = 4 << 20
 _PREVIEW_ROWS = 64
 
@@ -105,9 +109,10 @@ class ParquetReader(Reader):
             if not groups or groups[-1].start + groups[-1].size != text_range.size:
                 raise InputError(f"{text_range.uri} changed while it was read; run again with --overwrite")
             groups_of_range = [group for group in groups if text_range.start <= group.start < text_range.end]
+            most = _Rows()
             for group in groups_of_range:
                 row = group.first_row
-                for array in _batches(text_range.uri, parquet, group, self.field):
+                for array in _batches(text_range.uri, parquet, group, self.field, most):
                     yield self._portion(text_range, row, array, dead_letters)
                     row += len(array)
             if digests is not None and groups_of_range:
@@ -119,7 +124,7 @@ class ParquetReader(Reader):
         if file.size:
             with _open_parquet(file.uri) as parquet:
                 for group in _row_groups(parquet, self.field)[:1]:
-                    for array in _batches(file.uri, parquet, group, self.field):
+                    for array in _batches(file.uri, parquet, group, self.field, _Rows()):
                         rows = array.slice(0, _PREVIEW_ROWS)
                         portion = self._portion(TextRange(file.uri, 0, 0, 0), 0, rows, DeadLetters())
                         sentences += [sentence for spans in portion.spans for sentence in spans.sentences()]
@@ -223,27 +228,75 @@ def _row_groups(parquet: pq.ParquetFile, field: str) -> list[RowGroup]:
     return groups
 
 
-def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str) -> Iterator[pa.Array]:
+@dataclass
+class _Rows:
+    """How many rows are decoded at once, by what those before have decoded to."""
+
+    most: int = _FIRST_ROWS
+
+    def adapt(self, rows: int, size: int) -> bool:
+        """Whether batches should have another number of rows, after one of so many rows and bytes."""
+        fitting = min(max(1, _BATCH_BYTES * rows // max(1, size)), 1 << 16)
+        if self.most // 4 <= fitting <= self.most * 2:
+            return False
+        before, self.most = self.most, min(fitting, self.most * _GROWTH)
+        return before != self.most
+
+
+def _batches(uri: str, parquet: pq.ParquetFile, group: RowGroup, field: str, rows: _Rows) -> Iterator[pa.Array]:
     """The column of a row group, some thousand rows at a time."""
     column = column_of(parquet.schema_arrow, field)
     if column is None:
         raise InputError(f"{uri} has no column {field} any more; run again with --overwrite")
-    size = min(max(16, _BATCH_BYTES * group.rows // group.size), 1 << 16)
-    stored = parquet.schema.column(column.leaf).path
-    batches = parquet.iter_batches(size, row_groups=[group.number], columns=[stored], use_threads=False)
     read = 0
-    while True:
-        with _parquet_errors(uri):
-            batch = next(batches, None)
-        if batch is None:
-            break
-        read += batch.num_rows
-        yield within(batch.column(batch.schema.names.index(column.names[0])), column.names[1:])
+    is_over = False
+    while not is_over:  # again from the beginning of the group where batches should have another size
+        is_over, skipped = True, read
+        for array in _columns(uri, parquet, group, column, rows.most):
+            if skipped >= len(array):
+                skipped -= len(array)
+                continue
+            array = array.slice(skipped)
+            skipped = 0
+            read += len(array)
+            size = _decoded_bytes(array)
+            yield from _cut(array, size)
+            if rows.adapt(len(array), size) and read < group.rows:
+                is_over = False
+                break
     if read != group.rows:  # Arrow skips what it cannot decode
         raise InputError(
             f"{uri} is damaged: row group {group.number} holds {read:,} rows where its footer says {group.rows:,};"
             " get the file again"
         )
+
+
+def _columns(uri: str, parquet: pq.ParquetFile, group: RowGroup, column: Column, size: int) -> Iterator[pa.Array]:
+    """The column of a row group, `size` rows at a time."""
+    stored = parquet.schema.column(column.leaf).path
+    batches = parquet.iter_batches(size, row_groups=[group.number], columns=[stored], use_threads=False)
+    while True:
+        with _parquet_errors(uri):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield within(batch.column(batch.schema.names.index(column.names[0])), column.names[1:])
+
+
+def _decoded_bytes(array: pa.Array) -> int:
+    """Bytes that the array takes without dictionary encoding."""
+    items = array if pa.types.is_dictionary(array.type) or not hasattr(array, "flatten") else array.flatten()
+    if not pa.types.is_dictionary(items.type):
+        return array.nbytes
+    lengths = pc.binary_length(items.dictionary).cast(pa.int64())
+    return array.nbytes + (pc.sum(lengths.take(items.indices)).as_py() or 0)
+
+
+def _cut(array: pa.Array, size: int) -> Iterator[pa.Array]:
+    """The array in parts that decode to a few MiB each."""
+    rows = max(1, len(array) * _BATCH_BYTES // max(size, 1)) if size > 2 * _BATCH_BYTES else max(1, len(array))
+    for start in range(0, len(array), rows):
+        yield array.slice(start, rows)
 
 
 def _decoded(array: pa.Array) -> pa.Array:

@@ -183,7 +183,7 @@ class Replicas:
             done = write_checkpoint(self.commits, 0, model, self.provenance, rounds.schedule.steps, 0)
         if done.step >= rounds.schedule.steps_per_epoch:
             check_first_epoch(done.first_epoch_rows, positions, counts, self.options, self.warn)
-        record_end(self.commits, done)
+        record_end(self.commits, done, self.options.keep_checkpoints)
         return Standing(done, positions)
 
     def is_over(self, standing: Standing, number: int) -> bool:
@@ -286,7 +286,7 @@ class Replicas:
             seconds = self._write_metrics(standing, number, holdout)
             commit_checkpoint(self.commits, numbers, artifacts)
         checkpoint = CheckpointRef.of_record(record)
-        record_end(self.commits, checkpoint)
+        record_end(self.commits, checkpoint, self.options.keep_checkpoints)
         self._forget_work(step, rounds)
         prune_checkpoints(self.commits, self.options.keep_checkpoints)
         return Standing(checkpoint, standing.positions, seconds)
@@ -315,13 +315,13 @@ class Replicas:
         ]
         over = rounds.before(step)
         with ThreadPoolExecutor(_DELETIONS) as pool:
-            list(pool.map(self._records.remove, past))
+            list(pool.map(self.commits.remove, past))
             folder = self.commits.beside(STAGE).path("")
             paths = (
                 info.path for info in self._records.storage.list(folder)
             )  # files of workers that died have no record
             left = [path for path in paths if (match := _FOLDER.match(path)) and int(match[1]) < over]
-            list(pool.map(self._records.storage.delete, left))
+            list(pool.map(self.commits.delete, left))
 
     def _slices(self, number: int) -> list[SliceNumbers]:
         """What the replicas have recorded of a round."""

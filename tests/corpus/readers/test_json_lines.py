@@ -7,6 +7,7 @@ import gzip
 import pytest
 
 from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers import json_lines
 from pipeline.corpus.readers.open_reader import open_reader
 from tests.helpers.commands import TINY, train
 from tests.helpers.formats import counted, jsonl, options
@@ -79,3 +80,20 @@ def test_a_number_that_json_does_not_have_is_named(tmp_path, number):
     path.write_text('{"text": "a rose is NaN: NaN"}\n' * 40)
     told = train(f"--input={path}", f"--output={tmp_path / 'run'}", "--input_format=jsonl", "--field=text", *TINY)
     assert told.status == 0, told.stderr
+
+
+def test_a_line_too_long_to_be_parsed_is_a_bad_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lines, "_LONGEST", 100)
+    jsonl(tmp_path / "x", [{"text": "a"}, {"text": "b " * 100}, {"text": "c"}])
+    sentences, dead, lines = counted(match_inputs([str(tmp_path)]), options("jsonl"))
+    assert (sentences, lines) == ([["a"], ["c"]], 3)
+    assert [row["reason"] for row in dead] == ["longer than --max_line_bytes"]
+
+
+def test_lines_are_parsed_some_at_a_time(tmp_path, monkeypatch):
+    jsonl(tmp_path / "x", [{"text": f"w{i} " * (i % 7)} if i % 5 else {"bad": i} for i in range(100)])
+    files = match_inputs([str(tmp_path)])
+    at_once = counted(files, options("jsonl"))
+    monkeypatch.setattr(json_lines, "_TOGETHER", 64)
+    assert counted(files, options("jsonl")) == at_once
+    assert len(at_once[1]) == 20

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers import parquet as parquet_module
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.readers.parquet import ParquetReader
 from pipeline.corpus.work_units import plan_work_units
@@ -142,4 +143,32 @@ def test_a_row_group_that_gives_fewer_rows_than_its_footer_says_stops_the_run(tm
     outcome = train(f"--input={file}", f"--output={tmp_path / 'out'}", "--input_format=parquet", "--field=text", *TINY)
     assert outcome.status == 2
     assert "is damaged: row group 0 holds " in outcome.error
-    assert outcome.error.endswith("holds 0 rows where its footer says 37; get the file again")
+    assert outcome.error.endswith(" rows where its footer says 37; get the file again")
+
+
+def test_rows_that_decode_to_far_more_than_they_are_stored_in_come_in_small_batches(tmp_path):
+    """A dictionary holds a value once, however often it stands in the column: 500 bytes of file are 64 MB of text."""
+    rows, text = 64, "a rose " * 150_000
+    pq.write_table(
+        pa.table({"text": [text] * rows, "items": pa.array([[text]] * rows)}),
+        tmp_path / "a",
+        compression="zstd",
+        dictionary_pagesize_limit=1 << 30,
+    )
+    for field in ("text", "items"):
+        with parquet_module._open_parquet(str(tmp_path / "a")) as file:
+            (group,) = parquet_module._row_groups(file, field)
+            batches = list(parquet_module._batches("a", file, group, field, parquet_module._Rows()))
+        assert sum(map(len, batches)) == rows
+        assert max(map(len, batches)) * len(text) <= 16 << 20
+
+
+def test_a_column_of_arrow_dictionaries_is_decoded_in_small_parts(tmp_path):
+    rows, text = 2000, "a rose " * 15_000
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * rows), [text])
+    pq.write_table(pa.table({"text": column}), tmp_path / "a")
+    with parquet_module._open_parquet(str(tmp_path / "a")) as file:
+        (group,) = parquet_module._row_groups(file, "text")
+        batches = list(parquet_module._batches("a", file, group, "text", parquet_module._Rows()))
+    assert sum(map(len, batches)) == rows
+    assert max(map(len, batches)) * len(text) <= 16 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.cli import parser as parser_module
 from jobs.cli.parser import parser, read
 from pipeline.errors import InputError
 from tests.helpers.commands import train
@@ -86,3 +87,16 @@ def test_arguments_that_are_not_utf8_are_one_line(tmp_path, argument):
     outcome = train(f"--input={text}", f"--output={tmp_path / 'run'}", "--min_count=1", "--no_report", argument)
     assert outcome.status == 2
     assert "udcff" in outcome.error
+
+
+def test_a_dry_run_says_whose_code_it_runs_before_it_does(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(parser_module, "say", told.append)
+    config = tmp_path / "plan.yaml"
+    config.write_text("tokenizer: somebody.module:function\ndry_run: true\n")
+    command(f"--config={config}")
+    assert told == ["--dry_run runs the code of --tokenizer=somebody.module:function, which --config names"]
+    command(f"--config={config}", "--tokenizer=whitespace")
+    config.write_text("tokenizer: unicode_words\ndry_run: true\n")
+    command(f"--config={config}")
+    assert len(told) == 1

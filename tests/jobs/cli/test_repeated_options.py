@@ -133,3 +133,17 @@ def test_commands_that_read_refuse_two_values_too():
     assert command_parser.parse_args(["--run=a", "--run=a"]).run == "a"
     with pytest.raises(InputError, match=r"^--run is given twice, as a and as b: give it once$"):
         command_parser.parse_args(["--run=a", "--run=b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dims: &a 50\nwindow: *a\n", "*a is an alias: write the value itself"),
+        ("a: &a [x]\nb: &b [*a, *a, *a]\ndims: 50\n", "*a is an alias: write the value itself"),
+        ("stopwords: " + "[" * 100_000 + "\n", "values are nested more than 20 deep"),
+        ("dims: 50 #" + "x" * (1 << 20), "has more than 1,048,576 bytes: it is no such file"),
+    ],
+    ids=["alias", "aliases", "deep", "large"],
+)
+def test_a_configuration_that_stands_for_more_than_it_says_is_refused(tmp_path, text, message):
+    assert message in refused(written(tmp_path, "c.yaml", text), *FILES)
