@@ -17,11 +17,13 @@ from pipeline.errors import InputError
 from pipeline.options import Options, shown_value
 from pipeline.runs.run import Run
 from pipeline.runs.start_vectors import StartRef
+from pipeline.runs.taken import SCHEMA as FILES_SCHEMA
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Artifact, Record
 from pipeline.words.phrases import PHRASES, phrases_stage
 from pipeline.words.reservoir import STAGE as RESERVOIR
 from pipeline.words.reservoir import Reservoir, ReservoirRef
+from pipeline.words.totals import SCHEMA as TOTALS_SCHEMA
 from pipeline.words.totals import STAGE as TOTALS
 
 OPTION = "update"
@@ -86,12 +88,12 @@ class ParentRef:
     def totals_table(self) -> pa.Table:
         """word, total; see `pipeline.words.totals`."""
         run, record = self._open(TOTALS)
-        return from_parquet(run.records.read(self._same(record.artifacts[0], self.totals)))
+        return from_parquet(run.records.read(self._same(record.artifacts[0], self.totals)), TOTALS_SCHEMA)
 
     def taken_files(self) -> pa.Table:
         """The files of the chain so far; see `pipeline.runs.taken`."""
         run, record = self._open(TOTALS)
-        return from_parquet(run.records.read(record.artifacts[1]))
+        return from_parquet(run.records.read(record.artifacts[1]), FILES_SCHEMA)
 
     def words(self) -> pa.Array:
         """string [V], the vocabulary."""

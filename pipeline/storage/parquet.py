@@ -39,12 +39,15 @@ def _form(encodings: dict[str, str] | None) -> dict[str, Any]:
     }
 
 
-def from_parquet(data: bytes | pa.Buffer) -> pa.Table:
-    """The table of `to_parquet`; ArtifactError if the bytes are not Parquet."""
+def from_parquet(data: bytes | pa.Buffer, schema: pa.Schema | None = None) -> pa.Table:
+    """The table of `to_parquet`; ArtifactError if the bytes are not Parquet, or not of this schema."""
     try:
-        return pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = pq.read_table(pa.BufferReader(data), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"not a Parquet table: {shown(error)}") from error
+    if schema is not None and not table.schema.equals(schema):
+        raise ArtifactError(f"not a table of {', '.join(schema.names)}")
+    return table
 
 
 def groups_to_parquet(

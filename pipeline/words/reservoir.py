@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from pipeline.corpus.spans import Spans
 from pipeline.corpus.word_table import WordTable, string_buffers
+from pipeline.errors import ArtifactError
 from pipeline.kernels.sentences import number_words, repeats, sentence_keys, take_sentences
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import from_parquet, to_parquet
@@ -32,6 +33,7 @@ _TOGETHER = 64
 _GROUP_ROWS = 1 << 16
 _AMPLE = 4
 """How many times the wanted words units are expected to hand on: sentences that occur twice count once."""
+_WORDS = pa.schema([pa.field("word", pa.string(), nullable=False)])
 _SCHEMA = pa.schema(
     [
         pa.field("key", pa.uint64(), nullable=False),
@@ -236,11 +238,14 @@ class ReservoirRef:
         return cls(words, sentences, int(record.read(ReservoirNumbers).limit, 16))
 
     def open(self, records: Records) -> Reservoir:
-        words = _one_array(from_parquet(records.read(self.words))["word"])
-        table = from_parquet(records.read(self.sentences)).combine_chunks()
+        """The sentences; ArtifactError where they cannot be what `stored_part` has written."""
+        words = _one_array(from_parquet(records.read(self.words), _WORDS)["word"])
+        table = from_parquet(records.read(self.sentences), _SCHEMA).combine_chunks()
         lists = table["tokens"].combine_chunks() if isinstance(table["tokens"], pa.ChunkedArray) else table["tokens"]
-        offset = lists.offsets.to_numpy().astype(np.int64)
-        return Reservoir(words, table["key"].to_numpy(), lists.flatten().to_numpy(), offset, self.limit)
+        offset, tokens = lists.offsets.to_numpy().astype(np.int64), lists.flatten().to_numpy()
+        if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < len(words):
+            raise ArtifactError(f"{records.uri(self.sentences)} has words that {records.uri(self.words)} lacks")
+        return Reservoir(words, table["key"].to_numpy(), tokens, offset, self.limit)
 
 
 def stored_part(commits: Commits, name: str, make: Callable[[], Reservoir]) -> ReservoirRef:
@@ -251,7 +256,7 @@ def stored_part(commits: Commits, name: str, make: Callable[[], Reservoir]) -> R
         numbers = ReservoirNumbers(len(reservoir), len(reservoir.tokens), f"{reservoir.limit:x}")
         offset = pa.array(reservoir.offset.astype(np.int32))
         lists = pa.ListArray.from_arrays(offset, pa.array(reservoir.tokens), type=_SCHEMA.field("tokens").type)
-        words = pa.table({"word": reservoir.words})
+        words = pa.table([reservoir.words], schema=_WORDS)
         sentences = pa.table([pa.array(reservoir.keys), lists], schema=_SCHEMA)
         folder, encodings = "" if name == STAGE else f"{name}/", {"tokens.list.element": "BYTE_STREAM_SPLIT"}
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
+from pipeline.errors import ArtifactError
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
@@ -152,6 +154,15 @@ def test_stored_with_a_parent_and_read_again(commits):
     paths = [info.path for info in commits.records.storage.list(commits.path(""))]
     assert paths == [commits.path("sentences.parquet"), commits.path("words.parquet")]
     assert stored_reservoir(commits, (), 100) == ref
+
+
+def test_sentences_of_others_that_name_no_word_are_refused(commits):
+    ref = stored_part(commits, STAGE, lambda: of(["a b", "c"], 100))
+    fewer = stored_part(commits, "unit-000000000", lambda: of(["a"], 100))
+    with pytest.raises(ArtifactError, match="has words that"):
+        dataclasses.replace(ref, words=fewer.words).open(commits.records)
+    with pytest.raises(ArtifactError, match="not a table of word"):
+        dataclasses.replace(ref, words=ref.sentences).open(commits.records)
 
 
 def test_one_without_sentences(commits):
