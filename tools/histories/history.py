@@ -181,7 +181,7 @@ class History:
         saved = self._saved_variant()
         variant = self.scenario.commands[0][0]
         self.landings.clear()
-        command = Command(machine, self.root, variant, True, Layout(workers=1), take_over=True)
+        command = Command(machine, self.root, variant, saved != variant, Layout(workers=1), take_over=True)
         process = self._alone("the last command", command, must=False)
         if process.error is not None:
             if self.bucket and "yes" != self.bucket.abilities.create == self.bucket.abilities.create:
