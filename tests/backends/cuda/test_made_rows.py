@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 import types
@@ -9,6 +10,7 @@ import types
 import numpy as np
 import pytest
 
+import beam2vec
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda import generation
 from pipeline.backends.cuda.backend import CudaBackend
@@ -19,9 +21,16 @@ from pipeline.backends.cuda.token_ranges import TokenRange, token_ranges
 from pipeline.batches.rows import TokenPiece
 from pipeline.batches.sampling import Sampling
 from pipeline.errors import InputError, InterruptedRunError
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
+from pipeline.runs.parent import ParentRef
+from pipeline.storage.commits import Commits
 from pipeline.training import trainer
+from pipeline.training.trainer import Trainer
+from pipeline.training.update import trained_update
+from pipeline.words.vocabulary import Vocabulary
 from tests.backends.cuda.cases import Case
 from tests.backends.cuda.generation_cases import on_the_cpu, piece, pieces_of, positions_at_once, tables_of
+from tests.helpers.commands import write_corpus
 from tests.helpers.trainings import POSITIONS, new_records, options_of
 from tests.helpers.trainings import train as train_model
 from tests.training.replicas import test_trainer as test_replicas
@@ -192,3 +201,20 @@ def test_rows_that_do_not_fit_are_told_with_numbers():
         backend.step_ranges([], tables_of(50), Sampling(0, 5, "any", 1), 0, 100, 0, 1)
         with pytest.raises(InputError, match=r"1,048,576 positions of a training step may have .* too many for a GPU"):
             next(backend._generator.step_ranges([token_range], 0))
+
+
+def test_an_update_has_the_digest_of_the_cpu(tmp_path):
+    """What is replayed stands between the new sentences before the device makes rows of them."""
+    lines = write_corpus(tmp_path / "all.txt", lines=180, words=90).read_text().splitlines(keepends=True)
+    for day in range(2):
+        (tmp_path / f"{day}.txt").write_text("".join(lines[90 * day : 90 * (day + 1)]))
+    options = {"dims": 16, "negatives": 3, "epochs": 2, "batch_size": 128, "min_count": 2, "threads": 1}
+    parent = beam2vec.train(tmp_path / "0.txt", tmp_path / "parent", device="cpu", **options)
+    child = beam2vec.update(parent, tmp_path / "1.txt", tmp_path / "child", device="cpu", epochs=2, block_bytes=2000)
+    commits = Commits(child.records, CHECKPOINTS, "f" * 32)
+    on_gpu = dataclasses.replace(child.options, device="gpu", threads=1)
+    words = Vocabulary.from_table(child.vocabulary())
+    with installed(Device(schedule=1, policy="eager-3")), positions_at_once(1000):
+        again = Trainer(on_gpu, commits, start=ParentRef.of(parent).start(16))
+        found = trained_update(again, words, child.shards())
+    assert found.digest == child.checkpoint().digest
