@@ -91,11 +91,19 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("parent", ["plain", "joined"])
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(
+    ("parent", "name"),
+    [
+        ("joined", "cut"),
+        ("plain", "stored"),
+        ("plain", "workers"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("plain", "many checkpoints"), ("joined", "stored"))
+        ),
+    ],
+)
 def test_digest_does_not_depend_on_the_layout(folder, digests, tmp_path, parent, name):
-    if name == "workers" and parent == "joined":
-        pytest.skip("once is enough: it starts processes")
     assert update(folder, tmp_path / "run", *LAYOUTS[name], parent=parent).digest == digests[parent]
     check_sound(tmp_path / "run")
 
