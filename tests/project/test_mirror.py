@@ -71,6 +71,8 @@ COVERED = {
     "batches/test_stored.py": ("pipeline/batches/shards.py",),
     "corpus/readers/test_parquet.py": ("pipeline/corpus/readers/open_reader.py",),
     "runs/test_input_check.py": ("pipeline/corpus/digests.py",),
+    "jobs/test_follow.py": ("jobs/generation.py", "jobs/series_job.py"),
+    "jobs/test_promote.py": ("jobs/log.py",),
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
@@ -79,6 +81,7 @@ COVERED = {
     "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),
     "jobs/runners/test_launch.py": ("jobs/runners/worker_failures.py",),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
+    "jobs/test_list_of_commands.py": ("jobs/__main__.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
     "beam2vec/test_training.py": ("beam2vec/__init__.py", "jobs/training_job.py"),
 }
