@@ -189,7 +189,7 @@ class _Following:
             decided = generation.decided
             for file in files_of(read_manifest(self.log.storage, decided)):
                 if file.partition == decided.partition and not places.is_forgotten(file.path):
-                    folder = places.folder_of("", [file.path])
+                    folder = places.folder_of(file.path)
                     by_folder.setdefault(folder, {})[file.path] = file.partition
         for folder, partitions in by_folder.items():
             for info in places.storage.walk(folder):

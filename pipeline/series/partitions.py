@@ -150,20 +150,25 @@ class Places:
         parts = policy.by.split("/")
         if not policy.by or any(part.count("*") != 1 or "**" in part for part in parts):
             raise InputError(f"--by={policy.by}: write one * in each part of the path, as in dt=* or year=*/month=*")
-        self._depth = len(parts)
+        self._depth, self._end = len(parts), f"/{policy.done}"
+        self._partitions: dict[str, str] = {}
+        self._hidden: dict[str, bool] = {}
         self._by = re.compile("/".join("([^/]+)".join(map(re.escape, part.split("*"))) for part in parts))
 
     @property
     def storage(self) -> Storage:
         return open_storage(self.root)
 
-    def partition_of(self, path: str) -> str:
-        """The base name of the partition that a path is in; "" if it is in none."""
-        names = path.split("/", self._depth)
-        if len(names) <= self._depth:
-            return ""
-        match = self._by.fullmatch(path[: len(path) - len(names[-1]) - 1])
-        if match is None or any(name[0] in "._" for name in names[:-1]):
+    def partition_of(self, folder: str) -> str:
+        """The base name of the partition that a folder is, or is in; "" if it is in none."""
+        if folder not in self._partitions:
+            self._partitions[folder] = self._partition_of(folder)
+        return self._partitions[folder]
+
+    def _partition_of(self, folder: str) -> str:
+        names = folder.split("/")
+        match = self._by.fullmatch("/".join(names[: self._depth]))
+        if match is None or any(name[0] in "._" for name in names[: self._depth]):
             return ""
         name = "-".join(match.groups())
         if _LATE.fullmatch(name) or "@" in name:
@@ -172,23 +177,28 @@ class Places:
             )
         return name
 
-    def folder_of(self, partition: str, paths: Iterable[str]) -> str:
-        """The folder of a partition, from the paths of its files."""
-        return next(("/".join(path.split("/")[: self._depth]) for path in paths), "")
+    def folder_of(self, path: str) -> str:
+        """The folder of the partition that a path is in."""
+        return "/".join(path.split("/", self._depth)[: self._depth])
 
-    def below(self, path: str) -> str:
-        """The path within its partition's folder."""
-        return path.split("/", self._depth)[-1]
+    def is_marker(self, path: str) -> bool:
+        """Whether this is the file that closes a partition."""
+        return path.endswith(self._end) and path.count("/") == self._depth
 
     def is_text(self, path: str) -> bool:
         """Whether a file of a partition is read: its name has to match --pattern, and not to begin with . or _."""
-        below = self.below(path)
-        name = below.rpartition("/")[2]
-        if any(part[0] in "._" for part in below.split("/") if part):
+        folder, _, name = path.rpartition("/")
+        if name[0] in "._" or self._is_hidden(folder):
             return False
         if self.policy.pattern != "*" and not fnmatch.fnmatchcase(name, self.policy.pattern):
             return False
         return not self.is_forgotten(path)
+
+    def _is_hidden(self, folder: str) -> bool:
+        """Whether a folder within a partition, or one that it is in, begins with . or _."""
+        if folder not in self._hidden:
+            self._hidden[folder] = any(name[0] in "._" for name in folder.split("/")[self._depth :])
+        return self._hidden[folder]
 
     def is_forgotten(self, path: str) -> bool:
         """Whether --forget names the file."""
@@ -201,14 +211,15 @@ def poll(places: Places, state: State, series: Storage) -> Listing:
     closed: set[str] = set()
     folders: dict[str, str] = {}
     for info in places.storage.walk():
-        name = places.partition_of(info.path)
+        folder = info.path.rpartition("/")[0]
+        name = places.partition_of(folder) if folder else ""
         if not name:
             continue
         if name not in seen:
-            seen[name], folders[name] = Fingerprint(), places.folder_of(name, [info.path])
+            seen[name], folders[name] = Fingerprint(), places.folder_of(info.path)
         elif not info.path.startswith(folders[name] + "/"):
             raise InputError(f"{places.root}: two folders are the partition {quoted(name)}: --by={places.policy.by}")
-        if places.below(info.path) == places.policy.done:
+        if places.is_marker(info.path):
             closed.add(name)
         elif places.is_text(info.path):
             seen[name].add(info.path, info.size, info.version)
@@ -243,7 +254,7 @@ def _compared(
         }
         files, changed, same = [], 0, 0
         for info in places.storage.walk(folders[name]):
-            if places.below(info.path) == places.policy.done or not places.is_text(info.path):
+            if places.is_marker(info.path) or not places.is_text(info.path):
                 continue
             if info.path not in old:
                 files.append(File(name, info.path, info.size, info.version))
@@ -305,7 +316,7 @@ def altered(places: Places, files: Sequence[File]) -> str:
     """Which of the files is another now, or gone, and how many; "" where all are as they were."""
     by_folder: dict[str, dict[str, File]] = {}
     for file in files:
-        by_folder.setdefault(places.folder_of("", [file.path]), {})[file.path] = file
+        by_folder.setdefault(places.folder_of(file.path), {})[file.path] = file
     wrong = []
     for folder, expected in by_folder.items():
         found = {info.path: (info.size, info.version) for info in places.storage.walk(folder)}
