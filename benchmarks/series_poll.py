@@ -5,8 +5,6 @@ python -m benchmarks.series_poll --files=1000000
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import pathlib
@@ -14,35 +12,41 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from pipeline.series.decisions import decide
 from pipeline.series.entries import Decided, Policy, Promoted
 from pipeline.series.log import Log
 from pipeline.series.partitions import File, Fingerprint, Places, poll, write_manifest
+from tools.measuring.reports import format_table, report_parser, write_report
 
 DIGEST = "0" * 64
 _OF_A_PARTITION = 1_000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = report_parser("benchmarks.series_poll", __doc__)
     parser.add_argument("--files", type=int, default=1_000_000, help="that were taken, in partitions of a thousand")
     parser.add_argument("--folder", help="where they are made (default: a temporary folder)")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         texts, series = pathlib.Path(folder, "texts"), str(pathlib.Path(folder, "series"))
-        print(f"making {options.files:,} files", file=sys.stderr)
-        make(texts, series, options.files // _OF_A_PARTITION)
-        print(json.dumps({"files": options.files, **_in_a_process(series)}))
+        print(f"making {chosen.files:,} files", file=sys.stderr)
+        make(texts, series, chosen.files // _OF_A_PARTITION)
+        rows = [{"files": chosen.files, **_in_a_process(series)}]
+    print(format_table(rows))
+    write_report(chosen.json, vars(chosen), rows)
+    return 0
 
 
-def _in_a_process(series: str) -> dict[str, float]:
+def _in_a_process(series: str) -> dict[str, Any]:
     """What a poll costs in a process of its own: making the files needs memory too."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_poll, [series])
 
 
-def _poll(series: str) -> dict[str, float]:
+def _poll(series: str) -> dict[str, Any]:
     before, began = _peak(), time.monotonic()
     log = Log.open(series)
     assert log.state.policy
@@ -89,4 +93,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

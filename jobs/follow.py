@@ -14,6 +14,9 @@ from jobs.runners import job_environment  # noqa: F401  before NumPy and Arrow a
 
 # isort: split
 import argparse
+import contextlib
+import re
+import time
 from collections.abc import Sequence
 
 from jobs.cli import parser as training
@@ -21,14 +24,23 @@ from jobs.cli.entry import run_process
 from jobs.cli.reading_options import listed, listed_files, plain_parser, whole
 from jobs.series_job import Call, Followed, follow
 from pipeline.analysis.export_files import one_file
-from pipeline.errors import InputError
-from pipeline.runtime.messages import take_warnings
+from pipeline.errors import InputError, OutputInUseError, PipelineError
+from pipeline.model.loss_curve import final_loss
+from pipeline.runs.run import Run
+from pipeline.runtime.messages import take_warnings, warn
+from pipeline.runtime.shown_text import quoted
 from pipeline.series.entries import MODES
 from pipeline.series.gates import GATES, PAIRS
+from pipeline.series.log import Log
+from pipeline.series.metrics import text_of
 from pipeline.series.policies import Settings
+from pipeline.series.state import WAITING, State
+from pipeline.storage.open_storage import open_storage, split_uri
 
 REFUSED = 4
 """The status where a generation was refused."""
+OVERDUE = 5
+"""The status where nothing was promoted for longer than --expect_every."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,12 +70,54 @@ def main(arguments: Sequence[str]) -> int:
         values,
     )
     call = Call(given.series, settings, request, given.partition or "", not given.strict, given.accept_loss)
-    followed = follow(call)
+    began = time.monotonic()
+    try:
+        followed = follow(call)
+    except OutputInUseError:
+        if given.strict:
+            raise
+        warn("another command is at work in the series: nothing is done here")
+        followed = Followed(state=Log(given.series).refresh())
+    seconds = time.monotonic() - began
+    if given.metrics:
+        _write_metrics(given.metrics, given.series, followed.state, seconds)
+    status = _status(followed, given)
     if json_file:
-        json_file.pack_json({"series": given.series, **followed.described(), "warnings": take_warnings()})
+        told = {"series": given.series, "status": status, **followed.described(), "seconds": round(seconds, 3)}
+        json_file.pack_json({**told, "warnings": take_warnings()})
     if not json_file or not json_file.is_stdout:
         print("\n".join(_lines(followed)))
-    return REFUSED if followed.refused else 0
+    return status
+
+
+def _status(followed: Followed, given: argparse.Namespace) -> int:
+    held = followed.state.partitions.get(given.partition or "")
+    if followed.refused or (held and held.status in WAITING):  # of --partition, also if it was refused before
+        return REFUSED
+    if given.expect_every and followed.is_overdue(given.expect_every):
+        warn("overdue: nothing was promoted within --expect_every")
+        return OVERDUE
+    return 0 if followed.promoted else given.nothing_new
+
+
+def _write_metrics(uri: str, series: str, state: State, seconds: float) -> None:
+    """Replaces the file for a collector."""
+    loss = None
+    if state.current:
+        with contextlib.suppress(PipelineError):  # a damaged loss curve is no reason to be silent
+            loss = final_loss(Run(series).metrics())
+    root, name = split_uri(uri)
+    open_storage(root).put(name, text_of(series, state, time.time(), seconds, loss).encode())
+
+
+class _duration:  # noqa: N801 - reads as a type in add_argument
+    """A type for options: 90s, 30m, 36h or 1d, as seconds."""
+
+    def __call__(self, text: str) -> float:
+        match = re.fullmatch(r"([0-9]+)([smhd])", text)
+        if not match:
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is no time: write 90s, 30m, 36h or 1d")
+        return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def _gates(values: list[str] | None) -> tuple[str, ...] | None:
@@ -93,7 +147,15 @@ def _parser() -> argparse.ArgumentParser:
     series.add_argument("--partition", metavar="NAME", help="this partition alone")
     series.add_argument("--strict", action="store_true", help="do not wait for another command at work in the series")
     series.add_argument("--accept_loss", action="store_true", help="go on although most of the known files are gone")
-    series.add_argument("--json", metavar="FILE", help="write the result as JSON too; - prints JSON and nothing else")
+    watch = parser.add_argument_group("for those who watch (docs/scheduling.md)")
+    watch.add_argument(
+        "--nothing_new", type=whole(0), default=0, metavar="N", help="status where nothing was due (default: 0)"
+    )
+    watch.add_argument(
+        "--expect_every", type=_duration(), metavar="TIME", help="status 5 if nothing was promoted for so long: 36h, 2d"
+    )
+    watch.add_argument("--metrics", metavar="FILE", help="numbers for a collector of text files, such as x.prom")
+    watch.add_argument("--json", metavar="FILE", help="write the result as JSON too; - prints JSON and nothing else")
     policy = parser.add_argument_group("the policy, which stays until it is set anew")
     policy.add_argument("--input_root", metavar="DIR", help="folder or prefix of the text; it may move")
     policy.add_argument("--by", metavar="PATTERN", help="folders of partitions, with a * for the name: dt=*")

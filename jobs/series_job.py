@@ -27,6 +27,7 @@ from pipeline.series.entries import (
     RolledBack,
     Void,
 )
+from pipeline.series.events import COMPLETE, FAIL, Attempt
 from pipeline.series.log import Log
 from pipeline.series.partitions import (
     File,
@@ -44,6 +45,7 @@ from pipeline.series.retention import kept, prune
 from pipeline.series.state import PROMOTED, REFUSED, WAITING, WITHDRAWN, Generation, State
 from pipeline.storage.lock import LIFETIME, Lock
 from pipeline.storage.records import canonical_json
+from pipeline.storage.world import world
 
 CURRENT = "current.json"
 SUCCESS, REFUSAL = "_SUCCESS", "_REFUSED"
@@ -78,6 +80,13 @@ class Followed:
     promoted: list[Generation] = dataclasses.field(default_factory=list)
     refused: list[Generation] = dataclasses.field(default_factory=list)
     state: State = dataclasses.field(default_factory=State)
+    began: float = 0.0
+    """when the series was"""
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether nothing was promoted for so long, by this machine's clock."""
+        last = self.state.generations[self.state.current].at if self.state.current else self.began
+        return world().time() - last > seconds
 
     def described(self) -> dict[str, Any]:
         """As JSON values."""
@@ -119,7 +128,7 @@ class _Following:
             _settle(self.log)
         for folder in prune(self.log.storage, self.log.state):
             say(f"removed {self.log.storage.uri(folder)}")
-        self.done.state = self.log.state
+        self.done.state, self.done.began = self.log.state, self.log.entries[0].at
 
     @property
     def _places(self) -> Places:
@@ -214,11 +223,17 @@ class _Following:
             self._void(decided, why)
             return
         say(f"{decided.name}: {decided.mode}, {counted(decided.files, 'file')}")
-        entry = self.maker.make(self.log.state, decided, files, places)
+        attempt = Attempt.begin(self.log.storage, decided, places.root)
+        try:
+            entry = self.maker.make(self.log.state, decided, files, places)
+        except Exception as error:
+            attempt.end(FAIL, str(error))
+            raise
         if isinstance(entry, Void):
             self._void(decided, entry.why)
         else:
             self._end(decided, entry)
+        attempt.end(COMPLETE if isinstance(entry, Promoted) else FAIL, getattr(entry, "why", ""))
 
     def _void(self, decided: Decided, why: str) -> None:
         warn(f"{decided.name}: {why}; it is decided again")
