@@ -158,7 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--json", metavar="FILE", help="write the result as JSON too; - prints JSON and nothing else")
     policy = parser.add_argument_group("the policy, which stays until it is set anew")
     policy.add_argument("--input_root", metavar="DIR", help="folder or prefix of the text; it may move")
-    policy.add_argument("--by", metavar="PATTERN", help="folders of partitions, with a * for the name: dt=*")
+    policy.add_argument(
+        "--by", metavar="PATTERN", help="folders of partitions, with a * for the name: dt=*; --by= for none"
+    )
     policy.add_argument("--done", metavar="NAME", help="the file that closes a partition (default: _SUCCESS)")
     policy.add_argument("--pattern", metavar="PATTERN", help="names of files that are read (default: *)")
     policy.add_argument(

@@ -22,7 +22,7 @@ from pipeline.runs.taken import new_files
 from pipeline.series import figures, gates
 from pipeline.series.decisions import Decision
 from pipeline.series.entries import COLD, UPDATE, WARM, Decided, Figure, Policy, Promoted, Refused, Void
-from pipeline.series.partitions import File, Places, altered
+from pipeline.series.partitions import File, Places, altered, stated
 from pipeline.series.policies import options_of
 from pipeline.series.retention import CHECKS, UPDATES
 from pipeline.series.state import State
@@ -118,10 +118,14 @@ class Maker:
         """The figures of the text."""
         if not decided.bytes:
             return [(gates.WORDS, 0.0)]
+        said = stated(places, own)
+        _compare("files", said.files, len(own), places)
+        _compare("bytes", said.bytes, decided.bytes, places)
         parent = Run(self.series.uri(state.current)) if state.current else None
         if parent and _are_taken(parent, own, places):
             return [(gates.SEEN, 1.0)]
         text = figures.Text(self._counted(decided, own, places))
+        _compare("rows", said.rows, text.lines(), places)
         measured: list[tuple[str, float | None]] = [(gates.WORDS, text.size()), (gates.BAD_LINES, text.bad_lines())]
         if parent:
             sample = figures.sample_of(text, parent.options.holdout)
@@ -199,6 +203,12 @@ class Maker:
 
 class _TrainingStoppedError(Exception):
     """Nothing can be trained on this text, or with these options."""
+
+
+def _compare(what: str, said: int | None, there: int, places: Places) -> None:
+    """InputError unless there is as much as the marker says."""
+    if said is not None and said != there:
+        raise InputError(f"{places.policy.done} says {said:,} {what}, and there are {there:,}")
 
 
 def _place(top: str, decided: Decided) -> str:

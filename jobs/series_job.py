@@ -38,6 +38,7 @@ from pipeline.series.partitions import (
     files_of,
     poll,
     read_manifest,
+    settled,
     write_manifest,
 )
 from pipeline.series.policies import Settings, changes, policy_after
@@ -71,6 +72,17 @@ class Call:
     partition: str = ""
     waits: bool = True
     accepts_loss: bool = False
+
+
+class _Poll(msgspec.Struct):
+    """What a poll leaves for the next one."""
+
+    present: int = 0
+    """files that were taken, and are as they were"""
+    lost: int = 0
+    """files that were taken, and are gone or others"""
+    waiting: dict[str, str] = {}
+    """without --by: files that are taken if they stay as they are; see `partitions.settled`"""
 
 
 @dataclasses.dataclass
@@ -142,8 +154,7 @@ class _Following:
             self._finish(generation)
             return True
         places = self._places
-        listing = poll(places, state, self.log.storage)
-        self._check_loss(listing)
+        listing = self._listing(places)
         if self.call.partition:
             check_partition(listing, state, self.call.partition)
         decision = decide(listing, state, self.call.partition)
@@ -153,18 +164,24 @@ class _Following:
         self.log.append(self._decided(decision, places))
         return True
 
-    def _check_loss(self, listing: Listing) -> None:
-        """InputError if more than half of the files that were there at the last poll are gone or changed at once."""
+    def _listing(self, places: Places) -> Listing:
+        """What is in the input; InputError if more than half of what was there at the last poll is gone or changed."""
         storage = self.log.storage
-        data = storage.find(_POLL)
-        with contextlib.suppress(msgspec.MsgspecError):
-            before = msgspec.json.decode(data, type=dict[str, int])["present"] if data else 0
-            if listing.present * 2 < before and not self.call.accepts_loss:
-                raise InputError(
-                    f"of {before:,} files that this series has taken and that were there, {listing.present:,} are as"
-                    f" they were in {self._places.root}: check --input_root; --accept_loss goes on"
-                )
-        storage.put(_POLL, msgspec.json.encode({"present": listing.present}))
+        before, data = _Poll(), storage.find(_POLL)
+        with contextlib.suppress(msgspec.MsgspecError):  # nothing depends on it
+            before = msgspec.json.decode(data, type=_Poll) if data else before
+        listing = poll(places, self.log.state, storage)
+        lost = listing.known - listing.present
+        if (lost - before.lost) * 2 > before.present and not self.call.accepts_loss:
+            raise InputError(
+                f"{lost - before.lost:,} of {before.present:,} files that this series has taken are gone from"
+                f" {places.root} at once, or are others: check --input_root; --accept_loss goes on"
+            )
+        waiting: dict[str, str] = {}
+        if not places.policy.by:
+            listing, waiting = settled(listing, before.waiting)
+        storage.put(_POLL, msgspec.json.encode(_Poll(listing.present, lost, waiting)))
+        return listing
 
     def _decided(self, decision: Decision, places: Places) -> Decided:
         state = self.log.state

@@ -60,9 +60,15 @@ class Text:
 
     def bad_lines(self) -> float:
         """The share of lines that are bad."""
-        numbers = [record.read(CountNumbers) for record in self.run.records.all(COUNTS, self.run.key(COUNTS))]
-        lines = sum(one.lines for one in numbers)
-        return sum(one.bad_lines for one in numbers) / lines if lines else 0.0
+        lines = self.lines()
+        return sum(one.bad_lines for one in self._counted()) / lines if lines else 0.0
+
+    def lines(self) -> int:
+        """How many lines or rows the text has."""
+        return sum(one.lines for one in self._counted())
+
+    def _counted(self) -> list[CountNumbers]:
+        return [record.read(CountNumbers) for record in self.run.records.all(COUNTS, self.run.key(COUNTS))]
 
     def shards(self) -> list[Callable[[], tuple[np.ndarray, np.ndarray]]]:
         """Functions that read (tokens int32 [n], offsets int64 [s + 1]), in order."""

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 import pyarrow as pa
 
 from pipeline.errors import ArtifactError, InputError
@@ -29,6 +30,8 @@ from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.storage import Storage
 
 MANIFESTS = "manifests"
+FLAT = "files"
+"""The partition of a root without folders (--by=): what comes later is late, as files+1 and so on."""
 SCHEMA = pa.schema(
     [
         pa.field("partition", pa.string(), nullable=False),
@@ -119,6 +122,23 @@ class Listing:
     known: int = 0
 
 
+def settled(listing: Listing, before: Mapping[str, str]) -> tuple[Listing, dict[str, str]]:
+    """Of a root without partitions: the files that a poll before this one has seen as they are; and what to remember.
+
+    There no marker says that a file is complete, so it is taken when it was the same in two polls.
+
+    Args:
+      before: path -> size and version, what the poll before has returned.
+    """
+    if FLAT not in listing.arrived:
+        return listing, {}
+    arrived = listing.arrived[FLAT]
+    seen = {file.path: f"{file.size} {file.version}" for file in arrived.files}
+    files = tuple(file for file in arrived.files if before.get(file.path) == seen[file.path])
+    flat = dataclasses.replace(arrived, closed=bool(files), files=files)
+    return dataclasses.replace(listing, arrived={**listing.arrived, FLAT: flat}), seen
+
+
 def base_of(partition: str) -> str:
     """The name of the folder that a partition is from.
 
@@ -147,8 +167,8 @@ class Places:
         """`root`: where the input is now, if it has moved."""
         self.root = root or policy.root
         self.policy = policy
-        parts = policy.by.split("/")
-        if not policy.by or any(part.count("*") != 1 or "**" in part for part in parts):
+        parts = policy.by.split("/") if policy.by else []
+        if any(part.count("*") != 1 for part in parts):
             raise InputError(f"--by={policy.by}: write one * in each part of the path, as in dt=* or year=*/month=*")
         self._depth, self._end = len(parts), f"/{policy.done}"
         self._partitions: dict[str, str] = {}
@@ -166,6 +186,8 @@ class Places:
         return self._partitions[folder]
 
     def _partition_of(self, folder: str) -> str:
+        if not self._depth:
+            return FLAT
         names = folder.split("/")
         match = self._by.fullmatch("/".join(names[: self._depth]))
         if match is None or any(name[0] in "._" for name in names[: self._depth]):
@@ -183,7 +205,7 @@ class Places:
 
     def is_marker(self, path: str) -> bool:
         """Whether this is the file that closes a partition."""
-        return path.endswith(self._end) and path.count("/") == self._depth
+        return bool(self._depth) and path.endswith(self._end) and path.count("/") == self._depth
 
     def is_text(self, path: str) -> bool:
         """Whether a file of a partition is read: its name has to match --pattern, and not to begin with . or _."""
@@ -197,7 +219,7 @@ class Places:
     def _is_hidden(self, folder: str) -> bool:
         """Whether a folder within a partition, or one that it is in, begins with . or _."""
         if folder not in self._hidden:
-            self._hidden[folder] = any(name[0] in "._" for name in folder.split("/")[self._depth :])
+            self._hidden[folder] = any(name[0] in "._" for name in folder.split("/")[self._depth :] if name)
         return self._hidden[folder]
 
     def is_forgotten(self, path: str) -> bool:
@@ -211,13 +233,12 @@ def poll(places: Places, state: State, series: Storage) -> Listing:
     closed: set[str] = set()
     folders: dict[str, str] = {}
     for info in places.storage.walk():
-        folder = info.path.rpartition("/")[0]
-        name = places.partition_of(folder) if folder else ""
+        name = places.partition_of(info.path.rpartition("/")[0])
         if not name:
             continue
         if name not in seen:
             seen[name], folders[name] = Fingerprint(), places.folder_of(info.path)
-        elif not info.path.startswith(folders[name] + "/"):
+        elif folders[name] and not info.path.startswith(folders[name] + "/"):
             raise InputError(f"{places.root}: two folders are the partition {quoted(name)}: --by={places.policy.by}")
         if places.is_marker(info.path):
             closed.add(name)
@@ -310,6 +331,25 @@ def own_files(manifest: pa.Table, decided: Decided) -> list[File]:
 
 def files_of(manifest: pa.Table) -> list[File]:
     return list(map(File, *(manifest[name].to_pylist() for name in SCHEMA.names))) if len(manifest) else []
+
+
+class Stated(msgspec.Struct, frozen=True):
+    """What a marker may say of its partition, as JSON: how much there is. It is compared exactly."""
+
+    files: int | None = None
+    bytes: int | None = None
+    rows: int | None = None
+
+
+def stated(places: Places, files: Sequence[File]) -> Stated:
+    """What the marker of a partition says; nothing where it is empty, or other JSON, or the files came later."""
+    if not files or not places.policy.by or files[0].partition != base_of(files[0].partition):
+        return Stated()
+    data = places.storage.find(f"{places.folder_of(files[0].path)}/{places.policy.done}")
+    try:
+        return msgspec.json.decode(data or b"{}", type=Stated)
+    except msgspec.MsgspecError:
+        return Stated()
 
 
 def altered(places: Places, files: Sequence[File]) -> str:

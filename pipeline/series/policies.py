@@ -51,7 +51,8 @@ def policy_after(state: State, settings: Settings) -> Policy | None:
     old = state.policy
     if old is None and (settings.root is None or settings.by is None):
         raise InputError(
-            "there is no series yet: --input_root and --by begin one (--by=dt=*, for folders dt=2026-11-29)"
+            "there is no series yet: --input_root and --by begin one (--by=dt=* for folders dt=2026-11-29,"
+            " --by= for one without folders)"
         )
     named = {
         name: value

@@ -10,7 +10,7 @@ import pytest
 from pipeline.storage.lock import Lock
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import run
-from tests.helpers.days import follow, write_day
+from tests.helpers.days import OPTIONS, follow, lines_of, write_day
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +75,27 @@ def test_a_partition_that_waits_for_a_person_is_status_4_at_each_call(tmp_path):
     assert again(tmp_path, "--partition=2026-11-01").status == 0
     assert run("jobs.promote", f"--series={tmp_path}/s", "--drop=2026-11-02").status == 0
     assert again(tmp_path, "--partition=2026-11-02").status == 0
+
+
+@pytest.mark.parametrize("what", ["files", "bytes", "rows"])
+def test_a_partition_that_is_not_what_its_marker_says_is_refused(tmp_path, what):
+    folder = write_day(tmp_path / "texts", "2026-11-01", 1)
+    text = (folder / "part-0.txt").read_bytes()
+    there = {"files": 1, "bytes": len(text), "rows": text.count(b"\n")}
+    (folder / "_SUCCESS").write_text(json.dumps({**there, what: there[what] + 1}))
+    outcome = follow(tmp_path / "s", tmp_path / "texts")
+    assert (outcome.status, f"{there[what]:,}" in outcome.stdout) == (4, True)
+    (folder / "_SUCCESS").write_text(json.dumps(there))
+    assert run("jobs.promote", f"--series={tmp_path}/s", "--release=2026-11-01").status == 0
+    assert follow(tmp_path / "s", tmp_path / "texts").status == 0
+
+
+def test_a_folder_without_partitions(tmp_path):
+    write_day(tmp_path, "x", 1).rename(tmp_path / "texts")
+    begin = [f"--input_root={tmp_path}/texts", "--by=", *OPTIONS]
+    assert again(tmp_path, *begin).stdout == "nothing new\ncurrent   nothing yet\n"
+    assert again(tmp_path).stdout.startswith("promoted  files  cold")
+    (tmp_path / "texts/part-1.txt").write_text("\n".join(lines_of(2)))
+    assert again(tmp_path).stdout.startswith("nothing new")
+    assert again(tmp_path).stdout.startswith("promoted  files+1  update")
+    assert again(tmp_path).stdout.startswith("nothing new")

@@ -10,16 +10,20 @@ import pytest
 from pipeline.errors import ArtifactError, InputError
 from pipeline.series.entries import Decided, Policy
 from pipeline.series.partitions import (
+    FLAT,
     Arrived,
     File,
     Fingerprint,
     Listing,
     Places,
+    Stated,
     altered,
     files_of,
     order_of,
     poll,
     read_manifest,
+    settled,
+    stated,
     write_manifest,
 )
 from pipeline.series.state import State
@@ -88,7 +92,7 @@ def test_names_of_several_folders(root):
     assert list(found(root, Series(), by="year=*/month=*").arrived) == ["2026-11"]
 
 
-@pytest.mark.parametrize("by", ["", "dt", "**", "dt=*-*", "dt=*/x"])
+@pytest.mark.parametrize("by", ["dt", "**", "dt=*-*", "dt=*/x"])
 def test_by_needs_one_star_in_each_part(root, by):
     with pytest.raises(InputError, match=r"write one \* in each part"):
         places(root, by)
@@ -175,6 +179,35 @@ def test_altered_names_a_file_that_is_not_as_it_was(root):
     assert altered(places(root), files).startswith("dt=1/b changed")
     os.remove(root / "dt=1/a")
     assert "and 1 more" in altered(places(root), files)
+
+
+def test_without_folders_a_file_is_taken_when_two_polls_have_seen_it(root):
+    write(root, "a.txt", "b/c.txt", ".d.txt", "_SUCCESS")
+    first, seen = settled(found(root, Series(), by=""), {})
+    assert first.arrived[FLAT] == Arrived(False)
+    (root / "a.txt").write_text("still growing\n")
+    write(root, "new.txt")
+    second, seen = settled(found(root, Series(), by=""), seen)
+    assert (second.arrived[FLAT].closed, names(second.arrived[FLAT])) == (True, ["b/c.txt"])
+    third, _ = settled(found(root, Series(), by=""), seen)
+    assert names(third.arrived[FLAT]) == ["a.txt", "b/c.txt", "new.txt"]
+
+
+@pytest.mark.parametrize(
+    ("marker", "expected"),
+    [
+        ("", Stated()),
+        ('{"files": 3, "rows": 5, "committer": "x"}', Stated(3, None, 5)),
+        ("[1]", Stated()),
+        ('{"files": "many"}', Stated()),
+    ],
+)
+def test_a_marker_may_say_how_much_there_is(root, marker, expected):
+    write(root, "dt=1/a")
+    (root / "dt=1/_SUCCESS").write_text(marker)
+    assert stated(places(root), [File("1", "dt=1/a", 1, "1")]) == expected
+    assert stated(places(root), [File("1+1", "dt=1/a", 1, "1")]) == Stated()
+    assert stated(places(root), []) == Stated()
 
 
 def test_late_partitions_come_behind_their_own():
