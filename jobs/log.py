@@ -21,6 +21,7 @@ from pipeline.analysis.export_files import one_file
 from pipeline.runtime.shown_text import shown
 from pipeline.series.entries import AnyEntry, Decided, Dropped, Figure, Policy, Promoted, Refused, Released, RolledBack
 from pipeline.series.log import Log
+from pipeline.series.page import page
 from pipeline.series.state import State
 
 
@@ -30,12 +31,16 @@ def main(arguments: Sequence[str]) -> int:
     group.add_argument("--series", required=True, metavar="DIR", help="a folder or a prefix in a bucket")
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write all entries as JSON too; - prints JSON and nothing else")
+    output.add_argument("--to", metavar="FILE.html", help="write a page: the figures of each gate over all generations")
     given = parser.parse_args(list(arguments))
     json_file = one_file("--json", given.json) if given.json else None
+    page_file = one_file("--to", given.to) if given.to else None
     log = Log.open(given.series)
     if json_file:
         json_file.pack_json({"entries": msgspec.to_builtins(log.entries), "current": log.state.current or None})
-    if not json_file or not json_file.is_stdout:
+    if page_file:
+        page_file.pack(page(given.series, log.state))
+    if not any(file and file.is_stdout for file in (json_file, page_file)):
         print("\n".join(_lines(log.entries, log.state)))
     return 0
 

@@ -138,6 +138,12 @@ def test_the_log_is_a_table(series):
     assert (len(told["entries"]), told["current"]) == (9, "generations/2026-11-01")
 
 
+def test_the_log_is_a_page(series):
+    outcome = run("jobs.log", f"--series={series}/series", f"--to={series}/page.html")
+    assert (outcome.status, outcome.stdout.startswith(" entry")) == (0, True)
+    assert "<svg" in (series / "page.html").read_text()
+
+
 def test_no_series_is_one_line(tmp_path):
     for job in ("jobs.log", "jobs.promote"):
         arguments = ["--drop=x"] if job == "jobs.promote" else []
