@@ -146,8 +146,8 @@ def _judged(days: Sequence[Lines], folder: Path, good: int, bad: int, threads: i
     return [
         {
             "days": kind,
-            "number": good if kind == "good" else bad,
-            "held back": (good if kind == "good" else bad) - found["-"],
+            "number": str(good if kind == "good" else bad),
+            "held back": str((good if kind == "good" else bad) - found["-"]),
             "by": ", ".join(f"{gate} {number}" for gate, number in found.most_common() if gate != "-"),
         }
         for kind, found in counted.items()

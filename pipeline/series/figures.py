@@ -124,22 +124,25 @@ def unknown_share(text: Text, parent: Run) -> float:
 
 
 def seen_share(text: Text, parent: Run) -> float | None:
-    """Of the sentences that would be in the parent's reservoir if they had been there before: the share that is in it.
+    """The share of new sentences that were there before: in the parent's text, or earlier in this one.
 
-    None where the parent keeps no text, or too little of the new text falls below its largest key.
+    It is taken over the sentences that would be in the parent's reservoir if the parent had had them. None where the
+    parent keeps no text, or none of the new sentences falls below its largest key.
     """
     if not parent.options.replay_words:
         return None
     keys = ParentRef.of(parent).open_reservoir().keys
     if not len(keys):
         return None
-    below = known = 0
+    parts = [np.empty(0, np.uint64)]
     for read in text.shards():
         new = text.keys(*read())
-        new = new[new <= keys[-1]]
-        below += len(new)
-        known += int((keys[np.minimum(np.searchsorted(keys, new), len(keys) - 1)] == new).sum())
-    return known / below if below else None
+        parts.append(new[new <= keys[-1]])
+    below = np.concatenate(parts)
+    different = np.unique(below)
+    places = np.minimum(np.searchsorted(keys, different), len(keys) - 1)
+    fresh = int((keys[places] != different).sum())
+    return 1 - fresh / len(below) if len(below) else None
 
 
 def losses(sample: Sample, noise_of: Run, models: list[Run]) -> list[float] | None:

@@ -76,6 +76,7 @@ COVERED = {
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
+    "transforms/test_sentences.py": ("pipeline/corpus/sentence_files.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
     # Commands.
     "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),

@@ -48,6 +48,10 @@ def test_sentences_that_were_there_are_known_again(text_of, parent):
     assert figures.seen_share(text_of(lines_of(1, 400)[:20] + lines_of(2, 20)), parent) == pytest.approx(0.5, abs=0.1)
 
 
+def test_a_page_again_and_again_was_there_before(text_of, parent):
+    assert figures.seen_share(text_of(lines_of(2, 5) * 20), parent) == pytest.approx(0.95)
+
+
 def test_a_run_that_keeps_no_text_knows_no_sentence_again(text_of, folder, tmp_path):
     run = beam2vec.train(folder / "text", tmp_path / "run", replay_words=0, **NAMES)
     assert figures.seen_share(text_of(lines_of(1)), run) is None
