@@ -118,6 +118,8 @@ def follow(call: Call) -> Followed:
       InputError: a setting or the input cannot be used.
     """
     log = Log(call.series)
+    if log.storage.info(IDENTITY) is not None:
+        raise InputError(f"--series={call.series} is a run: choose another folder")
     with _holding(log, call.waits) as release:
         log.refresh()
         _set_policy(log, call.settings)
@@ -327,6 +329,9 @@ def _settle(log: Log) -> None:
 def promote(series: str, action: str, name: str) -> State:
     """What a person decides: release, force or drop a partition, or roll back to a generation.
 
+    It does not wait for a follower at work: who creates the next entry of the log first has it. A generation that is
+    being made while its parent is withdrawn is refused at its end.
+
     Args:
       action: release, force, drop or roll_back.
 
@@ -334,12 +339,10 @@ def promote(series: str, action: str, name: str) -> State:
       InputError: there is nothing of this name that it could be done to.
     """
     log = Log.open(series)
-    with _holding(log, waits=True):
-        log.refresh()
-        while log.append(_asked(log, action, name)) is None:
-            pass
-        _settle(log)
-        return log.state
+    while log.append(_asked(log, action, name)) is None:
+        pass
+    _settle(log)
+    return log.state
 
 
 def _asked(log: Log, action: str, name: str) -> Entry:

@@ -224,6 +224,9 @@ def test_a_series_is_begun_with_root_and_by(tmp_path):
     assert "--input_root and --by begin one" in run("jobs.follow", f"--series={tmp_path}/s", "--once").error
     assert "give --once" in run("jobs.follow", f"--series={tmp_path}/s").error
     assert not (tmp_path / "s/log").exists()
+    (tmp_path / "s").mkdir(exist_ok=True)
+    (tmp_path / "s/run.json").write_text("{}")
+    assert "is a run: choose another folder" in run("jobs.follow", f"--series={tmp_path}/s", "--once").error
 
 
 def test_json_says_what_was_done(series):

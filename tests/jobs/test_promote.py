@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 import beam2vec
+from jobs.generation import Maker
 from pipeline.series.entries import Promoted
 from pipeline.series.log import Log
 from tests.helpers.commands import run
@@ -92,6 +93,28 @@ def test_force_takes_what_a_relative_gate_would_refuse(series, monkeypatch):
     write_day(series / "texts", "2026-11-04", 4)
     assert again(series).status == 4
     assert promote(series, "--force=2026-11-04").status == 0
+    assert again(series).status == 0
+    assert current(series) == "2026-11-04~2"
+
+
+def test_a_rollback_does_not_wait_for_what_is_being_made(series, monkeypatch):
+    write_day(series / "texts", "2026-11-04", 4)
+    make = Maker.make
+
+    def rolled_back(self, *given):
+        entry = make(self, *given)
+        if not promoted(series)[2:]:
+            assert promote(series, "--roll_back=2026-11-01").status == 0
+            monkeypatch.setattr(Maker, "make", make)
+        return entry
+
+    monkeypatch.setattr(Maker, "make", rolled_back)
+    assert again(series).status == 4
+    assert current(series) == "2026-11-01"
+    entries = Log.open(f"{series}/series").entries
+    assert [type(entry).__name__ for entry in entries[-3:]] == ["Decided", "RolledBack", "Refused"]
+    assert entries[-1].why == "withdrawn: what it goes on from is not current any more"
+    promote(series, "--release=2026-11-04")
     assert again(series).status == 0
     assert current(series) == "2026-11-04~2"
 
