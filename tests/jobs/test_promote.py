@@ -140,6 +140,16 @@ def test_what_was_removed_is_no_aim_of_a_rollback(series):
     assert "--roll_back=2026-11-01: it was removed" in promote(series, "--roll_back=2026-11-01").error
 
 
+def test_a_current_generation_that_somebody_has_removed_is_one_line_and_can_be_left(series):
+    (series / "series/generations/2026-11-02/run.json").unlink()
+    write_day(series / "texts", "2026-11-04", 4)
+    outcome = again(series)
+    assert (outcome.status, "generations/2026-11-02 is not there" in outcome.error) == (2, True)
+    assert promote(series, "--roll_back=2026-11-01").status == 0
+    assert again(series).status == 0
+    assert current(series) == "2026-11-04"
+
+
 def test_the_log_is_a_table(series):
     promote(series, "--roll_back=2026-11-01")
     promote(series, "--drop=2026-11-03")
