@@ -19,7 +19,19 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("train", "preprocess", "verify", "evaluate", "compare", "export", "report", "reproduce")
+COMMANDS = (
+    "train",
+    "preprocess",
+    "verify",
+    "evaluate",
+    "compare",
+    "export",
+    "report",
+    "reproduce",
+    "follow",
+    "promote",
+    "log",
+)
 """In the order in which one needs them."""
 
 

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
         raise InputError("--against_step needs --against, the second run that it is a checkpoint of")
-    files = files or Files([result_file("--run", open_storage(options.run).uri(PATH), streams=False)])
+    files = files or Files([result_file("--run", open_storage(first.uri).uri(PATH), streams=False)])
     page = report(runs, judged, lambda name: shown_progress(name, "words"))
     progress.close_all()
     files.pack(page)

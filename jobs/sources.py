@@ -17,10 +17,11 @@ from pipeline.errors import InputError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import TRAINED, checkpoints
 from pipeline.options import Options
+from pipeline.runs.current import resolved
 from pipeline.runs.directory import RunDirectory, make_identity, open_run
 from pipeline.runs.parent import ParentRef, check_tokenizer, options_of_child
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
-from pipeline.runs.run import Run
+from pipeline.runs.run import Run, split_step
 from pipeline.runs.start_vectors import StartRef, start_ref
 from pipeline.runs.taken import new_files
 from pipeline.runtime.process import each
@@ -156,6 +157,7 @@ def take_corpus(request: Request) -> Source:
 
 def find_source(request: Request) -> Source:
     """The source of a training run: its input files, or its --corpus; and what its vectors start from."""
+    request = _with_current(request)
     if request.options.update:
         return _update(request, request.options.update)
     files = [] if request.corpus else match_inputs(request.inputs, request.output)
@@ -164,6 +166,18 @@ def find_source(request: Request) -> Source:
         return source
     start = _start_of(request, request.options.start_from)
     return dataclasses.replace(source, start=start, identity={**source.identity, "start_from": start.digest})
+
+
+def _with_current(request: Request) -> Request:
+    """The request with the runs that are meant by --update=SERIES and --start_from=SERIES: others may be soon."""
+    options = request.options
+    if options.update:
+        options = dataclasses.replace(options, update=resolved(options.update))
+    if options.start_from:
+        uri, step = split_step(options.start_from)
+        run = resolved(uri)
+        options = dataclasses.replace(options, start_from=f"{run}@{step}" if step is not None else run)
+    return dataclasses.replace(request, options=options)
 
 
 def _start_of(request: Request, given: str) -> StartRef:

@@ -19,6 +19,7 @@ import msgspec
 from pipeline.errors import InputError, OutputInUseError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.options import Options, shown_value
+from pipeline.runs.current import run_of, what_is_current
 from pipeline.runs.differences import NO_MODEL, Identity, differences, has_model, unequal
 from pipeline.runs.leftovers import OUR_FOLDERS, REPORT, key_folders, remove_folders, split_by_owner
 from pipeline.runs.preprocessed_records import CorpusRecords, allow_corpus, records_of_corpus
@@ -144,11 +145,16 @@ class RunDirectory:
 
 
 def open_run(output: str) -> RunDirectory:
-    """An existing run, to read from; InputError if there is none."""
+    """An existing run, to read from, or what is current in a series; InputError if there is none."""
     storage = open_storage(output)
     storage.check_holds_runs()
     data = storage.find(PATH)
+    if data is None and (generation := run_of(output)):
+        storage = open_storage(generation)
+        data = storage.find(PATH)
     if data is None:
+        if current := what_is_current(storage.root):
+            raise InputError(f"{storage.root} is not there: it was removed, or never trained{current}")
         raise InputError(
             f"{storage.uri(PATH)} does not exist: {output} is not the output of a run; give the folder or prefix that"
             " was --output of beam2vec train or beam2vec preprocess"

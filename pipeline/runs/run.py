@@ -26,6 +26,7 @@ from pipeline.model.model import BLOCK_ROWS, Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import OnProgress, Vectors, rows_of_top, side_of
 from pipeline.options import MAX_EPOCHS, Options
+from pipeline.runs.current import run_of
 from pipeline.runs.directory import PATH as IDENTITY
 from pipeline.runs.directory import RunDirectory, open_run
 from pipeline.runs.preprocessed import items_of
@@ -69,7 +70,7 @@ class Run:
         step_option: str = "--step",
         corpus: str = "",
     ):
-        """The run in a folder or bucket prefix.
+        """The run in a folder or bucket prefix; of a series, what is current now, or SERIES@NAME.
 
         Args:
           directory: the run, where it is open already.
@@ -81,8 +82,11 @@ class Run:
         path = os.fspath(uri)
         if corpus:
             allow_corpus(corpus)
+        opened = directory or open_run(path)
+        if not directory and opened.storage.root != open_storage(path).root:
+            path = opened.storage.root  # of a series: what is current may be another soon
         object.__setattr__(self, "uri", path)
-        object.__setattr__(self, "directory", directory or open_run(path))
+        object.__setattr__(self, "directory", opened)
         object.__setattr__(self, "step_option", step_option)
 
     @classmethod
@@ -420,4 +424,5 @@ def split_step(given: str) -> tuple[str, int | None]:
 
 
 def is_run(uri: str) -> bool:
-    return open_storage(uri).info(IDENTITY) is not None
+    """Whether this is a run, or a series, or SERIES@NAME."""
+    return open_storage(uri).info(IDENTITY) is not None or run_of(uri) is not None

@@ -103,17 +103,18 @@ def start_ref(given: str, dims: int) -> StartRef:
         file = VectorFile(OPTION, given, dims)
         next(file.blocks(), None)
         return StartRef(given, dims, file.digest())
-    ref = _checkpoint(uri, step)
+    run, ref = _checkpoint(uri, step)
     if ref.dims != dims:
         raise InputError(f"--{OPTION}={given} has {ref.dims} dims, and --dims is {dims}: set --dims={ref.dims}")
-    return StartRef(uri, dims, ref.digest, ref.step)
+    return StartRef(run.uri, dims, ref.digest, ref.step)
 
 
-def _checkpoint(uri: str, step: int | None) -> CheckpointRef:
-    ref = Run.open(uri, f"--{OPTION}={uri}@STEP").checkpoint(step)
+def _checkpoint(uri: str, step: int | None) -> tuple[Run, CheckpointRef]:
+    run = Run.open(uri, f"--{OPTION}={uri}@STEP")
+    ref = run.checkpoint(step)
     if step is None and ref.step != ref.steps:
         raise InputError(
             f"--{OPTION}={uri} has not ended (its newest checkpoint is {ref.place}): write --{OPTION}={uri}@{ref.step}"
             " to start from that"
         )
-    return ref
+    return run, ref

@@ -48,14 +48,16 @@ class LocalStorage(Storage):
 
         with _local_errors(top):
             for folder, names in world().files.walk(top, stop):
+                below = os.path.relpath(folder, self.root)
+                below = "" if below == os.curdir else f"{below}/"
                 for name in names:
-                    if not name.startswith(_TEMPORARY):
-                        info = self.info(os.path.relpath(os.path.join(folder, name), self.root))
-                        if info:
-                            yield info
+                    if not name.startswith(_TEMPORARY) and (info := self._info(below + name, f"{folder}/{name}")):
+                        yield info
 
     def info(self, path: str) -> ObjectInfo | None:
-        file = self._file(path)
+        return self._info(path, self._file(path))
+
+    def _info(self, path: str, file: str) -> ObjectInfo | None:
         with _local_errors(file):
             try:
                 status = world().files.stat(file)

@@ -18,7 +18,10 @@ from typing import NoReturn
 from jobs import compare as compare_job
 from jobs import evaluate as evaluate_job
 from jobs import export as export_job
+from jobs import follow as follow_job
+from jobs import log as log_job
 from jobs import preprocess as preprocess_job
+from jobs import promote as promote_job
 from jobs import report as report_job
 from jobs import reproduce as reproduce_job
 from jobs import train as train_job
@@ -34,7 +37,10 @@ JOBS: dict[str, Callable[[Sequence[str]], int]] = {
     "jobs.compare": compare_job.main,
     "jobs.evaluate": evaluate_job.main,
     "jobs.export": export_job.main,
+    "jobs.follow": follow_job.main,
+    "jobs.log": log_job.main,
     "jobs.preprocess": preprocess_job.main,
+    "jobs.promote": promote_job.main,
     "jobs.report": report_job.main,
     "jobs.reproduce": reproduce_job.main,
     "jobs.train": train_job.main,

@@ -77,9 +77,12 @@ COVERED = {
     ),
     "corpus/tokenizers/test_items.py": ("pipeline/kernels/items.py",),
     "runs/test_input_check.py": ("pipeline/corpus/digests.py",),
+    "jobs/test_follow.py": ("jobs/series_job.py",),
+    "jobs/test_promote.py": ("jobs/log.py",),
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
     "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
+    "transforms/test_sentences.py": ("pipeline/corpus/sentence_files.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
     # Commands.
     "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),
