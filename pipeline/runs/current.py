@@ -19,6 +19,7 @@ from pipeline.storage.storage import Storage
 _LOG = "log"
 _IDENTITY = "run.json"
 _ENTRY = re.compile(rf"{_LOG}/[0-9]{{20}}\.json")
+_FIRST = f"{_LOG}/{0:020}.json"
 _SAYS = ("promoted", "rolled_back")
 _FOLDER = re.compile(r"generations/[^/]+")
 _NAMED = 5
@@ -60,6 +61,9 @@ def what_is_current(run: str) -> str:
 
 
 def _paths(storage: Storage) -> list[str]:
+    """The entries of the log, in order; [] where this is no series. Not every storage can list files."""
+    if storage.info(_FIRST) is None:
+        return []
     return sorted(info.path for info in storage.walk(_LOG) if _ENTRY.fullmatch(info.path))
 
 

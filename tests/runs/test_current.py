@@ -8,6 +8,7 @@ from pipeline.errors import ArtifactError, InputError
 from pipeline.runs.current import resolved, run_of, what_is_current
 from pipeline.runs.run import split_step
 from pipeline.series.entries import path_of, to_json
+from pipeline.storage.local import LocalStorage
 from pipeline.storage.open_storage import open_storage
 from tests.series.logs import Series
 
@@ -53,6 +54,12 @@ def test_what_is_no_series_stays(tmp_path):
         assert run_of(given) is None
         assert resolved(given) == given
         assert what_is_current(given) == ""
+
+
+def test_a_storage_that_lists_nothing_has_no_series(tmp_path, monkeypatch):
+    monkeypatch.setattr(LocalStorage, "walk", None)  # as with files that only Beam can reach
+    for given in (str(tmp_path), f"{tmp_path}/vectors@2.txt"):
+        assert resolved(given) == given
 
 
 def test_nothing_promoted_is_one_line(tmp_path):
