@@ -262,7 +262,8 @@ class _AsWritten(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise InputError(f"*{shown(self.peek_event().anchor)} is an alias: write the value itself")
+            line = self.peek_event().start_mark.line + 1  # not its name, which may be a secret
+            raise InputError(f"line {line:,} has an alias (*name): write the value itself")
         self.depth += 1
         if self.depth > _DEEPEST:
             raise InputError(f"values are nested more than {_DEEPEST} deep")

@@ -38,6 +38,10 @@ from pipeline.training.trainer import resume_point
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import CountNumbers
 from pipeline.words.unigram import STAGE as UNIGRAM
+from pipeline.words.reservoir import STAGE as RESERVOIR
+from pipeline.words.reservoir import Reservoir, stored_part, stored_reservoir
+from pipeline.words.totals import STAGE as TOTALS
+from pipeline.words.totals import TotalsNumbers
 from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.vocabulary import VocabularyNumbers
 from tools.histories.machine import Machine, Process, Thread
@@ -102,6 +106,13 @@ class Layout:
     """that a piece of work takes at most"""
 
 
+def _sentences(unit: str) -> Reservoir:
+    """A sentence of one word."""
+    key = int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8).digest())
+    word = pa.array([unit], pa.string())
+    return Reservoir(word, np.array([key], np.uint64), np.zeros(1, np.int32), np.array([0, 1]))
+
+
 class Command:
     """`beam2vec train`, in a simulated process."""
 
@@ -121,6 +132,7 @@ class Command:
             self._all(me, stages, _UNITS, stages.count)
             self._all(me, stages, [VOCABULARY], stages.vocabulary)
             self._all(me, stages, [UNIGRAM, *_UNITS], stages.unigram_or_tokens)
+            self._all(me, stages, [RESERVOIR], stages.reservoir)
             self._all(me, stages, ["train"], lambda name: stages.train(VARIANTS[self.variant]))
             add_timings(stages.commits("checkpoints"), {"Train": 1.0})
             lock.renew()
@@ -189,13 +201,27 @@ class _Stages:
         commits.once(name, make)
 
     def vocabulary(self, name: str) -> None:
-        commits = self.commits(VOCABULARY)
+        commits, totals = self.commits(VOCABULARY), self.commits(TOTALS)
+
+        def total() -> Made:
+            data = self._read(self.commits(COUNTS), _UNITS)
+            paths = "totals.parquet", "files.parquet"
+            return [totals.put(path, _content(totals, path + data)) for path in paths], TotalsNumbers(2, 4, 0)
 
         def make() -> Made:
             data = self._read(self.commits(COUNTS), _UNITS)
             return [commits.put("vocabulary.parquet", _content(commits, data))], VocabularyNumbers(2, 4, UNITS)
 
+        totals.once(TOTALS, total)
         commits.once(name, make)
+
+    def reservoir(self, name: str) -> None:
+        """Parts that are merged, and removed when the whole is stored."""
+        commits = self.commits(RESERVOIR)
+        there = commits.find(RESERVOIR, "digest") is not None
+        parts = [] if there else [stored_part(commits, unit, functools.partial(_sentences, unit)) for unit in _UNITS]
+        self._take_time()
+        stored_reservoir(commits, parts, 100)
 
     def unigram_or_tokens(self, name: str) -> None:
         stage = UNIGRAM if name == UNIGRAM else TOKENS

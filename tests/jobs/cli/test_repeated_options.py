@@ -138,8 +138,8 @@ def test_commands_that_read_refuse_two_values_too():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dims: &a 50\nwindow: *a\n", "*a is an alias: write the value itself"),
-        ("a: &a [x]\nb: &b [*a, *a, *a]\ndims: 50\n", "*a is an alias: write the value itself"),
+        ("dims: &a 50\nwindow: *a\n", "line 2 has an alias (*name): write the value itself"),
+        ("a: &a [x]\nb: &b [*a, *a, *a]\ndims: 50\n", "line 2 has an alias (*name): write the value itself"),
         ("stopwords: " + "[" * 100_000 + "\n", "values are nested more than 20 deep"),
         ("dims: 50 #" + "x" * (1 << 20), "has more than 1,048,576 bytes: it is no such file"),
     ],

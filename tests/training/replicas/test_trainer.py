@@ -14,7 +14,7 @@ from pipeline.backends.cpu import CpuBackend
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
 from pipeline.errors import ArtifactError, InputError, NonFiniteError
-from pipeline.model.checkpoints import checkpoints, latest_checkpoint, read_blocks, read_checkpoint
+from pipeline.model.checkpoints import checkpoints, latest_checkpoint, read_blocks, read_checkpoint, write_checkpoint
 from pipeline.model.initial_vectors import initial_vectors
 from pipeline.model.loss_curve import read_metrics
 from pipeline.options import Options
@@ -282,7 +282,9 @@ def test_slices_of_other_weights_are_trained_again(blocks):
     """A checkpoint found damaged sends the run back; what was made from it does not count."""
     run = Rehearsal()
     made = run.train_slices(0)
-    other = dataclasses.replace(run.standing.checkpoint, digest="0" * 64)
+    model = read_checkpoint(run.records, run.standing.checkpoint)
+    moved = dataclasses.replace(model, input=model.input + np.float32(1))
+    other = write_checkpoint(commits_of(run.records), 0, moved, {}, run.standing.checkpoint.steps, 0)
     before = sum(blocks)
     run.standing = dataclasses.replace(run.standing, checkpoint=other)
     run.train_slices(0, order=(0,))
