@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"making {chosen.files:,} files", file=sys.stderr)
         make(texts, series, chosen.files // _OF_A_PARTITION)
         rows = [{"files": chosen.files, **_in_a_process(series)}]
-    print(format_table(rows))
+    print(format_table([{name: str(value) for name, value in row.items()} for row in rows]))
     write_report(chosen.json, vars(chosen), rows)
     return 0
 
