@@ -11,6 +11,7 @@ from jobs.graph import new_graph, pipeline_options
 from jobs.runners.signals import stopping_on_signals
 from jobs.sources import Request
 from jobs.training_job import Job, run_job
+from pipeline.batches.sampling import draws_key
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
@@ -63,7 +64,8 @@ class Maker:
             child = {}
         if decision.mode == UPDATE:
             return child, {}
-        return _bytes(dataclasses.replace(own, epochs=RETRAIN_EPOCHS, learning_rate=RETRAIN_RATE)), child
+        seed = draws_key(own.seed, decision.parent.model)  # else it would train on the pairs of the first generation
+        return _bytes(dataclasses.replace(own, epochs=RETRAIN_EPOCHS, learning_rate=RETRAIN_RATE, seed=seed)), child
 
     def make(self, state: State, decided: Decided, files: Sequence[File], places: Places) -> Promoted | Refused | Void:
         """Makes a generation that is decided and open, from files that are as they were."""
