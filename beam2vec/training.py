@@ -118,6 +118,8 @@ def update(
       >>> second.vocabulary().to_pylist()[1]
       {'word': 'rose', 'count': 80, 'new': 20}
     """
+    if not parent:
+        raise InputError("update needs a parent: the run to go on from")
     call = _Call(input, output, "", overwrite, report, progress, beam_options, take_over, skip_taken, accept_tokenizer)
     return _run(call, {**options, "update": parent})
 

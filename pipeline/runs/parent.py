@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import InputError
+from pipeline.model.checkpoints import STAGE as CHECKPOINTS
+from pipeline.model.checkpoints import checkpoints
 from pipeline.options import Options, shown_value
 from pipeline.runs.run import Run
 from pipeline.runs.start_vectors import StartRef
@@ -27,6 +29,8 @@ from pipeline.words.totals import SCHEMA as TOTALS_SCHEMA
 from pipeline.words.totals import STAGE as TOTALS
 
 OPTION = "update"
+_OF_FILES = "encoding"
+"""Member of a tokeniser's identity that belongs to the files, which may be in another encoding than the parent's."""
 READ = (1,)
 """Versions of what a run hands on that are read; see `stage_keys.CARRIES`."""
 LEARNING_RATE = 0.075
@@ -55,9 +59,11 @@ class ParentRef:
     @classmethod
     def of(cls, run: Run) -> ParentRef:
         """InputError unless the run has ended, and has what an update takes."""
+        known = checkpoints(run.records, run.key(CHECKPOINTS))
+        if not known or known[-1].step != known[-1].steps:
+            place = f"it is at {known[-1].place}" if known else "it has no checkpoint yet"
+            raise InputError(f"--{OPTION}={run.uri} has not ended ({place}): run it to its end first")
         ref = run.checkpoint()
-        if ref.step != ref.steps:
-            raise InputError(f"--{OPTION}={run.uri} has not ended (it is at {ref.place}): run it to its end first")
         if run.identity["carries"] not in READ:
             raise InputError(
                 f"--{OPTION}={run.uri} was made by a version of beam2vec whose runs cannot be updated by this one"
@@ -68,6 +74,12 @@ class ParentRef:
         if None in records:
             raise InputError(f"--{OPTION}={run.uri} has lost its {stages[records.index(None)]}: start it again")
         totals, *reservoir = filter(None, records)
+        for artifact in (*ref.parts, *totals.artifacts, *(part for record in reservoir for part in record.artifacts)):
+            if damage := run.records.damage(artifact, "size"):
+                raise InputError(
+                    f"--{OPTION}={run.uri}: {run.records.uri(artifact)} {damage}: start the run in {run.uri} again,"
+                    " with the options that it had, which mends it"
+                )
         return cls(
             run.uri,
             ref.step,
@@ -174,7 +186,7 @@ def check_tokenizer(parent: Run, identity: dict[str, Any], accept: bool) -> list
       InputError: it differs, and that was not accepted, or is more than a version.
     """
     before, now = parent.identity["tokenizer"], identity["tokenizer"]
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != _OF_FILES]
     lines = [f"the tokenizer's {name} is {now.get(name)}, the parent's was {before.get(name)}" for name in names]
     if not lines:
         return []

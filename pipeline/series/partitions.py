@@ -342,13 +342,19 @@ class Stated(msgspec.Struct, frozen=True):
 
 
 def stated(places: Places, files: Sequence[File]) -> Stated:
-    """What the marker of a partition says; nothing where it is empty, or other JSON, or the files came later."""
+    """What the marker of a partition says; nothing where it is empty, no JSON, or the files came later.
+
+    Raises:
+      InputError: it begins like a JSON object, and is none: it was cut off while it was written.
+    """
     if not files or not places.policy.by or files[0].partition != base_of(files[0].partition):
         return Stated()
     data = places.storage.find(f"{places.folder_of(files[0].path)}/{places.policy.done}")
     try:
         return msgspec.json.decode(data or b"{}", type=Stated)
-    except msgspec.MsgspecError:
+    except msgspec.MsgspecError as error:
+        if data and data.lstrip().startswith(b"{"):
+            raise InputError(f"{places.policy.done} is not whole JSON ({error}): write it again") from error
         return Stated()
 
 

@@ -176,3 +176,9 @@ def test_files_of_stop_words_may_be_several(text, tmp_path):
     options = {**OPTIONS, "negative_policy": "any"}
     run = beam2vec.train(text, tmp_path / "run", stopwords=[tmp_path / "one", tmp_path / "two"], **options)
     assert run.words() == ["rose"]
+
+
+@pytest.mark.parametrize("parent", [None, ""])
+def test_an_update_of_nothing_is_refused(tmp_path, parent):
+    with pytest.raises(beam2vec.InputError, match="update needs a parent"):
+        beam2vec.update(parent, tmp_path / "text", tmp_path / "run")

@@ -266,6 +266,13 @@ def test_a_parent_has_to_have_ended_and_be_sound(folder, tmp_path):
     assert outcome.status != 0
     assert str(part) in outcome.error
     assert not checkpoints(Run(tmp_path / "run").records, Run(tmp_path / "run").key("checkpoints"))
+    for gone in ("checkpoints", "reservoir", "totals"):
+        shutil.copytree(folder / "plain", tmp_path / gone)
+        shutil.rmtree(tmp_path / gone / gone)
+        outcome = update(folder, tmp_path / "none", parent=str(tmp_path / gone))
+        assert outcome.status == 2
+        assert f"is missing: start the run in {tmp_path / gone} again" in outcome.error
+        assert not (tmp_path / "none").exists()
 
 
 def test_text_that_was_taken_is_refused_or_left_out(folder, digests, tmp_path):
