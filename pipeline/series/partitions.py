@@ -353,7 +353,7 @@ def stated(places: Places, files: Sequence[File]) -> Stated:
     try:
         return msgspec.json.decode(data or b"{}", type=Stated)
     except msgspec.MsgspecError as error:
-        if data and data.lstrip().startswith(b"{"):
+        if data and data.lstrip().startswith(b"{") and not isinstance(error, msgspec.ValidationError):
             raise InputError(f"{places.policy.done} is not whole JSON ({error}): write it again") from error
         return Stated()
 

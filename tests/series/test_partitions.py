@@ -210,6 +210,13 @@ def test_a_marker_may_say_how_much_there_is(root, marker, expected):
     assert stated(places(root), []) == Stated()
 
 
+def test_a_marker_that_is_cut_off_is_refused(root):
+    write(root, "dt=1/a")
+    (root / "dt=1/_SUCCESS").write_text('{"files": 3, "ro')
+    with pytest.raises(InputError, match="_SUCCESS is not whole JSON"):
+        stated(places(root), [File("1", "dt=1/a", 1, "1")])
+
+
 def test_late_partitions_come_behind_their_own():
     assert sorted(["2", "1+10", "1+2", "1", "1a"], key=order_of) == ["1", "1+2", "1+10", "1a", "2"]
 
