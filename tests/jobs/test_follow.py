@@ -161,6 +161,7 @@ def test_a_file_that_changes_after_it_was_decided_voids(series, monkeypatch):
     assert next(entry for entry in added if isinstance(entry, Void)).why.startswith("dt=2026-11-04/part-0.txt changed")
 
 
+@pytest.mark.slow
 def test_a_week_of_outage_gives_seven_generations(tmp_path):
     for day in range(1, 8):
         write_day(tmp_path / "texts", f"2026-11-0{day}", day)

@@ -108,8 +108,7 @@ def test_a_kill_leaves_the_log_of_a_quiet_series(moment, quiet, tmp_path):
     "moment",
     [
         Moment("create", "log/", 4, "after"),
-        Moment("create", "log/", 5, "before"),
-        Moment("put", "current.json", 2, "inside"),
+        pytest.param(Moment("put", "current.json", 2, "inside"), marks=pytest.mark.slow),
         *(pytest.param(Moment("create", "log/", n, "before"), marks=pytest.mark.slow) for n in range(1, 10)),
         *(pytest.param(Moment("create", "log/", n, "after"), marks=pytest.mark.slow) for n in range(1, 10)),
     ],
@@ -169,7 +168,7 @@ class _Dying:
         return changed
 
 
-@pytest.mark.parametrize("nth", sorted(random.Random(3).sample(range(20, 160), 2)))
+@pytest.mark.parametrize("nth", sorted(random.Random(3).sample(range(20, 160), 1)))
 def test_on_an_object_store_too(nth, quiet, monkeypatch):
     folder, log = quiet
     series = f"memory://{uuid.uuid4().hex}/series"

@@ -96,7 +96,7 @@ LAYOUTS = {
     [
         ("joined", "cut"),
         ("plain", "stored"),
-        ("plain", "workers"),
+        pytest.param("plain", "workers", marks=pytest.mark.slow),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (("plain", "many checkpoints"), ("joined", "stored"))
