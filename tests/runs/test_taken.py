@@ -70,3 +70,11 @@ def test_what_was_taken_is_left_out_where_that_is_asked_for(chain, tmp_path):
     assert [os.path.basename(file["uri"]) for file in run.identity["inputs"]] == ["more.txt"]
     with pytest.raises(InputError, match="there is nothing new"):
         beam2vec.update(run, tmp_path / "new", tmp_path / "next", skip_taken=True)
+
+
+def test_a_file_that_begins_like_one_of_its_size_is_new(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.corpus.digests.RANGE_BYTES", 64)  # so that files have several digests
+    (tmp_path / "old.txt").write_text(TEXT)
+    run = beam2vec.train(tmp_path / "old.txt", tmp_path / "first", **OPTIONS)
+    (tmp_path / "new.txt").write_text(TEXT[:-5] + "iris\n")
+    assert "iris" in beam2vec.update(run, tmp_path / "new.txt", tmp_path / "second")
