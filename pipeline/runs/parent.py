@@ -100,12 +100,14 @@ class ParentRef:
     def totals_table(self) -> pa.Table:
         """word, total; see `pipeline.words.totals`."""
         run, record = self._open(TOTALS)
-        return from_parquet(run.records.read(self._same(record.artifacts[0], self.totals)), TOTALS_SCHEMA)
+        artifact = self._same(record.artifacts[0], self.totals)
+        return from_parquet(run.records.read(artifact), TOTALS_SCHEMA, run.records.uri(artifact))
 
     def taken_files(self) -> pa.Table:
         """The files of the chain so far; see `pipeline.runs.taken`."""
         run, record = self._open(TOTALS)
-        return from_parquet(run.records.read(record.artifacts[1]), FILES_SCHEMA)
+        artifact = record.artifacts[1]
+        return from_parquet(run.records.read(artifact), FILES_SCHEMA, run.records.uri(artifact))
 
     def words(self) -> pa.Array:
         """string [V], the vocabulary."""

@@ -39,14 +39,18 @@ def _form(encodings: dict[str, str] | None) -> dict[str, Any]:
     }
 
 
-def from_parquet(data: bytes | pa.Buffer, schema: pa.Schema | None = None) -> pa.Table:
-    """The table of `to_parquet`; ArtifactError if the bytes are not Parquet, or not of this schema."""
+def from_parquet(data: bytes | pa.Buffer, schema: pa.Schema | None = None, name: str = "") -> pa.Table:
+    """The table of `to_parquet`; ArtifactError if the bytes are not Parquet, or not of this schema.
+
+    Args:
+      name: of the artefact, for the message.
+    """
     try:
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(f"not a Parquet table: {shown(error)}") from error
+        raise ArtifactError(f"{f'{name} is ' if name else ''}not a Parquet table: {shown(error)}") from error
     if schema is not None and not table.schema.equals(schema):
-        raise ArtifactError(f"not a table of {', '.join(schema.names)}")
+        raise ArtifactError(f"{f'{name} is ' if name else ''}not a table of {', '.join(schema.names)}")
     return table
 
 

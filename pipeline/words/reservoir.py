@@ -239,8 +239,8 @@ class ReservoirRef:
 
     def open(self, records: Records) -> Reservoir:
         """The sentences; ArtifactError where they cannot be what `stored_part` has written."""
-        words = _one_array(from_parquet(records.read(self.words), _WORDS)["word"])
-        table = from_parquet(records.read(self.sentences), _SCHEMA).combine_chunks()
+        words = _one_array(from_parquet(records.read(self.words), _WORDS, records.uri(self.words))["word"])
+        table = from_parquet(records.read(self.sentences), _SCHEMA, records.uri(self.sentences)).combine_chunks()
         lists = table["tokens"].combine_chunks() if isinstance(table["tokens"], pa.ChunkedArray) else table["tokens"]
         offset, tokens = lists.offsets.to_numpy().astype(np.int64), lists.flatten().to_numpy()
         if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < len(words):

@@ -161,7 +161,7 @@ def test_sentences_of_others_that_name_no_word_are_refused(commits):
     fewer = stored_part(commits, "unit-000000000", lambda: of(["a"], 100))
     with pytest.raises(ArtifactError, match="has words that"):
         dataclasses.replace(ref, words=fewer.words).open(commits.records)
-    with pytest.raises(ArtifactError, match="not a table of word"):
+    with pytest.raises(ArtifactError, match=r"sentences.parquet is not a table of word"):
         dataclasses.replace(ref, words=ref.sentences).open(commits.records)
 
 
