@@ -25,8 +25,7 @@ import pyarrow as pa
 
 from pipeline.batches.rows import TokenPiece
 from pipeline.batches.tokens import read_tokens, sentences_to_parquet
-from pipeline.corpus.spans import Spans
-from pipeline.corpus.word_table import new_state, string_buffers
+from pipeline.corpus.word_table import new_state, spans_of
 from pipeline.kernels import philox
 from pipeline.kernels.sentences import draw_order
 from pipeline.storage.commits import Commits, Made
@@ -62,9 +61,7 @@ def _encoded(reservoir: Reservoir, vocabulary: Vocabulary, joiners: Sequence[Joi
         return _encoded_with_phrases(reservoir, vocabulary, joiners)
     if not len(reservoir):
         return reservoir.tokens, reservoir.offset
-    buffer, offset = string_buffers(reservoir.words)
-    words = Spans(buffer, offset[:-1].copy(), offset[1:].copy(), np.array([0, len(offset) - 1]))
-    ids = vocabulary.lookup_table().find(words, new_state())[reservoir.tokens]
+    ids = vocabulary.lookup_table().find(spans_of(reservoir.words), new_state())[reservoir.tokens]
     return _compact(ids, reservoir.offset)
 
 
@@ -81,8 +78,8 @@ def _encoded_with_phrases(
         end = int(np.searchsorted(reservoir.offset, reservoir.offset[begin] + _JOINED, side="right")) - 1
         end = max(begin + 1, end)
         first, last = reservoir.offset[begin], reservoir.offset[end]
-        buffer, place = string_buffers(reservoir.words.take(pa.array(reservoir.tokens[first:last])))
-        spans = Spans(buffer, place[:-1].copy(), place[1:].copy(), reservoir.offset[begin : end + 1] - first)
+        words = reservoir.words.take(pa.array(reservoir.tokens[first:last]))
+        spans = spans_of(words, reservoir.offset[begin : end + 1] - first)
         for joiner in joiners:
             spans = joiner.join(spans)
         tokens, offset = _compact(table.find(spans, new_state()), spans.sentence)
@@ -207,20 +204,23 @@ class Replay:
         return first + int(self.offset[begin] - before), end + int(self.offset[last] - before)
 
     def joined(self, piece: TokenPiece, epoch: int) -> TokenPiece:
-        """New text with what the epoch replays in it, and its position in the text of the epoch."""
+        """New text with what the epoch replays in it, and its position in the text of the epoch.
+
+        Args:
+          piece: all tokens of a shard: its sentences begin at offset 0 and end with the last token.
+        """
         first, sentences = piece.position, piece.sentences
-        end = first + int(sentences[-1] - sentences[0])
-        begin, last = self._rows(first, end, epoch)
-        start = self.positions(first, end, epoch)[0]
+        begin, last = self._rows(first, first + len(piece.tokens), epoch)
+        start = first + int(self.offset[begin] - self.offset[self.first[epoch]])
         if begin == last:
             return TokenPiece(piece.tokens, sentences, start)
         rows = np.arange(begin, last)
-        places = np.searchsorted(sentences[:-1] - sentences[0] + first, self._places(rows, epoch), side="left")
+        places = np.searchsorted(sentences[:-1] + first, self._places(rows, epoch), side="left")
         number = len(sentences) - 1
         order = np.argsort(np.concatenate([2 * np.arange(number) + 1, 2 * places]), kind="stable")
         old = self.offset[begin : last + 1] - self.offset[begin] + len(piece.tokens)
         tokens = np.concatenate([piece.tokens, self.tokens[self.offset[begin] : self.offset[last]]])
-        return TokenPiece(*_in_order(tokens, sentences, old, order), start)
+        return TokenPiece(*taken(tokens, np.concatenate([sentences, old[1:]]), order), start)
 
     def _rows(self, first: int, end: int, epoch: int) -> tuple[int, int]:
         """The sentences (begin, end) that the epoch replays among the positions first..end-1 of the new text."""
@@ -243,11 +243,3 @@ class Replay:
         before, total = self.offset[rows] - begin, max(1, int(last - begin))
         whole, rest = divmod(self.text, total)
         return before * whole - (-(before * rest) // total)
-
-
-def _in_order(tokens: np.ndarray, new: np.ndarray, old: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sentences of two texts that lie in one array, in this order."""
-    begins, ends = np.concatenate([new[:-1], old[:-1]])[order], np.concatenate([new[1:], old[1:]])[order]
-    offset = np.concatenate([[0], np.cumsum(ends - begins)])
-    places = np.repeat(begins - offset[:-1], ends - begins) + np.arange(offset[-1])
-    return tokens[places], offset

@@ -144,6 +144,19 @@ def string_buffers(words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return buffer, offset
 
 
+def spans_of(words: pa.Array, sentence: np.ndarray | None = None) -> Spans:
+    """A string array as sentences, by their offsets (int64 [s + 1]); by default as one."""
+    buffer, offset = string_buffers(words)
+    if sentence is None:
+        sentence = np.array([0, len(words)])
+    return Spans(buffer, offset[:-1].copy(), offset[1:].copy(), sentence)
+
+
+def one_array(words: pa.ChunkedArray) -> pa.Array:
+    """The chunks as one array; of none, an array of strings."""
+    return pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.string())
+
+
 def string_array(buffer: np.ndarray, offset: np.ndarray) -> pa.ChunkedArray:
     """string [n] over buffer[offset[i]:offset[i + 1]], in several chunks if it is too large for int32 offsets."""
     chunks: list[pa.Array] = []

@@ -111,6 +111,21 @@ class Commits:
         self.check_lock()
         self.records.storage.delete(path)
 
+    def forget(self, but: str = "") -> None:
+        """Removes all records of the stage, also damaged ones, but the one of this name; then files it does not name.
+
+        A crash in between leaves files, never a record without them. The next call removes these.
+        """
+        kept, storage = self.load(but) if but else None, self.records.storage
+        for info in storage.list(stage_folder(self.stage, self.key)):
+            if kept is None or info.path != kept.path:
+                self.delete(info.path)
+        self.settle()
+        named = {artifact.path for artifact in kept.artifacts} if kept else set()
+        for info in storage.list(self.path("")):
+            if info.path not in named:
+                self.delete(info.path)
+
     def settle(self) -> None:
         """Makes sure that records of this stage that are gone stay gone. Call it before removing what none names."""
         self.records.storage.settle(stage_folder(self.stage, self.key))

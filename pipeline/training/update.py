@@ -86,7 +86,7 @@ def trained_stage(commits: Commits) -> Commits:
     """The commits of the stage "trained". Without a sound step 0 its checkpoints are removed: training begins again."""
     trained = commits.beside(TRAINED)
     if first_checkpoint(trained) is None:
-        forget_trained(trained)
+        trained.forget()
     return trained
 
 
@@ -95,7 +95,7 @@ def finished_update(commits: Commits) -> CheckpointRef | None:
     done = latest_checkpoint(commits.records, commits.key)
     if done is not None:
         record_end(commits, done, keep=1)
-        forget_trained(commits.beside(TRAINED))
+        commits.beside(TRAINED).forget()
     return done
 
 
@@ -136,7 +136,7 @@ def average(
     numbers = CheckpointNumbers(VERSION, last.step, last.steps, digest, last.words, last.dims, last.first_epoch_rows)
     ref = commit_checkpoint(commits, numbers, parts)
     record_end(commits, ref, keep=1)
-    forget_trained(trained)
+    trained.forget()
     return ref
 
 
@@ -146,12 +146,3 @@ def first_checkpoint(trained: Commits) -> CheckpointRef | None:
     if not isinstance(ref, CheckpointRef) or any(trained.records.damage(part, "digest") for part in ref.parts):
         return None
     return ref
-
-
-def forget_trained(trained: Commits) -> None:
-    """Removes all checkpoints of the stage "trained"."""
-    for record in trained.all():
-        trained.remove(record)
-    trained.settle()
-    for info in trained.records.storage.list(trained.path("")):
-        trained.delete(info.path)

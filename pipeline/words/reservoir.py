@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.spans import Spans
-from pipeline.corpus.word_table import WordTable, string_buffers
+from pipeline.corpus.word_table import WordTable, one_array, spans_of
 from pipeline.errors import ArtifactError
 from pipeline.kernels.sentences import number_words, repeats, sentence_keys, take_sentences
 from pipeline.storage.commits import Commits, Made
@@ -122,7 +122,7 @@ class Collector:
         offset = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._lengths]))
         keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
         tokens = np.concatenate([np.empty(0, np.int32), *self._tokens])
-        return _merged([Reservoir(_one_array(self._words.words()), keys, tokens, offset, self.limit)], words)
+        return _merged([Reservoir(one_array(self._words.words()), keys, tokens, offset, self.limit)], words)
 
 
 def chosen_sentences(spans: Spans, chosen: np.ndarray) -> Spans:
@@ -152,7 +152,7 @@ def _merged(held: list[Reservoir], words: int) -> Reservoir:
         numbered = _numbered(table, held.pop(0))
         tokens[used : used + len(numbered)] = numbered
         used += len(numbered)
-    names = _one_array(table.words())
+    names = one_array(table.words())
     order = _without_repeats(tokens, offset, np.argsort(keys, kind="stable"), keys, names)
     if limit < ALL_KEYS:
         order = order[keys[order] < np.uint64(limit)]
@@ -165,9 +165,7 @@ def _numbered(table: WordTable, reservoir: Reservoir) -> np.ndarray:
     """The tokens of a reservoir as entries of the table, which gets its words."""
     if not len(reservoir.words):
         return reservoir.tokens
-    buffer, offset = string_buffers(reservoir.words)
-    entries = table.number(Spans(buffer, offset[:-1].copy(), offset[1:].copy(), np.array([0, len(offset) - 1])))
-    return entries[reservoir.tokens]
+    return table.number(spans_of(reservoir.words))[reservoir.tokens]
 
 
 def _without_repeats(
@@ -209,10 +207,6 @@ def taken(tokens: np.ndarray, offset: np.ndarray, rows: np.ndarray) -> tuple[np.
     return out, out_offset
 
 
-def _one_array(words: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.string())
-
-
 @dataclasses.dataclass(frozen=True)
 class ReservoirNumbers:
     """What is recorded of sentences of the reservoir; the artefacts are words and sentences."""
@@ -239,7 +233,7 @@ class ReservoirRef:
 
     def open(self, records: Records) -> Reservoir:
         """The sentences; ArtifactError where they cannot be what `stored_part` has written."""
-        words = _one_array(from_parquet(records.read(self.words), _WORDS, records.uri(self.words))["word"])
+        words = one_array(from_parquet(records.read(self.words), _WORDS, records.uri(self.words))["word"])
         table = from_parquet(records.read(self.sentences), _SCHEMA, records.uri(self.sentences)).combine_chunks()
         lists = table["tokens"].combine_chunks() if isinstance(table["tokens"], pa.ChunkedArray) else table["tokens"]
         offset, tokens = lists.offsets.to_numpy().astype(np.int64), lists.flatten().to_numpy()
@@ -299,13 +293,7 @@ def stored_reservoir(
     # Always looked for: in a second attempt the parts are gone.
     record = commits.find(STAGE, "digest")
     reservoir = ReservoirRef.of(record) if record else stored_part(commits, STAGE, make)
-    for record in commits.all():
-        if record.name != STAGE:
-            commits.remove(record)
-    commits.settle()
-    for info in commits.records.storage.list(commits.path("")):
-        if info.path not in (reservoir.words.path, reservoir.sentences.path):  # a kill has parted it from its record
-            commits.delete(info.path)
+    commits.forget(but=STAGE)
     return reservoir
 
 

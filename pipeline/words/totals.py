@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.corpus.word_table import one_array
 from pipeline.errors import InputError
 from pipeline.storage.records import Number
 from pipeline.words.merging import SCHEMA as COUNTS
@@ -68,10 +69,10 @@ class Totals:
           parent: a table of SCHEMA, of the run that this one updates.
         """
         counted = pa.concat_tables([COUNTS.empty_table(), *map(plain, tables)]).combine_chunks()
-        words, counts = _one(counted["word"]), counted["count"].to_numpy()
+        words, counts = one_array(counted["word"]), counted["count"].to_numpy()
         if parent is None:
             return cls(words, _scaled(counts), counts)
-        old, factor = _one(parent["word"]), fractions.Fraction(repr(decay))
+        old, factor = one_array(parent["word"]), fractions.Fraction(repr(decay))
         before = decayed(parent["total"].to_numpy(), factor)
         places = pc.index_in(words, value_set=old)
         known = places.is_valid().to_numpy(zero_copy_only=False)
@@ -117,10 +118,6 @@ def _scaled(counts: np.ndarray) -> np.ndarray:
     if int(counts.sum()) > _LARGEST:
         raise InputError(f"the text has {int(counts.sum()):,} words, and totals can hold {_LARGEST:,}")
     return counts << UNIT_BITS
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.string())
 
 
 @dataclasses.dataclass(frozen=True)

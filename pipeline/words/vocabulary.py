@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.corpus.word_table import WordTable
+from pipeline.corpus.word_table import WordTable, one_array
 from pipeline.errors import ArtifactError, InputError
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.parquet import from_parquet, to_parquet
@@ -102,9 +102,7 @@ class Vocabulary:
     def from_table(cls, table: pa.Table, integers: bool = False) -> Vocabulary:
         """From a table of `to_table`, or of counts, where `integers` says whether the words are integers."""
         integers = integers or pa.types.is_integer(table["word"].type)
-        words = table["word"].combine_chunks()
-        if isinstance(words, pa.ChunkedArray):
-            words = pa.concat_arrays(words.chunks) if words.num_chunks else pa.array([], pa.string())
+        words = one_array(table["word"])
         listed, new = (
             table[field.name].to_numpy() if field.name in table.column_names else None for field in (_OCCURRENCES, _NEW)
         )

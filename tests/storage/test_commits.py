@@ -361,3 +361,20 @@ def test_the_limits_are_those_of_the_options():
         with pytest.raises(InputError, match="allowed is"):
             Options.checked(values)
     assert stored_place(stored_name(MAX_EPOCHS - 1, 10**9 - 1)) == (MAX_EPOCHS - 1, 10**9 - 1)
+
+
+def test_what_is_forgotten_is_gone_also_where_a_record_is_damaged_or_a_file_has_none(storage):
+    commits = commits_of(storage)
+    for name in ("kept", "whole", "damaged"):
+        commits.commit(name, [commits.put(f"{name}.parquet", b"data")])
+    storage.put(commits.load("damaged").path, b"{")
+    commits.put("killed before its record.parquet", b"data")
+    other = commits_of(storage, OTHER_KEY)
+    other.commit("whole", [other.put("whole.parquet", b"data")])
+    commits.forget(but="kept")
+    kept = commits.load("kept")
+    theirs = other.load("whole")
+    paths = [kept.path, kept.artifact.path, theirs.path, theirs.artifact.path]
+    assert sorted(info.path for info in storage.list()) == sorted(paths)
+    commits.forget()
+    assert sorted(info.path for info in storage.list()) == sorted(paths[2:])

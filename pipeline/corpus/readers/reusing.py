@@ -27,7 +27,7 @@ from pipeline.corpus.files import InputFile, check_all_unchanged
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import Portion
 from pipeline.corpus.spans import Spans
-from pipeline.corpus.word_table import WordTable, string_buffers
+from pipeline.corpus.word_table import WordTable, spans_of
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import ArtifactError
 from pipeline.options import Options
@@ -195,9 +195,8 @@ class _Kept:
     lengths: np.ndarray
 
     def spans(self) -> Spans:
-        buffer, offset = string_buffers(self.words.take(pa.array(self.tokens)))
         sentence = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths, dtype=np.int64)])
-        return Spans(buffer, offset[:-1].copy(), offset[1:].copy(), sentence)
+        return spans_of(self.words.take(pa.array(self.tokens)), sentence)
 
 
 def _opened(data: bytes | None, uri: str) -> _Kept | None:
