@@ -124,7 +124,7 @@ _View = TypeVar("_View", bound=PipelineOptions)
 
 
 class _Options(PipelineOptions):
-    """Beam's options, with each view made once. Beam asks for one at every transform, and parses all arguments for it."""
+    """Beam's options, with each view made once: Beam asks for one at every transform, and each parses all arguments."""
 
     def view_as(self, cls: type[_View]) -> _View:
         views: dict[type, Any] = self.__dict__.setdefault("_views", {})
