@@ -72,7 +72,8 @@ def neighbor_plane(
     except (ValueError, OSError, subprocess.TimeoutExpired) as error:
         on_failure(str(error))
         return None
-    return (points - points.mean(axis=0)) / points.std()
+    centred = points - points.mean(axis=0)
+    return centred / centred.std()
 
 
 def _main() -> None:
