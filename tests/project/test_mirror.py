@@ -80,8 +80,8 @@ COVERED = {
     "jobs/test_follow.py": ("jobs/series_job.py",),
     "jobs/test_promote.py": ("jobs/log.py",),
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
-    "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
+    "transforms/test_any_pipeline.py": ("pipeline/batches/sentence_rows.py", "pipeline/words/distribution.py"),
     "transforms/test_sentences.py": ("pipeline/corpus/sentence_files.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
     # Commands.
