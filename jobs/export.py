@@ -17,6 +17,7 @@ from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_vectors, reading_parser, shown_progress, whole
 from pipeline.analysis.export import FORMATS, Export, Written, export, export_files
 from pipeline.errors import InputError
+from pipeline.model.vectors import SIDES
 from pipeline.runs.result_files import STANDARD_OUTPUT
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
@@ -41,7 +42,8 @@ def _lines(written: Written, exported: Export, format: str) -> Iterator[str]:
     """What is told at the end."""
     run = exported.run
     yield from (uri for uri in written.uris if uri != STANDARD_OUTPUT)
-    yield f"{exported.words:,} words, {exported.ref.dims} dims, {exported.ref.place}"
+    vectors = SIDES[exported.written_side]
+    yield f"{exported.words:,} words, {exported.ref.dims} dims, {exported.ref.place}, {vectors}"
     yield from _about_absent(exported)
     if written.changed:
         yield f"{written.changed:,} words hold white space or control characters, which are written as _"

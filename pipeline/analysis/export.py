@@ -23,7 +23,7 @@ from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef, vector_type
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vector_files import words_beside
-from pipeline.model.vectors import rows_of_top, side_of
+from pipeline.model.vectors import SIDES, rows_of_top, side_of
 from pipeline.runs.result_files import STANDARD_OUTPUT, result_file, result_files
 from pipeline.runs.run import Run
 from pipeline.runtime.uri_secrets import masked
@@ -48,7 +48,7 @@ class Export:
     """What is written: the vectors of a checkpoint.
 
     Attributes:
-      side: "input", "output" or "mean".
+      side: "input", "output" or "mean"; by default the usual one (`Run.side`).
       normalize: scale each vector to length 1 (zeros stay).
       top: only so many of the most frequent words.
       absent: bool [V], words to leave out, which `top` does not count; None leaves out none.
@@ -57,11 +57,16 @@ class Export:
 
     run: Run
     ref: CheckpointRef
-    side: str = "input"
+    side: str | None = None
     normalize: bool = False
     top: int | None = None
     absent: np.ndarray | None = None
     report: Callable[[int, int], None] = lambda done, total: None
+
+    @functools.cached_property
+    def written_side(self) -> str:
+        """The side that is written."""
+        return self.run.side(self.side)
 
     @functools.cached_property
     def words(self) -> int:
@@ -82,7 +87,7 @@ class Export:
             for start in range(0, len(block.words), ROWS):
                 rows = slice(start, start + ROWS)
                 model = Model(block.words[rows], block.counts[rows], block.input[rows], block.output[rows])
-                words, counts, vectors = model.words, model.counts, side_of(model, self.side)
+                words, counts, vectors = model.words, model.counts, side_of(model, self.written_side)
                 if self.absent is not None:
                     kept = ~self.absent[first : first + len(words)]
                     first += len(words)
@@ -102,7 +107,7 @@ class Export:
             "digest": self.ref.digest,
             "step": self.ref.step,
             "steps": self.ref.steps,
-            "vectors": self.side,
+            "vectors": self.written_side,
             "normalized": self.normalize,
             "words": self.words,
             "dims": self.ref.dims,
@@ -214,7 +219,7 @@ def _projector(exported: Export, files: Files) -> int:
 
     files.write(0, write)
     files.write(1, write_metadata)
-    origin = f"# {exported.ref.place}, digest {exported.ref.digest}\n"
+    origin = f"# {exported.ref.place}, {SIDES[exported.written_side]}, digest {exported.ref.digest}\n"
     files.put(2, (origin + _PROJECTOR_CONFIG).encode())
     return plain.changed
 

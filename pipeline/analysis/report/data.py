@@ -19,7 +19,7 @@ from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import TextNumbers
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.loss_curve import final_loss, up_to
-from pipeline.model.vectors import OnProgress, Vectors
+from pipeline.model.vectors import SIDES, OnProgress, Vectors
 from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings
 from pipeline.storage.parquet import from_parquet
@@ -112,6 +112,7 @@ def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
         "corpus_tokens": sum(record.read(CountNumbers).tokens for record in _records(run, COUNTS)),
         "loss": loss,
         "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model],
+        "vectors": SIDES[run.side()],
         "epochs": options.epochs,
     }
 

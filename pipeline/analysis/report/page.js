@@ -292,6 +292,7 @@ page.append(each((run) => {
   ];
   return el("div", {}, two ? null : el("p", { class: "mono soft" }, run.uri),
     el("div", { class: "tiles" }, tiles.map(([value, text]) => el("div", { class: "tile" }, el("b", {}, value), el("span", {}, text)))),
+    el("p", { class: "soft" }, `Shown are the ${f.vectors}.`),
     el("p", { class: "soft" }, "digest: ", el("span", { class: "digest" }, f.digest)));
 }));
 if (comparison) {
