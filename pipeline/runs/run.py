@@ -228,12 +228,13 @@ class Run:
         """Whether the word (int where `has_integers`) is in the vocabulary."""
         return self._row(word) is not None
 
+    def index(self, word: str | int) -> int:
+        """The id of a word: its row in `vectors()`, its place in `words()`. InputError if the word is not known."""
+        return self._known_row(word, "index")
+
     def vector(self, word: str | int, side: str | None = None, step: int | None = None) -> np.ndarray:
         """The vector of a word, float32 [dims]; only its partition is read. InputError if the word is not known."""
-        row = self._row(word)
-        if row is None:
-            raise InputError(f"vector: {quoted(str(word))} is not in the vocabulary")
-        return self._vector(row, side, step)
+        return self._vector(self._known_row(word, "vector"), side, step)
 
     def similarity(self, word: str | int, other: str | int, side: str | None = None, step: int | None = None) -> float:
         """The cosine of the vectors of two words. InputError if one of them is not known."""
@@ -272,6 +273,24 @@ class Run:
         signs = np.array([1.0] * len(more) + [-1.0] * len(less), np.float32)
         near = vectors.nearest_to(signs @ unit_length(vectors.vectors[rows]), top, rows)
         return [(int(other), cosine) for other, cosine in near] if self.has_integers else near
+
+    def odd_one_out(self, words: Iterable[str | int], side: str | None = None, step: int | None = None) -> Any:
+        """The word that is least like the others: the lowest cosine to the mean of the unit vectors of all.
+
+        Raises:
+          InputError: there is no word, or one is not in the vocabulary.
+        """
+        given = list(words)
+        if not given:
+            raise InputError("odd_one_out: give some words")
+        unit = unit_length(np.stack([self.vector(word, side, step) for word in given]))
+        return given[int(np.argmin(unit @ unit.mean(axis=0)))]
+
+    def _known_row(self, word: str | int, asker: str) -> int:
+        row = self._row(word)
+        if row is None:
+            raise InputError(f"{asker}: {quoted(str(word))} is not in the vocabulary")
+        return row
 
     def _row(self, word: object) -> int | None:
         """The id of a word; None if it is not known."""

@@ -89,6 +89,7 @@ COVERED = {
     "jobs/runners/test_launch.py": ("jobs/runners/worker_failures.py",),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
+    "beam2vec/test_sentences.py": ("pipeline/corpus/given_sentences.py",),
     "beam2vec/test_training.py": ("beam2vec/__init__.py", "jobs/training_job.py"),
 }
 """Test module (below tests/) -> the long modules without one of their name that it covers."""
