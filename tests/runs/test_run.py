@@ -167,7 +167,11 @@ def test_one_word_and_words_together_are_as_in_gensim(run):
     assert len(run.nearest(a, 10**6)) == len(words) - 1
     for chosen in (words[:5], [a, b, c], [a, a, b], [a]):
         assert run.odd_one_out(chosen) == keyed.doesnt_match(chosen)
-    assert [run.index(word) for word in (a, b, c)] == [keyed.key_to_index[word] for word in (a, b, c)] == [3, 40, len(words) - 1]
+    assert (
+        [run.index(word) for word in (a, b, c)]
+        == [keyed.key_to_index[word] for word in (a, b, c)]
+        == [3, 40, len(words) - 1]
+    )
     with pytest.raises(InputError, match="vector: 'nowhere' is not in the vocabulary"):
         run.vector("nowhere")
     with pytest.raises(InputError, match="index: 'nowhere' is not in the vocabulary"):
