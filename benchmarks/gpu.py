@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings: dict[str, Any] = {"model": chosen.model, "tau": 128.0, "zero_hits": True}
     try:
         gpu = gpu_for("gpu")
-        assert gpu
+        assert not isinstance(gpu, str)
         check_bits(gpu, chosen.dims, chosen.negatives, settings)
     except InputError as error:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)

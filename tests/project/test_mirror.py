@@ -50,10 +50,7 @@ COVERED = {
         "pipeline/storage/world.py",
     ),
     "corpus/tokenizers/test_functions.py": ("pipeline/corpus/tokenizers/tokenizer.py",),
-    "backends/cuda/test_device.py": (
-        "pipeline/backends/cuda/buffers.py",
-        "pipeline/backends/open_backend.py",
-    ),
+    "backends/cuda/test_device.py": ("pipeline/backends/cuda/buffers.py",),
     "backends/cuda/test_emulated_steps.py": (
         "pipeline/backends/backend.py",
         "pipeline/backends/cuda/backend.py",

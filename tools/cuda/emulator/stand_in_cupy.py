@@ -98,7 +98,9 @@ class Device:
             ),
             Module=lambda: Module(self),
             nvrtc=Nvrtc(),
+            driver=types.SimpleNamespace(CUDADriverError=CUDAError),
             runtime=types.SimpleNamespace(
+                CUDARuntimeError=CUDAError,
                 memGetInfo=lambda: self.free_memory(),
                 getDeviceCount=lambda: 1,
                 driverGetVersion=lambda: 12080,
@@ -317,6 +319,10 @@ class _Guard:
         assert (after == 0xA5).all(), "a kernel wrote past an array"
 
 
+class CUDAError(RuntimeError):
+    """In place of the runtime's and the driver's errors."""
+
+
 class Nvrtc:
     """A compiler whose machine code is the source, with the options."""
 
@@ -326,12 +332,12 @@ class Nvrtc:
     getCUBIN = staticmethod(lambda program: json.dumps(program).encode())
     destroyProgram = staticmethod(lambda program: None)
 
-    def createProgram(self, code: str, name: str, headers: tuple, include_names: tuple) -> dict[str, Any]:  # noqa: N802
+    def createProgram(self, code: str, name: str, headers: tuple, include_names: tuple) -> dict[str, Any]:
         assert not headers
         assert not include_names
         return {"code": code}
 
-    def compileProgram(self, program: dict[str, Any], options: tuple[str, ...]) -> None:  # noqa: N802
+    def compileProgram(self, program: dict[str, Any], options: tuple[str, ...]) -> None:
         program["options"] = list(options)
 
 
