@@ -13,11 +13,12 @@ from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
 from pipeline.errors import DoesNotFitError, InputError, InterruptedRunError, PipelineError
 from pipeline.model.loss_curve import TrainedOn, read_devices
+from pipeline.training.replicas.trainer import Replicas
 from tests.backends.cuda import cases
 from tests.helpers.broken_cupy import LACKING, broken_cupy
 from tests.helpers.commands import TINY, train, write_corpus
 from tests.helpers.keys import KEY
-from tests.helpers.trainings import new_records, options_of
+from tests.helpers.trainings import COUNTS, WORDS, commits_of, new_records, options_of, shards_of
 from tests.helpers.trainings import train as train_model
 from tools.cuda.emulator import stand_in_cupy
 from tools.cuda.emulator.emulation import COMPILER
@@ -137,30 +138,51 @@ def test_a_source_that_the_compiler_refuses_leaves_auto_on_the_cpu(caplog):
     assert any("failed on a first training step" in line for line in caplog.messages)
 
 
+def fail_at(monkeypatch, method, number, error):
+    """One call of a method of the backend raises an error; bits are not checked before."""
+    real, calls = getattr(CudaBackend, method), []
+
+    def call(self, *given):
+        calls.append(given)
+        if len(calls) == number:
+            raise error
+        return real(self, *given)
+
+    monkeypatch.setattr(choice, "check_bits", lambda *given: True)
+    monkeypatch.setattr(CudaBackend, method, call)
+
+
+FULL = "the GPU has 1.0 MB of 2.0 MB free, steps need 3.0 MB"
+
+
 @needs_compiler
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_what_does_not_fit_goes_on_on_the_cpu(monkeypatch, caplog, replicas):
-    """In mid-run: after some steps were trained on the GPU."""
-    values = {"epochs": 2, "replicas": replicas, "rounds": 1 if replicas > 1 else None}
-    values = {name: value for name, value in values.items() if value is not None}
-    wanted = train_model(options_of(device="cpu", **values))
-    records, real, calls = new_records(), CudaBackend._make_room, []
-
-    def full(self, needed):
-        calls.append(needed)
-        if len(calls) > 12:  # the check of bits makes room some times
-            raise DoesNotFitError("the GPU has 1.0 MB of 2.0 MB free, steps need 3.0 MB")
-        real(self, needed)
-
-    monkeypatch.setattr(CudaBackend, "_make_room", full)
+def test_what_does_not_fit_in_mid_run_goes_on_on_the_cpu(monkeypatch, caplog):
+    wanted, records = train_model(options_of(device="cpu")), new_records()
+    fail_at(monkeypatch, "_make_room", 2, DoesNotFitError(FULL))
     with installed(Device()):
-        found = train_model(options_of(device="auto", **values), records)
-    assert found.digest == wanted.digest
-    assert len(calls) == 13
-    on_gpu, on_cpu = read_devices(records, KEY)
-    assert (on_gpu.device, on_cpu.device) == ("Emulated GPU", "CPU")
-    assert "steps need 3.0 MB" in on_cpu.reason
-    assert any(line.startswith("training goes on on the CPU after step ") for line in caplog.messages)
+        assert train_model(options_of(device="auto"), records).digest == wanted.digest
+    assert read_devices(records, KEY) == [TrainedOn(0, "Emulated GPU"), TrainedOn(23, "CPU", FULL)]
+    assert f"training goes on on the CPU after step 23 of 48: {FULL}" in caplog.messages
+
+
+@needs_compiler
+def test_a_replica_that_does_not_fit_begins_its_slice_again_on_the_cpu(monkeypatch):
+    options = options_of(device="auto", replicas=2, rounds=1)
+
+    def train_replicas(records):
+        replicas = Replicas(options, commits_of(records))
+        return replicas.train(WORDS, COUNTS, shards_of(records, options))
+
+    wanted = train_replicas(new_records())  # there is no GPU
+    fail_at(monkeypatch, "_make_room", 2, DoesNotFitError(FULL))
+    records = new_records()
+    with installed(Device()):
+        assert train_replicas(records).digest == wanted.digest
+    assert [(on.device, on.reason) for on in read_devices(records, KEY)] == [
+        ("Emulated GPU", ""),
+        ("CPU", FULL),
+        ("Emulated GPU", ""),
+    ]
 
 
 @needs_compiler
@@ -174,15 +196,9 @@ def test_what_does_not_fit_is_refused_where_a_gpu_is_wanted(monkeypatch):
 def test_a_device_that_is_lost_is_one_line_and_the_same_command_goes_on(monkeypatch):
     values = {"checkpoint_every": 6, "epochs": 1, "device": "gpu"}
     wanted = train_model(options_of(**values | {"device": "cpu"}))
-    records, real, calls = new_records(), CudaBackend._start_step, []
-
-    def start(self, *given):
-        calls.append(given)
-        if len(calls) == 40:
-            raise CUDAError("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
-        real(self, *given)
-
-    monkeypatch.setattr(CudaBackend, "_start_step", start)
+    records = new_records()
+    error = CUDAError("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
+    fail_at(monkeypatch, "_start_step", 10, error)
     line = (
         r"^the GPU failed \(cudaErrorECCUncorrectable: .*\): the same command goes on from the last checkpoint, also"
         " with --device=cpu$"

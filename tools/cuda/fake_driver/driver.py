@@ -124,7 +124,7 @@ class FakeDriver:
 
         def get_cubin(program: int) -> bytes:
             image, (code, options) = cubin(program), programs[program]
-            self.compilations.append(Compilation(code, options, nvrtc.getPTX(program)))
+            self.compilations.append(Compilation(code, options, nvrtc.getPTX(program).decode()))
             _CUBINS.mkdir(parents=True, exist_ok=True)
             path = _CUBINS / f"{hashlib.sha256(image).hexdigest()}.json"
             path.write_text(json.dumps([len(image), code, options]))
