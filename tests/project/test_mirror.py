@@ -56,7 +56,7 @@ COVERED = {
         "pipeline/backends/cuda/backend.py",
         "pipeline/backends/cuda/loss_tiles.py",
     ),
-    "backends/cuda/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py",),
+    "training/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py",),
     # Parts of one thing, which is tested whole.
     "analysis/report/test_page.py": (
         "jobs/report.py",
