@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam import PCollection
@@ -120,12 +120,28 @@ def build(
     training_side(corpus, context, provenance)
 
 
+_View = TypeVar("_View", bound=PipelineOptions)
+
+
+class _Options(PipelineOptions):
+    """Beam's options, with each view made once: Beam asks for one at every transform, and each parses all arguments."""
+
+    def view_as(self, cls: type[_View]) -> _View:
+        views: dict[type, Any] = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_views"}
+
+
 def pipeline_options(arguments: Sequence[str], threads: int) -> PipelineOptions:
     """Beam's options, with FnApiRunner in threads of this process unless a runner is named.
 
     It also sets the options of Beam's file systems in this process, for input that is there.
     """
-    options = PipelineOptions(list(arguments))
+    options = _Options(list(arguments))
     standard, direct = options.view_as(StandardOptions), options.view_as(DirectOptions)
     if runner_name(options) in IN_THIS_PROCESS:  # Beam takes DirectRunner for Prism, and downloads it
         standard.runner = LOCAL_RUNNER

@@ -25,6 +25,7 @@ from pipeline.model.checkpoints import (
     drop_damaged,
     latest_checkpoint,
     prune_checkpoints,
+    read_blocks,
     read_checkpoint,
     record_end,
     remove_newer,
@@ -69,6 +70,22 @@ class TrainingProgress:
 
 
 @dataclasses.dataclass(frozen=True)
+class Trained:
+    """The weights after the last step, in blocks of the vocabulary that are taken once, in order."""
+
+    blocks: Iterable[Model]
+    step: int
+    words: int
+    dims: int
+    first_epoch_rows: int | None
+
+    @classmethod
+    def of(cls, records: Records, ref: CheckpointRef) -> Trained:
+        """Those of a checkpoint of the last step."""
+        return cls(read_blocks(records, ref), ref.step, ref.words, ref.dims, ref.first_epoch_rows)
+
+
+@dataclasses.dataclass(frozen=True)
 class Trainer:
     """Trains one model from shards, from its last checkpoint or from the beginning.
 
@@ -79,6 +96,7 @@ class Trainer:
       stop: called after every step range; if it returns True, a checkpoint is written and InterruptedRunError raised.
       warn: called with lines for the user.
       start: what the first vectors are taken from; None for random ones.
+      finish: makes the last checkpoint of the weights after the last step; None if they are it.
     """
 
     options: Options
@@ -88,6 +106,7 @@ class Trainer:
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda message: None
     start: StartRef | None = None
+    finish: Callable[[Trained], CheckpointRef] | None = None
 
     def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
         """Trains to the end, and returns the last checkpoint.
@@ -110,12 +129,15 @@ class Trainer:
         if done and done.step >= schedule.steps_per_epoch:
             check_first_epoch(done.first_epoch_rows, schedule.positions, counts, options, self.warn)
         if done and done.step >= schedule.steps:
+            if self.finish:
+                return self.finish(Trained.of(self.commits.records, done))
             record_end(self.commits, done, self.options.keep_checkpoints)
             return done
-        if done is None and self.commits.stage == TRAINED:
-            model = Model(words, counts, *first_vectors(self.commits, self.start, words, options))
-            done = write_checkpoint(self.commits, 0, model, self.provenance, schedule.steps, 0)
         w_in, w_out = self._weights(done, words)
+        if done is None and self.commits.stage == TRAINED:
+            done = write_checkpoint(
+                self.commits, 0, Model(words, counts, w_in, w_out), self.provenance, schedule.steps, 0
+            )
         threads = options.thread_count
         opened = new_backend(w_in, w_out, options, schedule, threads)
         del w_in, w_out
@@ -124,6 +146,9 @@ class Trainer:
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             for epoch in range(session.step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
+        if self.finish:
+            model = session.model()
+            return self.finish(Trained(model.blocks(), session.step, len(words), model.dims, session.first_epoch_rows))
         last = session.commit()
         record_end(self.commits, last, self.options.keep_checkpoints)
         return last
@@ -259,18 +284,21 @@ class _Session:
         if self.committed and self.committed.step == self.step:
             return self.committed
         trainer, began = self.trainer, time.monotonic()
-        memory.give_back()
-        w_in, w_out = self.backend.weights()
-        check_weights(w_in, w_out, self.step, self.schedule)
-        self.metrics.write(trainer.commits, self.step)
-        model = Model(self.words, self.counts, w_in, w_out)
         self.committed = write_checkpoint(
-            trainer.commits, self.step, model, trainer.provenance, self.schedule.steps, self.first_epoch_rows
+            trainer.commits, self.step, self.model(), trainer.provenance, self.schedule.steps, self.first_epoch_rows
         )
         prune_checkpoints(trainer.commits, trainer.options.keep_checkpoints)
         self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = seconds_to_checkpoint(self.checkpoint_clock - began)
         return self.committed
+
+    def model(self) -> Model:
+        """The model after the steps so far, when their loss has been written."""
+        memory.give_back()
+        w_in, w_out = self.backend.weights()
+        check_weights(w_in, w_out, self.step, self.schedule)
+        self.metrics.write(self.trainer.commits, self.step)
+        return Model(self.words, self.counts, w_in, w_out)
 
 
 def seconds_to_checkpoint(took: float) -> float:

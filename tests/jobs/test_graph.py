@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import DebugOptions, DirectOptions, TypeOptions
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.typehints import TypeCheckError
 from apache_beam.typehints.typehints import AnyTypeConstraint
@@ -96,3 +99,16 @@ def test_beam_metrics_count_the_work(world):
 def test_replicas_that_one_machine_trains_at_once_share_its_threads(arguments, replicas, threads):
     options = Options.checked({"replicas": replicas, "rounds": 1, "threads": 8})
     assert _threads_of_a_replica(pipeline_options(arguments, 8), options) == threads
+
+
+def test_views_of_the_options_are_made_once_and_share_their_values():
+    options = pipeline_options(["--direct_num_workers=3", "--experiments=a"], threads=2)
+    direct, debug = options.view_as(DirectOptions), options.view_as(DebugOptions)
+    assert options.view_as(DirectOptions) is direct
+    direct.direct_num_workers = 5
+    assert options.view_as(TypeOptions).view_as(DirectOptions).direct_num_workers == 5
+    for copied in (copy.deepcopy(options), pickle.loads(pickle.dumps(options))):
+        assert copied.view_as(DirectOptions).direct_num_workers == 5
+        copied.view_as(DebugOptions).experiments.append("b")
+        assert copied.view_as(DebugOptions).experiments == ["a", "b"]
+    assert debug.experiments == ["a"]
