@@ -32,6 +32,7 @@ from pipeline.analysis.judgements import lines_left_out, read_analogies, read_pa
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
+from pipeline.model.vectors import SIDES
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.runtime.messages import take_warnings
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         "digest": ref.digest,
         "words": ref.words,
         "dims": ref.dims,
-        "vectors": options.vectors,
+        "vectors": run.side(options.vectors),
         "most_frequent": options.most_frequent,
         "match_case": options.match_case,
     }
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def lines_of(result: dict[str, Any]) -> list[str]:
     """The result as lines for people."""
-    lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}"]
+    lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}, {SIDES[result['vectors']]}"]
     for entry in result["pairs"]:
         spearman = "undefined" if entry["spearman"] is None else f"{entry['spearman']:.4f}"
         usual = entry["columns"] == [1, 2, 3]

@@ -22,7 +22,7 @@ from jobs.runners.launch import LOCAL_RUNNER
 from jobs.sources import Request, Source, find_source, read_input
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
-from pipeline.corpus.files import change_since, match_inputs
+from pipeline.corpus.files import change_since
 from pipeline.errors import ArtifactError, InputError, OutputInUseError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
@@ -73,7 +73,7 @@ class Job:
         log_filter.begin()
         began, options = time.monotonic(), pipeline_options(request.beam, request.options.thread_count)
         if not trains:
-            source = read_input(request, match_inputs(request.inputs, request.output), option_names())
+            source = read_input(request, request.files(), option_names())
             return cls(request, source, options, trains, began)
         if options.view_as(StandardOptions).runner == LOCAL_RUNNER:  # elsewhere, workers have the GPU
             gpu_for(request.options.device)
@@ -122,6 +122,8 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
     graph = new_graph(job.beam)
     with holding(request.output, around, request.take_over) as lock:
         run = open_or_create(request.output, source.identity, request.overwrite, lock.token)
+        if source.sentences:
+            source.sentences.store(run.storage)
         for note in run.notes:
             say(note)
         for warning in [*run.warnings, *source.warnings(run)]:

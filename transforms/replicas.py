@@ -14,7 +14,7 @@ from pipeline.model.checkpoints import TRAINED, CheckpointRef
 from pipeline.runtime.messages import warn
 from pipeline.training.holdout_loss import chosen_shards
 from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
-from pipeline.training.trainer import positions_of
+from pipeline.training.trainer import Trained, positions_of
 from pipeline.training.update import average, finished_update, trained_stage
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext, StageDoFn
@@ -215,5 +215,6 @@ class Last(StageDoFn):
         context, last = self.work.context, standing.checkpoint
         if last.folder.startswith(f"{TRAINED}/"):
             words = vocabulary.open(context.records)
-            last = average(context.commits(CHECKPOINTS), last, words, self.work.provenance)
+            trained = Trained.of(context.records, last)
+            last = average(context.commits(CHECKPOINTS), trained, words, self.work.provenance)
         yield last

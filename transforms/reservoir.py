@@ -32,7 +32,7 @@ class MergeGroup(StageDoFn):
 
     def process(self, element: tuple[int, Iterable[ReservoirRef]]) -> Iterator[ReservoirRef]:
         group, parts = element
-        yield stored_group(self.commits, group, parts, self.context.options.replay_words)
+        yield from stored_group(self.commits, group, parts, self.context.options.replay_words)
 
 
 class MergeAll(StageDoFn):

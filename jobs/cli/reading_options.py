@@ -85,8 +85,8 @@ def add_corpus(group: argparse._ActionsContainer) -> None:
 
 
 def add_vectors(group: argparse._ArgumentGroup) -> None:
-    help = "which vectors of a word: input (the usual ones), output, or the mean of both (default: input)"
-    group.add_argument("--vectors", choices=SIDES, default="input", metavar="|".join(SIDES), help=help)
+    help = "which vectors of a word: input, output, or the mean of both (default: input for skip-gram, mean for CBOW)"
+    group.add_argument("--vectors", choices=SIDES, metavar="|".join(SIDES), help=help)
 
 
 def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:

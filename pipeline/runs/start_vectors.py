@@ -52,7 +52,7 @@ class StartRef:
         Raises:
           InputError: what was to be started from has changed, or has no word of the vocabulary.
         """
-        w_in = initial_vectors(words.to_pylist(), self.dims, seed)
+        w_in = np.empty((len(words), self.dims), np.float32)
         w_out = np.zeros(w_in.shape, np.float32)
         found = np.zeros(len(words), bool)
         for block in self._blocks():
@@ -70,6 +70,8 @@ class StartRef:
                 f"--{self.option}={self.uri} has none of the {len(words):,} words of the vocabulary: check --tokenizer"
                 " and --lowercase, or leave it out"
             )
+        others = np.flatnonzero(~found)
+        w_in[others] = initial_vectors(words.take(pa.array(others)).to_pylist(), self.dims, seed)
         store_found(commits, found)
         say(f"{int(found.sum()):,} of {len(found):,} words begin with the vectors of {self.uri}")
         return w_in, w_out

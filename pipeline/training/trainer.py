@@ -12,19 +12,20 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends.backend import Backend, GeneratingBackend
-from pipeline.backends.open_backend import open_backend
+from pipeline.backends.open_backend import Opened, open_backend
 from pipeline.batches.rows import Rows, generated_batches
 from pipeline.batches.sampling import load_tables
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.shards import BatchShard
 from pipeline.batches.steps import StepRange, step_ranges
-from pipeline.errors import ArtifactError, InterruptedRunError
+from pipeline.errors import ArtifactError, DoesNotFitError, InterruptedRunError
 from pipeline.model.checkpoints import (
     TRAINED,
     CheckpointRef,
     drop_damaged,
     latest_checkpoint,
     prune_checkpoints,
+    read_blocks,
     read_checkpoint,
     record_end,
     remove_newer,
@@ -69,6 +70,22 @@ class TrainingProgress:
 
 
 @dataclasses.dataclass(frozen=True)
+class Trained:
+    """The weights after the last step, in blocks of the vocabulary that are taken once, in order."""
+
+    blocks: Iterable[Model]
+    step: int
+    words: int
+    dims: int
+    first_epoch_rows: int | None
+
+    @classmethod
+    def of(cls, records: Records, ref: CheckpointRef) -> Trained:
+        """Those of a checkpoint of the last step."""
+        return cls(read_blocks(records, ref), ref.step, ref.words, ref.dims, ref.first_epoch_rows)
+
+
+@dataclasses.dataclass(frozen=True)
 class Trainer:
     """Trains one model from shards, from its last checkpoint or from the beginning.
 
@@ -79,6 +96,7 @@ class Trainer:
       stop: called after every step range; if it returns True, a checkpoint is written and InterruptedRunError raised.
       warn: called with lines for the user.
       start: what the first vectors are taken from; None for random ones.
+      finish: makes the last checkpoint of the weights after the last step; None if they are it.
     """
 
     options: Options
@@ -88,6 +106,7 @@ class Trainer:
     stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], None] = lambda message: None
     start: StartRef | None = None
+    finish: Callable[[Trained], CheckpointRef] | None = None
 
     def train(self, words: pa.Array, counts: np.ndarray, shards: Sequence[BatchShard]) -> CheckpointRef:
         """Trains to the end, and returns the last checkpoint.
@@ -110,20 +129,26 @@ class Trainer:
         if done and done.step >= schedule.steps_per_epoch:
             check_first_epoch(done.first_epoch_rows, schedule.positions, counts, options, self.warn)
         if done and done.step >= schedule.steps:
+            if self.finish:
+                return self.finish(Trained.of(self.commits.records, done))
             record_end(self.commits, done, self.options.keep_checkpoints)
             return done
-        if done is None and self.commits.stage == TRAINED:
-            model = Model(words, counts, *first_vectors(self.commits, self.start, words, options))
-            done = write_checkpoint(self.commits, 0, model, self.provenance, schedule.steps, 0)
         w_in, w_out = self._weights(done, words)
+        if done is None and self.commits.stage == TRAINED:
+            done = write_checkpoint(
+                self.commits, 0, Model(words, counts, w_in, w_out), self.provenance, schedule.steps, 0
+            )
         threads = options.thread_count
-        backend = new_backend(w_in, w_out, options, schedule, threads)
+        opened = new_backend(w_in, w_out, options, schedule, threads)
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.commits.records) if options.holdout else None
-        session = _Session(self, backend, schedule, words, counts, done, kept_back)
+        session = _Session(self, opened, schedule, words, counts, done, kept_back)
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             for epoch in range(session.step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
+        if self.finish:
+            model = session.model()
+            return self.finish(Trained(model.blocks(), session.step, len(words), model.dims, session.first_epoch_rows))
         last = session.commit()
         record_end(self.commits, last, self.options.keep_checkpoints)
         return last
@@ -164,25 +189,39 @@ class _Session:
     def __init__(
         self,
         trainer: Trainer,
-        backend: Backend,
+        opened: Opened,
         schedule: Schedule,
         words: pa.Array,
         counts: np.ndarray,
         done: CheckpointRef | None,
         kept_back: Rows | None = None,
     ):
-        self.trainer, self.backend, self.schedule = trainer, backend, schedule
+        self.trainer, self.schedule = trainer, schedule
         self.words, self.counts = words, counts
         self.step = self.began = step = done.step if done else 0
         self.first_epoch_rows = done.first_epoch_rows if done else 0
         self.committed: CheckpointRef | None = None
         self.metrics = MetricsLog(schedule, holdout=bool(trainer.options.holdout))
         self.kept_back, self.next_holdout = kept_back, step
+        self._train_on(opened)
         self.clock = self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = CHECKPOINT_SECONDS
         self.rows = 0
 
+    def _train_on(self, opened: Opened) -> None:
+        self.backend = opened.backend
+        self.metrics.trained_on(self.step, opened.device, opened.reason)
+
     def run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
+        try:
+            self._run_epoch(epoch, shards, pool)
+        except DoesNotFitError as error:
+            options = self.trainer.options
+            weights, threads = self.backend.weights(), options.thread_count
+            self._train_on(instead_of_the_gpu(weights, error, self.step, options, self.schedule, threads))
+            self._run_epoch(epoch, shards, pool)
+
+    def _run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
         schedule = self.schedule
         base = epoch * schedule.steps_per_epoch
         first = self.step - base
@@ -245,18 +284,21 @@ class _Session:
         if self.committed and self.committed.step == self.step:
             return self.committed
         trainer, began = self.trainer, time.monotonic()
-        memory.give_back()
-        w_in, w_out = self.backend.weights()
-        check_weights(w_in, w_out, self.step, self.schedule)
-        self.metrics.write(trainer.commits, self.step)
-        model = Model(self.words, self.counts, w_in, w_out)
         self.committed = write_checkpoint(
-            trainer.commits, self.step, model, trainer.provenance, self.schedule.steps, self.first_epoch_rows
+            trainer.commits, self.step, self.model(), trainer.provenance, self.schedule.steps, self.first_epoch_rows
         )
         prune_checkpoints(trainer.commits, trainer.options.keep_checkpoints)
         self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = seconds_to_checkpoint(self.checkpoint_clock - began)
         return self.committed
+
+    def model(self) -> Model:
+        """The model after the steps so far, when their loss has been written."""
+        memory.give_back()
+        w_in, w_out = self.backend.weights()
+        check_weights(w_in, w_out, self.step, self.schedule)
+        self.metrics.write(self.trainer.commits, self.step)
+        return Model(self.words, self.counts, w_in, w_out)
 
 
 def seconds_to_checkpoint(took: float) -> float:
@@ -265,11 +307,21 @@ def seconds_to_checkpoint(took: float) -> float:
 
 
 def new_backend(
-    w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, is_quiet: bool = False
-) -> Backend:
-    """The backend that trains these weights; it copies them."""
-    backend = open_backend(
-        options.device,
+    w_in: np.ndarray,
+    w_out: np.ndarray,
+    options: Options,
+    schedule: Schedule,
+    threads: int,
+    is_quiet: bool = False,
+    device: str = "",
+) -> Opened:
+    """The backend that trains these weights; it copies them.
+
+    Args:
+      device: in place of --device.
+    """
+    opened = open_backend(
+        device or options.device,
         w_in,
         w_out,
         model=options.model,
@@ -279,13 +331,33 @@ def new_backend(
         threads=threads,
         is_quiet=is_quiet,
     )
-    on_gpu, many = isinstance(backend, GeneratingBackend), 2 * options.negatives > len(w_in)
+    on_gpu, many = isinstance(opened.backend, GeneratingBackend), 2 * options.negatives > len(w_in)
     if on_gpu and many and options.negative_policy == "distinct" and not is_quiet:
         warn(
             f"--negatives={options.negatives} of {len(w_in):,} words are slow to draw on a GPU with"
             " --negative_policy=distinct: take fewer, or --device=cpu"
         )
-    return backend
+    return opened
+
+
+def instead_of_the_gpu(
+    weights: tuple[np.ndarray, np.ndarray],
+    error: DoesNotFitError,
+    step: int,
+    options: Options,
+    schedule: Schedule,
+    threads: int,
+) -> Opened:
+    """The CPU's backend, where a training step does not fit into the GPU; its weights are those after `step` steps.
+
+    Raises:
+      DoesNotFitError: --device=gpu.
+    """
+    if options.device != "auto":
+        raise error
+    warn(f"training goes on on the CPU after {step_of(step, schedule.steps)}: {error}")
+    opened = new_backend(*weights, options, schedule, threads, device="cpu")
+    return dataclasses.replace(opened, reason=str(error))
 
 
 def positions_of(shards: Sequence[BatchShard]) -> int:

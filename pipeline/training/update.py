@@ -37,7 +37,7 @@ from pipeline.model.checkpoints import (
 from pipeline.model.initial_vectors import found_words
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests
 from pipeline.storage.commits import Commits
-from pipeline.training.trainer import Trainer
+from pipeline.training.trainer import Trained, Trainer
 from pipeline.words.vocabulary import Vocabulary
 
 
@@ -77,9 +77,14 @@ def trained_update(trainer: Trainer, vocabulary: Vocabulary, shards: Sequence[Ba
     """
     if done := finished_update(trainer.commits):
         return done
-    in_stage = dataclasses.replace(trainer, commits=trained_stage(trainer.commits))
-    last = in_stage.train(vocabulary.words, vocabulary.counts, shards)
-    return average(trainer.commits, last, vocabulary, trainer.provenance)
+    commits = trained_stage(trainer.commits)
+
+    def finish(trained: Trained) -> CheckpointRef:
+        return average(trainer.commits, trained, vocabulary, trainer.provenance)
+
+    return dataclasses.replace(trainer, commits=commits, finish=finish).train(
+        vocabulary.words, vocabulary.counts, shards
+    )
 
 
 def trained_stage(commits: Commits) -> Commits:
@@ -101,7 +106,7 @@ def finished_update(commits: Commits) -> CheckpointRef | None:
 
 def average(
     commits: Commits,
-    last: CheckpointRef,
+    trained: Trained,
     vocabulary: Vocabulary,
     provenance: Mapping[str, Any],
 ) -> CheckpointRef:
@@ -109,34 +114,35 @@ def average(
 
     Args:
       commits: of the stage "checkpoints".
-      last: the last checkpoint of the stage "trained".
       vocabulary: for the counts c and C.
 
     Raises:
       ArtifactError: the vectors to begin with are damaged or gone.
     """
-    trained = commits.beside(TRAINED)
-    first, had = first_checkpoint(trained), found_words(commits.records, commits.key)
-    if first is None or had is None:
+    stage = commits.beside(TRAINED)
+    first, had = recorded(commits.records, commits.key, TRAINED).get(0), found_words(commits.records, commits.key)
+    if not isinstance(first, CheckpointRef) or had is None:
         raise ArtifactError(
-            f"{commits.records.storage.uri(trained.path(''))} has lost the vectors of the parent",
+            f"{commits.records.storage.uri(stage.path(''))} has lost the vectors of the parent",
             "start the run again with --overwrite",
         )
     f = shares(vocabulary.text_occurrences, vocabulary.occurrences, had)
+    more = {**provenance, "words": trained.words, "steps": trained.step}
     parts, digests = [], []
-    for index in range(len(last.parts)):
-        before, after = (read_partition(commits.records, ref, index) for ref in (first, last))
+    for index, after in enumerate(trained.blocks):
+        before = read_partition(commits.records, first, index)
         rows = slice(index * BLOCK_ROWS, index * BLOCK_ROWS + len(after.words))
         sides = averaged(before.input, after.input, f[rows]), averaged(before.output, after.output, f[rows])
         block = Model(after.words, after.counts, *sides)
         digests.append(block_digest(block))
-        more = {**provenance, "words": last.words, "steps": last.steps}
-        parts.append(write_partition(commits, last.step, (index, len(last.parts)), block, more))
-    digest = join_digests(last.words, last.dims, digests)
-    numbers = CheckpointNumbers(VERSION, last.step, last.steps, digest, last.words, last.dims, last.first_epoch_rows)
+        parts.append(write_partition(commits, trained.step, (index, len(first.parts)), block, more))
+    digest = join_digests(trained.words, trained.dims, digests)
+    numbers = CheckpointNumbers(
+        VERSION, trained.step, trained.step, digest, trained.words, trained.dims, trained.first_epoch_rows
+    )
     ref = commit_checkpoint(commits, numbers, parts)
     record_end(commits, ref, keep=1)
-    trained.forget()
+    stage.forget()
     return ref
 
 

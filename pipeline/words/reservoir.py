@@ -138,7 +138,9 @@ def merge(reservoirs: Iterable[Reservoir], words: int) -> Reservoir:
     for reservoir in reservoirs:
         held.append(reservoir)
         if sum(len(one.tokens) for one in held) > 3 * words // 2:
+            _shorten(held, words)
             held = [_merged(held, words)]
+    _shorten(held, words)
     return _merged(held, words)
 
 
@@ -159,6 +161,20 @@ def _merged(held: list[Reservoir], words: int) -> Reservoir:
     lengths = np.diff(offset)[order]
     order = order[np.cumsum(lengths) - lengths < words]
     return _copied(names, keys, tokens, offset, order, limit)
+
+
+def _shorten(held: list[Reservoir], words: int) -> None:
+    """Puts views of their beginnings in place of reservoirs: what may be among the first sentences of so many words."""
+    if sum(len(reservoir.tokens) for reservoir in held) <= words:
+        return
+    keys = np.concatenate([reservoir.keys for reservoir in held])
+    keys, which = np.unique(keys, return_index=True)  # sentences of one key are most likely one, and count once
+    lengths = np.concatenate([np.diff(reservoir.offset) for reservoir in held])[which]
+    last = keys[min(int(np.searchsorted(np.cumsum(lengths), words)), len(keys) - 1)]
+    for i, one in enumerate(held):
+        n = int(np.searchsorted(one.keys, last, side="right"))
+        tokens = one.tokens[: one.offset[n]]
+        held[i] = dataclasses.replace(one, keys=one.keys[:n], tokens=tokens, offset=one.offset[: n + 1])
 
 
 def _numbered(table: WordTable, reservoir: Reservoir) -> np.ndarray:
@@ -266,14 +282,13 @@ def group_of(unit: int) -> int:
     return unit // _TOGETHER
 
 
-def stored_group(commits: Commits, group: int, parts: Iterable[ReservoirRef], words: int) -> ReservoirRef:
-    """The sentences of a group of units; of a single unit as they are."""
+def stored_group(commits: Commits, group: int, parts: Iterable[ReservoirRef], words: int) -> list[ReservoirRef]:
+    """The sentences of a group of units, merged; of a single unit, and of the only group, as they are."""
     held = list(parts)
-    if len(held) == 1:
-        return held[0]
-    return stored_part(
-        commits, f"group-{group:09d}", lambda: merge((part.open(commits.records) for part in held), words)
-    )
+    if len(held) == 1 or (group == 0 and len(held) < _TOGETHER):
+        return held
+    name = f"group-{group:09d}"
+    return [stored_part(commits, name, lambda: merge((part.open(commits.records) for part in held), words))]
 
 
 def stored_reservoir(

@@ -6,11 +6,12 @@ import importlib.util
 import re
 import shlex
 
+import duckdb
 import numpy as np
 import pytest
 
 from beam2vec import Run
-from examples import baskets, json_articles, korean_text
+from examples import baskets, duckdb_table, json_articles, korean_text
 from pipeline.corpus.files import match_inputs
 from pipeline.model.neighbors import nearest
 from tests.helpers.commands import ROOT, train
@@ -84,3 +85,22 @@ def test_korean_words(tokenizer, tmp_path):
         assert len(fruit & set(near(run, "사과"))) >= 3
     else:
         assert {"사과를", "사과하고"} <= set(run.words())
+
+
+def test_rows_of_a_table_of_duckdb(tmp_path):
+    """Words and rows that `beam2vec train` has for the same sentences, but for positions and with them draws."""
+    sentences = [["a", "rose", "is", f"w{i % 40}"] for i in range(400)]
+    with duckdb.connect(tmp_path / "texts.duckdb") as connection:
+        connection.execute("CREATE TABLE articles (body VARCHAR[])")
+        connection.executemany("INSERT INTO articles VALUES (?)", [[sentence] for sentence in [*sentences, None]])
+    duckdb_table.main([str(tmp_path / "texts.duckdb"), "articles", "body", str(tmp_path / "rows")])
+    (words,) = (tmp_path / "rows").glob("words-*.txt")
+    listed = words.read_text().split("\n")[:-1]
+    assert listed[:3] == ["a", "is", "rose"]
+    assert len(listed) == 43
+    rows = duckdb.sql(f"SELECT context, target, negatives FROM '{tmp_path}/rows/batches-*.parquet'").fetchall()
+    assert len(rows) > 10
+    for context, target, negatives in rows:
+        assert {listed[word] for word in (*context, target)} & {"a", "rose", "is"}
+        assert len(negatives) == 5
+        assert target not in negatives

@@ -50,16 +50,13 @@ COVERED = {
         "pipeline/storage/world.py",
     ),
     "corpus/tokenizers/test_functions.py": ("pipeline/corpus/tokenizers/tokenizer.py",),
-    "backends/cuda/test_device.py": (
-        "pipeline/backends/cuda/buffers.py",
-        "pipeline/backends/open_backend.py",
-    ),
+    "backends/cuda/test_device.py": ("pipeline/backends/cuda/buffers.py",),
     "backends/cuda/test_emulated_steps.py": (
         "pipeline/backends/backend.py",
         "pipeline/backends/cuda/backend.py",
         "pipeline/backends/cuda/loss_tiles.py",
     ),
-    "backends/cuda/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py",),
+    "training/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py",),
     # Parts of one thing, which is tested whole.
     "analysis/report/test_page.py": (
         "jobs/report.py",
@@ -80,8 +77,8 @@ COVERED = {
     "jobs/test_follow.py": ("jobs/series_job.py",),
     "jobs/test_promote.py": ("jobs/log.py",),
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
-    "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
+    "transforms/test_any_pipeline.py": ("pipeline/batches/sentence_rows.py", "pipeline/words/distribution.py"),
     "transforms/test_sentences.py": ("pipeline/corpus/sentence_files.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
     # Commands.
@@ -89,6 +86,7 @@ COVERED = {
     "jobs/runners/test_launch.py": ("jobs/runners/worker_failures.py",),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
+    "beam2vec/test_sentences.py": ("pipeline/corpus/given_sentences.py",),
     "beam2vec/test_training.py": ("beam2vec/__init__.py", "jobs/training_job.py"),
 }
 """Test module (below tests/) -> the long modules without one of their name that it covers."""

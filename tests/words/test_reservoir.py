@@ -144,8 +144,10 @@ def commits():
 
 def test_stored_with_a_parent_and_read_again(commits):
     parts = [stored_part(commits, f"unit-{i:09d}", lambda i=i: of([f"text {i}", "same"], 100)) for i in range(3)]
-    groups = [stored_group(commits, 0, parts, 100), stored_group(commits, group_of(64), parts[:1], 100)]
-    assert groups[1] == parts[0]
+    assert stored_group(commits, 0, parts, 100) == parts  # it is the only group
+    assert stored_group(commits, group_of(64), parts[:1], 100) == parts[:1]
+    groups = [*stored_group(commits, group_of(64), parts[:2], 100), parts[2]]
+    assert len(groups) == 2
     parent = of(["old words"], 100)
     ref = stored_reservoir(commits, groups, 100, lambda: parent)
     wanted = of(["text 0", "text 1", "text 2", "same", "old words"], 100)

@@ -17,7 +17,7 @@ from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import TextNumbers
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.loss_curve import final_loss, up_to
-from pipeline.model.vectors import OnProgress, Vectors
+from pipeline.model.vectors import SIDES, OnProgress, Vectors
 from pipeline.options import Options
 from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings, read_warnings
@@ -95,6 +95,7 @@ def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
         "corpus_tokens": sum(record.read(CountNumbers).tokens for record in _records(run, COUNTS)),
         "loss": loss,
         "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model],
+        "vectors": SIDES[run.side()],
         "epochs": options.epochs,
     }
 

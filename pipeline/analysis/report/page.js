@@ -13,6 +13,7 @@ page.append(each((run) => {
   ];
   return el("div", {}, two ? null : el("p", { class: "mono soft" }, run.uri),
     el("div", { class: "tiles" }, tiles.map(([value, text]) => el("div", { class: "tile" }, el("b", {}, value), el("span", {}, text)))),
+    el("p", { class: "soft" }, `Shown are the ${f.vectors}.`),
     el("p", { class: "soft" }, "digest: ", el("span", { class: "digest" }, f.digest)),
     run.warnings.length ? el("div", { class: "card warnings" }, el("h3", {}, run.warnings.length === 1 ? "1 warning" : `${run.warnings.length} warnings`),
       el("ul", {}, run.warnings.map((line) => el("li", {}, line)))) : null);
