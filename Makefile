@@ -45,8 +45,9 @@ docs: $(VENV)/installed-docs
 $(TOPICS): | $(VENV)/installed
 	$(BIN)/python -m examples.python_topics $@
 
+# With the better map of the report.
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[report]'
 	touch $@
 
 $(VENV)/installed-test: pyproject.toml | $(BIN)/python

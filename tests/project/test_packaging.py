@@ -14,6 +14,7 @@ OURS = {"pipeline", "transforms", "jobs"}
 IMPORTED_AS = {
     "apache-beam": "apache_beam",
     "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
     "cupy-cuda12x": "cupy",
     "cupy-cuda13x": "cupy",
     "unidic-lite": "unidic_lite",
