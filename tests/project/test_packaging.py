@@ -17,6 +17,7 @@ IMPORTED_AS = {
     "cupy-cuda12x": "cupy",
     "cupy-cuda13x": "cupy",
     "unidic-lite": "unidic_lite",
+    "tensorboardx": "tensorboardX",
 }
 
 

@@ -9,6 +9,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.corpus.sentence_files import MARKER
 from pipeline.errors import InputError, find
 from tests.helpers.commands import ROOT
 from transforms.rows import CountWords
@@ -31,7 +32,7 @@ def test_the_file_of_the_page_runs(tmp_path, monkeypatch):
     (path,) = tmp_path.glob("words*")
     counts = {row["word"]: row["count"] for row in map(json.loads, path.read_text().splitlines())}
     assert counts == {"a": 9, "rose": 9, "is": 9, "w0": 5, "w1": 4}
-    assert json.loads((tmp_path / "texts/dt=2026-11-29/_SUCCESS").read_text())["rows"] == 9
+    assert json.loads((tmp_path / "texts/dt=2026-11-29" / MARKER).read_text())["rows"] == 9
     parts = sorted((tmp_path / "texts").rglob("*.parquet"))
     assert sorted(row for part in parts for row in pq.read_table(part, partitioning=None)["text"].to_pylist()) == [
         f"a rose is w{i}" for i in (0,) * 5 + (1,) * 4
