@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.analysis.evaluation import evaluate_analogies, evaluate_pairs
+from pipeline.analysis.evaluation import Words, evaluate_analogies, evaluate_pairs
 from pipeline.analysis.judgements import Analogies, WordPairs, read_analogies, read_pairs
+from pipeline.analysis.precision import PRECISIONS, rounded
 from pipeline.batches.schedule import FINAL_SHARE
 from pipeline.errors import PipelineError
 from pipeline.model.model import Model
@@ -33,7 +34,18 @@ from tools.measuring.reports import format_table, report_parser, spread, write_r
 from tools.measuring.sample_text import write_plain_text
 
 Result = dict[str, Any]
-SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping", "replicas", "rounds", "vectors")
+SETTING = (
+    "model",
+    "epochs",
+    "learning_rate",
+    "trainer",
+    "batch_size",
+    "damping",
+    "replicas",
+    "rounds",
+    "vectors",
+    "precision",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{words:,} words, {len(corpus.vocabulary):,} in the vocabulary", flush=True)
         results = []
         for setting, seconds, model in _models(chosen, text, corpus):
-            for side in chosen.vectors:
-                scores = _scores(model, side, judged, analogies, chosen.most_frequent)
-                results.append(setting | {"vectors": side} | seconds | scores)
+            for side, precision in itertools.product(chosen.vectors, chosen.precision):
+                vectors = rounded(side_of(model, side), precision)
+                scores = _scores(model.words, vectors, judged, analogies, chosen.most_frequent)
+                results.append(setting | {"vectors": side, "precision": precision} | seconds | scores)
                 print(" ".join(f"{name}={value}" for name, value in results[-1].items()), file=sys.stderr, flush=True)
     print(format_table(list(_rows(results))))
     write_report(chosen.json, vars(chosen) | {"corpus_words": words}, results)
@@ -71,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         default=["input"],
         help="which of a word's two vectors are judged",
     )
+    add("--precision", type=_several(str, PRECISIONS), default=["float32"], help="what the vectors are rounded to")
     add("--models", type=_several(str, MODELS), default=list(MODELS))
     add("--epochs", type=_several(int), default=[1])
     add("--learning_rate", type=_several(float), default=[Options().learning_rate])
@@ -156,9 +170,8 @@ def _seconds(began: float) -> Result:
 
 
 def _scores(
-    model: Model, side: str, judged: dict[str, WordPairs], analogies: dict[str, Analogies], most_frequent: int
+    words: Words, vectors: np.ndarray, judged: dict[str, WordPairs], analogies: dict[str, Analogies], most_frequent: int
 ) -> Result:
-    words, vectors = model.words, side_of(model, side)
     pairs = {name: evaluate_pairs(words, vectors, pairs).spearman for name, pairs in judged.items()}
     answers = {
         name: evaluate_analogies(words, vectors, questions, most_frequent).total.accuracy

@@ -18,6 +18,7 @@ IMPORTED_AS = {
     "cupy-cuda12x": "cupy",
     "cupy-cuda13x": "cupy",
     "unidic-lite": "unidic_lite",
+    "tensorboardx": "tensorboardX",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import apache_beam as beam
 import numpy as np
@@ -16,9 +17,10 @@ from pipeline.batches.rows import schema
 from pipeline.errors import InputError, find
 from pipeline.words.distribution import WordDistribution
 from tests.helpers import programs
-from tests.helpers.commands import TINY, train, write_corpus
+from tests.helpers.commands import ROOT, TINY, train, write_corpus
 from transforms import CountWords, GenerateBatches, UnigramDistribution
 
+PAGE = ROOT / "docs" / "transforms.md"
 PRISM = programs.found("prism")
 ON_PRISM = pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m tests.helpers.programs prism")
 RUNNERS = {"fn_api": (), "prism": ("--runner=PrismRunner", f"--prism_location={PRISM}")}
@@ -166,6 +168,14 @@ def test_counts_of_one_word_are_added_up_and_distributions_are_told_apart():
     assert made.digest != WordDistribution.of([("b", 2), ("c", 3)]).digest
     assert made.digest != WordDistribution.of([("b", 2), ("a", 3)], power=1.0).digest
     np.testing.assert_allclose(made.unigram.probability, np.array([3, 2]) ** 0.75 / (3**0.75 + 2**0.75))
+
+
+def test_the_program_of_the_page_runs():
+    (program,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    KEPT.clear()
+    exec(program + "    _ = batches | beam.Map(keep)\n", {"keep": _keep})
+    assert sum(batch.num_rows for batch in KEPT) > 10
+    assert all(batch.schema == schema(5) for batch in KEPT)
 
 
 def test_the_names_are_those_of_the_package():
