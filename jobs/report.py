@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     elif options.against_step is not None:
         raise InputError("--against_step needs --against, the second run that it is a checkpoint of")
     files = files or Files([result_file("--run", open_storage(first.uri).uri(PATH), streams=False)])
-    page = report(runs, judged, lambda name: shown_progress(name, "words"))
+    page = report(runs, judged, lambda name: shown_progress(name, "checkpoints" if "checkpoints" in name else "words"))
     progress.close_all()
     files.pack(page)
     messages = sys.stderr if files.is_stdout else sys.stdout
