@@ -34,6 +34,10 @@ class InputError(PipelineError):
     exit_status = 2
 
 
+class DoesNotFitError(InputError):
+    """A training step or the vectors do not fit into the memory of the GPU; the CPU can go on from the same weights."""
+
+
 class OutputInUseError(PipelineError):
     """Another command is at work in the output, or has taken its lock over."""
 
@@ -64,7 +68,15 @@ class InterruptedRunError(PipelineError):
 
 _CLASSES = {
     cls.__name__: cls
-    for cls in (PipelineError, InputError, OutputInUseError, ArtifactError, NonFiniteError, InterruptedRunError)
+    for cls in (
+        PipelineError,
+        InputError,
+        DoesNotFitError,
+        OutputInUseError,
+        ArtifactError,
+        NonFiniteError,
+        InterruptedRunError,
+    )
 }
 
 

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.layers import Embedding, EmbeddingDot, NegativeSamplingLoss, SigmoidWithLoss, UnigramSampler
+from pipeline.layers import (
+    Embedding,
+    EmbeddingDot,
+    NegativeSamplingLoss,
+    SigmoidWithLoss,
+    UnigramSampler,
+    add_rows,
+    array_module,
+    to_host,
+)
 
 CORPUS = np.array([0, 1, 2, 3, 4, 1, 2, 3, 1, 1, 2])
 
@@ -236,3 +245,12 @@ def test_a_negative_counts_unless_it_is_the_target_of_its_own_example():
     loss = NegativeSamplingLoss(np.ones((3, 2)))
     loss.forward(np.ones((2, 2)), np.array([0, 1]), np.array([[1, 0], [1, 0]]), zero_hits=True)
     assert loss.counted.tolist() == [[True, True, False], [True, False, True]]
+
+
+def test_arrays_of_numpy_stay_with_numpy():
+    array = np.arange(3)
+    assert array_module(array, [1]) is np
+    assert to_host(array) is array
+    table = np.zeros((2, 1))
+    add_rows(table, [1, 1], [[2], [3]])
+    assert table.tolist() == [[0], [5]]

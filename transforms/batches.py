@@ -15,7 +15,7 @@ from pipeline.batches.tokens import TokenShard
 from pipeline.runtime import progress
 from pipeline.storage.records import Artifact
 from pipeline.words.reservoir import ReservoirRef
-from pipeline.words.unigram import UnigramRef
+from pipeline.words.stored_unigram import UnigramRef
 from transforms.job_context import JobContext, StageDoFn
 
 

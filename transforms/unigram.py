@@ -5,7 +5,7 @@ import dataclasses
 import apache_beam as beam
 from apache_beam import PCollection
 
-from pipeline.words.unigram import STAGE, UnigramRef, stored_unigram
+from pipeline.words.stored_unigram import STAGE, UnigramRef, stored_unigram
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -101,6 +102,7 @@ def _described(result: Result) -> dict[str, Any]:
             "loss": final_loss(metrics),
             "holdout_loss": losses[-1].as_py() if losses else None,
             "tokens_per_second": training_rate(metrics, run.options.batch_size),
+            "devices": [dataclasses.asdict(device) for device in run.devices()],
             "vectors": run.records.storage.uri(ref.folder),
             "report": result.report or None,
         }
@@ -150,7 +152,7 @@ def _print_model(result: Result, described: Mapping[str, Any]) -> None:
         print(f"report      {result.report}")
     print(f"vocabulary  {ref.words:,} words, {described['tokens']:,} tokens, {ref.dims} dims")
     speed = f", {rate:,.0f} tokens/s" if (rate := described["tokens_per_second"]) else ""
-    print(f"trained     {ref.place}, mean loss at the end {loss}{speed}")
+    print(f"trained     {ref.place}, mean loss at the end {loss}{speed}{_on_devices(described['devices'])}")
     print(f"this run    {result.seconds:,.1f} s")
     if described["holdout_loss"] is not None:
         print(f"kept back   mean loss {described['holdout_loss']:.4f} on text that was not trained on")
@@ -159,6 +161,16 @@ def _print_model(result: Result, described: Mapping[str, Any]) -> None:
         print(line)
     _print_warnings(described)
     print(f"digest: {ref.digest}")
+
+
+def _on_devices(devices: Sequence[Mapping[str, Any]]) -> str:
+    """In words, with the steps where another one was taken."""
+    named = []
+    for device in devices:
+        since = f" after step {device['step']:,}" if device["step"] else ""
+        why = f" ({device['reason']})" if device["reason"] else ""
+        named.append(f"{device['device']}{since}{why}")
+    return f", on {', then '.join(named)}" if named else ""
 
 
 def _print_left(result: Result) -> None:

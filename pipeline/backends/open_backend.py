@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ import numpy as np
 from pipeline.backends.backend import Backend
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
-from pipeline.backends.cuda.device import Gpu, NoGpuError, find_gpu
+from pipeline.backends.cuda.device import Gpu, NoCupyError, NoGpuError, find_gpu
 from pipeline.batches.rows import Rows, TokenPiece, generate_rows
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import step_ranges
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 from pipeline.runtime.messages import say, warn
 from pipeline.words import unigram
 
@@ -24,20 +25,31 @@ _NEEDED = (
 )
 
 
-def gpu_for(device: str) -> Gpu | None:
-    """The GPU to train on; None if --device does not allow one, or there is none.
+def gpu_for(device: str) -> Gpu | str:
+    """The GPU to train on, or why there is none: "" if nobody expects one.
 
     Raises:
       InputError: --device=gpu, but there is no usable GPU.
     """
     if device == "cpu":
-        return None
+        return ""
     try:
         return find_gpu()
     except NoGpuError as error:
         if device == "gpu":
             raise InputError(f"--device=gpu: {error}; {_NEEDED}") from error
-        return None
+        return "" if isinstance(error, NoCupyError) else str(error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A backend, and what it runs on."""
+
+    backend: Backend
+    device: str
+    """"CPU", or the GPU's name"""
+    reason: str = ""
+    """why it is the CPU where somebody may count on a GPU; "" otherwise"""
 
 
 def open_backend(
@@ -51,35 +63,34 @@ def open_backend(
     negatives: int,
     threads: int,
     is_quiet: bool = False,
-) -> Backend:
+) -> Opened:
     """The backend of a run.
 
     Before a GPU is used, it has to compute small steps with the bits of the CPU: by CUDA graphs, or else by plain
-    launches. If it cannot, or has too little memory, --device=auto trains on the CPU and says so.
+    launches. If it cannot, or has too little memory, --device=auto trains on the CPU. It says what it takes and, where
+    CuPy is installed, why it takes the CPU.
 
     Raises:
       InputError: --device=gpu, but the GPU cannot be used.
     """
     settings: dict[str, Any] = {"model": model, "tau": tau, "zero_hits": zero_hits}
-
-    def on_cpu() -> Backend:
-        return CpuBackend(w_in, w_out, threads=threads, **settings)
-
-    gpu = gpu_for(device)
-    if gpu is None:
-        return on_cpu()
-    try:
-        graphs = check_bits(gpu, w_in.shape[1], negatives, settings)
-        backend = CudaBackend(w_in, w_out, graphs=graphs, **settings)
-    except InputError as error:
-        if device == "gpu":
-            raise
-        if not is_quiet:
-            warn(f"training on the CPU: {error}")
-        return on_cpu()
-    if not is_quiet:
-        say(f"training on {gpu}")
-    return backend
+    found = gpu_for(device)
+    if isinstance(found, Gpu):
+        try:
+            graphs = check_bits(found, w_in.shape[1], negatives, settings)
+            backend = CudaBackend(w_in, w_out, graphs=graphs, **settings)
+            if not is_quiet:
+                say(f"training on {found}")
+            return Opened(backend, found.name)
+        except PipelineError as error:
+            if device == "gpu":
+                raise
+            found = str(error)
+    if found and not is_quiet:
+        warn(f"training on the CPU: {found}")
+    elif device == "auto" and not is_quiet:
+        say("training on the CPU")
+    return Opened(CpuBackend(w_in, w_out, threads=threads, **settings), "CPU", found)
 
 
 def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) -> bool:
@@ -99,7 +110,7 @@ def check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any]) ->
 def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], graphs: bool) -> None:
     """Trains four small steps on both, then some steps of rows that are made from tokens; InputError if bits differ."""
     rng = np.random.default_rng(0)
-    vocabulary, rows = 50 + negatives, 200
+    vocabulary, rows = 50 + 4 * negatives, 200  # so many words that distinct negatives are drawn in no time
     offset = np.append(0, np.cumsum(rng.integers(1, 8, rows))).astype(np.int32)
 
     def draw(*shape: int) -> np.ndarray:
@@ -107,6 +118,8 @@ def _check_bits(gpu: Gpu, dims: int, negatives: int, settings: dict[str, Any], g
 
     step_rows = Rows(draw(rows), offset, draw(int(offset[-1])), draw(rows, negatives))
     weights = [rng.random((vocabulary, dims), dtype=np.float32) - np.float32(0.5) for _ in range(2)]
+    for matrix in weights:
+        matrix[:, 1::2] *= np.float32(1e-38)  # denormal numbers, which a GPU may be told to take for zeros
     settings = settings | {"tau": 30.0}  # some rows are damped and some are not
     bounds, rates = np.array([0, 80, 100, 150, rows]), np.array([0.05, 0.04, 0.03, 0.02], np.float32)
     piece = TokenPiece(

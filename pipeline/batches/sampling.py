@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 from pipeline.errors import InputError
 from pipeline.kernels.negatives import ANY, DISTINCT, EXCLUDE_TARGET
 from pipeline.options import Options
-from pipeline.storage.records import Artifact, Records
 from pipeline.words.unigram import UnigramDistribution
+
+if TYPE_CHECKING:  # rows are made, and trained on, where nothing is stored (benchmarks/first_device.py)
+    from pipeline.storage.records import Artifact, Records
 
 POLICIES = {"any": ANY, "exclude_target": EXCLUDE_TARGET, "distinct": DISTINCT}
 _tables: dict[str, Tables] = {}

@@ -46,7 +46,7 @@ def _cpu_digest() -> str:
     return hashlib.sha256("\0".join(map(str, names)).encode()).hexdigest()[:8]
 
 
-def _cache_folder() -> str:
+def cache_folder() -> str:
     """The cache folder for this version of the kernels; "" when there is none."""
     return _choose_folder()[0]
 
@@ -105,13 +105,13 @@ def report_cache() -> None:
 
 def has_cached_kernels() -> bool:
     """Whether an earlier process has left compiled kernels, so that this one need not wait for the compiler."""
-    folder = _cache_folder()
+    folder = cache_folder()
     return bool(folder) and any(pathlib.Path(folder).rglob("step.train-*.nbc"))
 
 
 def can_cache_kernels() -> bool:
     """Whether kernels that are compiled now will be there for the next process."""
-    folder = _cache_folder()
+    folder = cache_folder()
     return bool(folder) and os.access(folder, os.W_OK)
 
 
@@ -136,7 +136,7 @@ def kernel(function: Callable | None = None, *, allocates: bool = True, **option
 @functools.cache
 def _folder_of_source(file: str) -> str:
     """The folder for the kernels of a source file, within our cache folder; "" if they are not kept."""
-    folder = _cache_folder()
+    folder = cache_folder()
     with contextlib.suppress(NotPrivateError):  # in a folder that can only be read, one may be missing
         return folder and private_folder(os.path.join(folder, _Locator.get_suitable_cache_subpath(file)))
     return ""

@@ -34,11 +34,24 @@ SCHEMA = pa.schema(
 
 
 @dataclasses.dataclass(frozen=True)
+class TrainedOn:
+    """A device, from a training step on."""
+
+    step: Number
+    device: str
+    """"CPU", or the GPU's name"""
+    reason: str = ""
+    """why it was the CPU where somebody may have counted on a GPU"""
+
+
+@dataclasses.dataclass(frozen=True)
 class PointNumbers:
     """What is recorded of some points of the loss curve."""
 
     step: Number
     """training steps done when the points were written; they are of the steps since the record before"""
+    devices: list[TrainedOn] = dataclasses.field(default_factory=list)
+    """what these steps were trained on, in their order; of several replicas, what they said"""
 
 
 def forget_points_after(commits: Commits, step: int) -> None:
@@ -93,6 +106,17 @@ def read_metrics(records: Records, key: str) -> pa.Table:
     steps = table["step"].to_numpy()
     last = {step: row for row, step in enumerate(steps.tolist())}
     return table.take(pa.array(sorted(last.values()), pa.int64())).sort_by("step")
+
+
+def read_devices(records: Records, key: str) -> list[TrainedOn]:
+    """What a run was trained on, by step; each stands until the next. Nothing about points whose record is damaged."""
+    found: list[TrainedOn] = []
+    for _, record in records.scan(stage_folder(STAGE, key)):
+        if record is not None and record.key == key:
+            for device in record.read(PointNumbers).devices:
+                if not found or (found[-1].device, found[-1].reason) != (device.device, device.reason):
+                    found.append(device)
+    return found
 
 
 def up_to(curve: pa.Table, step: int) -> pa.Table:

@@ -352,6 +352,10 @@ class Run:
         """
         return loss_curve.read_metrics(self.records, self.key("checkpoints"))
 
+    def devices(self) -> list[loss_curve.TrainedOn]:
+        """What the steps were trained on, in their order; each entry stands until the next."""
+        return loss_curve.read_devices(self.records, self.key("checkpoints"))
+
     def shards(self) -> list[BatchShard]:
         """References to the corpus as token ids; InputError unless all of it is encoded."""
         unigram = self._record("unigram", "unigram").artifact

@@ -24,8 +24,8 @@ from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import CountNumbers
 from pipeline.words.phrases import PHRASES, WORDS, phrases_stage, words_stage
 from pipeline.words.reservoir import STAGE as RESERVOIR
+from pipeline.words.stored_unigram import STAGE as UNIGRAM
 from pipeline.words.totals import STAGE as TOTALS
-from pipeline.words.unigram import STAGE as UNIGRAM
 from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.vocabulary import VocabularyNumbers
 

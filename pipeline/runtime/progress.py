@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.runtime.shown_text import exact
 
 _log = logging.getLogger(__name__)
@@ -52,7 +50,7 @@ class Stage:
         self._lock = threading.Lock()
         self._bar = None
         if _owns_terminal and sys.stderr.isatty():
-            self._bar = tqdm(
+            self._bar = _tqdm()(
                 total=total,
                 desc=f"{name:14s}",
                 unit=unit,
@@ -184,10 +182,17 @@ def print_above_bars(line: str) -> bool:
     """Prints a line and leaves the bars in place; False where this process has no terminal for bars."""
     if not (_owns_terminal and sys.stderr.isatty()):
         return False
-    tqdm.write(line, file=exact(sys.stderr))
+    _tqdm().write(line, file=exact(sys.stderr))
     return True
 
 
 def scaled(number: float) -> str:
     """1234567 -> 1.23M"""
-    return tqdm.format_sizeof(number)
+    return str(_tqdm().format_sizeof(number))
+
+
+def _tqdm() -> Any:
+    """Imported late: kernels, which say things too, run where no bars can be drawn (benchmarks/first_device.py)."""
+    from tqdm import tqdm
+
+    return tqdm

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.backends.backend import StepLoss
 from pipeline.batches.schedule import Schedule, step_name
-from pipeline.model.loss_curve import SCHEMA, STAGE, PointNumbers
+from pipeline.model.loss_curve import SCHEMA, STAGE, PointNumbers, TrainedOn
 from pipeline.storage.commits import Commits
 from pipeline.storage.parquet import to_parquet
 
@@ -41,6 +41,7 @@ class MetricsLog:
         self._schedule = schedule
         self._every = max(1, schedule.steps // LOSS_POINTS)
         self._points: list[_Point] = []
+        self._devices: list[TrainedOn] = []
         self._schema = SCHEMA.append(pa.field("holdout_loss", pa.float64())) if holdout else SCHEMA
         self.recent_loss = float("nan")
 
@@ -57,6 +58,10 @@ class MetricsLog:
         pairs = int(loss.pairs.sum())
         if pairs:
             self.recent_loss = float(loss.total.sum()) / pairs
+
+    def trained_on(self, step: int, device: str, reason: str) -> None:
+        """Notes the device of all steps from `step` on."""
+        self._devices.append(TrainedOn(step, device, reason))
 
     def add_holdout(self, loss: float) -> None:
         """Adds the loss on sentences kept back, after the steps that were added last."""
@@ -92,7 +97,8 @@ class MetricsLog:
         # The bytes differ from run to run, because seconds do. The digest in the name keeps points and record
         # consistent if the process is killed between them.
         artifact = commits.put(f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet", data)
-        commits.commit(name, [artifact], PointNumbers(step))
+        commits.commit(name, [artifact], PointNumbers(step, self._devices))
+        self._devices = self._devices[-1:]
         for old in before.artifacts if before else ():
             if old.path != artifact.path:
                 commits.delete(old.path)

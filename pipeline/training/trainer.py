@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends.backend import Backend, GeneratingBackend
-from pipeline.backends.open_backend import open_backend
+from pipeline.backends.open_backend import Opened, open_backend
 from pipeline.batches.rows import Rows, generated_batches
 from pipeline.batches.sampling import load_tables
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.batches.shards import BatchShard
 from pipeline.batches.steps import StepRange, step_ranges
-from pipeline.errors import ArtifactError, InterruptedRunError
+from pipeline.errors import ArtifactError, DoesNotFitError, InterruptedRunError
 from pipeline.model.checkpoints import (
     TRAINED,
     CheckpointRef,
@@ -139,10 +139,10 @@ class Trainer:
                 self.commits, 0, Model(words, counts, w_in, w_out), self.provenance, schedule.steps, 0
             )
         threads = options.thread_count
-        backend = new_backend(w_in, w_out, options, schedule, threads)
+        opened = new_backend(w_in, w_out, options, schedule, threads)
         del w_in, w_out
         kept_back = kept_back_rows(shards, self.commits.records) if options.holdout else None
-        session = _Session(self, backend, schedule, words, counts, done, kept_back)
+        session = _Session(self, opened, schedule, words, counts, done, kept_back)
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool, memory.reused():
             for epoch in range(session.step // schedule.steps_per_epoch, schedule.epochs):
                 session.run_epoch(epoch, shards, pool if threads > 1 else None)
@@ -189,25 +189,39 @@ class _Session:
     def __init__(
         self,
         trainer: Trainer,
-        backend: Backend,
+        opened: Opened,
         schedule: Schedule,
         words: pa.Array,
         counts: np.ndarray,
         done: CheckpointRef | None,
         kept_back: Rows | None = None,
     ):
-        self.trainer, self.backend, self.schedule = trainer, backend, schedule
+        self.trainer, self.schedule = trainer, schedule
         self.words, self.counts = words, counts
         self.step = self.began = step = done.step if done else 0
         self.first_epoch_rows = done.first_epoch_rows if done else 0
         self.committed: CheckpointRef | None = None
         self.metrics = MetricsLog(schedule, holdout=bool(trainer.options.holdout))
         self.kept_back, self.next_holdout = kept_back, step
+        self._train_on(opened)
         self.clock = self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = CHECKPOINT_SECONDS
         self.rows = 0
 
+    def _train_on(self, opened: Opened) -> None:
+        self.backend = opened.backend
+        self.metrics.trained_on(self.step, opened.device, opened.reason)
+
     def run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
+        try:
+            self._run_epoch(epoch, shards, pool)
+        except DoesNotFitError as error:
+            options = self.trainer.options
+            weights, threads = self.backend.weights(), options.thread_count
+            self._train_on(instead_of_the_gpu(weights, error, self.step, options, self.schedule, threads))
+            self._run_epoch(epoch, shards, pool)
+
+    def _run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
         schedule = self.schedule
         base = epoch * schedule.steps_per_epoch
         first = self.step - base
@@ -293,11 +307,21 @@ def seconds_to_checkpoint(took: float) -> float:
 
 
 def new_backend(
-    w_in: np.ndarray, w_out: np.ndarray, options: Options, schedule: Schedule, threads: int, is_quiet: bool = False
-) -> Backend:
-    """The backend that trains these weights; it copies them."""
-    backend = open_backend(
-        options.device,
+    w_in: np.ndarray,
+    w_out: np.ndarray,
+    options: Options,
+    schedule: Schedule,
+    threads: int,
+    is_quiet: bool = False,
+    device: str = "",
+) -> Opened:
+    """The backend that trains these weights; it copies them.
+
+    Args:
+      device: in place of --device.
+    """
+    opened = open_backend(
+        device or options.device,
         w_in,
         w_out,
         model=options.model,
@@ -307,13 +331,33 @@ def new_backend(
         threads=threads,
         is_quiet=is_quiet,
     )
-    on_gpu, many = isinstance(backend, GeneratingBackend), 2 * options.negatives > len(w_in)
+    on_gpu, many = isinstance(opened.backend, GeneratingBackend), 2 * options.negatives > len(w_in)
     if on_gpu and many and options.negative_policy == "distinct" and not is_quiet:
         warn(
             f"--negatives={options.negatives} of {len(w_in):,} words are slow to draw on a GPU with"
             " --negative_policy=distinct: take fewer, or --device=cpu"
         )
-    return backend
+    return opened
+
+
+def instead_of_the_gpu(
+    weights: tuple[np.ndarray, np.ndarray],
+    error: DoesNotFitError,
+    step: int,
+    options: Options,
+    schedule: Schedule,
+    threads: int,
+) -> Opened:
+    """The CPU's backend, where a training step does not fit into the GPU; its weights are those after `step` steps.
+
+    Raises:
+      DoesNotFitError: --device=gpu.
+    """
+    if options.device != "auto":
+        raise error
+    warn(f"training goes on on the CPU after {step_of(step, schedule.steps)}: {error}")
+    opened = new_backend(*weights, options, schedule, threads, device="cpu")
+    return dataclasses.replace(opened, reason=str(error))
 
 
 def positions_of(shards: Sequence[BatchShard]) -> int:

@@ -16,12 +16,7 @@ import pyarrow as pa
 from pipeline.errors import ArtifactError, InputError
 from pipeline.kernels.alias import fill_alias_table
 from pipeline.kernels.float_mode import default_float_mode
-from pipeline.storage.commits import Commits, Made
-from pipeline.storage.parquet import to_parquet
-from pipeline.storage.records import Artifact, Number
-from pipeline.words.vocabulary import VocabularyRef
 
-STAGE = "unigram"
 _ARITHMETIC = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
 _ALWAYS = 2**32 - 1
 _SCHEMA = pa.schema(
@@ -183,35 +178,3 @@ def _checked(counts: np.ndarray) -> np.ndarray:
     if counts.min() < 0 or not counts.any():
         raise ValueError("counts must be 0 or more, and one of them positive")
     return counts
-
-
-@dataclasses.dataclass(frozen=True)
-class UnigramNumbers:
-    """What is recorded of the unigram distribution."""
-
-    words: Number
-    """that can be drawn"""
-
-
-@dataclasses.dataclass(frozen=True)
-class UnigramRef:
-    """The stored unigram distribution."""
-
-    artifact: Artifact
-    words: int
-    """that can be drawn"""
-    tokens: int = 0
-    """tokens of the text that are in the vocabulary"""
-
-
-def stored_unigram(commits: Commits, vocabulary: VocabularyRef, power: float, subsample: float) -> UnigramRef:
-    """The distribution that an earlier attempt has stored, else a new one from the vocabulary."""
-
-    def make() -> Made:
-        words = vocabulary.open(commits.records)
-        noise = build(words.counts, power, subsample, words.occurrences > 0)
-        drawn = int(np.count_nonzero(noise.probability))
-        return [commits.put("unigram.parquet", to_parquet(noise.to_table()))], UnigramNumbers(drawn)
-
-    record = commits.once(STAGE, make)
-    return UnigramRef(record.artifact, record.read(UnigramNumbers).words, vocabulary.tokens)

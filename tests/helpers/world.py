@@ -22,8 +22,8 @@ from pipeline.options import Options
 from pipeline.runs.directory import make_identity, open_or_create
 from pipeline.storage.parquet import to_parquet
 from pipeline.words import unigram
-from pipeline.words.unigram import STAGE as UNIGRAM
-from pipeline.words.unigram import UnigramRef
+from pipeline.words.stored_unigram import STAGE as UNIGRAM
+from pipeline.words.stored_unigram import UnigramRef
 from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.vocabulary import Vocabulary, VocabularyNumbers, VocabularyRef
 from transforms.job_context import JobContext

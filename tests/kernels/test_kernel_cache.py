@@ -124,7 +124,7 @@ USER, ATTACKER, TEAM = 54321, 54322, 54323
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 FOLDER = "from pipeline.kernels import compile"
 """Imported by root: the interpreter may lie where the other user cannot read."""
-FOLDER_AS_USER = "print(compile._cache_folder()); compile.report_cache()"
+FOLDER_AS_USER = "print(compile.cache_folder()); compile.report_cache()"
 KERNEL = "import grp, pwd, numba, tqdm; numba.njit(lambda x: x + 1)(1)"
 KERNEL_AS_USER = """
 import numpy as np
@@ -187,7 +187,7 @@ def choose_folder(place, uid=USER, gid=USER, **environment):
     os.setuid(uid)
     numba.config.reload_config()
     compile._choose_folder.cache_clear()
-    print(compile._cache_folder())
+    print(compile.cache_folder())
     compile.report_cache.cache_clear()
     compile.report_cache()
     return 0

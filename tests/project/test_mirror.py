@@ -50,16 +50,13 @@ COVERED = {
         "pipeline/storage/world.py",
     ),
     "corpus/tokenizers/test_functions.py": ("pipeline/corpus/tokenizers/tokenizer.py",),
-    "backends/cuda/test_device.py": (
-        "pipeline/backends/cuda/buffers.py",
-        "pipeline/backends/open_backend.py",
-    ),
+    "backends/cuda/test_device.py": ("pipeline/backends/cuda/buffers.py",),
     "backends/cuda/test_emulated_steps.py": (
         "pipeline/backends/backend.py",
         "pipeline/backends/cuda/backend.py",
         "pipeline/backends/cuda/loss_tiles.py",
     ),
-    "backends/cuda/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py",),
+    "training/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py",),
     # Parts of one thing, which is tested whole.
     "analysis/report/test_page.py": (
         "jobs/report.py",

@@ -39,9 +39,9 @@ from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import CountNumbers
 from pipeline.words.reservoir import STAGE as RESERVOIR
 from pipeline.words.reservoir import Reservoir, stored_part, stored_reservoir
+from pipeline.words.stored_unigram import STAGE as UNIGRAM
 from pipeline.words.totals import STAGE as TOTALS
 from pipeline.words.totals import TotalsNumbers
-from pipeline.words.unigram import STAGE as UNIGRAM
 from pipeline.words.vocabulary import STAGE as VOCABULARY
 from pipeline.words.vocabulary import VocabularyNumbers
 from tools.histories.machine import Machine, Process, Thread

@@ -83,7 +83,7 @@ class Session:
         self._schedule = Schedule.of(options, corpus.tokens)
         w_in = initial_vectors(corpus.vocabulary.words.to_pylist(), options.dims, options.seed)
         w_out = np.zeros(w_in.shape, np.float32)
-        self._backend = new_backend(w_in, w_out, options, self._schedule, self._threads)
+        self._backend = new_backend(w_in, w_out, options, self._schedule, self._threads).backend
 
     def train(self) -> None:
         """An epoch, rows included."""

@@ -13,6 +13,7 @@ from step to step, also sizes and learning rate, is in the arrays of the slot.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,7 @@ from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
 from pipeline.batches.steps import StepRange
-from pipeline.errors import InputError
+from pipeline.errors import DoesNotFitError, PipelineError
 from pipeline.kernels.block import TileLoss
 from pipeline.kernels.lanes import rounded_up
 from pipeline.kernels.loss import loss_of_tiles
@@ -82,6 +83,7 @@ class CudaBackend:
         import cupyx
 
         self._cupy, self._pinned = cupy, cupyx.empty_pinned
+        self._errors = cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError
         self._vocabulary, self._dims = w_in.shape
         self._width = rounded_up(self._dims)
         self._model, self._rules = model, step_rules(model, tau, zero_hits)
@@ -101,6 +103,16 @@ class CudaBackend:
         self._use_graphs, self._warm = graphs, set[str]()
         self._generator: Generator | None = None
 
+    @contextlib.contextmanager
+    def _in_one_line(self) -> Iterator[None]:
+        """CUDA's errors become one line: after most of them, the process cannot use the device any more."""
+        try:
+            yield
+        except self._errors as error:
+            raise PipelineError(
+                f"the GPU failed ({error}): the same command goes on from the last checkpoint, also with --device=cpu"
+            ) from error
+
     # ---- memory
 
     def _load(self, weights: np.ndarray) -> Any:
@@ -116,7 +128,7 @@ class CudaBackend:
     def _check_memory(self, needed: int, purpose: str) -> None:
         free, total = self._free_memory()
         if needed > free:
-            raise InputError(
+            raise DoesNotFitError(
                 f"the GPU has {shown(free)} of {shown(total)} free, {purpose} of {self._dims} dims need"
                 f" {shown(needed)}: {REMEDY}"
             )
@@ -174,14 +186,19 @@ class CudaBackend:
         end: int,
     ) -> Iterator[StepRange]:
         """See `GeneratingBackend`; tables stay on the device as long as they are the same object."""
-        generator = self._generator
-        if generator is None or generator.tables is not tables or generator.sampling != sampling:
-            self._generator = None
-            generator = Generator(self._cupy, self._pinned, tables, sampling, self._check_memory, self._shape.block)
-            self._generator = generator
-        return generator.step_ranges(token_ranges(pieces, batch_size, first, end, sampling.window), epoch)
+        with self._in_one_line():
+            generator = self._generator
+            if generator is None or generator.tables is not tables or generator.sampling != sampling:
+                self._generator = None
+                generator = Generator(self._cupy, self._pinned, tables, sampling, self._check_memory, self._shape.block)
+                self._generator = generator
+            yield from generator.step_ranges(token_ranges(pieces, batch_size, first, end, sampling.window), epoch)
 
     def train(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+        with self._in_one_line():
+            return self._train_steps(rows, bounds, learning_rates)
+
+    def _train_steps(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
         self._compile(rows.negatives.shape[1])
         steps, row_counts = len(learning_rates), np.diff(bounds)
         contexts = np.diff(rows.offset_at(bounds) if isinstance(rows, DeviceRows) else rows.offset[bounds])
@@ -189,7 +206,10 @@ class CudaBackend:
         loss = np.zeros((steps, -(-int(np.max(row_counts, initial=0)) // (TILE * LOSS_TILES))))
         pairs = np.zeros(loss.shape, np.int64)
         samples = LossTiles.of(rows, bounds, self._shape)
-        for first, last in samples.groups(steps):
+        groups = list(samples.groups(steps))
+        self._make_room_for_scores(max((samples.scores(*group) for group in groups), default=0))
+        # From here on nothing is allocated: what does not fit was refused before a weight has changed.
+        for first, last in groups:
             self._run(rows, bounds, learning_rates, samples, first, last, loss, pairs)
         return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
 
@@ -208,7 +228,6 @@ class CudaBackend:
         low, high = np.searchsorted(samples.step, [first, last])
         ends = np.cumsum(samples.sizes[low:high])
         at, scores = ends - samples.sizes[low:high], int(ends[-1]) if len(ends) else 0
-        self._make_room_for_scores(scores)
         for step in range(first, last):
             begin, end = int(bounds[step]), int(bounds[step + 1])
             if begin < end:
@@ -380,8 +399,9 @@ class CudaBackend:
         if self._host_weights is None:
             shape = self._in.shape
             self._host_weights = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        for array, host in zip((self._in, self._out), self._host_weights):
-            array.get(out=host)
+        with self._in_one_line():
+            for array, host in zip((self._in, self._out), self._host_weights):
+                array.get(out=host)
         w_in, w_out = (host[:, : self._dims] for host in self._host_weights)
         w_in.flags.writeable = w_out.flags.writeable = False
         return w_in, w_out

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.backends.backend import LOSS_TILES, TILE
 from pipeline.backends.cuda.launcher import THREADS
-from pipeline.errors import InputError
+from pipeline.errors import DoesNotFitError
 
 HEADER = 8
 """Numbers before the arrays of a packed step: rows, contexts, learning rate, five beginnings (see common.cu)."""
@@ -120,7 +120,7 @@ class Shape:
 
     def check(self, room: Room) -> None:
         if self.entries(room) > MOST_ENTRIES:
-            raise InputError(
+            raise DoesNotFitError(
                 f"a training step has {self.entries(room):,} entries, a GPU takes {MOST_ENTRIES:,} at most:"
                 " lower --batch_size, --window or --negatives, or train with --device=cpu"
             )
@@ -134,13 +134,13 @@ def allocate(cupy: Any, sizes: Sizes, dtype: str) -> dict[str, Any]:
     """The arrays, not initialised.
 
     Raises:
-      InputError: memory that was free is used by others now, or is fragmented.
+      DoesNotFitError: memory that was free is used by others now, or is fragmented.
     """
     try:
         return {name: cupy.empty(_at_least_one(size), dtype) for name, size in sizes.items()}
     except MemoryError as error:  # CuPy's error is one
         needed = shown(4 * sum(sizes.values()))
-        raise InputError(f"the GPU has no {needed} left, though they were free: {REMEDY}") from error
+        raise DoesNotFitError(f"the GPU has no {needed} left, though they were free: {REMEDY}") from error
 
 
 def shown(size: int) -> str:

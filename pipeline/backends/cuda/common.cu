@@ -1,6 +1,7 @@
 // What the kernels of the training step share. The numbers are those of docs/definition.md, "The training
-// step": every float operation is an intrinsic that rounds once (_rn), so neither compiler flags, nor the size of a
-// block, nor the order in which threads run can change a bit. Warps always work with all 32 threads.
+// step": every float operation is an intrinsic that rounds once (_rn), so neither contraction, nor the size of a
+// block, nor the order in which threads run can change a bit. One flag could: -ftz=true makes zeros of denormal
+// numbers (launcher.py gives -ftz=false). Warps always work with all 32 threads.
 //
 // DIMS       numbers in a row of the weights, a multiple of 16
 // NEGATIVES  negatives of a row of the batch

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.metadata
 import importlib.util
 import os
 import sys
+from typing import Any
 
-from pipeline.runtime.messages import warn
 from pipeline.runtime.private_folders import NotPrivateError, home_folder, private_folder
 
 OLDEST = 70
@@ -16,6 +18,16 @@ OLDEST = 70
 
 class NoGpuError(Exception):
     """There is no GPU to train on; the message says what is missing."""
+
+
+class NoCupyError(NoGpuError):
+    """CuPy is not installed: nobody expects a GPU to be used."""
+
+
+_CUPYS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+"""Packages that install CuPy, into one folder."""
+_OLD_DRIVER, _NO_DEVICE = 35, 100
+"""cudaErrorInsufficientDriver, also without any driver; cudaErrorNoDevice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,18 +50,18 @@ def find_gpu() -> Gpu:
     Raises:
       NoGpuError: CuPy, the compiler or the driver is missing, or there is no device, or it does not answer.
     """
+    _refuse_several()
     _cache_privately()
     try:
         import cupy
     except Exception as error:  # whatever a broken installation raises
-        raise NoGpuError(f"CuPy cannot be imported ({_said(error)})") from error
+        kind = NoCupyError if _is_missing(error) else NoGpuError
+        raise kind(f"CuPy cannot be imported ({_said(error)})") from error
     runtime = cupy.cuda.runtime
     try:
-        count = runtime.getDeviceCount()
+        runtime.getDeviceCount()
     except Exception as error:
-        raise NoGpuError(f"no NVIDIA driver answers ({_said(error)})") from error
-    if not count:
-        raise NoGpuError("the driver shows no device: is CUDA_VISIBLE_DEVICES set?")
+        raise NoGpuError(_why_no_device(runtime, error)) from error
     try:
         cupy.cuda.nvrtc.getVersion()
     except Exception as error:
@@ -66,13 +78,47 @@ def find_gpu() -> Gpu:
     name = properties["name"].decode()
     if capability < OLDEST:
         raise NoGpuError(f"{name} has compute capability {capability / 10}, {OLDEST / 10} or later is needed")
-    return Gpu(name, properties["totalGlobalMem"], f"{driver // 1000}.{driver % 1000 // 10}")
+    return Gpu(name, properties["totalGlobalMem"], _shown_version(driver))
+
+
+def _refuse_several() -> None:
+    """NoGpuError if several packages have put their CuPy into one folder: then it is a mixture."""
+    installed = []
+    for name in _CUPYS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.distribution(name)
+            installed.append(name)
+    if len(installed) > 1:
+        raise NoGpuError(
+            f"{' and '.join(installed)} are installed, into the same folder: pip uninstall {' '.join(installed)}, and"
+            " then install one"
+        )
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether CuPy is not there at all."""
+    return isinstance(error, ModuleNotFoundError) and error.name == "cupy"
+
+
+def _why_no_device(runtime: Any, error: Exception) -> str:
+    status = getattr(error, "status", None)
+    if status == _NO_DEVICE:
+        return "the driver shows no device: is CUDA_VISIBLE_DEVICES set?"
+    if status == _OLD_DRIVER and (driver := runtime.driverGetVersion()):
+        needed = runtime.runtimeGetVersion() // 1000
+        return f"the driver knows CUDA {_shown_version(driver)}, and this CuPy is for CUDA {needed}: update the driver"
+    return f"no NVIDIA driver answers ({_said(error)})"
+
+
+def _shown_version(cuda: int) -> str:
+    return f"{cuda // 1000}.{cuda % 1000 // 10}"
 
 
 def _cache_privately() -> None:
     """Lets CuPy keep its cache only in a private folder, because it runs the code that it finds there.
 
-    CuPy creates the folder when it is imported, even if it then keeps the cache in memory.
+    The kernels of training are kept elsewhere (`cubins.py`), so nobody needs to be told. CuPy creates the folder when
+    it is imported, even if it then keeps the cache in memory.
     """
     if "cupy" in sys.modules or importlib.util.find_spec("cupy") is None:
         return
@@ -81,14 +127,11 @@ def _cache_privately() -> None:
     try:
         if not chosen:
             raise NotPrivateError("you have no home")
-        os.environ["CUPY_CACHE_DIR"] = private_folder(chosen)
-    except NotPrivateError as error:
+        os.environ["CUPY_CACHE_DIR"] = folder = private_folder(chosen)
+        if not os.access(folder, os.W_OK):
+            raise NotPrivateError(f"{folder} cannot be written")
+    except NotPrivateError:
         os.environ.update(CUPY_CACHE_DIR="/", CUPY_CACHE_IN_MEMORY="1")  # a folder that is there, and is not used
-        if "WORKER_ID" not in os.environ:
-            warn(
-                f"compiled GPU kernels are not kept, so each command compiles them again ({error}): set CUPY_CACHE_DIR "
-                "to a folder of your own"
-            )
 
 
 def _said(error: Exception) -> str:

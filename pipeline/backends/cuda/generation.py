@@ -21,7 +21,7 @@ from pipeline.backends.cuda.token_ranges import TokenRange, steps_at_once
 from pipeline.batches.rows import Rows
 from pipeline.batches.sampling import POLICIES, Sampling, Tables
 from pipeline.batches.steps import StepRange
-from pipeline.errors import InputError
+from pipeline.errors import DoesNotFitError
 from pipeline.kernels import philox
 from pipeline.options import ALL
 
@@ -169,7 +169,7 @@ class Generator:
 
         Args:
           cupy, pinned: the module; `cupyx.empty_pinned`.
-          check_memory: raises InputError unless so many bytes are free, to be used for something.
+          check_memory: raises DoesNotFitError unless so many bytes are free, to be used for something.
           block: threads of a block; any number of warps makes the same rows.
         """
         self.tables, self.sampling = tables, sampling
@@ -214,7 +214,7 @@ class Generator:
             self._stream.synchronize()
             room = needed.with_headroom(self._room)
             if room.contexts >= 2**31:
-                raise InputError(
+                raise DoesNotFitError(
                     f"{needed.own:,} positions of a training step may have {needed.contexts:,} contexts, {2**31:,} are"
                     " too many for a GPU: lower --batch_size or --window, or train with --device=cpu"
                 )

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.backends.cuda.cubins import load_module
+
 FOLDER = pathlib.Path(__file__).parent
 THREADS = 256
 """Of the largest block."""
@@ -31,7 +33,8 @@ SCALARS: dict[str, type[np.generic]] = {
     "unsigned long long": np.uint64,
 }
 OPTIONS = ("-ftz=false", "-fmad=false", "-prec-div=true", "-prec-sqrt=true")
-"""Of NVRTC: correctly rounded float32, nothing contracted. The source says so too, by its intrinsics."""
+"""Of NVRTC: correctly rounded float32, denormal numbers as they are, nothing contracted. The source rounds by its
+intrinsics, but none of them keeps a denormal number if the first option is not false."""
 
 _KERNEL = re.compile(r"^(?:BUSY_)?KERNEL\s+(\w+)\(([^)]*)\)", re.MULTILINE)
 _PARAMETER = re.compile(r"(?:const )?(\w[\w ]*?) ?(\*)? ?(\w+)")
@@ -78,11 +81,10 @@ def options(constants: Mapping[str, int]) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=32)
 def _compiled(cupy: Any, names: tuple[str, ...], constants: tuple[tuple[str, int], ...]) -> tuple[dict, dict]:
-    """Signatures and functions; a process compiles each shape once, and CuPy keeps the machine code on disk."""
+    """Signatures and functions; a process loads each shape once."""
     code = read_sources(names)
     parameters = signatures(code)
-    module = cupy.RawModule(code=code, backend="nvrtc", options=options({"THREADS": THREADS, **dict(constants)}))
-    module.compile()  # or an error would come with the first launch
+    module = load_module(cupy, code, options({"THREADS": THREADS, **dict(constants)}))
     return parameters, {name: module.get_function(name) for name in parameters}
 
 

@@ -46,6 +46,11 @@ class LossTiles:
         terms = end - begin if shape.cbow else rows.offset[end] - rows.offset[begin]
         return cls(rows, step, number, begin, end, terms.astype(np.int64) * shape.outputs)
 
+    def scores(self, first: int, last: int) -> int:
+        """Scores of the steps first..last-1."""
+        low, high = np.searchsorted(self.step, [first, last])
+        return int(self.sizes[low:high].sum())
+
     def groups(self, steps: int) -> Iterator[tuple[int, int]]:
         """Groups of steps whose scores may wait together: (first, last + 1) each."""
         waiting = np.bincount(self.step, self.sizes, steps)

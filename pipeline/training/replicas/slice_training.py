@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.backends.backend import Backend
+from pipeline.backends.open_backend import Opened
 from pipeline.batches.shards import BatchShard
+from pipeline.errors import DoesNotFitError
 from pipeline.model.checkpoints import CheckpointRef, read_blocks
 from pipeline.model.model import BLOCK_ROWS
 from pipeline.options import Options
@@ -21,7 +23,14 @@ from pipeline.training.checks import check_loss, check_weights
 from pipeline.training.metrics import LOSS_POINTS
 from pipeline.training.replicas.merging import changes_to_parquet
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import TrainingProgress, has_positions, in_order, new_backend, ranges_to_train
+from pipeline.training.trainer import (
+    TrainingProgress,
+    has_positions,
+    in_order,
+    instead_of_the_gpu,
+    new_backend,
+    ranges_to_train,
+)
 
 
 @dataclasses.dataclass
@@ -47,6 +56,8 @@ class SliceTraining:
     """(sum, pairs) for each point of the loss curve, after `train`"""
     rows: int = 0
     """targets trained on"""
+    opened: Opened = dataclasses.field(init=False)
+    """what it was trained on, after `train`"""
 
     def train(self, shards: Iterable[BatchShard]) -> Backend:
         """Returns the backend with the trained weights.
@@ -54,12 +65,25 @@ class SliceTraining:
         Args:
           shards: all that have positions of the slice, in any order; others are ignored.
         """
+        given = list(shards)
+        is_quiet = self.number + self.replica > 0  # one line on the device is enough
+        options, schedule, threads = self.options, self.rounds.schedule, self.threads
+        self.opened = new_backend(*self._weights(), options, schedule, threads, is_quiet)
+        try:
+            self._train(given)
+        except DoesNotFitError as error:
+            weights = self._weights()  # the slice begins again
+            self.opened = instead_of_the_gpu(weights, error, self.base.step, options, schedule, threads)
+            self.rows = 0
+            self._train(given)
+        return self.opened.backend
+
+    def _train(self, shards: Iterable[BatchShard]) -> None:
+        backend = self.opened.backend
         rounds, schedule = self.rounds, self.rounds.schedule
         index, epoch, batch_size = self._index, rounds.epoch(self.number), schedule.batch_size
         first, end = rounds.steps(index)
         before = epoch * schedule.steps_per_epoch
-        is_quiet = self.number + self.replica > 0  # one line on the device is enough
-        backend = new_backend(*self._weights(), self.options, schedule, self.threads, is_quiet)
         points = _points(rounds)
         loss = np.zeros((points, 2))
         clock = time.monotonic()
@@ -83,7 +107,6 @@ class SliceTraining:
                     )
                 )
         self.loss = [(total, int(pairs)) for total, pairs in loss.tolist()]
-        return backend
 
     def changes(self, backend: Backend) -> Iterator[tuple[int, pa.Buffer]]:
         """(index, Parquet of the changes) of each partition of the base checkpoint, one at a time in memory."""

@@ -89,6 +89,9 @@ class SliceNumbers:
     """seconds since 1970"""
     rows: Number | None = None
     """targets trained on; None if not known"""
+    device: str = ""
+    """what it was trained on, and why it was the CPU, as in `TrainedOn`"""
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,9 +234,9 @@ class Replicas:
                 self.commits.beside(STAGE).put(f"{folder}/part-{index:06d}-of-{len(base.parts):06d}.parquet", data)
                 for index, data in training.changes(backend)
             )
-            ended, rows = time.time(), training.rows
+            times, device = (round(began, 3), round(time.time(), 3)), training.opened
             numbers = SliceNumbers(
-                rounds.end(number), base.digest, training.loss, round(began, 3), round(ended, 3), rows
+                rounds.end(number), base.digest, training.loss, *times, training.rows, device.device, device.reason
             )
             record = self.commits.beside(STAGE).commit(name, artifacts, numbers)
         return [SlicePartition(replica, artifact) for artifact in record.artifacts]
@@ -364,6 +367,8 @@ class Replicas:
             log.add(step, schedule.learning_rates(step, 1), loss, standing.seconds + busy * i / len(points))
         if holdout is not None:
             log.add_holdout(holdout)
+        for device, reason in dict.fromkeys((numbers.device, numbers.reason) for numbers in trained if numbers.device):
+            log.trained_on(first, device, reason)
         log.write(self.commits, end)
         return standing.seconds + busy
 

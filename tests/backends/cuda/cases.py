@@ -81,16 +81,16 @@ CASES = {
 
 @functools.cache
 def on_the_cpu(case: Case, model: str) -> tuple[list[bytes], StepLoss]:
-    return _train(CpuBackend(*case.weights(), **case.settings(model)), case)
+    return train(CpuBackend(*case.weights(), **case.settings(model)), case)
 
 
 def on_the_device(case: Case, model: str, block: int = 256, made_by: Any = CudaBackend) -> tuple[list[bytes], StepLoss]:
     """On whatever CuPy is."""
     backend = made_by(*case.weights(), **case.settings(model), block=block, graphs=block % 64 == 0)
-    return _train(backend, case)
+    return train(backend, case)
 
 
-def _train(backend: Backend, case: Case) -> tuple[list[bytes], StepLoss]:
+def train(backend: Backend, case: Case) -> tuple[list[bytes], StepLoss]:
     batch, rates = case.batch(), [rate * case.rate for rate in RATES]
     if not case.grows:
         return run(backend, batch, quarters(case.rows), rates)

@@ -3,9 +3,7 @@
 import pytest
 
 from tests.backends.cuda.cases import CASES, MODELS, Case, assert_equal
-from tests.backends.cuda.test_generation import everything
-from tests.training.test_trainer import options_of
-from tests.training.test_trainer import train as train_model
+from tests.backends.cuda.generation_cases import everything
 from tools.cuda import nvrtc
 from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import Device, installed
@@ -45,15 +43,6 @@ def test_all_that_the_compiler_makes_has_the_bits_of_the_cpu(name, architecture,
 def test_rows_made_by_what_the_compiler_makes_are_those_of_the_cpu(architecture):
     with installed(Device(schedule=2, policy="random", architecture=architecture)):
         everything()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-def test_a_run_by_what_the_compiler_makes_has_the_digest_of_the_cpu(model):
-    values = {"model": model, "epochs": 1, "negatives": 3}
-    wanted = train_model(options_of(device="cpu", **values))
-    with installed(Device(policy="random", architecture=90)):
-        assert train_model(options_of(device="gpu", **values)).digest == wanted.digest
 
 
 @pytest.mark.parametrize("model", ["skipgram", pytest.param("cbow", marks=pytest.mark.slow)])

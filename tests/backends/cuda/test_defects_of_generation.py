@@ -68,10 +68,10 @@ DEFECTS = {
     "one slot for all blocks": ("generation.py", "number % 2", "0"),
     "rows are ready before they are": (
         "generation.py",
-        "            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)\n"
+        "            slot.downloads[:length].get(stream=stream, out=slot.host_downloads[:length], blocking=False)\n"
         "            slot.ready.record(stream)",
         "            slot.ready.record(stream)\n"
-        "            slot.downloads[:size].get(stream=stream, out=slot.host_downloads[:size], blocking=False)",
+        "            slot.downloads[:length].get(stream=stream, out=slot.host_downloads[:length], blocking=False)",
     ),
     "sentences cut at the step": ("token_ranges.py", 'offset, side="right")) - 1', 'offset, side="right"))'),
     "the halo of the last step left out": (

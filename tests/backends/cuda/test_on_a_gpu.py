@@ -1,4 +1,4 @@
-"""The same cases as under emulation, on a real device: python -m pytest -m gpu."""
+"""The same cases as under emulation, on a real device: pytest tests/backends/cuda -m gpu. No Beam is needed."""
 
 import os
 import shutil
@@ -9,9 +9,7 @@ import pytest
 
 from pipeline.backends.cuda.device import NoGpuError, find_gpu
 from tests.backends.cuda.cases import CASES, MODELS, assert_equal
-from tests.backends.cuda.test_generation import everything
-from tests.helpers.trainings import options_of
-from tests.helpers.trainings import train as train_model
+from tests.backends.cuda.generation_cases import everything
 
 pytestmark = pytest.mark.gpu
 
@@ -35,14 +33,6 @@ def test_rows_are_those_of_the_cpu():
     everything()
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("policy", ["exclude_target", "distinct", "any"])
-def test_a_run_has_one_digest_on_both_devices(model, policy):
-    values = {"model": model, "negative_policy": policy, "epochs": 1, "negatives": 3}
-    wanted = train_model(options_of(device="cpu", **values))
-    assert train_model(options_of(device="gpu", **values)).digest == wanted.digest
-
-
 @pytest.mark.parametrize("tool", ["racecheck", "memcheck", "initcheck"])
 def test_compute_sanitizer_finds_nothing(tool):
     sanitizer = shutil.which("compute-sanitizer")
@@ -55,5 +45,6 @@ def test_compute_sanitizer_finds_nothing(tool):
         ]
     )
     command = [sanitizer, f"--tool={tool}", "--error-exitcode=1", sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
+    paths = os.pathsep.join(filter(None, [".", os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
     assert done.returncode == 0, done.stdout[-4000:]

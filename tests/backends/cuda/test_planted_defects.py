@@ -2,77 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
-import sys
-import types
-
 import pytest
-import yaml
 
-from pipeline.backends.cuda import backend
-from pipeline.backends.cuda.launcher import FOLDER
-from tests.backends.cuda.cases import Case, assert_equal
-from tools.cuda.emulator.emulation import COMPILER, EmulationError
+from pipeline.backends.cuda.backend import CudaBackend
+from tests.backends.cuda.planted import DEFECTS, HOST, KERNELS, SOURCES, Defect, is_noticed_on, planted_backend
+from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import POLICIES, Device, installed
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 
-FILES = ("common.cu", "plan.cu", "update.cu", "skipgram.cu", "cbow.cu", "backend.py")
-SOURCES = {name: (FOLDER / name).read_text() for name in FILES}
-CASES = {
-    # empty rows, rows in place, damped and bounded ones; two stripes of dims, two parts of outputs
-    "mixed": (Case(vocabulary=60, dims=150, rows=230, negatives=9, window=3, fewest=0, tau=30.0, rate=10.0), 128),
-    # the sort takes more blocks than a warp scans at a time
-    "many blocks": (Case(vocabulary=700, dims=16, rows=2000, negatives=9), 32),
-    # output rows that are alone in the step, and damped
-    "sparse": (Case(vocabulary=3000, dims=16, tau=3.0), 128),
-    # rows that tau pairs touch, and a learning rate that is not (rate * tau) / tau
-    "pairs at the bound": (Case(negatives=9, dims=16, tau=40.0, rate=3), 128),
-    # weight rows of several chunks, with a few entries more or fewer than a warp has threads
-    "about a warp": (Case(vocabulary=110, rows=1600, negatives=1, window=1, dims=16), 128),
-    # for the host code: steps that follow each other, buffers that grow
-    "steps": (Case(vocabulary=700, dims=16, rows=300, fewest=2, grows=True), 128),
-}
-"""Name -> case, and threads of a block."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Defect:
-    file: str
-    right: str
-    wrong: str
-    model: str = "skipgram"
-    occurrence: int | None = None
-    """which, where `right` stands several times"""
-    case: str = "mixed"
-
-    def planted(self) -> str:
-        text = SOURCES[self.file]
-        if self.occurrence is None:
-            assert text.count(self.right) == 1, f"{self.right!r} stands {text.count(self.right)} times in {self.file}"
-            return text.replace(self.right, self.wrong)
-        parts = text.split(self.right)
-        before, after = parts[: self.occurrence + 1], parts[self.occurrence + 1 :]
-        assert after
-        return self.right.join(before) + self.wrong + self.right.join(after)
-
-
-def missing_barriers() -> dict[str, Defect]:
-    """Each barrier of each file, one by one."""
-    found = {}
-    for file in FILES[:-1]:
-        for barrier in ("__syncthreads();", "__syncwarp();"):
-            for i in range(SOURCES[file].count(barrier)):
-                model = "cbow" if file == "cbow.cu" else "skipgram"
-                found[f"{file}: no {barrier[:-3]}, number {i + 1}"] = Defect(file, barrier, "", model, i)
-    return found
-
-
-LISTED = yaml.safe_load(pathlib.Path(__file__).with_name("defects.yaml").read_text())
-DEFECTS = {name: Defect(**fields) for name, fields in LISTED.items()}
-HOST = [name for name, defect in DEFECTS.items() if defect.file == "backend.py"]
-KERNELS = {**missing_barriers(), **{name: defect for name, defect in DEFECTS.items() if name not in HOST}}
 FAST = [
     "update.cu: no __syncwarp, number 1",
     "plan.cu: no __syncwarp, number 2",
@@ -86,31 +24,17 @@ FAST = [
 
 
 def is_noticed(defect: Defect) -> bool:
-    text = defect.planted()
     if defect.file == "backend.py":
-        made = types.ModuleType("planted")
-        sys.modules["planted"] = made  # where dataclasses look for types
-        exec(compile(text, "planted", "exec"), made.__dict__)
-        devices = [Device(policy=policy, watched=True) for policy in POLICIES]
-        return any(_differs(device, defect, made.CudaBackend) for device in devices)
+        devices = (installed(Device(policy=policy, watched=True)) for policy in POLICIES)
+        return is_noticed_on(devices, defect, planted_backend(defect))
     marked = f'#line 1 "{defect.file}"\n'
 
     def edit(code: str) -> str:
-        return code.replace(marked + SOURCES[defect.file], marked + text)
+        return code.replace(marked + SOURCES[defect.file], marked + defect.planted())
 
     # watched first: a defect may touch what is not there
     ways = [Device(schedule=3, edit=edit, watched=True), Device(edit=edit), Device(schedule=1, edit=edit)]
-    return any(_differs(device, defect, backend.CudaBackend) for device in ways)
-
-
-def _differs(device: Device, defect: Defect, made_by: type) -> bool:
-    case, block = CASES[defect.case]
-    with installed(device):
-        try:
-            assert_equal(case, defect.model, block, made_by)
-        except (AssertionError, EmulationError):
-            return True
-    return False
+    return is_noticed_on(map(installed, ways), defect, CudaBackend)
 
 
 def test_without_a_defect_nothing_is_noticed():

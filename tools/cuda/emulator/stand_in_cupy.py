@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import random
 import types
 from collections import deque
@@ -85,7 +86,6 @@ class Device:
         cupy: Any = types.ModuleType("cupy")
         cupyx: Any = types.ModuleType("cupyx")
         cupy.empty = lambda shape, dtype: DeviceArray.new(self, shape, dtype)
-        cupy.RawModule = lambda **given: RawModule(self, **given)
         cupy.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
         cupy.cuda = types.SimpleNamespace(
             Stream=lambda non_blocking: Stream(self),
@@ -96,8 +96,11 @@ class Device:
                 compute_capability="86",
                 synchronize=self.synchronize,
             ),
-            nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 9)),
+            Module=lambda: Module(self),
+            nvrtc=Nvrtc(),
+            driver=types.SimpleNamespace(CUDADriverError=CUDAError),
             runtime=types.SimpleNamespace(
+                CUDARuntimeError=CUDAError,
                 memGetInfo=lambda: self.free_memory(),
                 getDeviceCount=lambda: 1,
                 driverGetVersion=lambda: 12080,
@@ -316,17 +319,38 @@ class _Guard:
         assert (after == 0xA5).all(), "a kernel wrote past an array"
 
 
-class RawModule:
-    def __init__(self, device: Device, code: str, backend: str, options: tuple[str, ...]):
-        assert backend == "nvrtc"
-        self.device, self.code = device, device.edit(code)
-        self.defines = [option for option in options if option.startswith("-D")]
+class CUDAError(RuntimeError):
+    """In place of the runtime's and the driver's errors."""
+
+
+class Nvrtc:
+    """A compiler whose machine code is the source, with the options."""
+
+    getVersion = staticmethod(lambda: (0, 0))  # of no real one: machine code is kept by version
+    getSupportedArchs = staticmethod(lambda: (70, 86))
+    getProgramLog = staticmethod(lambda program: "")
+    getCUBIN = staticmethod(lambda program: json.dumps(program).encode())
+    destroyProgram = staticmethod(lambda program: None)
+
+    def createProgram(self, code: str, name: str, headers: tuple, include_names: tuple) -> dict[str, Any]:
+        assert not headers
+        assert not include_names
+        return {"code": code}
+
+    def compileProgram(self, program: dict[str, Any], options: tuple[str, ...]) -> None:
+        program["options"] = list(options)
+
+
+class Module:
+    def __init__(self, device: Device):
+        self.device = device
         self.library: Any = None
 
-    def compile(self) -> None:
-        device = self.device
+    def load(self, cubin: bytes) -> None:
+        device, program = self.device, json.loads(cubin)
+        defines = [option for option in program["options"] if option.startswith("-D")]
         self.library = emulation.compiled(
-            self.code, self.defines, device.watched, device.architecture, device.observer is not None
+            device.edit(program["code"]), defines, device.watched, device.architecture, device.observer is not None
         )
 
     def get_function(self, name: str) -> Callable:

@@ -34,6 +34,7 @@ from tests.helpers.commands import write_corpus
 from tests.helpers.trainings import POSITIONS, new_records, options_of
 from tests.helpers.trainings import train as train_model
 from tests.training.replicas import test_trainer as test_replicas
+from tools.cuda import nvrtc
 from tools.cuda.emulator.emulation import COMPILER
 from tools.cuda.emulator.stand_in_cupy import Device, installed
 
@@ -218,3 +219,13 @@ def test_an_update_has_the_digest_of_the_cpu(tmp_path):
         again = Trainer(on_gpu, commits, start=ParentRef.of(parent).start(16))
         found = trained_update(again, words, child.shards())
     assert found.digest == child.checkpoint().digest
+
+
+@pytest.mark.skipif(nvrtc.library() is None, reason="NVRTC is not installed")
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["skipgram", "cbow"])
+def test_a_run_by_what_the_compiler_makes_has_the_digest_of_the_cpu(model):
+    values = {"model": model, "epochs": 1, "negatives": 3}
+    wanted = train_model(options_of(device="cpu", **values))
+    with installed(Device(policy="random", architecture=90)):
+        assert train_model(options_of(device="gpu", **values)).digest == wanted.digest
