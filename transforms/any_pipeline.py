@@ -16,14 +16,18 @@ import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.pvalue import AsSingleton
 from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.batches.sampling import Sampling
 from pipeline.batches.sentence_rows import RowRules
 from pipeline.corpus.plain_sentences import spans_of_sentence
+from pipeline.corpus.word_table import WordTable
 from pipeline.options import Options
 from pipeline.words.distribution import WordDistribution
 
 _DEFAULTS = Options()
+BUNDLE_WORDS = 500_000
+"""Most different words that a worker adds up before it sends them on."""
 
 
 @dataclasses.dataclass
@@ -41,17 +45,30 @@ class CountWords(beam.PTransform):
     """
 
     def expand(self, sentences: PCollection[Any]) -> PCollection[tuple[str, int]]:
-        return sentences | "CountSentence" >> beam.ParDo(CountSentence()) | "AddUp" >> beam.CombinePerKey(sum)
+        return sentences | "CountBundle" >> beam.ParDo(CountBundle()) | "AddUp" >> beam.CombinePerKey(sum)
 
 
-class CountSentence(beam.DoFn):
-    """sentence -> (word, 1) for each of its words; the runner adds up what is in one bundle."""
+class CountBundle(beam.DoFn):
+    """Sentences -> (word, count) of a bundle: with an element for each token it takes twice the time."""
 
-    def process(self, sentence: Any) -> Iterator[tuple[str, int]]:
+    def start_bundle(self) -> None:
+        self.counts: dict[Any, WordTable] = {}
+
+    def process(self, sentence: Any, window: Any = beam.DoFn.WindowParam) -> Iterator[tuple[str, int]]:
+        counts = self.counts.setdefault(window, WordTable())
         for spans in spans_of_sentence(sentence, "CountWords"):
-            for words in spans.sentences():
-                for word in words:
-                    yield word, 1
+            counts.count(spans)
+        if len(counts) > BUNDLE_WORDS:
+            yield from _counted(self.counts.pop(window))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for window, counts in self.counts.items():
+            for counted in _counted(counts):
+                yield WindowedValue(counted, window.max_timestamp(), [window])
+
+
+def _counted(counts: WordTable) -> Iterator[tuple[str, int]]:
+    return zip(counts.words().to_pylist(), counts.values().tolist())
 
 
 @dataclasses.dataclass

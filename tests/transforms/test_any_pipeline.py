@@ -78,6 +78,13 @@ def test_counts_and_distribution_are_those_of_the_job(job, runner):
     assert made.unigram.to_table().equals(run.unigram().to_table())
 
 
+def test_a_bundle_with_many_words_is_sent_on_in_pieces(job, monkeypatch):
+    _, lines = job
+    whole = results(lines, lambda sentences: sentences | CountWords())
+    monkeypatch.setattr("transforms.any_pipeline.BUNDLE_WORDS", 20)
+    assert sorted(results(lines, lambda sentences: sentences | CountWords())) == sorted(whole)
+
+
 @EACH_RUNNER
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_rows_with_positions_are_those_of_the_job(job, runner, epoch):
