@@ -64,7 +64,7 @@ def speed(sizes: Sizes, left: Callable[[], float], folder: Path) -> list[dict[st
 
 
 @contextlib.contextmanager
-def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
+def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -91,7 +91,7 @@ def kernels(sizes: Sizes, left: Callable[[], float], folder: Path) -> dict[str, 
 
             backend, tokens = shape.backend(CudaBackend, graphs=False), batch_size * 8
             train_epoch(backend, shape, tokens, batch_size)
-            with _patched(Launcher, "__call__", timed):
+            with patched(Launcher, "__call__", timed):
                 train_epoch(backend, shape, tokens, batch_size)
             cupy.cuda.Device().synchronize()
             times: dict[str, list[float]] = {}
@@ -158,7 +158,7 @@ def host(sizes: Sizes, left: Callable[[], float], folder: Path) -> dict[str, Any
         backend = shape.backend(CudaBackend)
         tokens = min(sizes.tokens, 2_000_000)
         train_epoch(backend, shape, tokens, batch_size)
-        with _patched(backend_module.CudaBackend, "_start_step", timed):
+        with patched(backend_module.CudaBackend, "_start_step", timed):
             train_epoch(backend, shape, tokens, batch_size)
         gaps = sorted(1e3 * (after[0] - before[1]) for before, after in zip(marks, marks[1:]))
         results[f"steps of {batch_size:,}"] = {

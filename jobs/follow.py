@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         told = {"series": given.series, "status": status, **followed.described(), "seconds": round(seconds, 3)}
         json_file.pack_json({**told, "warnings": take_warnings()})
     if not json_file or not json_file.is_stdout:
-        print("\n".join(_lines(followed)))
+        print("\n".join(_lines(followed, given.partition or "")))
     return status
 
 
@@ -129,11 +129,14 @@ def _gates(values: list[str] | None) -> tuple[str, ...] | None:
     return () if names == ("none",) else names
 
 
-def _lines(followed: Followed) -> list[str]:
-    """What was done, for people."""
+def _lines(followed: Followed, partition: str) -> list[str]:
+    """What was done, for people; of --partition, also that it is held back since an earlier call."""
     lines = [f"promoted  {one.name}  {one.decided.mode}  {one.model}" for one in followed.promoted]
     lines += [f"refused   {one.name}  {one.why}" for one in followed.refused]
     state = followed.state
+    held = state.partitions.get(partition)
+    if held and held.status in WAITING and not followed.refused:
+        lines.append(f"held back {partition}  {state.generations[held.folder].why or held.status}")
     current = state.generations[state.current].name if state.current else "nothing yet"
     return [*(lines or ["nothing new"]), f"current   {current}"]
 

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     asked = [(name, value) for name in _ACTIONS if (value := getattr(given, name))]
     if len(asked) != 1:
-        raise InputError(f"give one of {', '.join(f'--{name}' for name in _ACTIONS)}")
+        given_ones = " and ".join(f"--{name}" for name, _ in asked) or "no decision"
+        raise InputError(f"{given_ones}: give one of {', '.join(f'--{name}' for name in _ACTIONS)}")
     state = promote(given.series, *asked[0])
     current = state.generations[state.current].name if state.current else "nothing yet"
     print(f"current   {current}")

@@ -18,8 +18,8 @@ from jobs.cli.reading_options import add_judged, listed_files, reading_parser, s
 from pipeline.analysis.evaluation import MOST_FREQUENT
 from pipeline.analysis.export_files import Files, one_file
 from pipeline.analysis.judgements import Analogies, WordPairs, lines_left_out, read_analogies, read_pairs
-from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
+from pipeline.analysis.scores import Judged
 from pipeline.errors import InputError
 from pipeline.runs.leftovers import REPORT as PATH
 from pipeline.runs.result_files import result_file

@@ -31,7 +31,7 @@ from pipeline.runs.leftovers import OUR_FOLDERS, REPORT
 from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runs.stage_keys import option_names
-from pipeline.runs.timings import add_timings
+from pipeline.runs.timings import add_timings, add_warnings
 from pipeline.runtime import interruption, memory, progress
 from pipeline.runtime.messages import keep, say, take_warnings, warn
 from pipeline.storage import failures
@@ -139,15 +139,16 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
             for warning in failures.warnings(lock.storage, lock.token):
                 keep(warning)
         seconds, timings = time.monotonic() - began, progress.timeline(began)
-        page = ""
+        page, warnings = "", take_warnings()
         if job.trains:
             if timings:
                 add_timings(context.commits(CHECKPOINTS), timings)
+            add_warnings(context.commits(CHECKPOINTS), warnings)
             progress.close_all()
             page = _report(finished_run, trained, lock) if request.report else ""
         progress.close_all()
         lock.renew()  # a command that has lost the lock has no result to report
-        return Result(finished_run, seconds, timings, page, warnings=tuple(take_warnings()))
+        return Result(finished_run, seconds, timings, page, warnings=(*warnings, *take_warnings()))
 
 
 def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirectory) -> set[int]:

@@ -79,7 +79,7 @@ class FakeDriver:
             name: functools.partial(self._called, name, getattr(self, name)) for name in dir(self) if name[:2] == "cu"
         }
         self._patches.install(self._functions)
-        atexit.register(self._patches.retire, self._functions)
+        atexit.register(self._patches.retire)
         self._cuda = cupy.cuda
         self.begin()
 

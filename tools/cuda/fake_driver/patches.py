@@ -28,6 +28,15 @@ _RETURN_0 = b"\x31\xc0\xc3"
 """xor eax, eax; ret"""
 _WITH_TEXT = ("cudaGetErrorName", "cudaGetErrorString")
 """They return text, and need no driver."""
+DRIVER = (
+    "cuGetErrorName",
+    "cuGetErrorString",
+    "cuLaunchKernel",
+    "cuModuleGetFunction",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+)
+"""Functions of the driver, as against those of the runtime inside CuPy."""
 _libc = ctypes.CDLL(None)
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
@@ -86,22 +95,27 @@ class Patches:
           functions: CUDA's name -> function of eleven numbers (of pointers, the addresses), which returns an error's
             number, or None for success.
         """
+        self._install(lambda name: self._callback(name, functions.get(name)))
+
+    def install_native(self, function_of: Callable[[str], Any]) -> None:
+        """All functions, by functions of a library of C."""
+        self._install(lambda name: ctypes.cast(function_of(name), ctypes.c_void_p).value)
+
+    def _install(self, address_of: Callable[[str], int | None]) -> None:
         for name in self._symbols:
             if name not in _WITH_TEXT:
-                self._write(name, _JUMP + struct.pack("<Q", self._callback(name, functions.get(name))))
-        for name, function in functions.items():
-            if name.startswith("cu") and not name.startswith("cuda"):
-                ctypes.c_void_p.in_dll(self._driver, f"python_{name}").value = self._callback(name, function)
+                self._write(name, _JUMP + struct.pack("<Q", address_of(name)))
+        for name in DRIVER:
+            ctypes.c_void_p.in_dll(self._driver, f"python_{name}").value = address_of(name)
 
-    def retire(self, functions: Mapping[str, Any]) -> None:
+    def retire(self) -> None:
         """From now on all functions succeed and do nothing: while a process ends, Python can no longer be called."""
         for name in self._symbols:
             if name not in _WITH_TEXT:
                 self._write(name, _RETURN_0)
         nothing = ctypes.cast(self._driver.do_nothing, ctypes.c_void_p).value
-        for name in functions:
-            if name.startswith("cu") and not name.startswith("cuda"):
-                ctypes.c_void_p.in_dll(self._driver, f"python_{name}").value = nothing
+        for name in DRIVER:
+            ctypes.c_void_p.in_dll(self._driver, f"python_{name}").value = nothing
 
     def _callback(self, name: str, function: Callable[..., int | None] | None) -> int | None:
         def call(*given: int) -> int:
