@@ -19,10 +19,10 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import TRAINED, checkpoints
 from pipeline.options import Options
 from pipeline.runs.current import resolved
-from pipeline.runs.directory import RunDirectory, make_identity, open_run
+from pipeline.runs.directory import RunDirectory, make_identity, open_run, split_step
 from pipeline.runs.parent import ParentRef, check_tokenizer, options_of_child
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
-from pipeline.runs.run import Run, split_step
+from pipeline.runs.run import Run
 from pipeline.runs.start_vectors import StartRef, start_ref
 from pipeline.runs.taken import new_files
 from pipeline.runtime.process import each
