@@ -12,7 +12,7 @@ import pytest
 
 import beam2vec
 from pipeline.backends.cpu import CpuBackend
-from pipeline.backends.cuda import generation
+from pipeline.backends.cuda import backend, generation
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device_rows import DeviceRows
 from pipeline.backends.cuda.generation import Generator
@@ -35,8 +35,8 @@ from tests.helpers.trainings import POSITIONS, new_records, options_of
 from tests.helpers.trainings import train as train_model
 from tests.training.replicas import test_trainer as test_replicas
 from tools.cuda import nvrtc
-from tools.cuda.emulator.emulation import COMPILER
-from tools.cuda.emulator.stand_in_cupy import Device, installed
+from tools.cuda.emulator.emulation import COMPILER, EmulationError
+from tools.cuda.emulator.stand_in_cupy import POLICIES, Device, installed
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs g++")
 
@@ -50,10 +50,10 @@ def train_on_made_rows(model, made_by=CudaBackend):
     pieces = pieces_of([[40] * 30, [300, 0, 2] * 6], 300, 1000)
     case, steps_in = Case(vocabulary=300, dims=16), (600, 1, 6)  # more than a tile whose loss is taken, and short ends
     results = []
-    for backend in (CpuBackend, made_by):
-        trained = backend(*case.weights(), **case.settings(model))
+    for kind in (CpuBackend, made_by):
+        trained = kind(*case.weights(), **case.settings(model))
         source = on_the_cpu(pieces, tables, sampling, 0, *steps_in)
-        if backend is made_by:
+        if kind is made_by:
             source = trained.step_ranges(pieces, tables, sampling, 0, *steps_in)
         loss = []
         for block in source:
@@ -75,24 +75,41 @@ def test_training_on_made_rows_has_the_loss_of_the_cpu(model, policy):
 
 
 HOST_DEFECTS = {
-    "no row is copied": ('batch.copy_step(slot["packed"], begin)', "pass"),
-    "a step of another block": ('batch.copy_step(slot["packed"], begin)', 'batch.copy_step(slot["packed"], 0)'),
-    "the loss of other rows": ("batch, begin, end = batch.sampled(begin, end, number)", "batch = batch.sample"),
-    "rows of all contexts": ("batch.offset_at(bounds)", "np.zeros(len(bounds))"),
+    "no row is copied": ("made_steps.py", 'rows.copy_step(slot["packed"], self._steps, i)', "pass"),
+    "a step of another graph": ("made_steps.py", "if done:", "if False:"),
+    "planned before the step before is trained": ("made_steps.py", "plan_stream.wait_event(trained)", "pass"),
+    "planned before the graph begins": ("made_steps.py", "plan_stream.wait_event(self._begun)", "pass"),
+    "trained before it is planned": ("made_steps.py", "train_stream.wait_event(planned)", "pass"),
+    "the loss of other rows": ("loss_tiles.py", "begin, end = rows.sampled(begin", "*_ = rows.sampled(begin"),
+    "rows of all contexts": ("backend.py", "rows.offset_at(bounds)", "np.zeros(len(bounds))"),
 }
 """Of backend.py."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOST_DEFECTS)
-def test_defects_of_training_on_made_rows_are_noticed(name):
-    right, wrong = HOST_DEFECTS[name]
-    text = (FOLDER / "backend.py").read_text()
+def test_defects_of_training_on_made_rows_are_noticed(monkeypatch, name):
+    file, right, wrong = HOST_DEFECTS[name]
+    text = (FOLDER / file).read_text()
     assert text.count(right) == 1
     module = sys.modules["planted"] = types.ModuleType("planted")
     exec(compile(text.replace(right, wrong), "planted", "exec"), module.__dict__)
-    with installed(Device(watched=True)), positions_at_once(1300), pytest.raises((AssertionError, IndexError)):
-        train_on_made_rows("skipgram", module.CudaBackend)
+    if file == "backend.py":
+        made_by = module.CudaBackend
+    else:
+        name = {"made_steps.py": "MadeSteps", "loss_tiles.py": "LossTiles"}[file]
+        monkeypatch.setattr(backend, name, getattr(module, name))
+        made_by = CudaBackend
+    assert any(_differs(policy, made_by) for policy in POLICIES)
+
+
+def _differs(policy, made_by):
+    try:
+        with installed(Device(policy=policy, watched=True)), positions_at_once(1300):
+            train_on_made_rows("skipgram", made_by)
+    except (AssertionError, IndexError, EmulationError):
+        return True
+    return False
 
 
 # ---- whole runs
@@ -110,9 +127,9 @@ def test_a_run_from_token_shards_has_the_digest_of_the_cpu(values, monkeypatch):
     values = {"checkpoint_every": 17, "epochs": 2, "negatives": 5, "dims": 16, **values}
     cuts = [0, 12, 1200, 1212, 3600, POSITIONS]
     wanted = train_model(options_of(device="cpu", **values))
-    records, asked, copied = new_records(), 0, []
-    copy_step = DeviceRows.copy_step
-    monkeypatch.setattr(DeviceRows, "copy_step", lambda made, *given: copied.append(given) or copy_step(made, *given))
+    records, asked, trained = new_records(), 0, []
+    listed = DeviceRows.listed
+    monkeypatch.setattr(DeviceRows, "listed", lambda made, *given: trained.append(listed(made, *given)) or trained[-1])
     while True:
         stops = itertools.chain([False, False, True], itertools.repeat(True))
         with installed(Device(schedule=1, policy="eager-3")), positions_at_once(1000):
@@ -125,7 +142,7 @@ def test_a_run_from_token_shards_has_the_digest_of_the_cpu(values, monkeypatch):
                 asked += 1
     assert asked > 1
     assert found.digest == wanted.digest
-    assert len(copied) >= wanted.step
+    assert sum(map(len, trained)) >= wanted.step
 
 
 def test_replicas_make_the_rows_of_their_slices():
@@ -199,7 +216,7 @@ def test_rows_that_do_not_fit_are_told_with_numbers():
     with installed(Device()):
         token_range = TokenRange(np.broadcast_to(np.int32(0), 1 << 20), wide.sentences, 0, 0, 1, 1 << 20)
         backend = CudaBackend(*case.weights(), **case.settings("skipgram"))
-        backend.step_ranges([], tables_of(50), Sampling(0, 5, "any", 1), 0, 100, 0, 1)
+        assert not list(backend.step_ranges([], tables_of(50), Sampling(0, 5, "any", 1), 0, 100, 0, 0))
         with pytest.raises(InputError, match=r"1,048,576 positions of a training step may have .* too many for a GPU"):
             next(backend._generator.step_ranges([token_range], 0))
 

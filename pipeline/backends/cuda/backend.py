@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -27,6 +26,7 @@ from pipeline.backends.cuda.device_rows import DeviceRows
 from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
 from pipeline.backends.cuda.loss_tiles import LossTiles
+from pipeline.backends.cuda.made_steps import MadeSteps
 from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
@@ -101,6 +101,7 @@ class CudaBackend:
         self._scores, self._host_scores = cupy.empty(1, "float32"), self._pinned(1, "float32")
         self._next_slot = 0
         self._use_graphs, self._warm = graphs, set[str]()
+        self._made_steps = MadeSteps(cupy, self._pinned, self._plan_stream, self._train_stream)
         self._generator: Generator | None = None
 
     @contextlib.contextmanager
@@ -143,6 +144,7 @@ class CudaBackend:
             return
         self._shape.check(needed)
         self._slots, self._sorting, self._sums = [], {}, {}
+        self._made_steps.graphs.clear()
         room = needed.with_headroom(self._room)
         if self._shape.entries(room) * 4 >= 2**31 or self._shape.bytes(room) > self._free_memory()[0]:
             room = needed
@@ -208,6 +210,8 @@ class CudaBackend:
         samples = LossTiles.of(rows, bounds, self._shape)
         groups = list(samples.groups(steps))
         self._make_room_for_scores(max((samples.scores(*group) for group in groups), default=0))
+        if isinstance(rows, DeviceRows):
+            self._made_steps.make_room(steps, rows.tiles)
         # From here on nothing is allocated: what does not fit was refused before a weight has changed.
         for first, last in groups:
             self._run(rows, bounds, learning_rates, samples, first, last, loss, pairs)
@@ -228,11 +232,16 @@ class CudaBackend:
         low, high = np.searchsorted(samples.step, [first, last])
         ends = np.cumsum(samples.sizes[low:high])
         at, scores = ends - samples.sizes[low:high], int(ends[-1]) if len(ends) else 0
-        for step in range(first, last):
-            begin, end = int(bounds[step]), int(bounds[step + 1])
-            if begin < end:
-                tiles_of_step = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
-                self._start_step(rows, begin, end, learning_rates[step], at[tiles_of_step])
+        if isinstance(rows, DeviceRows):
+            own, tiles = slice(first, last), (samples.step[low:high] - first, samples.number[low:high], at)
+            listed = rows.listed(bounds[first : last + 1], learning_rates[own], *tiles)
+            self._made_steps.start(rows, listed, self._slots, self._plan, self._train, self._use_graphs)
+        else:
+            for step in range(first, last):
+                begin, end = int(bounds[step]), int(bounds[step + 1])
+                if begin < end:
+                    tiles_of_step = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
+                    self._start_step(rows, begin, end, learning_rates[step], at[tiles_of_step])
         if scores:
             self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
         self._train_stream.synchronize()
@@ -248,24 +257,20 @@ class CudaBackend:
             self._check_memory(4 * scores, f"{scores:,} scores of vectors")
             for slot in self._slots:
                 slot.graphs.clear()  # they write to the old ones
+            self._made_steps.graphs.clear()
             self._scores = allocate(self._cupy, {"scores": scores}, "float32")["scores"]
             self._host_scores = self._pinned(scores, "float32")
 
-    def _start_step(
-        self, rows: Rows | DeviceRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
-    ) -> None:
-        """Starts a step on the device, without waiting for it."""
+    def _start_step(self, rows: Rows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> None:
+        """Starts a step whose rows are on the host, without waiting for it."""
         slot = self._slots[self._next_slot]
         self._next_slot = 1 - self._next_slot
         slot.copied.synchronize()
-        pack = rows.pack_header if isinstance(rows, DeviceRows) else functools.partial(_pack, rows)
-        size = pack(slot.host, begin, end, learning_rate, scores_at)
+        size = _pack(rows, slot.host, begin, end, learning_rate, scores_at)
         with self._plan_stream as stream:
             stream.wait_event(slot.trained)
             slot["packed"][:size].set(slot.host[:size], stream=stream)
             slot.copied.record(stream)
-            if isinstance(rows, DeviceRows):
-                rows.copy_step(slot["packed"], begin)
             self._launch_all(stream, self._plan, slot)
             slot.planned.record(stream)
         with self._train_stream as stream:

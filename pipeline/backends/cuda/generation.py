@@ -128,6 +128,10 @@ class _Slot:
     rows: Any
     downloads: Any
 
+    def row_views(self, negatives: int) -> dict[str, Any]:
+        """The arrays of rows, which begin at the same places whatever a step range has."""
+        return _views(self.rows, self.room.rows(negatives))
+
 
 def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int = 20) -> int:
     """Memory for making rows if all sentences have so many tokens, without the tables (20 bytes a word)."""
@@ -249,13 +253,13 @@ class Generator:
         """Starts making the rows of a token range, without waiting for them."""
         slot, sampling = self._slot(token_range, which), self.sampling
         room = _Room.of(token_range, sampling.window)
-        rows, downloads = room.rows(sampling.negatives), room.downloads(sampling.negatives)
+        downloads = room.downloads(sampling.negatives)
         work = _Work(
             token_range,
             room,
             (token_range.position, epoch, *philox.key_of(sampling.seed)),
             _views(slot.uploads, room.uploads()),
-            _views(slot.rows, rows),
+            slot.row_views(sampling.negatives),
             _views(slot.downloads, downloads),
             -(-room.tokens // SHARE),
         )
@@ -342,6 +346,8 @@ class Generator:
         bounds, context_bounds = downloads["bounds"].astype(np.int64), downloads["context_bounds"].astype(np.int64)
         offset = np.append(0, np.cumsum(downloads["contexts"], dtype=np.int64))
         sample = Rows(downloads["target"], offset, np.empty(0, np.int32), downloads["negatives"].reshape(-1, negatives))
-        arrays = _views(slot.rows, room.rows(negatives))
-        rows = DeviceRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
+        first, second = (other or slot for other in self._slots)
+        slots = first.row_views(negatives), second.row_views(negatives)
+        which = int(slot is self._slots[1])
+        rows = DeviceRows(slots, which, self._launch, bounds, context_bounds, room.tiles, sample)
         return StepRange(token_range.first, rows, bounds)
