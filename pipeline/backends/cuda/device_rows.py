@@ -32,6 +32,8 @@ class DeviceRows:
     """int64 [S + 1]: contexts before each step"""
     tiles: int
     """of a step whose loss is taken, at most"""
+    trained: Any
+    """event, to be recorded when the steps have been started: then other rows may be made in their place"""
     sample: Rows
     """rows of these tiles, `TILE` places each, [S, tiles, TILE] in all; without contexts where there is no row"""
 

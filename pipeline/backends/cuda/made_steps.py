@@ -32,16 +32,17 @@ class MadeSteps:
         self._arrays: list[int] = []
         """addresses of the arrays of rows that the graphs use"""
         self._steps: Any = None
-        self._host_steps = self._numbers = np.empty(0, np.int32)
+        self._room = 0
         self._is_warm = False
 
     def make_room(self, steps: int, tiles: int) -> None:
-        """Makes room for a list of so many steps. No step is in progress when this is called."""
-        needed = 1 + steps * (STEP_NUMBERS + tiles + 1)
-        if needed > len(self._host_steps):
+        """Makes room for a list of so many steps, after the steps in progress."""
+        needed = 1 + steps * (STEP_NUMBERS + tiles)
+        if needed > self._room:
+            self._train_stream.synchronize()
             self.graphs.clear()
-            room = needed + needed // 8
-            self._steps, self._host_steps = allocate(self._cupy, {"": room}, "int32")[""], self._pinned(room, "int32")
+            self._room = needed + needed // 8
+            self._steps = allocate(self._cupy, {"": self._room}, "int32")[""]
 
     def start(
         self,
@@ -51,15 +52,19 @@ class MadeSteps:
         plan: Callable[[Any], None],
         train: Callable[[Any], None],
         use_graphs: bool,
-    ) -> None:
-        """Starts the listed steps, without waiting for them. No step is in progress when this is called.
+    ) -> np.ndarray:
+        """Starts the listed steps, after those in progress, and waits for none.
 
         Args:
           listed: as of `DeviceRows.listed`.
           slots: two, which the steps use in turns.
           plan, train: launch the kernels of a step in a slot.
+
+        Returns:
+          Memory of the host that is read until the steps are done.
         """
-        self._upload(listed)
+        uploads = self._upload(listed)
+        numbers = uploads[-len(listed) :]
         arrays = [array.data.ptr for slot in rows.slots for array in slot.values()]
         if arrays != self._arrays:
             self.graphs.clear()
@@ -67,7 +72,8 @@ class MadeSteps:
         done = 0
         while done < len(listed):
             count = min(MOST_STEPS, 1 << (len(listed) - done).bit_length() - 1)
-            self._say_where(done)
+            if done:  # the list itself begins with 0
+                self._steps[:1].set(numbers[done : done + 1], stream=self._train_stream)
             if not use_graphs:
                 self._launch(count, rows, slots, plan, train)
             elif not self._is_warm:  # the first launch loads a kernel, which cannot be recorded
@@ -81,20 +87,15 @@ class MadeSteps:
                     self.graphs[count] = self._train_stream.end_capture()
                 self.graphs[count].launch(self._train_stream)
             done += count
+        return uploads
 
-    def _upload(self, listed: np.ndarray) -> None:
-        """The steps, and behind them on the host the numbers 0, 1, 2, ..., of which `_say_where` takes one."""
+    def _upload(self, listed: np.ndarray) -> np.ndarray:
+        """0 and the steps, which are uploaded; behind them 0, 1, 2, ..., of which one says where a graph begins."""
         size = 1 + listed.size
-        self._host_steps[0] = 0
-        self._host_steps[1:size] = listed.reshape(-1)
-        self._numbers = self._host_steps[size : size + len(listed)]
-        self._numbers[:] = np.arange(len(listed))
-        self._steps[:size].set(self._host_steps[:size], stream=self._train_stream)
-
-    def _say_where(self, done: int) -> None:
-        """Which of the listed steps the next launches begin with."""
-        if done:
-            self._steps[:1].set(self._numbers[done : done + 1], stream=self._train_stream)
+        uploads = self._pinned(size + len(listed), "int32")
+        uploads[0], uploads[1:size], uploads[size:] = 0, listed.reshape(-1), np.arange(len(listed))
+        self._steps[:size].set(uploads[:size], stream=self._train_stream)
+        return uploads
 
     def _launch(
         self,

@@ -7,6 +7,7 @@ policy, so that an order which the host code does not ask for is not there by lu
   late         when somebody waits for it, and no more than that
   early        at once
   eager-K      work of stream K (in order of creation) as soon as its events allow, the others late
+  newest       at once, that of streams that were created later first
   random       some of it now and then
 
 Arrays of the device begin as NaN, and are fenced: a write beside them is noticed.
@@ -132,6 +133,9 @@ class Device:
         """What the policy wants to be done now."""
         if self.policy == "early":
             while any(stream.advance() for stream in self.streams):
+                pass
+        elif self.policy == "newest":
+            while any(stream.advance() for stream in reversed(self.streams)):
                 pass
         elif self.policy.startswith("eager"):
             chosen = int(self.policy.partition("-")[2])
