@@ -1,10 +1,10 @@
-"""What a training step costs the host of a GPU: real CuPy over a CUDA that does nothing, so no GPU is needed.
+"""What training costs the host of a GPU: real CuPy over a CUDA that does nothing, so no GPU is needed.
 
-    python -m benchmarks.gpu_host [--step=2048] [--tokens=2000000]
+    python -m benchmarks.gpu_host [--step=2048,16384] [--tokens=2000000]
 
-Needs the CuPy of tools/cuda/fake_driver/requirements.txt. A step's time is that of handing it over; between two step
-ranges (262,144 positions) nobody hands anything over, and a GPU may have nothing to do. Times are those in which the
-thread had a CPU, so that other work on the machine does not count.
+Needs the CuPy of tools/cuda/fake_driver/requirements.txt. A step's time is that of handing it over. A step range is
+262,144 positions; what the host does for one besides (rows of the range after it, the loss of the one before) it does
+while the GPU trains. Times are those in which the thread had a CPU, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def measure(batch_size: int, tokens: int) -> dict[str, Any]:
     return {
         "positions of a step": batch_size,
         "us a step": round(1e6 * _quartile([end - begin for begin, end in handed_over[:-1]]) / steps, 2),
-        "ms between step ranges": round(1e3 * _quartile(between[:-1]), 2),
+        "ms a step range besides": round(1e3 * _quartile(between[:-1]), 2),
     }
 
 
