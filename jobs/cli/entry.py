@@ -19,7 +19,8 @@ from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
 from pipeline.kernels.compile import report_cache
 from pipeline.runtime import memory, messages, progress, wording
-from pipeline.runtime.shown_text import Screen, exact
+from pipeline.runtime.json_lines import log_as_json
+from pipeline.runtime.shown_text import Screen
 from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
 from pipeline.storage.storage import Storage
 
@@ -64,8 +65,7 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     for handler in logging.getLogger().handlers:
         handler.addFilter(log_filter.is_news)
         if events.is_json():
-            handler.setFormatter(events.JsonLines())
-            handler.setStream(exact(sys.stderr))  # type: ignore[attr-defined]
+            log_as_json(handler)
     memory.return_early()
     progress.take_terminal(bars=not events.is_json())
     add_storage(_beam_storage)

@@ -8,14 +8,13 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
-import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
+from pipeline.runtime.json_lines import VARIABLE, json_line
 from pipeline.runtime.shown_text import exact
 
 FORMATS = ("text", "json")
@@ -32,13 +31,17 @@ def asked_for(arguments: Sequence[str]) -> bool:
 
 @contextlib.contextmanager
 def told_as_json(wanted: bool) -> Iterator[None]:
-    """While open, what is told is JSON, if that is wanted."""
+    """While open, what is told is JSON, if that is wanted; also by workers that are started meanwhile."""
     global _is_json
     before, _is_json = _is_json, wanted
+    if wanted:
+        os.environ[VARIABLE] = "json"
     try:
         yield
     finally:
         _is_json = before
+        if wanted:
+            os.environ.pop(VARIABLE, None)
 
 
 def is_json() -> bool:
@@ -53,7 +56,7 @@ def tell(event: str, described: Mapping[str, Any], lines: Iterable[str], file: T
     """
     stream = file or sys.stdout
     if _is_json:
-        print(_object(event, described), file=exact(stream), flush=True)
+        print(json_line(event, described), file=exact(stream), flush=True)
     else:
         for line in lines:
             print(line, file=stream)
@@ -73,18 +76,3 @@ def tell_defect(name: str, error: BaseException) -> None:
     """Tells as JSON of an error that nobody expected, with its traceback."""
     described = {"command": name, "message": f"{type(error).__name__}: {error}", "status": 1}
     tell("error", described | {"traceback": "".join(traceback.format_exception(error))}, (), sys.stderr)
-
-
-class JsonLines(logging.Formatter):
-    """Log records as JSON objects; `event` and `described` of a record are what it tells."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        described = getattr(record, "described", {"message": record.getMessage(), "level": record.levelname.lower()})
-        if record.exc_info:
-            described = {**described, "traceback": self.formatException(record.exc_info)}
-        return _object(getattr(record, "event", "log"), described)
-
-
-def _object(event: str, described: Mapping[str, Any]) -> str:
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"time": now, "event": event, **described}, default=str)

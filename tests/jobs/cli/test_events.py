@@ -8,7 +8,7 @@ import pytest
 
 from jobs.cli.entry import run_command
 from jobs.cli.events import asked_for
-from tests.helpers.commands import ALONE, ROOT, run, train, write_corpus
+from tests.helpers.commands import ALONE, ROOT, finish, run, start, train, write_corpus
 
 JSON = "--log_format=json"
 
@@ -75,6 +75,16 @@ def test_a_problem_is_an_object_too(trained, tmp_path):
     assert not objects(outcome.stdout, "result")[0]["is_sound"]
 
 
+def test_workers_in_other_processes_write_objects_too(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    asked = [f"--input={corpus}", f"--output={tmp_path / 'run'}", *ALONE, "--batch_size=2048", "--no_report", JSON]
+    workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=1"]
+    outcome = finish(start("jobs.train", *asked, *workers))
+    assert outcome.status == 0, outcome.stderr
+    assert [entry["message"].partition(" training")[0] for entry in objects(outcome.stderr, "warning")] == ["only 8"]
+    assert objects(outcome.stdout, "result")
+
+
 def test_a_plan_is_one_object(tmp_path):
     corpus = write_corpus(tmp_path / "corpus.txt")
     asked = [f"--input={corpus}", f"--output={tmp_path / 'run'}", "--dry_run"]
@@ -101,7 +111,7 @@ def test_a_defect_has_its_traceback(capsys):
     assert "in fails" in error["traceback"]
 
 
-def test_the_next_command_tells_text_again(capsys):
+def test_the_next_command_tells_text_again():
     run("jobs.verify", "--run=/nowhere", JSON)
     assert run("jobs.verify", "--run=/nowhere").stderr.startswith("beam2vec verify: ")
 
