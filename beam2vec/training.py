@@ -94,9 +94,10 @@ def train(
 
 def update(
     parent: str | os.PathLike[str] | Run,
-    input: Inputs,
-    output: str | os.PathLike[str],
+    input: Inputs = (),
+    output: str | os.PathLike[str] = "",
     *,
+    sentences: Sentences | None = None,
     skip_taken: bool = False,
     accept_tokenizer: bool = False,
     overwrite: bool = False,
@@ -114,7 +115,7 @@ def update(
 
     Args:
       parent: the run to go on from, which stays as it is.
-      input: new text alone.
+      input: new text alone; or `sentences`, where those of the parent were given so.
       skip_taken: leave out files that the parent, or one before it, has taken; else they are an InputError.
       accept_tokenizer: go on although the tokeniser has another version than the parent's.
 
@@ -131,8 +132,8 @@ def update(
     """
     if not parent:
         raise InputError("update needs a parent: the run to go on from")
-    call = _Call(input, output, "", overwrite, report, progress, beam_options, take_over, skip_taken, accept_tokenizer)
-    return _run(call, {**options, "update": parent})
+    given = (input, output, "", overwrite, report, progress, beam_options, take_over, skip_taken, accept_tokenizer)
+    return _run(_Call(*given, sentences), {**options, "update": parent})
 
 
 def preprocess(
@@ -244,7 +245,7 @@ def _check(call: _Call, inputs: tuple, options: dict[str, Any]) -> None:
             "give either input (files of text), sentences (lists of words) or corpus (a run whose tokens are trained"
             " on)"
         )
-    for name in (*_OF_FILES, "update") if call.sentences is not None else ():
+    for name in _OF_FILES if call.sentences is not None else ():
         if name in options:
             raise InputError(
                 f"{name} goes with input, not with sentences: leave it out, or write the sentences as a file"

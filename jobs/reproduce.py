@@ -37,7 +37,8 @@ from pipeline.errors import InputError, PipelineError
 from pipeline.options import DEVICES, Options
 from pipeline.runs.contents import Content, contents, epochs_with_batches
 from pipeline.runs.differences import differences
-from pipeline.runs.run import Run, is_run, split_step
+from pipeline.runs.directory import is_run, split_step
+from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import scaled

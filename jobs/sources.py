@@ -19,10 +19,10 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import TRAINED, checkpoints
 from pipeline.options import Options
 from pipeline.runs.current import resolved
-from pipeline.runs.directory import RunDirectory, make_identity, open_run
+from pipeline.runs.directory import RunDirectory, make_identity, open_run, split_step
 from pipeline.runs.parent import ParentRef, check_tokenizer, options_of_child
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
-from pipeline.runs.run import Run, split_step
+from pipeline.runs.run import Run
 from pipeline.runs.start_vectors import StartRef, start_ref
 from pipeline.runs.taken import new_files
 from pipeline.runtime.process import each
@@ -229,9 +229,11 @@ def _update(request: Request, given: str) -> Source:
         raise InputError(f"--output={request.output} is the parent itself, which is only read: choose another")
     options = options_of_child(parent, request.options, request.set_by_user)
     request = dataclasses.replace(request, options=options)
-    files = match_inputs(request.inputs, request.output)
-    reader = open_reader(options, files)
-    files = new_files(files, ref.taken_files(), reader, request.skip_taken, f"--update={given}")
+    files = request.files()
+    looked_at = [request.sentences.spooled] if request.sentences else files  # those are not in the run yet
+    reader = open_reader(options, looked_at)
+    new = new_files(looked_at, ref.taken_files(), reader, request.skip_taken, f"--update={given}")
+    files = files if request.sentences else new
     source = read_input(request, files)
     notes = check_tokenizer(parent, source.identity, request.accept_tokenizer)
     identity = {**source.identity, "update": ref.identity()}
@@ -244,7 +246,7 @@ def _without_parent(request: Request, given: str, run: RunDirectory) -> Source:
     own = {name: value for name, value in dataclasses.asdict(request.options).items() if name in request.set_by_user}
     options = dataclasses.replace(run.pinned(request.options), **own)
     known = {file["uri"] for file in run.identity["inputs"]}
-    files = match_inputs(request.inputs, request.output)
+    files = request.files()
     if request.skip_taken:
         files = [file for file in files if file.uri in known]
     source = read_input(dataclasses.replace(request, options=options), files)

@@ -123,7 +123,7 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
     with holding(request.output, around, request.take_over) as lock:
         run = open_or_create(request.output, source.identity, request.overwrite, lock.token)
         if source.sentences:
-            source.sentences.store(run.storage)
+            source.sentences.store(run.storage, lock.renew)
         for note in run.notes:
             say(note)
         for warning in [*run.warnings, *source.warnings(run)]:

@@ -77,6 +77,13 @@ class ModelCard:
             f" They are the {vectors}{', at length 1' if provenance['normalized'] else ''}. Words are"
             " listed in `words.json`, the most frequent first.",
             "",
+            "## Use",
+            "",
+            "    from sentence_transformers import SentenceTransformer",
+            "",
+            '    SentenceTransformer("FOLDER").encode("two words")  # the mean of their vectors',
+            "",
+            *_caveats(run.options),
             *self._evaluated(provenance),
             "## How to make them again",
             "",
@@ -115,6 +122,16 @@ class ModelCard:
             right = f"{total['accuracy']:.1%} right by {entry['method']}"
             rows.append(f"| {shown(_last(entry['file']))} | {right} | {total['questions']:,} | {total['unknown']:,} |")
         return [*rows, ""]
+
+
+def _caveats(options: Options) -> list[str]:
+    """What has to be done with text before `tokenizer.json` splits it at white space."""
+    caveats = []
+    if options.tokenizer != Options.tokenizer:
+        caveats += [f"Text has to be split into words by `{options.tokenizer}` first.", ""]
+    if options.phrases:
+        caveats += ["Phrases such as new_york have to be joined in the text first.", ""]
+    return caveats
 
 
 def _given(options: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,13 +53,14 @@ class GivenSentences:
         stored = storage.info(self.path)
         return InputFile(storage.uri(self.path), stored.size if stored else self.spooled.size, "")
 
-    def store(self, storage: Storage) -> None:
-        """Puts the file into the run, whose lock is held, in place of those that the run has replaced."""
+    def store(self, storage: Storage, check_lock: Callable[[], None] = lambda: None) -> None:
+        """Puts the file into the run, in place of that of a run that it has replaced; `check_lock` before removals."""
         if storage.info(self.path) is None:
             with open(self.spooled.uri, "rb") as file:
                 storage.put(self.path, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
         for info in storage.walk(FOLDER):
             if info.path != self.path:
+                check_lock()
                 storage.delete(info.path)
 
 

@@ -26,9 +26,7 @@ from pipeline.model.model import BLOCK_ROWS, Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import USUAL_SIDE, OnProgress, Vectors, rows_of_top, side_of
 from pipeline.options import MAX_EPOCHS, Options
-from pipeline.runs.current import run_of
-from pipeline.runs.directory import PATH as IDENTITY
-from pipeline.runs.directory import RunDirectory, open_run
+from pipeline.runs.directory import RunDirectory, is_run, open_run, split_step
 from pipeline.runs.preprocessed import items_of
 from pipeline.runs.preprocessed_records import allow_corpus
 from pipeline.runtime.shown_text import quoted
@@ -443,16 +441,3 @@ def run_at(given: str) -> tuple[Run, CheckpointRef]:
     uri, step = split_step(given)
     run = Run.open(uri, f"{uri}@STEP")
     return run, run.checkpoint(step)
-
-
-def split_step(given: str) -> tuple[str, int | None]:
-    """RUN@STEP -> (RUN, step). All else stays whole, with None; so does a run whose own name ends like that."""
-    uri, at, step = given.rpartition("@")
-    if uri and at and step.isascii() and step.isdecimal() and not is_run(given):
-        return uri, int(step)
-    return given, None
-
-
-def is_run(uri: str) -> bool:
-    """Whether this is a run, or a series, or SERIES@NAME."""
-    return open_storage(uri).info(IDENTITY) is not None or run_of(uri) is not None

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from beam2vec import Run
-from pipeline.analysis.model_card import published
+from pipeline.analysis.model_card import _caveats, published
+from pipeline.options import Options
 from tests.helpers.commands import run, train, write_corpus
 
 
@@ -59,6 +60,7 @@ def test_it_says_what_the_vectors_are_and_how_to_make_them_again(folder):
         ]
     )
     assert "Evaluation" not in text
+    assert "has to be" not in text
     assert yaml.safe_load(card(folder, "--license=mit").split("---\n")[1])["license"] == "mit"
 
 
@@ -94,6 +96,14 @@ def test_an_evaluation_is_shown_if_it_is_of_these_vectors(folder, tmp_path):
         outcome = run("jobs.export", f"--run={folder / 'run'}", "--format=safetensors", *to)
         assert (outcome.status, message in outcome.error) == (2, True), outcome.error
     assert not (tmp_path / "hub").exists()
+
+
+def test_what_text_needs_first_is_told():
+    said = _caveats(Options(tokenizer="unicode_words", phrases=1))
+    assert said[::2] == [
+        "Text has to be split into words by `unicode_words` first.",
+        "Phrases such as new_york have to be joined in the text first.",
+    ]
 
 
 def test_of_paths_the_last_part_is_published():

@@ -93,6 +93,22 @@ def test_a_preprocessed_corpus_takes_them_too(trained, tmp_path):
     assert made.checkpoint().digest == trained.checkpoint().digest
 
 
+def test_new_sentences_update_a_model_as_new_files_do(trained, tmp_path):
+    new = [["new", *words] for words in LISTS[:40]]
+    updated = beam2vec.update(trained, sentences=iter(new), output=tmp_path / "updated")
+    for name, lists in (("old", LISTS), ("new", new)):
+        (tmp_path / name).write_text("".join("\t".join(words) + "\n" for words in lists))
+    old = beam2vec.train(tmp_path / "old", tmp_path / "run", split="\t", **OPTIONS)
+    of_files = beam2vec.update(old, tmp_path / "new", tmp_path / "of_files")
+    assert updated.vocabulary().equals(of_files.vocabulary())
+    assert updated.checkpoint().digest == of_files.checkpoint().digest
+    assert beam2vec.update(trained, sentences=new, output=tmp_path / "updated").checkpoint().digest == (
+        updated.checkpoint().digest
+    )
+    with pytest.raises(beam2vec.InputError, match="have taken 1 of 1 file of input already"):
+        beam2vec.update(trained, sentences=LISTS, output=tmp_path / "again")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -110,7 +126,6 @@ def test_a_preprocessed_corpus_takes_them_too(trained, tmp_path):
         ({"sentences": LISTS, "corpus": "a"}, "give either"),
         ({"input": [["a", "rose"]]}, "give lists of words as sentences"),
         ({"sentences": LISTS, "field": "x"}, "^field goes with input, not with sentences"),
-        ({"sentences": LISTS, "update": "x"}, "^update goes with input"),
         ({"sentences": LISTS, "lowercase": True}, "leave lowercase out"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 
@@ -15,6 +16,7 @@ from beam2vec import Run
 from jobs.graph import new_graph, pipeline_options
 from pipeline.batches.rows import schema
 from pipeline.errors import InputError, find
+from pipeline.options import Options
 from pipeline.words.distribution import WordDistribution
 from tests.helpers import programs
 from tests.helpers.commands import ROOT, TINY, train, write_corpus
@@ -76,6 +78,13 @@ def test_counts_and_distribution_are_those_of_the_job(job, runner):
     assert made.words.to_pylist() == run.words()
     assert made.counts.tolist() == vocabulary["count"].to_pylist()
     assert made.unigram.to_table().equals(run.unigram().to_table())
+
+
+def test_a_bundle_with_many_words_is_sent_on_in_pieces(job, monkeypatch):
+    _, lines = job
+    whole = results(lines, lambda sentences: sentences | CountWords())
+    monkeypatch.setattr("transforms.any_pipeline.BUNDLE_WORDS", 20)
+    assert sorted(results(lines, lambda sentences: sentences | CountWords())) == sorted(whole)
 
 
 @EACH_RUNNER
@@ -176,6 +185,13 @@ def test_the_program_of_the_page_runs():
     exec(program + "    _ = batches | beam.Map(keep)\n", {"keep": _keep})
     assert sum(batch.num_rows for batch in KEPT) > 10
     assert all(batch.schema == schema(5) for batch in KEPT)
+
+
+def test_defaults_are_those_of_the_command():
+    for transform in (UnigramDistribution, GenerateBatches):
+        shared = {field.name: field.default for field in dataclasses.fields(transform)}.keys() & vars(Options())
+        assert len(shared) >= 2
+        assert all(getattr(transform, name) == getattr(Options, name) for name in shared)
 
 
 def test_the_names_are_those_of_the_package():
