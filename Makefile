@@ -49,7 +49,7 @@ docs: $(VENV)/installed-docs
 lowest: $(VENV)/installed-uv
 	test -x $(VENV)-lowest/bin/python || $(BIN)/python -m venv $(VENV)-lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[test]'
-	$(VENV)-lowest/bin/python -m pytest -q -n 0 $(SMOKE)
+	$(VENV)-lowest/bin/python -m pytest -q -n 0 --timeout=1200 $(SMOKE)  # it compiles the kernels first
 
 lock: $(VENV)/installed-uv
 	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.backends.backend import Backend, GeneratingBackend
+from pipeline.backends.backend import Backend, GeneratingBackend, StepLoss
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import find_gpu
@@ -128,15 +128,22 @@ def train_epoch(backend: Backend, shape: Shape, tokens: int, batch_size: int) ->
     """An epoch on the way that `beam2vec train` takes."""
     schedule = Schedule(tokens, batch_size, 1, 0.05, 6.4)
     began, waiting, loss = time.perf_counter(), 0.0, list[float]()
+    finish: Callable[[], StepLoss] | None = None
     steps = ranges(backend, shape, tokens, batch_size)
     while True:
         asked = time.perf_counter()
         block = next(steps, None)
         waiting += time.perf_counter() - asked
         if block is None:
+            loss += finish().total.tolist() if finish else []
             return Epoch(time.perf_counter() - began, waiting, loss)
         rates = schedule.learning_rates(block.first, block.steps)
-        loss += backend.train(block.rows, block.bounds, rates).total.tolist()
+        if isinstance(backend, GeneratingBackend):
+            started = backend.start(block.rows, block.bounds, rates)
+            loss += finish().total.tolist() if finish else []
+            finish = started
+        else:
+            loss += backend.train(block.rows, block.bounds, rates).total.tolist()
 
 
 def run_tool(*command: str, timeout: float, **environment: str) -> tuple[int, str]:

@@ -1,9 +1,10 @@
-"""What a training step costs the host of a GPU: real CuPy over a CUDA that does nothing, so no GPU is needed.
+"""What training costs the host of a GPU: real CuPy over a CUDA that does nothing, so no GPU is needed.
 
-    python -m benchmarks.gpu_host [--step=2048] [--tokens=2000000]
+    python -m benchmarks.gpu_host [--step=2048,16384] [--tokens=2000000]
 
-Needs the CuPy of tools/cuda/fake_driver/requirements.txt. A step's time is that of handing it over; between two step
-ranges (262,144 positions) nobody hands anything over, and a GPU may have nothing to do.
+Needs the CuPy of tools/cuda/fake_driver/requirements.txt. A step's time is that of handing it over. A step range is
+262,144 positions; what the host does for one besides (rows of the range after it, the loss of the one before) it does
+while the GPU trains. Times are those in which the thread had a CPU, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -38,23 +39,20 @@ def measure(batch_size: int, tokens: int) -> dict[str, Any]:
     """Of the second of two epochs: the first makes room and records graphs."""
     from benchmarks.device_parts import Shape, train_epoch
     from pipeline.backends.cuda.backend import CudaBackend
+    from pipeline.backends.cuda.made_steps import MadeSteps
 
     shape, handed_over = Shape("skipgram", 100), list[tuple[float, float]]()
-    with _made_up_rows(), _noted(CudaBackend, "_start_step", handed_over):
+    with _made_up_rows(), _noted(MadeSteps, "start", handed_over):
         backend = shape.backend(CudaBackend)
         train_epoch(backend, shape, tokens, batch_size)
         handed_over.clear()
-        began = time.thread_time()
         train_epoch(backend, shape, tokens, batch_size)
-        seconds = time.thread_time() - began
-    steps = -(-tokens // batch_size)
-    between = sorted((after[0] - before[1] for before, after in zip(handed_over, handed_over[1:])), reverse=True)
-    ranges = -(-tokens // (POSITIONS_AT_ONCE // batch_size * batch_size))
+    steps = POSITIONS_AT_ONCE // batch_size
+    between = [after[0] - before[1] for before, after in zip(handed_over, handed_over[1:])]
     return {
         "positions of a step": batch_size,
-        "us a step": round(1e6 * _quartile([end - begin for begin, end in handed_over]), 1),
-        "ms between step ranges": round(1e3 * _quartile(between[: ranges - 1]), 2),
-        "us a step, all in all": round(1e6 * seconds / steps, 1),
+        "us a step": round(1e6 * _quartile([end - begin for begin, end in handed_over[:-1]]) / steps, 2),
+        "ms a step range besides": round(1e3 * _quartile(between[:-1]), 2),
     }
 
 

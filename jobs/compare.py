@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_judged, add_vectors, listed_files, plain_parser, shown_progress
 from pipeline.analysis.evaluation import MOST_FREQUENT
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     if json_file:
         json_file.pack_json(result)
     if not any(file and file.is_stdout for file in (json_file, to)):
-        print("\n".join(_lines(result)))
+        events.tell("result", result, _lines(result))
     return 0
 
 

@@ -16,6 +16,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import (
     add_judged,
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     if json_file:
         json_file.pack_json(result)
     if not (json_file and json_file.is_stdout):
-        print("\n".join(lines_of(result)))
+        events.tell("result", result, lines_of(result))
     return 0
 
 

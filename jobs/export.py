@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_vectors, reading_parser, shown_progress, whole
 from pipeline.analysis.export import FORMATS, Export, Written, export, export_files
@@ -43,8 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     exported = Export(run, ref, *chosen, card, report)
     written = export(exported, options.format, options.to)
     progress.close_all()
-    for line in _lines(written, exported, options.format):
-        print(line, file=messages)
+    uris = [uri for uri in written.uris if uri != STANDARD_OUTPUT]
+    result = {"run": run.uri, "step": ref.step, "steps": ref.steps, "digest": ref.digest, "format": options.format}
+    result |= {"written": uris, "words": exported.words, "changed": written.changed}
+    events.tell("result", result, _lines(written, exported, options.format), messages)
     return 0
 
 

@@ -19,6 +19,7 @@ import re
 import time
 from collections.abc import Sequence
 
+from jobs.cli import events
 from jobs.cli import parser as training
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import listed, listed_files, plain_parser, whole
@@ -82,11 +83,12 @@ def main(arguments: Sequence[str]) -> int:
     if given.metrics:
         _write_metrics(given.metrics, given.series, followed.state, seconds)
     status = _status(followed, given)
+    told = {"series": given.series, "status": status, **followed.described(), "seconds": round(seconds, 3)}
+    told["warnings"] = take_warnings()
     if json_file:
-        told = {"series": given.series, "status": status, **followed.described(), "seconds": round(seconds, 3)}
-        json_file.pack_json({**told, "warnings": take_warnings()})
+        json_file.pack_json(told)
     if not json_file or not json_file.is_stdout:
-        print("\n".join(_lines(followed, given.partition or "")))
+        events.tell("result", told, _lines(followed, given.partition or ""))
     return status
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import plain_parser
 from pipeline.analysis.export_files import one_file
@@ -38,12 +39,13 @@ def main(arguments: Sequence[str]) -> int:
     json_file = one_file("--json", given.json) if given.json else None
     page_file = one_file("--to", given.to) if given.to else None
     log = Log.open(given.series)
+    described = {"entries": msgspec.to_builtins(log.entries), "current": log.state.current or None}
     if json_file:
-        json_file.pack_json({"entries": msgspec.to_builtins(log.entries), "current": log.state.current or None})
+        json_file.pack_json(described)
     if page_file:
         page_file.pack(page(given.series, log.state))
     if not any(file and file.is_stdout for file in (json_file, page_file)):
-        print("\n".join(_lines(log.entries, log.state)))
+        events.tell("result", described, _lines(log.entries, log.state))
     return 0
 
 

@@ -13,6 +13,7 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 # isort: split
 from collections.abc import Sequence
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import plain_parser
 from jobs.series_job import promote
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{given_ones}: give one of {', '.join(f'--{name}' for name in _ACTIONS)}")
     state = promote(given.series, *asked[0])
     current = state.generations[state.current].name if state.current else "nothing yet"
-    print(f"current   {current}")
+    events.tell("result", {"series": given.series, "current": state.current or None}, [f"current   {current}"])
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from jobs.cli import events
 from pipeline.analysis.evaluation import METHODS
 from pipeline.analysis.judgements import Columns
 from pipeline.corpus.files import split_names
@@ -59,10 +60,12 @@ def _once(action: type[argparse.Action]) -> type[argparse.Action]:
 
 
 def plain_parser(prog: str, description: str) -> Parser:
-    """A parser without options, whose help shows the description as it is written."""
-    return Parser(
+    """A parser with --log_format alone, whose help shows the description as it is written."""
+    parser = Parser(
         prog, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_log_format(parser)
+    return parser
 
 
 def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:
@@ -73,6 +76,12 @@ def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser
     add_corpus(group)
     group.add_argument("--step", type=whole(0), metavar="N", help="checkpoint to take (default: the newest)")
     return parser, group
+
+
+def add_log_format(parser: argparse._ActionsContainer) -> None:
+    """Adds the option that jobs/cli/entry.py looks for before anything is parsed."""
+    shown_formats = "|".join(events.FORMATS)
+    parser.add_argument("--log_format", choices=events.FORMATS, metavar=shown_formats, help=events.HELP)
 
 
 def add_corpus(group: argparse._ActionsContainer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -55,7 +55,13 @@ class Backend(Protocol):
 
 @runtime_checkable
 class GeneratingBackend(Backend, Protocol):
-    """A backend that makes rows where it trains, so that only tokens have to be sent there."""
+    """A backend that makes rows where it trains, so that only tokens have to be sent there; and that need not wait."""
+
+    def start(self, rows: Rows, bounds: np.ndarray, learning_rates: np.ndarray) -> Callable[[], StepLoss]:
+        """Like `train`, in two halves: starts the steps; the function that it returns waits for them.
+
+        The next steps may be started before, so that there is always something to do.
+        """
 
     def step_ranges(
         self,
@@ -69,7 +75,7 @@ class GeneratingBackend(Backend, Protocol):
     ) -> Iterator[StepRange]:
         """Like `steps.step_ranges` for the rows of `generate_rows`; the `rows` of each range are for `train` alone.
 
-        Train each step range before you take the next, which makes it invalid.
+        Train or start each step range before you take the next, which makes it invalid.
 
         Args:
           pieces: consecutive ones, from the one with the first token of step `first` on.

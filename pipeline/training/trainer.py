@@ -6,13 +6,13 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.backends.backend import Backend, GeneratingBackend
-from pipeline.backends.open_backend import Opened, open_backend
+from pipeline.backends.backend import Backend, GeneratingBackend, StepLoss
+from pipeline.backends.open_backend import Opened
 from pipeline.batches.rows import Rows, generated_batches
 from pipeline.batches.sampling import load_tables
 from pipeline.batches.schedule import Schedule, step_of
@@ -38,13 +38,13 @@ from pipeline.model.model import Model
 from pipeline.options import Options
 from pipeline.runs.start_vectors import StartRef
 from pipeline.runtime import memory
-from pipeline.runtime.messages import warn
 from pipeline.runtime.process import one_ahead
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Records
 from pipeline.training.checks import check_first_epoch, check_loss, check_schedule, check_weights
 from pipeline.training.holdout_loss import HOLDOUT_POINTS, kept_back_rows, mean_loss
 from pipeline.training.metrics import MetricsLog
+from pipeline.training.on_device import instead_of_the_gpu, new_backend
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.1
@@ -183,6 +183,16 @@ def resume_point(commits: Commits, say: Callable[[str], None]) -> CheckpointRef 
     return done
 
 
+class _Started(NamedTuple):
+    """Steps that were started, and whose loss is not known yet."""
+
+    steps: int
+    rates: np.ndarray
+    rows: int
+    loss: Callable[[], StepLoss]
+    """waits for them"""
+
+
 class _Session:
     """The training by one process, from a step on."""
 
@@ -203,6 +213,7 @@ class _Session:
         self.committed: CheckpointRef | None = None
         self.metrics = MetricsLog(schedule, holdout=bool(trainer.options.holdout))
         self.kept_back, self.next_holdout = kept_back, step
+        self._started: _Started | None = None
         self._train_on(opened)
         self.clock = self.checkpoint_clock = time.monotonic()
         self.checkpoint_wait = CHECKPOINT_SECONDS
@@ -216,6 +227,7 @@ class _Session:
         try:
             self._run_epoch(epoch, shards, pool)
         except DoesNotFitError as error:
+            self._finish()
             options = self.trainer.options
             weights, threads = self.backend.weights(), options.thread_count
             self._train_on(instead_of_the_gpu(weights, error, self.step, options, self.schedule, threads))
@@ -224,60 +236,91 @@ class _Session:
     def _run_epoch(self, epoch: int, shards: Sequence[BatchShard], pool: ThreadPoolExecutor | None) -> None:
         schedule = self.schedule
         base = epoch * schedule.steps_per_epoch
-        first = self.step - base
-        records, end = self.trainer.commits.records, schedule.steps_per_epoch
+        records, first, end = self.trainer.commits.records, self.step - base, schedule.steps_per_epoch
         for steps in ranges_to_train(self.backend, shards, records, epoch, schedule.batch_size, first, end, pool):
             begin = 0
             while begin < steps.steps:  # all at once, unless a checkpoint is due in between
                 count = min(steps.steps - begin, self._steps_to_checkpoint())
-                rates = schedule.learning_rates(self.step, count)
-                loss = self.backend.train(steps.rows, steps.bounds[begin : begin + count + 1], rates)
-                rows = int(steps.bounds[begin + count] - steps.bounds[begin])
-                self.rows += rows
-                if epoch == 0 and self.first_epoch_rows is not None:
-                    self.first_epoch_rows += rows
-                self.metrics.add(self.step, rates, loss, time.monotonic() - self.clock)
-                check_loss(loss, rates, self.step, schedule)
-                self.step += count
+                rates = schedule.learning_rates(self._started_step, count)
+                bounds = steps.bounds[begin : begin + count + 1]
+                started = _Started(count, rates, int(bounds[-1] - bounds[0]), self._start(steps.rows, bounds, rates))
+                self._finish()  # the steps before, while these are trained
+                self._started = started
                 begin += count
-                self._after_steps()
+                wants_stop = self.trainer.stop()
+                if wants_stop or self._is_something_due():
+                    self._finish()
+                    self._after_steps(wants_stop)
+        self._finish()
 
-    def _steps_to_checkpoint(self) -> int:
-        every = self.trainer.options.checkpoint_every
-        return every - self.step % every if every else self.schedule.steps
+    def _start(self, rows: Rows, bounds: np.ndarray, rates: np.ndarray) -> Callable[[], StepLoss]:
+        if isinstance(self.backend, GeneratingBackend):
+            return self.backend.start(rows, bounds, rates)
+        loss = self.backend.train(rows, bounds, rates)
+        return lambda: loss
 
-    def _after_steps(self) -> None:
-        options = self.trainer.options
+    def _finish(self) -> None:
+        """Waits for the steps that were started."""
+        if self._started is None:
+            return
+        started, self._started = self._started, None
+        loss, options = started.loss(), self.trainer.options
+        self.rows += started.rows
+        if self.step < self.schedule.steps_per_epoch and self.first_epoch_rows is not None:
+            self.first_epoch_rows += started.rows
+        self.metrics.add(self.step, started.rates, loss, time.monotonic() - self.clock)
+        check_loss(loss, started.rates, self.step, self.schedule)
+        self.step += started.steps
         if self.step == self.schedule.steps_per_epoch:
             positions, rows = self.schedule.positions, self.first_epoch_rows
             check_first_epoch(rows, positions, self.counts, options, self.trainer.warn)
-        if self.kept_back is not None and (self.step >= self.next_holdout or self.step == self.schedule.steps):
-            self.metrics.add_holdout(mean_loss(self.kept_back, *self.backend.weights(), options.model))
+        self._report()
+
+    @property
+    def _started_step(self) -> int:
+        return self.step + (self._started.steps if self._started else 0)
+
+    def _steps_to_checkpoint(self) -> int:
+        every = self.trainer.options.checkpoint_every
+        return every - self._started_step % every if every else self.schedule.steps
+
+    def _is_something_due(self) -> bool:
+        """Whether the weights after the steps that were started are wanted; or nothing else goes on meanwhile."""
+        is_asynchronous = isinstance(self.backend, GeneratingBackend)
+        return not is_asynchronous or self._is_checkpoint_due() or self._is_holdout_due()
+
+    def _is_checkpoint_due(self) -> bool:
+        every = self.trainer.options.checkpoint_every
+        if every:
+            return self._started_step % every == 0
+        return time.monotonic() - self.checkpoint_clock >= self.checkpoint_wait
+
+    def _is_holdout_due(self) -> bool:
+        step = self._started_step
+        return self.kept_back is not None and (step >= self.next_holdout or step == self.schedule.steps)
+
+    def _after_steps(self, wants_stop: bool) -> None:
+        """What wants the weights. No step is in progress."""
+        if self.kept_back is not None and self._is_holdout_due():
+            self.metrics.add_holdout(mean_loss(self.kept_back, *self.backend.weights(), self.trainer.options.model))
             self.next_holdout = self.step + max(1, self.schedule.steps // HOLDOUT_POINTS)
-        now = time.monotonic()
-        positions = self.schedule.first_position(self.step) - self.schedule.first_position(self.began)
-        self.trainer.report(
-            TrainingProgress(
-                self.step,
-                self.schedule.steps,
-                self.began,
-                positions,
-                self.rows,
-                now - self.clock,
-                self.metrics.recent_loss,
-            )
-        )
         is_trained = self.first_epoch_rows != 0  # else the checkpoint would hold random vectors
-        if self.trainer.stop():
+        if wants_stop:
             if is_trained:
                 self.commit()
             raise InterruptedRunError(
                 f"stopped after {step_of(self.step, self.schedule.steps)}; run the same command again to go on"
             )
-        every = options.checkpoint_every
-        due = self.step % every == 0 if every else now - self.checkpoint_clock >= self.checkpoint_wait
-        if due and is_trained:
+        if is_trained and self._is_checkpoint_due():
             self.commit()
+
+    def _report(self) -> None:
+        schedule = self.schedule
+        positions = schedule.first_position(self.step) - schedule.first_position(self.began)
+        seconds, loss = time.monotonic() - self.clock, self.metrics.recent_loss
+        self.trainer.report(
+            TrainingProgress(self.step, schedule.steps, self.began, positions, self.rows, seconds, loss)
+        )
 
     def commit(self) -> CheckpointRef:
         """Writes a checkpoint of the current step, unless it has been written already."""
@@ -304,60 +347,6 @@ class _Session:
 def seconds_to_checkpoint(took: float) -> float:
     """How long to train until the next checkpoint, if the last one took so many seconds."""
     return max(CHECKPOINT_SECONDS, took / CHECKPOINT_SHARE)
-
-
-def new_backend(
-    w_in: np.ndarray,
-    w_out: np.ndarray,
-    options: Options,
-    schedule: Schedule,
-    threads: int,
-    is_quiet: bool = False,
-    device: str = "",
-) -> Opened:
-    """The backend that trains these weights; it copies them.
-
-    Args:
-      device: in place of --device.
-    """
-    opened = open_backend(
-        device or options.device,
-        w_in,
-        w_out,
-        model=options.model,
-        tau=float(schedule.tau),
-        zero_hits=options.negative_policy != "any",
-        negatives=options.negatives,
-        threads=threads,
-        is_quiet=is_quiet,
-    )
-    on_gpu, many = isinstance(opened.backend, GeneratingBackend), 2 * options.negatives > len(w_in)
-    if on_gpu and many and options.negative_policy == "distinct" and not is_quiet:
-        warn(
-            f"--negatives={options.negatives} of {len(w_in):,} words are slow to draw on a GPU with"
-            " --negative_policy=distinct: take fewer, or --device=cpu"
-        )
-    return opened
-
-
-def instead_of_the_gpu(
-    weights: tuple[np.ndarray, np.ndarray],
-    error: DoesNotFitError,
-    step: int,
-    options: Options,
-    schedule: Schedule,
-    threads: int,
-) -> Opened:
-    """The CPU's backend, where a training step does not fit into the GPU; its weights are those after `step` steps.
-
-    Raises:
-      DoesNotFitError: --device=gpu.
-    """
-    if options.device != "auto":
-        raise error
-    warn(f"training goes on on the CPU after {step_of(step, schedule.steps)}: {error}")
-    opened = new_backend(*weights, options, schedule, threads, device="cpu")
-    return dataclasses.replace(opened, reason=str(error))
 
 
 def positions_of(shards: Sequence[BatchShard]) -> int:

@@ -198,7 +198,7 @@ def test_a_device_that_is_lost_is_one_line_and_the_same_command_goes_on(monkeypa
     wanted = train_model(options_of(**values | {"device": "cpu"}))
     records = new_records()
     error = CUDAError("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
-    fail_at(monkeypatch, "_start_step", 10, error)
+    fail_at(monkeypatch, "_start_group", 3, error)
     line = (
         r"^the GPU failed \(cudaErrorECCUncorrectable: .*\): the same command goes on from the last checkpoint, also"
         " with --device=cpu$"

@@ -56,7 +56,8 @@ COVERED = {
         "pipeline/backends/cuda/backend.py",
         "pipeline/backends/cuda/loss_tiles.py",
     ),
-    "training/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py",),
+    "training/test_made_rows.py": ("pipeline/backends/cuda/device_rows.py", "pipeline/backends/cuda/made_steps.py"),
+    "backends/test_open_backend.py": ("pipeline/training/on_device.py",),
     # Parts of one thing, which is tested whole.
     "analysis/report/test_page.py": (
         "jobs/report.py",

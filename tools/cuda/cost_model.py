@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backends.backend import TILE
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device_rows import DeviceRows
 from pipeline.backends.cuda.generation import Generator
@@ -200,15 +199,13 @@ def trace_generation(shape: Shape, vocabulary: int, batch_size: int = 16_384, st
 
 
 def _copy_steps(rows: DeviceRows, cupy: Any, cupyx: Any) -> int:
-    for begin, end in zip(rows.bounds[:-1], rows.bounds[1:]):
-        step = int(rows.step_of(begin))
-        contexts = int(rows.context_bounds[step + 1] - rows.context_bounds[step])
-        size = 64 + int(end - begin) * (2 + rows.negatives.shape[1]) + contexts
-        packed, host = cupy.empty(size, "int32"), cupyx.empty_pinned(size, "int32")
-        scores_at = np.zeros(-(-int(end - begin) // (TILE * 64)), np.int32)
-        header = rows.pack_header(host, int(begin), int(end), np.float32(0), scores_at)
-        packed[:header].set(host[:header])
-        rows.copy_step(packed, int(begin))
+    none = np.empty(0, np.int64)
+    listed = rows.listed(rows.bounds, np.zeros(len(rows.bounds) - 1, np.float32), none, none, none)
+    steps = cupy.empty(1 + listed.size, "int32")
+    steps.set(np.append(0, listed).astype(np.int32))
+    for number, (count, contexts) in enumerate(listed[:, :2].tolist()):
+        packed = cupy.empty(64 + rows.tiles + count * (2 + rows.negatives.shape[1]) + contexts, "int32")
+        rows.copy_step(packed, steps, number)
     return int(rows.bounds[-1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import heapq
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -57,6 +58,8 @@ class Work:
     """GPU -> bytes between multiprocessors and L2"""
     memory: dict[str, int] = dataclasses.field(default_factory=dict)
     """GPU -> bytes between L2 and memory"""
+    chains: dict[str, float] = dataclasses.field(default_factory=dict)
+    """GPU -> seconds until the last block ends, where a thread waits for what it needs and for nothing else"""
 
     def times(self, spec: Spec) -> dict[str, float]:
         """Resource -> the seconds that it needs at least."""
@@ -75,8 +78,11 @@ class Work:
 class Tracer:
     """An observer of the stand-in for CuPy. L2 is as full as earlier launches have left it."""
 
-    def __init__(self, specs: list[Spec]):
-        self.specs = specs
+    def __init__(self, specs: list[Spec], load_cycles: float = 270.0):
+        """Args:
+        load_cycles: until a load is there that L2 answers.
+        """
+        self.specs, self.load_cycles = specs, load_cycles
         self.work: dict[str, Work] = {}
         self._known: dict[int, _Compiled] = {}
 
@@ -87,11 +93,15 @@ class Tracer:
         functions = library.functions
         for i, spec in enumerate(self.specs):
             functions.trace_l1(i, ctypes.c_long(compiled.l1(kernel, spec)))
+        functions.trace_latency(ctypes.c_double(35), ctypes.c_double(self.load_cycles))
+        functions.trace_ends.restype = ctypes.c_long
         run()
         counts = np.zeros(2 + 4 * len(self.specs), np.uint64)
         functions.trace_take(ctypes.c_void_p(counts.ctypes.data))
         passes = np.zeros(len(compiled.program.blocks), np.uint64)
         functions.trace_take_passes(ctypes.c_void_p(passes.ctypes.data), len(passes))
+        ends = np.zeros(functions.trace_ends(ctypes.c_void_p(), ctypes.c_long(0)))
+        functions.trace_ends(ctypes.c_void_p(ends.ctypes.data), ctypes.c_long(len(ends)))
         work = self.work.setdefault(kernel, Work())
         work.launches += 1
         work.accesses += int(counts[0])
@@ -104,6 +114,7 @@ class Tracer:
                 (work.fp32, done.fp32),
                 (work.l2, SECTOR * (l2_read + l2_written)),
                 (work.memory, SECTOR * (read + written)),
+                (work.chains, last_end(ends, compiled.at_once(kernel, spec)) / spec.clock),
             ):
                 into[spec.name] = into.get(spec.name, 0) + number  # type: ignore[assignment]
 
@@ -136,14 +147,33 @@ class _Compiled:
     def l1(self, kernel: str, spec: Spec) -> int:
         """Bytes that a block has, where as many run on a multiprocessor as fit."""
         made = self.kernels[spec.architecture][kernel]
-        blocks = max(1, round(occupancy(made, spec.holds) * spec.holds.warps * WARP / THREADS))
-        return (spec.l1 - (_SHARED_WITH if made.shared else 0)) // blocks
+        return (spec.l1 - (_SHARED_WITH if made.shared else 0)) // self._on_a_multiprocessor(kernel, spec)
+
+    def at_once(self, kernel: str, spec: Spec) -> int:
+        """Blocks that run at a time on the GPU."""
+        return spec.multiprocessors * self._on_a_multiprocessor(kernel, spec)
+
+    def _on_a_multiprocessor(self, kernel: str, spec: Spec) -> int:
+        made = self.kernels[spec.architecture][kernel]
+        return max(1, round(occupancy(made, spec.holds) * spec.holds.warps * WARP / THREADS))
 
     def executed(self, kernel: str, spec: Spec, passes: list[int]) -> sass.Executed:
         code = self.code.get(spec.architecture)
         if code is None:
             return sass.executed_ptx(self.program, passes)[kernel]
         return sass.executed({kernel: code[kernel]}, self.program, passes)[kernel]
+
+
+def last_end(cycles: np.ndarray, at_once: int) -> float:
+    """When the last block ends, if each begins, in their order, as soon as one before it has left a place.
+
+    >>> last_end(np.array([3.0, 1.0, 1.0, 1.0]), 2)
+    3.0
+    """
+    places = [0.0] * min(at_once, max(1, len(cycles)))
+    for took in cycles.tolist():
+        heapq.heapreplace(places, places[0] + took)
+    return max(places)
 
 
 def _without_target(ptx: str) -> list[str]:

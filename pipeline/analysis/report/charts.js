@@ -11,7 +11,7 @@ function ticks(low, high, log, room) {
   }
   const raw = (high - low) / Math.max(2, room);
   const unit = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].find((times) => times * unit >= raw) * unit;
+  const step = [1, 2, 2.5, 5, 10].find((times) => times * unit >= raw) * unit;
   const found = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high * (1 + 1e-9); i++) found.push(+(i * step).toPrecision(10));
   return found;
@@ -49,7 +49,7 @@ function chart({ label, series, xlabel, ylabel, xlog, ylog, zero, marks = [], he
     for (const value of ticks(...ys, ylog, height / 55)) picture.append(
       svg("line", { class: "grid", x1: left, x2: width - right, y1: py(value), y2: py(value) }),
       svg("text", { x: left - 6, y: py(value) + 4, "text-anchor": "end" }, short(value)));
-    for (const value of ticks(...xs, xlog, width / 90)) picture.append(
+    for (const value of ticks(...xs, xlog, width / 70)) picture.append(
       svg("text", { x: px(value), y: height - bottom + 16, "text-anchor": "middle" }, short(value)));
     picture.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }),
       svg("text", { class: "name x", x: (left + width - right) / 2, y: height - 5, "text-anchor": "middle" }, xlabel),

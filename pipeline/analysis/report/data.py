@@ -53,7 +53,7 @@ def collect(
       known: the vectors of this checkpoint.
       progress_of: name of a piece of work -> the function that gets its progress.
     """
-    counts = run.vocabulary()["count"].to_numpy()
+    counts, usual = run.vocabulary()["count"].to_numpy(), Options(model=run.options.model)
     judged = judged or Judged()
     evaluation = judged.evaluated(known, progress_of("Analogies"))
     return {
@@ -61,7 +61,7 @@ def collect(
         "facts": facts(run, ref),
         "warnings": read_warnings(run.records, run.key("checkpoints")),
         "config": config(run),
-        "defaults": [name for name, value in config(run).items() if value == getattr(Options(), name)],
+        "defaults": [name for name, value in config(run).items() if value == getattr(usual, name)],
         "versions": run.identity.get("versions", {}),
         "inputs": inputs(run),
         "curve": curve(run),

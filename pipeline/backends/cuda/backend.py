@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -27,6 +26,7 @@ from pipeline.backends.cuda.device_rows import DeviceRows
 from pipeline.backends.cuda.generation import Generator
 from pipeline.backends.cuda.launcher import THREADS, Launcher, sources
 from pipeline.backends.cuda.loss_tiles import LossTiles
+from pipeline.backends.cuda.made_steps import MadeSteps
 from pipeline.backends.cuda.token_ranges import token_ranges
 from pipeline.batches.rows import Rows, TokenPiece
 from pipeline.batches.sampling import Sampling, Tables
@@ -56,6 +56,22 @@ class _Slot:
 
     def __getitem__(self, name: str) -> Any:
         return self.arrays[name]
+
+
+@dataclasses.dataclass
+class _Group:
+    """Steps in progress whose scores are copied to the host together."""
+
+    tiles: slice
+    """those whose loss is taken"""
+    at: np.ndarray
+    """where the scores of each are"""
+    scores: np.ndarray
+    """on the host"""
+    scored: Any
+    """event: they are there"""
+    kept: Any = None
+    """memory of the host that is read until then"""
 
 
 class CudaBackend:
@@ -98,9 +114,11 @@ class CudaBackend:
         self._slots: list[_Slot] = []
         self._sorting: dict[str, Any] = {}
         self._sums: dict[str, Any] = {}
-        self._scores, self._host_scores = cupy.empty(1, "float32"), self._pinned(1, "float32")
+        self._scores = cupy.empty(1, "float32")
         self._next_slot = 0
+        self._begun = cupy.cuda.Event(disable_timing=True)
         self._use_graphs, self._warm = graphs, set[str]()
+        self._made_steps = MadeSteps(cupy, self._pinned, self._plan_stream, self._train_stream)
         self._generator: Generator | None = None
 
     @contextlib.contextmanager
@@ -138,11 +156,13 @@ class CudaBackend:
         return self._cupy.cuda.runtime.memGetInfo()
 
     def _make_room(self, needed: Room) -> None:
-        """Makes buffers for steps of this size. No step is in progress when this is called."""
+        """Makes buffers for steps of this size, after the steps in progress."""
         if self._room.covers(needed):
             return
         self._shape.check(needed)
+        self._train_stream.synchronize()
         self._slots, self._sorting, self._sums = [], {}, {}
+        self._made_steps.graphs.clear()
         room = needed.with_headroom(self._room)
         if self._shape.entries(room) * 4 >= 2**31 or self._shape.bytes(room) > self._free_memory()[0]:
             room = needed
@@ -195,10 +215,14 @@ class CudaBackend:
             yield from generator.step_ranges(token_ranges(pieces, batch_size, first, end, sampling.window), epoch)
 
     def train(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
-        with self._in_one_line():
-            return self._train_steps(rows, bounds, learning_rates)
+        return self.start(rows, bounds, learning_rates)()
 
-    def _train_steps(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> StepLoss:
+    def start(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> Callable[[], StepLoss]:
+        """See `GeneratingBackend`."""
+        with self._in_one_line():
+            return self._start(rows, bounds, learning_rates)
+
+    def _start(self, rows: Rows | DeviceRows, bounds: np.ndarray, learning_rates: np.ndarray) -> Callable[[], StepLoss]:
         self._compile(rows.negatives.shape[1])
         steps, row_counts = len(learning_rates), np.diff(bounds)
         contexts = np.diff(rows.offset_at(bounds) if isinstance(rows, DeviceRows) else rows.offset[bounds])
@@ -208,12 +232,21 @@ class CudaBackend:
         samples = LossTiles.of(rows, bounds, self._shape)
         groups = list(samples.groups(steps))
         self._make_room_for_scores(max((samples.scores(*group) for group in groups), default=0))
-        # From here on nothing is allocated: what does not fit was refused before a weight has changed.
-        for first, last in groups:
-            self._run(rows, bounds, learning_rates, samples, first, last, loss, pairs)
-        return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
+        if isinstance(rows, DeviceRows):
+            self._made_steps.make_room(steps, rows.tiles)
+        # From here on nothing is allocated on the device: what does not fit was refused before a weight has changed.
+        started = [self._start_group(rows, bounds, learning_rates, samples, *group) for group in groups]
 
-    def _run(
+        def finish() -> StepLoss:
+            with self._in_one_line():
+                for group in started:
+                    group.scored.synchronize()
+                    self._add_loss(group, samples, loss, pairs)
+            return StepLoss(loss.sum(axis=1), pairs.sum(axis=1))
+
+        return finish
+
+    def _start_group(
         self,
         rows: Rows | DeviceRows,
         bounds: np.ndarray,
@@ -221,51 +254,56 @@ class CudaBackend:
         samples: LossTiles,
         first: int,
         last: int,
-        loss: np.ndarray,
-        pairs: np.ndarray,
-    ) -> None:
-        """Steps first..last-1, and their loss."""
-        low, high = np.searchsorted(samples.step, [first, last])
-        ends = np.cumsum(samples.sizes[low:high])
-        at, scores = ends - samples.sizes[low:high], int(ends[-1]) if len(ends) else 0
-        for step in range(first, last):
-            begin, end = int(bounds[step]), int(bounds[step + 1])
-            if begin < end:
-                tiles_of_step = slice(*np.searchsorted(samples.step[low:high], [step, step + 1]))
-                self._start_step(rows, begin, end, learning_rates[step], at[tiles_of_step])
-        if scores:
-            self._scores[:scores].get(stream=self._train_stream, out=self._host_scores[:scores], blocking=False)
-        self._train_stream.synchronize()
-        tiles = TileLoss(np.zeros(high - low), np.zeros(high - low, np.int64))
-        loss_of_tiles(
-            self._host_scores, at, samples.begin[low:high], samples.end[low:high], samples.rows, self._rules, tiles
-        )
-        where = samples.step[low:high], samples.number[low:high]
+    ) -> _Group:
+        """Starts the steps first..last-1, and the copy of their scores to the host."""
+        tiles = slice(*np.searchsorted(samples.step, [first, last]))
+        ends = np.cumsum(samples.sizes[tiles])
+        at, count = ends - samples.sizes[tiles], int(ends[-1]) if len(ends) else 0
+        group = _Group(tiles, at, self._pinned(max(count, 1), "float32"), self._cupy.cuda.Event(disable_timing=True))
+        if isinstance(rows, DeviceRows):
+            own = bounds[first : last + 1], learning_rates[first:last]
+            listed = rows.listed(*own, samples.step[tiles] - first, samples.number[tiles], at)
+            group.kept = self._made_steps.start(rows, listed, self._slots, self._plan, self._train, self._use_graphs)
+            rows.trained.record(self._train_stream)
+        else:
+            self._begun.record(self._train_stream)
+            self._plan_stream.wait_event(self._begun)  # the slots may be in use by steps whose rows were made
+            for step in range(first, last):
+                begin, end = int(bounds[step]), int(bounds[step + 1])
+                if begin < end:
+                    tiles_of_step = slice(*np.searchsorted(samples.step[tiles], [step, step + 1]))
+                    self._start_step(rows, begin, end, learning_rates[step], at[tiles_of_step])
+        if count:
+            self._scores[:count].get(stream=self._train_stream, out=group.scores[:count], blocking=False)
+        group.scored.record(self._train_stream)
+        return group
+
+    def _add_loss(self, group: _Group, samples: LossTiles, loss: np.ndarray, pairs: np.ndarray) -> None:
+        begin, end = samples.begin[group.tiles], samples.end[group.tiles]
+        tiles = TileLoss(np.zeros(len(begin)), np.zeros(len(begin), np.int64))
+        loss_of_tiles(group.scores, group.at, begin, end, samples.rows, self._rules, tiles)
+        where = samples.step[group.tiles], samples.number[group.tiles]
         loss[where], pairs[where] = tiles
 
     def _make_room_for_scores(self, scores: int) -> None:
         if scores > self._scores.size:
+            self._train_stream.synchronize()
             self._check_memory(4 * scores, f"{scores:,} scores of vectors")
             for slot in self._slots:
                 slot.graphs.clear()  # they write to the old ones
+            self._made_steps.graphs.clear()
             self._scores = allocate(self._cupy, {"scores": scores}, "float32")["scores"]
-            self._host_scores = self._pinned(scores, "float32")
 
-    def _start_step(
-        self, rows: Rows | DeviceRows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray
-    ) -> None:
-        """Starts a step on the device, without waiting for it."""
+    def _start_step(self, rows: Rows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> None:
+        """Starts a step whose rows are on the host, without waiting for it."""
         slot = self._slots[self._next_slot]
         self._next_slot = 1 - self._next_slot
         slot.copied.synchronize()
-        pack = rows.pack_header if isinstance(rows, DeviceRows) else functools.partial(_pack, rows)
-        size = pack(slot.host, begin, end, learning_rate, scores_at)
+        size = _pack(rows, slot.host, begin, end, learning_rate, scores_at)
         with self._plan_stream as stream:
             stream.wait_event(slot.trained)
             slot["packed"][:size].set(slot.host[:size], stream=stream)
             slot.copied.record(stream)
-            if isinstance(rows, DeviceRows):
-                rows.copy_step(slot["packed"], begin)
             self._launch_all(stream, self._plan, slot)
             slot.planned.record(stream)
         with self._train_stream as stream:
@@ -290,104 +328,42 @@ class CudaBackend:
         """Sorts the entries of the step by the weight row that they touch (plan.cu), by radix sort of 8 bits a pass."""
         launch, block, buffers, vocabulary = self._launch, self._shape.block, self._sorting, self._vocabulary
         entries = self._shape.entries(self._room)
-        launch(
-            "list_entries",
-            self._grid(self._room.rows, block // 32),
-            block,
-            slot["packed"],
-            buffers["unsorted"],
-            slot["owner"],
-            slot["output"],
-            buffers["entries"],
-            vocabulary,
-        )
+        packed, owner, output, kept = slot["packed"], slot["owner"], slot["output"], slot["count"]
+        unsorted, count, histogram, total = (buffers[name] for name in ("unsorted", "entries", "histogram", "total"))
+        grid = self._grid(self._room.rows, block // 32)
+        launch("list_entries", grid, block, packed, unsorted, owner, output, count, vocabulary)
         blocks = self._shape.sort_blocks(entries)
         passes = -(-(2 * vocabulary - 1).bit_length() // 8)
-        count, key, entry = buffers["entries"], buffers["unsorted"], buffers["entry_1"]
+        key, entry = unsorted, buffers["entry_1"]
         for number in range(passes):
             last, turn, shift = number == passes - 1, number % 2, 8 * number
-            key_out = slot["key"] if last else buffers[f"key_{turn}"]
-            entry_out = slot["entry"] if last else buffers[f"entry_{turn}"]
-            launch("count_digits", blocks, block, count, key, buffers["histogram"], shift)
-            launch("scan_digits", 32, block, buffers["histogram"], buffers["total"], blocks)
-            launch(
-                "scatter_pairs",
-                blocks,
-                block,
-                count,
-                key,
-                entry,
-                key_out,
-                entry_out,
-                buffers["histogram"],
-                buffers["total"],
-                slot["count"],
-                shift,
-                number == 0,
-            )
-            count, key, entry = slot["count"], key_out, entry_out
-        launch(
-            "find_levels",
-            self._grid(entries, block),
-            block,
-            slot["packed"],
-            slot["count"],
-            slot["key"],
-            slot["entry"],
-            slot["owner"],
-            slot["level"],
-            slot["place"],
-            self._rules.tau,
-            vocabulary,
-        )
+            where, suffix = (slot, "") if last else (buffers, f"_{turn}")
+            sorted_pairs = where[f"key{suffix}"], where[f"entry{suffix}"]
+            launch("count_digits", blocks, block, count, key, histogram, shift)
+            launch("scan_digits", 32, block, histogram, total, blocks)
+            pairs = count, key, entry, *sorted_pairs, histogram, total, kept
+            launch("scatter_pairs", blocks, block, *pairs, shift, number == 0)
+            count, (key, entry) = kept, sorted_pairs
+        meaning = slot["key"], slot["entry"], owner, slot["level"], slot["place"]
+        launch("find_levels", self._grid(entries, block), block, packed, kept, *meaning, self._rules.tau, vocabulary)
 
     def _train(self, slot: _Slot) -> None:
         """Computes gradient rows of all tiles, their sums, then the weights (skipgram.cu or cbow.cu, update.cu)."""
         launch, block, sums = self._launch, self._shape.block, self._sums
+        names = ("packed", "owner", "output", "count", "key", "entry", "level", "place")
+        packed, owner, output, count, key, entry, level, place = (slot[name] for name in names)
+        kernel = "sum_cbow_tiles" if self._shape.cbow else "sum_skipgram_tiles"
         means = (sums["mean"], sums["mean_gradient"]) if self._shape.cbow else ()
-        launch(
-            "sum_cbow_tiles" if self._shape.cbow else "sum_skipgram_tiles",
-            -(-self._room.rows // TILE),
-            block,
-            slot["packed"],
-            slot["owner"],
-            slot["output"],
-            slot["count"],
-            slot["entry"],
-            slot["level"],
-            slot["place"],
-            self._in,
-            self._out,
-            *means,
-            sums["weight"],
-            sums["gradient"],
-            self._scores,
-            self._rules.zero_hits,
-        )
+        plan = packed, owner, output, count, entry, level, place
+        written = *means, sums["weight"], sums["gradient"], self._scores
+        tiles = -(-self._room.rows // TILE)
+        launch(kernel, tiles, block, *plan, self._in, self._out, *written, self._rules.zero_hits)
         entries = self._shape.entries(self._room)
+        launch("sum_chunks", self._grid(entries, block), block, count, key, level, sums["gradient"])
+        grid, weights = self._grid(entries, _ENTRIES_OF_A_WARP * (block // 32)), (self._in, self._out)
+        sorted_plan = packed, count, key, entry, level
         launch(
-            "sum_chunks",
-            self._grid(entries, block),
-            block,
-            slot["count"],
-            slot["key"],
-            slot["level"],
-            sums["gradient"],
-        )
-        launch(
-            "update_weights",
-            self._grid(entries, _ENTRIES_OF_A_WARP * (block // 32)),
-            block,
-            slot["packed"],
-            slot["count"],
-            slot["key"],
-            slot["entry"],
-            slot["level"],
-            sums["gradient"],
-            self._in,
-            self._out,
-            self._rules.tau,
-            self._vocabulary,
+            "update_weights", grid, block, *sorted_plan, sums["gradient"], *weights, self._rules.tau, self._vocabulary
         )
 
     def _grid(self, items: int, items_of_a_block: int) -> int:
@@ -400,6 +376,7 @@ class CudaBackend:
             shape = self._in.shape
             self._host_weights = np.empty(shape, np.float32), np.empty(shape, np.float32)
         with self._in_one_line():
+            self._train_stream.synchronize()
             for array, host in zip((self._in, self._out), self._host_weights):
                 array.get(out=host)
         w_in, w_out = (host[:, : self._dims] for host in self._host_weights)

@@ -16,6 +16,7 @@ typedef unsigned long long u64;
 enum { KEEP_AND_RADIUS = 0, NEGATIVES_DRAWN = 1, REDRAW = 2, EXACT_DRAW = 3 };  // purposes: see philox.py
 enum { ANY = 0, EXCLUDE_TARGET = 1, DISTINCT = 2 };                             // policies: see generate.py
 #define REDRAWS 64
+#define HEADER 8  // numbers before the arrays of a packed step
 
 // ---- random numbers
 
@@ -199,17 +200,34 @@ KERNEL find_steps(const unsigned long long *all, const int *row_place, const int
   }
 }
 
-// The rows of one step, from `row` and `context_begin` on, as a packed one (common.cu); its header is there.
-KERNEL copy_step(int *packed, int row, int context_begin, const int *target, const int *row_offset, const int *context,
-                 const int *negatives, int count) {
-  int rows = packed[0], contexts = packed[1];
-  int *to_target = packed + packed[3], *to_offset = packed + packed[4], *to_context = packed + packed[5];
-  int *to_negatives = packed + packed[6];
+// A step as a packed one (common.cu). Of `step` and the steps before it in a graph, `steps[0]` says which is meant:
+// steps[1 + i * stride] and what follows are rows, contexts, learning rate, first row, first context, which of the two
+// arrays of rows, tiles whose loss is taken, and where the scores of each go.
+KERNEL copy_step(int *packed, const int *steps, int step, int stride, const int *target_0, const int *offset_0,
+                 const int *context_0, const int *negatives_0, const int *target_1, const int *offset_1,
+                 const int *context_1, const int *negatives_1, int count) {
+  const int *mine = steps + 1 + (long long)(steps[0] + step) * stride;
+  int rows = mine[0], contexts = mine[1], row = mine[3], context_begin = mine[4], tiles = mine[6];
+  const int *target = mine[5] ? target_1 : target_0, *row_offset = mine[5] ? offset_1 : offset_0;
+  const int *context = mine[5] ? context_1 : context_0, *negatives = mine[5] ? negatives_1 : negatives_0;
+  int to_target = HEADER + tiles, to_offset = to_target + rows, to_context = to_offset + rows + 1;
+  int to_negatives = to_context + contexts;
   int threads = gridDim.x * blockDim.x, first = blockIdx.x * blockDim.x + threadIdx.x;
-  for (int i = first; i < rows; i += threads) to_target[i] = target[row + i];
-  for (int i = first; i <= rows; i += threads) to_offset[i] = row_offset[row + i] - context_begin;
-  for (int i = first; i < contexts; i += threads) to_context[i] = context[context_begin + i];
-  for (int i = first; i < rows * count; i += threads) to_negatives[i] = negatives[(long long)row * count + i];
+  if (first == 0) {
+    packed[0] = rows;
+    packed[1] = contexts;
+    packed[2] = mine[2];
+    packed[3] = to_target;
+    packed[4] = to_offset;
+    packed[5] = to_context;
+    packed[6] = to_negatives;
+    packed[7] = HEADER;
+  }
+  for (int i = first; i < tiles; i += threads) packed[HEADER + i] = mine[7 + i];
+  for (int i = first; i < rows; i += threads) packed[to_target + i] = target[row + i];
+  for (int i = first; i <= rows; i += threads) packed[to_offset + i] = row_offset[row + i] - context_begin;
+  for (int i = first; i < contexts; i += threads) packed[to_context + i] = context[context_begin + i];
+  for (int i = first; i < rows * count; i += threads) packed[to_negatives + i] = negatives[(long long)row * count + i];
 }
 
 // ---- negatives

@@ -29,8 +29,7 @@ SHARE = 256
 """Tokens whose rows a warp puts in order (generate.cu)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Room:
+class _Room(NamedTuple):
     """The most that a token range may have."""
 
     tokens: int = 0
@@ -50,11 +49,10 @@ class _Room:
         return cls(len(token_range.tokens), len(token_range.sentences) - 1, own, contexts, token_range.steps, tiles)
 
     def covers(self, other: _Room) -> bool:
-        return all(a >= b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other)))
+        return all(a >= b for a, b in zip(self, other))
 
     def with_headroom(self, earlier: _Room) -> _Room:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(earlier))
-        return _Room(*(max(a + a // 8, b) for a, b in pairs))
+        return _Room(*(max(a + a // 8, b) for a, b in zip(self, earlier)))
 
     def uploads(self) -> dict[str, int]:
         """Sizes of the arrays that go to the device."""
@@ -124,9 +122,15 @@ class _Slot:
     host_downloads: np.ndarray
     ready: Any
     """event: the rows are made, and the downloads are on the host"""
+    trained: Any
+    """event: they are not needed any more"""
     uploads: Any
     rows: Any
     downloads: Any
+
+    def row_views(self, negatives: int) -> dict[str, Any]:
+        """The arrays of rows, which begin at the same places whatever a step range has."""
+        return _views(self.rows, self.room.rows(negatives))
 
 
 def bytes_of_blocks(batch_size: int, window: int, negatives: int, sentence: int = 20) -> int:
@@ -196,7 +200,7 @@ class Generator:
         return loaded
 
     def step_ranges(self, token_ranges: Iterable[TokenRange], epoch: int) -> Iterator[StepRange]:
-        """The step ranges of the token ranges. Train each, and wait for that, before you take the next."""
+        """The step ranges of the token ranges. Start to train each before you take the next."""
         self._stream.synchronize()  # an abandoned generator may have left work
         waiting: tuple[TokenRange, _Slot] | None = None
         for number, token_range in enumerate(token_ranges):
@@ -208,7 +212,7 @@ class Generator:
             yield self._finish(*waiting)
 
     def _slot(self, token_range: TokenRange, which: int) -> _Slot:
-        """A slot with room for a token range; its content before has been trained."""
+        """A slot with room for a token range; training on its content may not be over yet."""
         needed, negatives = _Room.of(token_range, self.sampling.window), self.sampling.negatives
         if not self._room.covers(needed):
             self._stream.synchronize()
@@ -225,6 +229,8 @@ class Generator:
             self._room = room
         slot = self._slots[which]
         if slot is None or not slot.room.covers(needed):
+            if slot:
+                slot.trained.synchronize()
             self._slots[which] = slot = None
             sizes = {
                 "uploads": _length(self._room.uploads()),
@@ -235,9 +241,9 @@ class Generator:
                 self._pinned(sizes["uploads"], "int32"),
                 self._pinned(sizes["downloads"], "int32"),
             )
-            ready = self._cupy.cuda.Event(disable_timing=True)
+            events = [self._cupy.cuda.Event(disable_timing=True) for _ in range(2)]
             self._slots[which] = slot = _Slot(
-                self._room, host_uploads, host_downloads, ready, **allocate(self._cupy, sizes, "int32")
+                self._room, host_uploads, host_downloads, *events, **allocate(self._cupy, sizes, "int32")
             )
         return slot
 
@@ -249,18 +255,19 @@ class Generator:
         """Starts making the rows of a token range, without waiting for them."""
         slot, sampling = self._slot(token_range, which), self.sampling
         room = _Room.of(token_range, sampling.window)
-        rows, downloads = room.rows(sampling.negatives), room.downloads(sampling.negatives)
+        downloads = room.downloads(sampling.negatives)
         work = _Work(
             token_range,
             room,
             (token_range.position, epoch, *philox.key_of(sampling.seed)),
             _views(slot.uploads, room.uploads()),
-            _views(slot.rows, rows),
+            slot.row_views(sampling.negatives),
             _views(slot.downloads, downloads),
             -(-room.tokens // SHARE),
         )
         self._fill_uploads(token_range, room, slot)
         with self._stream as stream:
+            stream.wait_event(slot.trained)
             length = _length(room.uploads())
             slot.uploads[:length].set(slot.host_uploads[:length], stream=stream)
             self._list_kept(work)
@@ -342,6 +349,8 @@ class Generator:
         bounds, context_bounds = downloads["bounds"].astype(np.int64), downloads["context_bounds"].astype(np.int64)
         offset = np.append(0, np.cumsum(downloads["contexts"], dtype=np.int64))
         sample = Rows(downloads["target"], offset, np.empty(0, np.int32), downloads["negatives"].reshape(-1, negatives))
-        arrays = _views(slot.rows, room.rows(negatives))
-        rows = DeviceRows(arrays, self._launch, bounds, context_bounds, room.tiles, sample)
+        first, second = (other or slot for other in self._slots)
+        slots = first.row_views(negatives), second.row_views(negatives)
+        which = int(slot is self._slots[1])
+        rows = DeviceRows(slots, which, self._launch, bounds, context_bounds, room.tiles, slot.trained, sample)
         return StepRange(token_range.first, rows, bounds)

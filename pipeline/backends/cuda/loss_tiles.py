@@ -36,11 +36,11 @@ class LossTiles:
         Args:
           bounds: int64 [S + 1]: rows before each step.
         """
-        begins = [np.arange(begin, end, TILE * LOSS_TILES) for begin, end in zip(bounds[:-1], bounds[1:])]
-        step = np.repeat(np.arange(len(begins)), [len(tiles) for tiles in begins])
-        begin = np.concatenate([np.empty(0, np.int64), *begins])
+        tiles = -(-np.diff(bounds) // (TILE * LOSS_TILES))
+        step = np.repeat(np.arange(len(tiles)), tiles)
+        number = np.arange(len(step)) - np.repeat(np.cumsum(tiles) - tiles, tiles)
+        begin = bounds[step] + number * (TILE * LOSS_TILES)
         end = np.minimum(begin + TILE, bounds[step + 1])
-        number = (begin - bounds[step]) // (TILE * LOSS_TILES)
         if isinstance(rows, DeviceRows):
             rows, begin, end = rows.sampled(begin, end, number)
         terms = end - begin if shape.cbow else rows.offset[end] - rows.offset[begin]

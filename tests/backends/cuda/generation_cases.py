@@ -74,18 +74,24 @@ def unpacked(block):
     import cupy
 
     made, found = block.rows, {}
-    for i, (begin, end) in enumerate(zip(block.bounds[:-1], block.bounds[1:])):
+    bounds = block.bounds
+    tile_step, tile_number = np.nonzero(np.arange(made.tiles) < -(-np.diff(bounds) // 1024)[:, None])
+    listed = made.listed(bounds, np.full(block.steps, 0.1, np.float32), tile_step, tile_number, tile_number)
+    steps = cupy.empty(1 + listed.size, "int32")
+    steps.set(np.append(0, listed).astype(np.int32))
+    number = 0
+    for i, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:])):
         if begin == end:
             found[block.first + i] = ([], [0], [], [])
             continue
         tiles, count = -(-(end - begin) // 1024), made.negatives.shape[1]
-        contexts = int(np.diff(made.offset_at(block.bounds[i : i + 2]))[0])
+        contexts = int(np.diff(made.offset_at(bounds[i : i + 2]))[0])
         numbers = np.full(8 + tiles + int(end - begin) * (2 + count) + 1 + contexts, -1, np.int32)
-        size = made.pack_header(numbers, int(begin), int(end), np.float32(0.1), np.arange(tiles))
         packed = cupy.empty(len(numbers), "int32")
-        packed.set(numbers)
-        made.copy_step(packed, int(begin))
-        packed[size:].get(out=numbers[size:])
+        made.copy_step(packed, steps, number)
+        packed.get(out=numbers)
+        number += 1
+        assert numbers[2] == np.float32(0.1).view(np.int32)
         rows, at = numbers[0], numbers[3:8]
         assert numbers[1] == contexts
         assert numbers[at[4] : at[4] + tiles].tolist() == list(range(tiles))

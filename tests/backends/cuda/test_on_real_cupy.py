@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from pipeline.backends import open_backend
 from pipeline.backends.cuda import backend, cubins, launcher
+from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.device import find_gpu
-from tests.backends.cuda.cases import CASES, MODELS, assert_equal
-from tests.backends.cuda.generation_cases import everything
+from pipeline.backends.cuda.made_steps import MadeSteps
+from pipeline.batches.sampling import Sampling
+from tests.backends.cuda.cases import CASES, MODELS, Case, assert_equal
+from tests.backends.cuda.generation_cases import everything, pieces_of, positions_at_once, tables_of
 from tests.backends.cuda.planted import DEFECTS, HOST, Defect, is_noticed_on, planted_backend
 from tests.helpers.real_cupy import driver  # noqa: F401
 from tools.cuda import nvrtc
@@ -56,6 +60,29 @@ def test_nvrtc_gets_our_options_and_no_others(driver, model):  # noqa: F811
     assert set(rows.options[6:]) <= defined
     for compilation in (step, rows):
         assert not re.search(r"\.ftz|\.approx", compilation.ptx)
+
+
+def test_32_steps_are_four_calls_of_the_driver(driver, monkeypatch):  # noqa: F811
+    """Of those that do something: CuPy also asks which device is the current one."""
+    asking, counted = {"cudaGetDevice", "cudaStreamIsCapturing", "cudaSetDevice"}, []
+    start = MadeSteps.start
+
+    def count(self, rows, listed, *given):
+        before = dict(driver.calls)
+        kept = start(self, rows, listed, *given)
+        made = {name: number - before.get(name, 0) for name, number in driver.calls.items() if name not in asking}
+        counted.append((sum(made.values()), len(listed), str(made)))
+        return kept
+
+    monkeypatch.setattr(MadeSteps, "start", count)
+    pieces, tables = pieces_of([[40] * 200], 300, 0), tables_of(300, 1e-2)
+    with positions_at_once(20 * 64):
+        backend = CudaBackend(*Case(vocabulary=300, dims=16).weights(), **Case().settings("skipgram"))
+        for block in backend.step_ranges(pieces, tables, Sampling(2, 2, "any", 1), 0, 20, 0, 384):
+            backend.train(block.rows, block.bounds, np.full(block.steps, 0.1, np.float32))
+    calls, steps, made = min(counted[2:])  # the first ones record graphs
+    assert steps == 64
+    assert calls <= 8, made
 
 
 def test_the_pools_of_cupy_give_memory_that_fits():

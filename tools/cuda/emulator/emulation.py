@@ -58,7 +58,7 @@ class Library:
         # PyDLL keeps other threads of Python out: one may drop an array, which a running kernel would notice
         found = signatures(code)
         self.build_for, self.build = build_for, build_for(architecture) if build_for else None
-        self.program = ptx.translate(self.build.ptx, found) if self.build else None
+        self.program = ptx.translate(self.build.ptx, found, "-DTRACED" in flags) if self.build else None
         text = self.program.code if self.program else f'#include "emulator.h"\n{code}'
         self.functions = ctypes.PyDLL(_library(text, found, tuple(flags)))
         self.kernels = {name: functools.partial(self._run, name, given) for name, given in found.items()}

@@ -46,6 +46,7 @@ struct Fiber {
   Site site;
   unsigned exchanges;
   char *stack;
+  double cycles;  // only counted for what was PTX
 };
 
 static Dim block_size, grid_size;
@@ -149,6 +150,7 @@ static void wait(State state, Site site) {
 
 // ---- what kernels call
 
+double &cycles() { return current->cycles; }
 Dim block_dim() { return block_size; }
 Dim grid_dim() { return grid_size; }
 Dim thread_index() { return {current->thread}; }
@@ -206,18 +208,27 @@ static const std::vector<int> &arranged(int n, std::vector<int> &order) {
   return order;
 }
 
+// who waits for others goes on when the last of them has come
+static double meet(Fiber *first, size_t count) {
+  double last = 0;
+  for (size_t i = 0; i < count; i++) last = std::max(last, first[i].cycles);
+  for (size_t i = 0; i < count; i++) first[i].cycles = last;
+  return last;
+}
 // lets the threads of a warp go on once all wait at one collective
 static bool release_warp(Block &block, int warp) {
   Fiber *first = &block.fibers[warp * 32];
   for (int lane = 0; lane < 32; lane++)
     if (first[lane].state != AT_WARP || first[lane].site.number != first->site.number) return false;
   for (int lane = 0; lane < 32; lane++) first[lane].state = READY;
+  meet(first, 32);
   return true;
 }
 static bool release_block(Block &block) {
   for (Fiber &fiber : block.fibers)
     if (fiber.state != AT_BLOCK || fiber.site.number != block.fibers[0].site.number) return false;
   for (Fiber &fiber : block.fibers) fiber.state = READY;
+  meet(block.fibers.data(), block.fibers.size());
   for (unsigned &epoch : block.warp_epoch) epoch++;
   block.epoch++;
   return true;
@@ -257,13 +268,14 @@ static Block *new_block(int index, int threads) {
   block->warp_epoch.resize(threads / 32);
   trace_new_block();
   for (int i = 0; i < threads; i++) {
-    block->fibers[i] = {nullptr, block, i, READY, {-1, 0, nullptr}, 0, nullptr};
+    block->fibers[i] = {nullptr, block, i, READY, {-1, 0, nullptr}, 0, nullptr, 0};
     prepare(block->fibers[i]);
   }
   return block;
 }
 static void forget_accesses(char *begin, long bytes);
 static void finish(Block *block) {
+  trace_end_of_block(meet(block->fibers.data(), block->fibers.size()));
   for (Array &array : block->arrays) {
     for (long i = 0; i < FENCE; i++)
       if ((unsigned char)array.fenced[i] != 0xA5 || (unsigned char)array.fenced[FENCE + array.bytes + i] != 0xA5) {
@@ -291,6 +303,7 @@ const char *run(const char *name, int grid, int block, int chosen_schedule, unsi
   grid_size = {grid}, block_size = {block};
   random_state = seed * 2654435761u + 88172645463325252ull;
   forget_accesses();
+  trace_new_launch();
   std::vector<int> order;
   arranged(grid, order);
   std::vector<Block *> resident;

@@ -39,6 +39,9 @@ void trace_access(int site, uint64_t p, long bytes, bool writes);
 void trace_thread();
 void trace_warp();
 void trace_new_block();
+void trace_end_of_block(double cycles);
+void trace_new_launch();
+double &cycles();  // of the thread that runs, see ptx.h: when its last instruction was issued
 const char *run(const char *kernel, int grid, int block, int schedule, unsigned long seed, void (*body)(void *), void *arguments);
 
 template <class T> T shuffled(T value, int source, unsigned mask, Site site) {

@@ -62,6 +62,12 @@ UNWATCHED static inline void note_shared(u64 p, long bytes, bool writes, bool at
   touch((const void *)p, bytes, writes, atomic);
 #endif
 }
+// ---- time: an instruction is issued when all that it reads is there, one cycle after the one before it. r_x is there
+// at t_x. An access to memory says how long it takes; what others take is written behind it.
+double load_cycles(u64 p);  // trace.cpp
+static inline double latest(double a) { return a; }
+template <class... More> double latest(double a, double b, More... more) { return latest(a > b ? a : b, more...); }
+
 template <class T> T load(u64 p) { T value; memcpy(&value, (const void *)p, sizeof value); return value; }
 template <class T> void store(u64 p, T value) { memcpy((void *)p, &value, sizeof value); }
 }  // namespace emulator

@@ -79,11 +79,12 @@ def c_type(parameter: Parameter) -> str:
     return f"{_C_NAMES[parameter.dtype.name]} {'*' if parameter.pointer else ''}"
 
 
-def translate(ptx: str, parameters: Mapping[str, Sequence[Parameter]]) -> Program:
+def translate(ptx: str, parameters: Mapping[str, Sequence[Parameter]], timed: bool = False) -> Program:
     """PTX as C++ for the emulator.
 
     Args:
       parameters: of each kernel, as `launcher.signatures` finds them.
+      timed: threads know when each of their instructions could be issued.
 
     Raises:
       NotImplementedError: an instruction is not known here.
@@ -93,13 +94,13 @@ def translate(ptx: str, parameters: Mapping[str, Sequence[Parameter]]) -> Progra
         if found := _ENTRY.match(line):
             kernel = found[1]
             end = next(i for i in range(begin, len(lines)) if lines[i] == "}")
-            out += _Kernel(kernel, parameters[kernel], blocks).translated(lines, begin, end)
+            out += _Kernel(kernel, parameters[kernel], blocks, timed).translated(lines, begin, end)
     return Program("\n".join(out), tuple(blocks))
 
 
 class _Kernel:
-    def __init__(self, name: str, parameters: Sequence[Parameter], blocks: list[Block]):
-        self.name, self.parameters, self.blocks = name, parameters, blocks
+    def __init__(self, name: str, parameters: Sequence[Parameter], blocks: list[Block], timed: bool):
+        self.name, self.parameters, self.blocks, self.timed = name, parameters, blocks, timed
         self.shared: dict[str, int] = {}
         self.shared_bytes = 0
 
@@ -114,6 +115,8 @@ class _Kernel:
                 kind, name, count = found[1], found[2].lstrip("%"), int(found[3])
                 of_register = "bool" if kind == "pred" else f"u{kind[1:]}"
                 declared.append(f"  {of_register} " + ", ".join(f"r_{name}{i}{{}}" for i in range(count)) + ";")
+                if self.timed:
+                    declared.append("  double " + ", ".join(f"t_{name}{i}{{}}" for i in range(count)) + ";")
             elif found := _SHARED.search(line):
                 self.shared[found[1]] = self.shared_bytes
                 self.shared_bytes += -(-int(found[2]) // 16) * 16
@@ -129,12 +132,17 @@ class _Kernel:
                 self.blocks[-1].opcodes.append(opcode)
                 done = self.statement(opcode, _split(operands), number + 1)
                 done = scope.format(done=done)
+                if self.timed:
+                    body.append(_issued(opcode, predicate or "", operands))
+                    done += _ready(opcode, operands)
                 body.append(f"  if ({negated}{_register(predicate)}) {{ {done} }}" if predicate else f"  {done}")
                 fresh = opcode.startswith(("bra", "ret"))
             elif line.endswith((";", "; }")) and not line.startswith("."):
                 raise NotImplementedError(f"line {number + 1} of {self.name}: {line}")
         given = ", ".join(f"{c_type(parameter)}param_{i}" for i, parameter in enumerate(self.parameters))
         start = [f"static void {self.name}({given}) {{", "  const int lane = thread_index().x & 31; (void)lane;"]
+        if self.timed:
+            start.append("  double &now = cycles();")
         if self.shared_bytes:
             start.append(f'  const u64 shared = (u64)shared_array(Site{{0, 0, ""}}, {self.shared_bytes});')
         return [*start, *declared, *body, "}"]
@@ -332,6 +340,37 @@ class _Kernel:
         if name == "ld":
             return f"{{ {start} {_register(registers[0])} = load<{stored}>(at); }}"
         return f"{{ {start} store(at, ({stored}){_raw(registers[0])}); }}"
+
+
+CYCLES = {"div": 40, "sqrt": 40, "rem": 40, "shfl": 24, "vote": 24, "match": 24, "bar": 20, "atom": 60}
+"""Until a result is there, by instruction; of most it is `_CYCLES`."""
+_CYCLES, _SHARED_CYCLES = 5, 30
+_NAMED = re.compile(r"%([a-z]+\d+)")
+
+
+def _read_and_written(opcode: str, operands: str) -> tuple[list[str], list[str]]:
+    """Registers that an instruction reads, and those that it writes."""
+    parts, name = _split(operands), opcode.partition(".")[0]
+    writes = 0 if name in ("st", "bra", "ret", "bar") else 1
+    return _NAMED.findall(" ".join(parts[writes:])), _NAMED.findall(" ".join(parts[:writes]))
+
+
+def _issued(opcode: str, predicate: str, operands: str) -> str:
+    """A statement: the instruction is issued when what it reads is there. A predicate is read in any case."""
+    reads = [f"t_{name}" for name in _NAMED.findall(predicate) + _read_and_written(opcode, operands)[0]]
+    return f"  now = latest({', '.join(['now', *reads])}) + 1;"
+
+
+def _ready(opcode: str, operands: str) -> str:
+    """Statements: when the registers that it writes are there."""
+    written, name = _read_and_written(opcode, operands)[1], opcode.partition(".")[0]
+    if name == "ld" and ".global" in opcode:
+        found = _ADDRESS.fullmatch(_split(operands)[1])
+        assert found
+        taken = f"load_cycles((u64){_register(found[1])} + {found[2] or 0}ll)"
+    else:
+        taken = str(_SHARED_CYCLES if ".shared" in opcode else CYCLES.get(name, _CYCLES))
+    return f" {{ double took = now + {taken}; {' '.join(f't_{name} = took;' for name in written)} }}" if written else ""
 
 
 def _bits(kind: str) -> int:

@@ -7,6 +7,7 @@ policy, so that an order which the host code does not ask for is not there by lu
   late         when somebody waits for it, and no more than that
   early        at once
   eager-K      work of stream K (in order of creation) as soon as its events allow, the others late
+  newest       at once, that of streams that were created later first
   random       some of it now and then
 
 Arrays of the device begin as NaN, and are fenced: a write beside them is noticed.
@@ -123,7 +124,7 @@ class Device:
 
     def put(self, stream: Stream, work: Callable[[], None]) -> None:
         if stream.captured is not None:
-            stream.captured.append(work)
+            stream.captured.add(stream, work)
             return
         stream.queue.append(work)
         self.work_a_little()
@@ -132,6 +133,9 @@ class Device:
         """What the policy wants to be done now."""
         if self.policy == "early":
             while any(stream.advance() for stream in self.streams):
+                pass
+        elif self.policy == "newest":
+            while any(stream.advance() for stream in reversed(self.streams)):
                 pass
         elif self.policy.startswith("eager"):
             chosen = int(self.policy.partition("-")[2])
@@ -156,7 +160,7 @@ class Stream:
     def __init__(self, device: Device):
         self.device, self.done = device, 0
         self.queue: deque[Any] = deque()
-        self.captured: list[Callable[[], None]] | None = None
+        self.captured: Capture | None = None
         device.streams.append(self)
 
     def __enter__(self) -> Stream:
@@ -168,12 +172,11 @@ class Stream:
 
     def begin_capture(self) -> None:
         assert self.captured is None
-        self.captured = []
+        self.captured = Capture(self)
 
     def end_capture(self) -> Graph:
         assert self.captured is not None
-        work, self.captured = self.captured, None
-        return Graph(self.device, work)
+        return self.captured.ended(self)
 
     def advance(self) -> bool:
         """Do the next piece of work, if it need not wait."""
@@ -209,30 +212,70 @@ class Stream:
         self.device.check_fences()
 
     def wait_event(self, event: Event) -> None:
-        assert self.captured is None, "events between streams are no part of the graphs here"
-        if event.recorded:
+        if event.captured or self.captured:
+            assert event.captured, "in a capture, a stream waits for what is captured too"
+            capture, stream, mark = event.captured
+            assert self.captured in (None, capture)
+            self.captured = capture
+            capture.add(self, (stream, mark))
+        elif event.recorded:
             self.queue.append(event.recorded)
             self.device.work_a_little()
 
 
-class Graph:
-    """Launches as they were captured: with the same arrays."""
+class Capture:
+    """Work that is captured on a stream, and on those that wait for events of it."""
 
-    def __init__(self, device: Device, work: list[Callable[[], None]]):
-        self.device, self.work = device, work
+    def __init__(self, origin: Stream):
+        self.origin = origin
+        self.work: dict[Stream, list[Any]] = {origin: []}
+        """of each stream, in order: functions, and (stream, how much of its work has to be done)"""
+
+    def add(self, stream: Stream, work: Any) -> None:
+        self.work.setdefault(stream, []).append(work)
+
+    def ended(self, stream: Stream) -> Graph:
+        assert stream is self.origin, "a capture ends on the stream that it began on"
+        waited = {work[0]: work[1] for work in self.work[stream] if isinstance(work, tuple)}
+        for other, work in self.work.items():
+            assert other is stream or waited.get(other) == len(work), (
+                "a stream has not been joined to the capture again"
+            )
+            other.captured = None
+        return Graph(stream, self.work)
+
+
+class Graph:
+    """Launches as they were captured, with the same arrays. What was on other streams runs on streams of its own."""
+
+    def __init__(self, origin: Stream, work: dict[Stream, list[Any]]):
+        self.origin, self.work = origin, work
+        self.others = {stream: Stream(origin.device) for stream in work if stream is not origin}
 
     def launch(self, stream: Stream) -> None:
-        for work in self.work:
-            self.device.put(stream, work)
+        real = {self.origin: stream, **self.others}
+        base = {captured: target.mark for captured, target in real.items()}
+        for captured, work in self.work.items():
+            for item in work:
+                if isinstance(item, tuple):
+                    waited, mark = item
+                    real[captured].queue.append((real[waited], base[waited] + mark))
+                else:
+                    real[captured].queue.append(item)
+        stream.device.work_a_little()
 
 
 class Event:
     def __init__(self, device: Device):
         self.device = device
         self.recorded: tuple[Stream, int] | None = None
+        self.captured: tuple[Capture, Stream, int] | None = None
 
     def record(self, stream: Stream) -> None:
-        assert stream.captured is None
+        self.captured = None
+        if stream.captured is not None:
+            self.captured = (stream.captured, stream, len(stream.captured.work.get(stream, ())))
+            return
         self.recorded = (stream, stream.mark)
         self.device.work_a_little()
 

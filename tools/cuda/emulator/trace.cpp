@@ -9,6 +9,7 @@
 #include "emulator.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <vector>
 
 namespace emulator {
@@ -147,9 +148,26 @@ void trace_warp() {
 void trace_new_block() {
   for (Gpu &gpu : gpus) gpu.l1.clear();
 }
+// ---- when blocks end, if each instruction waits for what it needs and loads take their time
+
+static std::vector<double> ends;
+static std::unordered_set<uint64_t> seen;  // sectors that the block has asked for before: its multiprocessor has them
+static double from_l1 = 35, from_l2 = 270;
+double load_cycles(uint64_t p) { return seen.insert(p / 32).second ? from_l2 : from_l1; }
+void trace_new_launch() { ends.clear(); }
+void trace_end_of_block(double cycles) {
+  ends.push_back(cycles);
+  seen.clear();
+}
 }  // namespace emulator
 
 using namespace emulator;
+extern "C" void trace_latency(double l1, double l2) { from_l1 = l1, from_l2 = l2; }
+extern "C" long trace_ends(double *cycles, long most) {
+  for (size_t i = 0; i < ends.size() && (long)i < most; i++) cycles[i] = ends[i];
+  return ends.size();
+}
+
 // GPUs with L2 caches of so many bytes, which are empty
 extern "C" void trace_gpus(int count, const long *l2_bytes) {
   gpus.clear();
