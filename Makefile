@@ -2,6 +2,8 @@
 # make train INPUT=corpus.txt OUTPUT=runs/mine OPTIONS="--dims=200 --epochs=3"
 # make test    the default tests
 # make lint    ruff, mypy, import-linter
+# make lowest  some tests with the lowest versions that pyproject.toml allows
+# make lock    deploy/locked.txt: the versions of all packages that CI takes, with their hashes
 # make docs    docs/options.md, the template's parameters, and the site of all pages: site/index.html
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -12,11 +14,12 @@ BIN := $(VENV)/bin
 # The topics are few words, so they take many epochs of small steps.
 TOPICS_OPTIONS := --epochs=100 --batch_size=256 --learning_rate=0.05 --dims=50 --min_count=10
 TOPICS := runs/topics.txt
+SMOKE := tests/system/test_digest.py tests/beam2vec tests/model tests/runs/test_run.py
 INPUT ?=
 OUTPUT ?= $(if $(INPUT),runs/mine,runs/topics)
 OPTIONS ?= $(if $(INPUT),,$(TOPICS_OPTIONS))
 
-.PHONY: train test lint docs
+.PHONY: train test lint lowest lock docs
 
 ifeq ($(INPUT),)
 train: $(VENV)/installed $(TOPICS)
@@ -42,16 +45,31 @@ docs: $(VENV)/installed-docs
 	$(BIN)/python -m deploy.dataflow.metadata > deploy/dataflow/metadata.json
 	$(BIN)/mkdocs build --strict
 
+# What a user with an old environment has: each dependency at the lowest version of its range.
+lowest: $(VENV)/installed-uv
+	test -x $(VENV)-lowest/bin/python || $(BIN)/python -m venv $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[test]'
+	$(VENV)-lowest/bin/python -m pytest -q -n 0 --timeout=1200 $(SMOKE)  # it compiles the kernels first
+
+lock: $(VENV)/installed-uv
+	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file deploy/locked.txt
+
 $(TOPICS): | $(VENV)/installed
 	$(BIN)/python -m examples.python_topics $@
 
+# With the better map of the report.
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[report]'
 	touch $@
 
 $(VENV)/installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-uv: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	touch $@
 
 $(VENV)/installed-docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -18,6 +18,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beam2vec.results import evaluate, export
     from beam2vec.training import Progress, preprocess, train, update
     from pipeline.errors import (
         ArtifactError,
@@ -49,11 +50,14 @@ __all__ = [
     "SigmoidWithLoss",
     "UnigramSampler",
     "__version__",
+    "evaluate",
+    "export",
     "preprocess",
     "train",
     "update",
 ]
 _MODULES = {
+    "beam2vec.results": ("evaluate", "export"),
     "beam2vec.training": ("Progress", "preprocess", "train", "update"),
     "pipeline.errors": (
         "ArtifactError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from beam2vec.quiet_beam import without_warnings_of_beam
+from pipeline.corpus.given_sentences import FIELD, GivenSentences, spooled
 from pipeline.errors import InputError, find
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
@@ -24,7 +26,10 @@ with without_warnings_of_beam():  # it warns on import about clients that are no
     from jobs.training_job import PREPROCESSING, Job, run_job
 
 Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+Sentences = Iterable[Iterable[str]]
 ProgressArgument = bool | Callable[[Progress], None]
+_OF_FILES = ("input_format", "field", "encoding", "separator", "no_header")
+"""Options that say how files are read."""
 _one_at_a_time = threading.Lock()
 """Progress and requests to stop are global in a process, so one job runs at a time."""
 
@@ -33,6 +38,7 @@ def train(
     input: Inputs = (),
     output: str | os.PathLike[str] = "",
     *,
+    sentences: Sentences | None = None,
     corpus: str | os.PathLike[str] | Run = "",
     overwrite: bool = False,
     take_over: bool = False,
@@ -49,6 +55,8 @@ def train(
     Args:
       input: a file, folder or pattern of text, or several of them.
       output: where the run goes: a folder, or `s3://bucket/prefix`.
+      sentences: in place of `input`, lists of words, which are taken as they are. They are read once, so a generator
+        will do, and stored in the run as Parquet; some MB are in memory. The same sentences again are the same run.
       corpus: in place of `input`, a run whose tokens are trained on.
       overwrite: replace a run in `output` that differs.
       take_over: take over from a command that was killed, on a store without conditional replacement.
@@ -76,16 +84,20 @@ def train(
       >>> run = beam2vec.train(folder + "/text.txt", folder + "/run", dims=8, batch_size=32)
       >>> run.words()
       ['a', 'rose', 'is']
+      >>> lists = [["a", "rose", "is", "a", "rose"]] * 40
+      >>> beam2vec.train(sentences=lists, output=folder + "/lists", dims=8, batch_size=32).words()
+      ['a', 'rose', 'is']
     """
-    call = _Call(input, output, corpus, overwrite, report, progress, beam_options, take_over)
+    call = _Call(input, output, corpus, overwrite, report, progress, beam_options, take_over, sentences=sentences)
     return _run(call, options)
 
 
 def update(
     parent: str | os.PathLike[str] | Run,
-    input: Inputs,
-    output: str | os.PathLike[str],
+    input: Inputs = (),
+    output: str | os.PathLike[str] = "",
     *,
+    sentences: Sentences | None = None,
     skip_taken: bool = False,
     accept_tokenizer: bool = False,
     overwrite: bool = False,
@@ -103,7 +115,7 @@ def update(
 
     Args:
       parent: the run to go on from, which stays as it is.
-      input: new text alone.
+      input: new text alone; or `sentences`, where those of the parent were given so.
       skip_taken: leave out files that the parent, or one before it, has taken; else they are an InputError.
       accept_tokenizer: go on although the tokeniser has another version than the parent's.
 
@@ -120,14 +132,15 @@ def update(
     """
     if not parent:
         raise InputError("update needs a parent: the run to go on from")
-    call = _Call(input, output, "", overwrite, report, progress, beam_options, take_over, skip_taken, accept_tokenizer)
-    return _run(call, {**options, "update": parent})
+    given = (input, output, "", overwrite, report, progress, beam_options, take_over, skip_taken, accept_tokenizer)
+    return _run(_Call(*given, sentences), {**options, "update": parent})
 
 
 def preprocess(
     input: Inputs = (),
     output: str | os.PathLike[str] = "",
     *,
+    sentences: Sentences | None = None,
     overwrite: bool = False,
     take_over: bool = False,
     progress: ProgressArgument = False,
@@ -138,7 +151,9 @@ def preprocess(
 
     Arguments, result and errors are those of `train`. With `batches="stored"` the training rows are written too.
     """
-    call = _Call(input, output, "", overwrite, False, progress, beam_options, take_over, trains=False)
+    call = _Call(
+        *(input, output, "", overwrite, False, progress, beam_options, take_over), sentences=sentences, trains=False
+    )
     return _run(call, options)
 
 
@@ -156,19 +171,32 @@ class _Call:
     take_over: bool = False
     skip_taken: bool = False
     accept_tokenizer: bool = False
+    sentences: Sentences | None = None
     trains: bool = True
 
 
 def _run(call: _Call, options: dict[str, Any]) -> Run:
-    input, trains = call.input, call.trains
+    input = call.input
     inputs = (input,) if isinstance(input, (str, os.PathLike)) else tuple(input)
     for path in inputs:
         if not isinstance(path, (str, os.PathLike)):
-            raise InputError(f"input has {quoted(path, 40)}: give paths of files or folders, or patterns")
+            raise InputError(
+                f"input has {quoted(path, 40)}: give paths of files or folders, or patterns; give lists of words as"
+                " sentences"
+            )
     if isinstance(files := options.get("stopwords"), (list, tuple)):
         options = {**options, "stopwords": ",".join(map(str, files))}
     options = {name: _text_of(value) for name, value in options.items()}
-    _check(trains, inputs, call.output, call.corpus, options)
+    _check(call, inputs, options)
+    with spooled(call.sentences) if call.sentences is not None else contextlib.nullcontext() as given:
+        if given:
+            options |= {"input_format": "parquet", "field": FIELD}
+        return _run_request(call, inputs, options, given)
+
+
+def _run_request(
+    call: _Call, inputs: tuple[str | os.PathLike[str], ...], options: dict[str, Any], given: GivenSentences | None
+) -> Run:
     request = Request(
         tuple(os.fspath(path) for path in inputs),
         os.fspath(call.output),
@@ -181,11 +209,12 @@ def _run(call: _Call, options: dict[str, Any]) -> Run:
         skip_taken=call.skip_taken,
         accept_tokenizer=call.accept_tokenizer,
         take_over=call.take_over,
+        sentences=given,
     )
     with _one_at_a_time, without_warnings_of_beam(), stages.reported_to(call.progress):
         take_warnings()  # of an earlier call, which raised
         try:
-            return run_job(Job.of(request, trains)).run
+            return run_job(Job.of(request, call.trains)).run
         except Exception as error:
             known_error = find(error)
             if known_error is None or known_error is error:
@@ -200,16 +229,24 @@ def _text_of(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _check(trains: bool, inputs: tuple, output: Any, corpus: Any, options: dict[str, Any]) -> None:
+def _check(call: _Call, inputs: tuple, options: dict[str, Any]) -> None:
     """InputError if an argument is missing, or is not an option."""
-    names = set(Options.__dataclass_fields__) if trains else set(PREPROCESSING)
+    names = set(Options.__dataclass_fields__) if call.trains else set(PREPROCESSING)
     for name in options:
         if name not in names:
             if hint := named_elsewhere(f"--{name}"):
                 raise InputError(hint.removeprefix("--"))
             near = suggestions(name, sorted(names), 1)
             raise InputError(f"{name} is no option{f': did you mean {near[0]}?' if near else ''}")
-    if not os.fspath(output):
+    if not os.fspath(call.output):
         raise InputError("output is missing: the folder that the run goes to")
-    if bool(inputs) == bool(corpus):
-        raise InputError("give either input (files of text) or corpus (a run whose tokens are trained on)")
+    if bool(inputs) + bool(call.corpus) + (call.sentences is not None) != 1:
+        raise InputError(
+            "give either input (files of text), sentences (lists of words) or corpus (a run whose tokens are trained"
+            " on)"
+        )
+    for name in _OF_FILES if call.sentences is not None else ():
+        if name in options:
+            raise InputError(
+                f"{name} goes with input, not with sentences: leave it out, or write the sentences as a file"
+            )

@@ -19,18 +19,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.analysis.evaluation import Words, evaluate_analogies, evaluate_pairs
 from pipeline.analysis.judgements import Analogies, WordPairs, read_analogies, read_pairs
+from pipeline.analysis.precision import PRECISIONS, rounded
 from pipeline.batches.schedule import FINAL_SHARE
 from pipeline.errors import PipelineError
+from pipeline.model.model import Model
+from pipeline.model.vectors import SIDES, side_of
 from pipeline.options import MODELS, Options
 from tools.measuring.prepared_corpus import Corpus, prepare
 from tools.measuring.reports import format_table, report_parser, spread, write_report
 from tools.measuring.sample_text import write_plain_text
 
 Result = dict[str, Any]
-SETTING = ("model", "epochs", "learning_rate", "trainer", "batch_size", "damping", "replicas", "rounds")
+SETTING = (
+    "model",
+    "epochs",
+    "learning_rate",
+    "trainer",
+    "batch_size",
+    "damping",
+    "replicas",
+    "rounds",
+    "vectors",
+    "precision",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,10 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         corpus = prepare(text, _options(chosen), "quality")
         print(f"{words:,} words, {len(corpus.vocabulary):,} in the vocabulary", flush=True)
         results = []
-        for setting, result, known, vectors in _models(chosen, text, corpus):
-            result |= _scores(known, vectors, judged, analogies, chosen.most_frequent)
-            results.append(setting | result)
-            print(" ".join(f"{name}={value}" for name, value in results[-1].items()), file=sys.stderr, flush=True)
+        for setting, seconds, model in _models(chosen, text, corpus):
+            for side, precision in itertools.product(chosen.vectors, chosen.precision):
+                vectors = rounded(side_of(model, side), precision)
+                scores = _scores(model.words, vectors, judged, analogies, chosen.most_frequent)
+                results.append(setting | {"vectors": side, "precision": precision} | seconds | scores)
+                print(" ".join(f"{name}={value}" for name, value in results[-1].items()), file=sys.stderr, flush=True)
     print(format_table(list(_rows(results))))
     write_report(chosen.json, vars(chosen) | {"corpus_words": words}, results)
     return 0
@@ -61,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--words", type=int, help="take only so many words of the text")
     add("--keep_case", action="store_true", help="do not lower-case the text")
     add("--most_frequent", type=int, default=30_000, help="analogies: words that take part (default: 30000)")
+    add(
+        "--vectors",
+        type=_several(str, tuple(SIDES)),
+        default=["input"],
+        help="which of a word's two vectors are judged",
+    )
+    add("--precision", type=_several(str, PRECISIONS), default=["float32"], help="what the vectors are rounded to")
     add("--models", type=_several(str, MODELS), default=list(MODELS))
     add("--epochs", type=_several(int), default=[1])
     add("--learning_rate", type=_several(float), default=[Options().learning_rate])
@@ -95,17 +119,15 @@ def _options(chosen: argparse.Namespace, **more: Any) -> Options:
     return Options.checked({name: getattr(chosen, name) for name in same} | more)
 
 
-def _models(
-    chosen: argparse.Namespace, text: str, corpus: Corpus
-) -> Iterator[tuple[Result, Result, Words, np.ndarray]]:
-    """(setting, measures, words, vectors) of every model, as soon as it is trained."""
+def _models(chosen: argparse.Namespace, text: str, corpus: Corpus) -> Iterator[tuple[Result, Result, Model]]:
+    """(setting, CPU seconds, model) of every model, as soon as it is trained."""
     for model, epochs in itertools.product(chosen.models, chosen.epochs):
         for rate, seed in itertools.product(chosen.learning_rate, chosen.seeds):
             common = {"model": model, "epochs": epochs, "learning_rate": rate, "seed": seed}
             for peer in chosen.peers:
                 began = time.process_time()
-                words, vectors = _gensim(chosen, text, common)
-                yield common | {"trainer": peer}, _seconds(began), words, vectors
+                trained = _gensim(chosen, text, common)
+                yield common | {"trainer": peer}, _seconds(began), trained
             several = [(s, r) for s, r in itertools.product(chosen.replicas, chosen.rounds) if s > 1]
             trainers = [(1, 1)] * (1 in chosen.replicas) + several
             for batch_size, damping, (replicas, rounds) in itertools.product(
@@ -118,10 +140,10 @@ def _models(
                 except PipelineError as error:
                     print(f"{own}: {error}", file=sys.stderr)
                     continue
-                yield own | {"trainer": "ours"}, _seconds(began), trained.words, trained.input
+                yield own | {"trainer": "ours"}, _seconds(began), trained
 
 
-def _gensim(chosen: argparse.Namespace, text: str, setting: Result) -> tuple[list[str], np.ndarray]:
+def _gensim(chosen: argparse.Namespace, text: str, setting: Result) -> Model:
     from gensim.models.word2vec import LineSentence, Word2Vec
 
     model = Word2Vec(
@@ -138,7 +160,9 @@ def _gensim(chosen: argparse.Namespace, text: str, setting: Result) -> tuple[lis
         min_alpha=setting["learning_rate"] * FINAL_SHARE,
         seed=setting["seed"],
     )
-    return model.wv.index_to_key, model.wv.vectors
+    words = pa.array(model.wv.index_to_key, pa.string())
+    counts = np.array([model.wv.get_vecattr(word, "count") for word in model.wv.index_to_key])
+    return Model(words, counts, model.wv.vectors, model.syn1neg)
 
 
 def _seconds(began: float) -> Result:

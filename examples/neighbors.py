@@ -28,9 +28,12 @@ def main(folder: str, queries: list[str]) -> int:
     if not checkpoints:
         print(f"no checkpoint in {folder}", file=sys.stderr)
         return 2
-    table = pq.read_table(checkpoints[-1], columns=["word", "input"], partitioning=None).combine_chunks()
+    first_part = min(checkpoints[-1].glob("*.parquet"))
+    provenance = json.loads(pq.read_schema(first_part).metadata[b"beam2vec"])
+    is_cbow = provenance.get("model", {}).get("model") == "cbow"
+    sides = ["input", "output"] if is_cbow else ["input"]  # docs/which-vectors.md
+    table = pq.read_table(checkpoints[-1], columns=["word", *sides], partitioning=None).combine_chunks()
     words = table["word"].to_pylist()
-    provenance = json.loads(table.schema.metadata[b"beam2vec"])
     if len(words) != provenance["words"]:
         print(
             f"{checkpoints[-1]} holds {len(words):,} of {provenance['words']:,} words: a part is missing",
@@ -38,7 +41,7 @@ def main(folder: str, queries: list[str]) -> int:
         )
         return 1
     print(f"step {provenance['step']:,}" + (f" of {provenance['steps']:,}" if provenance.get("steps") else ""))
-    vectors = table["input"].chunk(0).flatten().to_numpy().reshape(len(words), -1)
+    vectors = sum(table[side].chunk(0).flatten().to_numpy().reshape(len(words), -1) for side in sides)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     row = {word: i for i, word in enumerate(words)}
     for query in queries:

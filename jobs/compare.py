@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_judged, add_vectors, listed_files, plain_parser, shown_progress
 from pipeline.analysis.evaluation import MOST_FREQUENT
@@ -24,6 +25,7 @@ from pipeline.analysis.judgements import read_analogies, read_pairs
 from pipeline.analysis.movement import APART, described, movement, table
 from pipeline.analysis.scores import evaluation_of
 from pipeline.model.checkpoints import CheckpointRef
+from pipeline.model.vectors import SIDES
 from pipeline.runs.run import Run, run_at
 from pipeline.runtime import progress
 from pipeline.runtime.messages import take_warnings
@@ -44,9 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     ]
     moved = movement(before, after, options.align)
     result: dict[str, Any] = {
-        "before": _named(*models[0]),
-        "after": _named(*models[1]),
-        "vectors": options.vectors,
+        "before": _named(*models[0], options.vectors),
+        "after": _named(*models[1], options.vectors),
         **described(moved),
     }
     case = not options.match_case
@@ -62,18 +63,20 @@ def main(arguments: Sequence[str]) -> int:
     if json_file:
         json_file.pack_json(result)
     if not any(file and file.is_stdout for file in (json_file, to)):
-        print("\n".join(_lines(result)))
+        events.tell("result", result, _lines(result))
     return 0
 
 
-def _named(run: Run, ref: CheckpointRef) -> dict[str, Any]:
-    return {"run": run.uri, "step": ref.step, "steps": ref.steps, "place": ref.place, "digest": ref.digest}
+def _named(run: Run, ref: CheckpointRef, side: str | None) -> dict[str, Any]:
+    model = {"run": run.uri, "step": ref.step, "steps": ref.steps, "place": ref.place, "digest": ref.digest}
+    return model | {"vectors": run.side(side)}
 
 
 def _lines(result: dict[str, Any]) -> Iterator[str]:
     """The result as lines for people."""
     for name in ("before", "after"):
-        yield f"{name}: {result[name]['run']}, {result[name]['place']}"
+        model = result[name]
+        yield f"{name}: {model['run']}, {model['place']}, {SIDES[model['vectors']]}"
     if result["before"]["digest"] == result["after"]["digest"]:
         yield "the models are the same, to the bit"
     kept = f"{result['neighbors_kept']:.0%} of the ten nearest words are the same"

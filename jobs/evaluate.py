@@ -16,6 +16,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import (
     add_judged,
@@ -32,6 +33,7 @@ from pipeline.analysis.judgements import lines_left_out, read_analogies, read_pa
 from pipeline.analysis.scores import evaluation_of
 from pipeline.batches.schedule import step_of
 from pipeline.errors import InputError
+from pipeline.model.vectors import SIDES
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
 from pipeline.runtime.messages import take_warnings
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         "digest": ref.digest,
         "words": ref.words,
         "dims": ref.dims,
-        "vectors": options.vectors,
+        "vectors": run.side(options.vectors),
         "most_frequent": options.most_frequent,
         "match_case": options.match_case,
     }
@@ -74,13 +76,13 @@ def main(arguments: Sequence[str]) -> int:
     if json_file:
         json_file.pack_json(result)
     if not (json_file and json_file.is_stdout):
-        print("\n".join(lines_of(result)))
+        events.tell("result", result, lines_of(result))
     return 0
 
 
 def lines_of(result: dict[str, Any]) -> list[str]:
     """The result as lines for people."""
-    lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}"]
+    lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}, {SIDES[result['vectors']]}"]
     for entry in result["pairs"]:
         spearman = "undefined" if entry["spearman"] is None else f"{entry['spearman']:.4f}"
         usual = entry["columns"] == [1, 2, 3]

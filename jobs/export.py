@@ -13,10 +13,15 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_vectors, reading_parser, shown_progress, whole
 from pipeline.analysis.export import FORMATS, Export, Written, export, export_files
+from pipeline.analysis.model_card import LICENSE, ModelCard, read_evaluation
+from pipeline.analysis.precision import PRECISIONS
+from pipeline.corpus.files import read_option_file
 from pipeline.errors import InputError
+from pipeline.model.vectors import SIDES
 from pipeline.runs.result_files import STANDARD_OUTPUT
 from pipeline.runs.run import Run
 from pipeline.runtime import progress
@@ -25,15 +30,24 @@ from pipeline.runtime import progress
 def main(arguments: Sequence[str]) -> int:
     options, beam = _parser().parse_known_args(list(arguments))
     _pass_to_beam(beam)
-    messages = sys.stderr if export_files(options.format, options.to).is_stdout else sys.stdout
+    to = export_files(options.format, options.to, options.precision)
+    messages = sys.stderr if to.is_stdout else sys.stdout
+    _refuse_without_effect(options)
+    evaluation = options.evaluation and read_evaluation(
+        read_option_file("evaluation", options.evaluation), options.evaluation
+    )
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
     absent, report = run.absent() if options.leave_out_absent else None, shown_progress("Export", "words")
-    exported = Export(run, ref, options.vectors, options.normalize, options.top, absent, report)
+    card = ModelCard(options.license or LICENSE, evaluation)
+    chosen = (options.vectors, options.normalize, options.top, absent, options.precision)
+    exported = Export(run, ref, *chosen, card, report)
     written = export(exported, options.format, options.to)
     progress.close_all()
-    for line in _lines(written, exported, options.format):
-        print(line, file=messages)
+    uris = [uri for uri in written.uris if uri != STANDARD_OUTPUT]
+    result = {"run": run.uri, "step": ref.step, "steps": ref.steps, "digest": ref.digest, "format": options.format}
+    result |= {"written": uris, "words": exported.words, "changed": written.changed}
+    events.tell("result", result, _lines(written, exported, options.format), messages)
     return 0
 
 
@@ -41,7 +55,11 @@ def _lines(written: Written, exported: Export, format: str) -> Iterator[str]:
     """What is told at the end."""
     run = exported.run
     yield from (uri for uri in written.uris if uri != STANDARD_OUTPUT)
-    yield f"{exported.words:,} words, {exported.ref.dims} dims, {exported.ref.place}"
+    if format == "tensorboard":
+        yield f"the loss curve of {exported.ref.place}: tensorboard --logdir=FOLDER shows it"
+        return
+    vectors = SIDES[exported.written_side]
+    yield f"{exported.words:,} words, {exported.ref.dims} dims, {exported.ref.place}, {vectors}"
     yield from _about_absent(exported)
     if written.changed:
         yield f"{written.changed:,} words hold white space or control characters, which are written as _"
@@ -51,6 +69,15 @@ def _lines(written: Written, exported: Export, format: str) -> Iterator[str]:
         yield "tokenizer.json joins no words: phrases like new_york have to be joined in the text first"
     if format == "projector" and written.compression:
         yield f"TensorBoard reads plain files alone: unpack vectors.tsv and metadata.tsv ({written.compression}) for it"
+
+
+def _refuse_without_effect(options: argparse.Namespace) -> None:
+    """InputError for an option that the format has no use for."""
+    no_use = {"vectors", "normalize", "top", "leave_out_absent"} if options.format == "tensorboard" else set()
+    no_use |= {"license", "evaluation"} if options.format != "safetensors" else set()
+    for name in sorted(no_use):
+        if getattr(options, name):
+            raise InputError(f"--{name} has no effect with --format={options.format}: leave it out")
 
 
 def _about_absent(exported: Export) -> Iterator[str]:
@@ -96,6 +123,16 @@ def _parser() -> argparse.ArgumentParser:
         " and - is standard output, by formats of one file. .gz, .bz2, .zst or .xz at its end compresses",
     )
     output.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
+    output.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        metavar="|".join(PRECISIONS),
+        help="of the numbers in npy and parquet: int8 has a scale for each vector beside it (default: float32)",
+    )
+    card = parser.add_argument_group("the model card of safetensors, README.md")
+    card.add_argument("--license", metavar="NAME", help=f"its name on the Hugging Face Hub (default: {LICENSE})")
+    card.add_argument("--evaluation", metavar="FILE", help="what beam2vec evaluate --json wrote, to be shown in it")
     width = max(map(len, FORMATS))
     parser.epilog = "Beam's options are passed on to its file systems: --to=hdfs://... wants --hdfs_host and so on.\n\n"
     parser.epilog += "formats:\n" + "\n".join(

@@ -19,6 +19,7 @@ import re
 import time
 from collections.abc import Sequence
 
+from jobs.cli import events
 from jobs.cli import parser as training
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import listed, listed_files, plain_parser, whole
@@ -82,11 +83,12 @@ def main(arguments: Sequence[str]) -> int:
     if given.metrics:
         _write_metrics(given.metrics, given.series, followed.state, seconds)
     status = _status(followed, given)
+    told = {"series": given.series, "status": status, **followed.described(), "seconds": round(seconds, 3)}
+    told["warnings"] = take_warnings()
     if json_file:
-        told = {"series": given.series, "status": status, **followed.described(), "seconds": round(seconds, 3)}
-        json_file.pack_json({**told, "warnings": take_warnings()})
+        json_file.pack_json(told)
     if not json_file or not json_file.is_stdout:
-        print("\n".join(_lines(followed)))
+        events.tell("result", told, _lines(followed, given.partition or ""))
     return status
 
 
@@ -129,11 +131,14 @@ def _gates(values: list[str] | None) -> tuple[str, ...] | None:
     return () if names == ("none",) else names
 
 
-def _lines(followed: Followed) -> list[str]:
-    """What was done, for people."""
+def _lines(followed: Followed, partition: str) -> list[str]:
+    """What was done, for people; of --partition, also that it is held back since an earlier call."""
     lines = [f"promoted  {one.name}  {one.decided.mode}  {one.model}" for one in followed.promoted]
     lines += [f"refused   {one.name}  {one.why}" for one in followed.refused]
     state = followed.state
+    held = state.partitions.get(partition)
+    if held and held.status in WAITING and not followed.refused:
+        lines.append(f"held back {partition}  {state.generations[held.folder].why or held.status}")
     current = state.generations[state.current].name if state.current else "nothing yet"
     return [*(lines or ["nothing new"]), f"current   {current}"]
 

@@ -11,18 +11,21 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 # isort: split
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import plain_parser
 from pipeline.analysis.export_files import one_file
-from pipeline.runtime.shown_text import shown
+from pipeline.runtime.shown_text import counted, shown
 from pipeline.series.entries import AnyEntry, Decided, Dropped, Figure, Policy, Promoted, Refused, Released, RolledBack
 from pipeline.series.log import Log
 from pipeline.series.page import page
 from pipeline.series.state import State
+
+_MARKS = {"passed": "", "warned": "?", "refused": "!"}
+"""What stands behind a figure, by its verdict."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,12 +39,13 @@ def main(arguments: Sequence[str]) -> int:
     json_file = one_file("--json", given.json) if given.json else None
     page_file = one_file("--to", given.to) if given.to else None
     log = Log.open(given.series)
+    described = {"entries": msgspec.to_builtins(log.entries), "current": log.state.current or None}
     if json_file:
-        json_file.pack_json({"entries": msgspec.to_builtins(log.entries), "current": log.state.current or None})
+        json_file.pack_json(described)
     if page_file:
         page_file.pack(page(given.series, log.state))
     if not any(file and file.is_stdout for file in (json_file, page_file)):
-        print("\n".join(_lines(log.entries, log.state)))
+        events.tell("result", described, _lines(log.entries, log.state))
     return 0
 
 
@@ -51,6 +55,9 @@ def _lines(entries: Sequence[AnyEntry], state: State) -> Iterator[str]:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(entry.at))
         what, name, more = _told(entry)
         yield f"{entry.number:6,}  {when:16}  {what:11}  {shown(name):16}  {shown(more)}".rstrip()
+    verdicts = {figure.verdict for entry in entries for figure in getattr(entry, "figures", ())}
+    if legend := [f"{mark} {verdict}" for verdict, mark in _MARKS.items() if mark and verdict in verdicts]:
+        yield f"figures of gates: {', '.join(legend)}"
     if state.current:
         current = state.generations[state.current]
         yield f"current: {current.name} ({current.folder}), {state.depth()} since the last cold one"
@@ -64,7 +71,11 @@ def _told(entry: AnyEntry) -> tuple[str, str, str]:
         return "policy", "", f"{entry.root} by {entry.by}, {entry.mode}; set by {entry.who}"
     if isinstance(entry, Decided):
         after = f" after {entry.parent.name}" if entry.parent else ""
-        return "decided", entry.name, f"{entry.mode}{after}, {entry.files:,} files{', forced' if entry.forced else ''}"
+        return (
+            "decided",
+            entry.name,
+            f"{entry.mode}{after}, {counted(entry.files, 'file')}{', forced' if entry.forced else ''}",
+        )
     if isinstance(entry, Promoted):
         return "promoted", entry.name, _figures(entry.figures)
     if isinstance(entry, Refused):
@@ -78,9 +89,8 @@ def _told(entry: AnyEntry) -> tuple[str, str, str]:
 
 
 def _figures(figures: Sequence[Figure]) -> str:
-    marks: dict[str, Any] = {"passed": "", "warned": "?", "refused": "!"}
     return " ".join(
-        f"{one.gate}={'-' if one.value is None else f'{one.value:.6g}'}{marks.get(one.verdict, '')}" for one in figures
+        f"{one.gate}={'-' if one.value is None else f'{one.value:.6g}'}{_MARKS.get(one.verdict, '')}" for one in figures
     )
 
 

@@ -25,7 +25,7 @@ from jobs.training_job import PREPROCESSING, Job, run_job
 def main(arguments: Sequence[str]) -> int:
     job = Job.of(read(arguments, parser("beam2vec preprocess", __doc__ or "", PREPROCESSING)), trains=False)
     if job.is_dry:
-        summary.print_plan(job.request, job.source, job.runner, PREPROCESSING)
+        summary.tell_plan(job.request, job.source, job.runner, PREPROCESSING)
         return 0
     json_file = summary.result_file_of(job.request)
     summary.tell(run_job(job, stopping_on_signals), json_file)

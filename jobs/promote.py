@@ -13,6 +13,7 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 # isort: split
 from collections.abc import Sequence
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import plain_parser
 from jobs.series_job import promote
@@ -35,10 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     asked = [(name, value) for name in _ACTIONS if (value := getattr(given, name))]
     if len(asked) != 1:
-        raise InputError(f"give one of {', '.join(f'--{name}' for name in _ACTIONS)}")
+        given_ones = " and ".join(f"--{name}" for name, _ in asked) or "no decision"
+        raise InputError(f"{given_ones}: give one of {', '.join(f'--{name}' for name in _ACTIONS)}")
     state = promote(given.series, *asked[0])
     current = state.generations[state.current].name if state.current else "nothing yet"
-    print(f"current   {current}")
+    events.tell("result", {"series": given.series, "current": state.current or None}, [f"current   {current}"])
     return 0
 
 

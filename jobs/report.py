@@ -13,13 +13,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_judged, listed_files, reading_parser, shown_progress, whole
 from pipeline.analysis.evaluation import MOST_FREQUENT
 from pipeline.analysis.export_files import Files, one_file
 from pipeline.analysis.judgements import Analogies, WordPairs, lines_left_out, read_analogies, read_pairs
-from pipeline.analysis.report.data import Judged
 from pipeline.analysis.report.page import report
+from pipeline.analysis.scores import Judged
 from pipeline.errors import InputError
 from pipeline.runs.leftovers import REPORT as PATH
 from pipeline.runs.result_files import result_file
@@ -46,18 +47,19 @@ def main(arguments: Sequence[str]) -> int:
     elif options.against_step is not None:
         raise InputError("--against_step needs --against, the second run that it is a checkpoint of")
     files = files or Files([result_file("--run", open_storage(first.uri).uri(PATH), streams=False)])
-    page = report(runs, judged, lambda name: shown_progress(name, "words"))
+    page = report(runs, judged, lambda name: shown_progress(name, "checkpoints" if "checkpoints" in name else "words"))
     progress.close_all()
     files.pack(page)
     messages = sys.stderr if files.is_stdout else sys.stdout
-    if files.files[0].place:
-        print(files.files[0].place, file=messages)
-    for run, ref in runs:
-        print(f"{run.uri}: {ref.place}", file=messages)
+    place = files.files[0].place
+    lines = [place] if place else []
+    lines += [f"{run.uri}: {ref.place}" for run, ref in runs]
     entries: list[WordPairs | Analogies] = [*judged.pairs, *judged.analogies]
     for entry in entries:
         if told := lines_left_out(entry.invalid, entry.first_invalid):
-            print(f"{entry.uri}: {told}", file=messages)
+            lines.append(f"{entry.uri}: {told}")
+    shown_runs = [{"run": run.uri, "step": ref.step, "steps": ref.steps, "digest": ref.digest} for run, ref in runs]
+    events.tell("result", {"written": place or None, "runs": shown_runs}, lines, messages)
     return 0
 
 

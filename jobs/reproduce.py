@@ -25,6 +25,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.parser import parse_beam_options
 from jobs.cli.reading_options import plain_parser, whole
@@ -36,7 +37,8 @@ from pipeline.errors import InputError, PipelineError
 from pipeline.options import DEVICES, Options
 from pipeline.runs.contents import Content, contents, epochs_with_batches
 from pipeline.runs.differences import differences
-from pipeline.runs.run import Run, is_run, split_step
+from pipeline.runs.directory import is_run, split_step
+from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import scaled
@@ -55,22 +57,24 @@ def main(arguments: Sequence[str]) -> int:
     for run in runs:
         _check_ended(run)
     if why:
-        print(f"begins with {runs[0].uri}: {why}", file=messages)
+        events.note(f"begins with {runs[0].uri}: {why}", messages)
     results: list[dict[str, Any]] = []
     with _scratch(options.scratch, original) as folder:
         before = ""
         for number, run in enumerate(runs):
             place = f"{folder}/generation-{number:05d}" if options.chain else folder
             if options.chain:
-                print(f"--- {run.uri}", file=messages)
+                events.note(f"--- {run.uri}", messages)
             results.append(_reproduce(run, place, before, options, beam, messages))
             before = place
     is_same = all(result["reproduced"] for result in results)
+    told = {"run": options.run, "reproduced": is_same, "begins_with": runs[0].uri, "because": why or None}
+    told = {**told, "generations": results} if options.chain else results[0]
     if json_file:
-        told = {"run": options.run, "reproduced": is_same, "begins_with": runs[0].uri, "because": why or None}
-        json_file.pack_json({**told, "generations": results} if options.chain else results[0])
-    if options.chain:
-        print(f"{'reproduced' if is_same else 'NOT reproduced'}: a chain of {counted(len(runs), 'run')}", file=messages)
+        json_file.pack_json(told)
+    if options.chain or events.is_json():
+        line = f"{'reproduced' if is_same else 'NOT reproduced'}: a chain of {counted(len(runs), 'run')}"
+        events.tell("result", told, [line], messages)
     return 0 if is_same else 1
 
 
@@ -108,17 +112,17 @@ def _reproduce(
     Args:
       parent: the run that was made again before, in place of the one that this one goes on from; "" for none.
     """
-    print(_needs(original, folder), file=messages)
+    events.note(_needs(original, folder), messages)
     job = Job.of(_request(original, folder, parent, options, beam), original.directory.has_model)
     causes = _differences(original, job)
     for cause in causes:
-        print(f"not as it was: {cause}", file=messages)
+        events.note(f"not as it was: {cause}", messages)
     result = run_job(job, stopping_on_signals)
     runs, epochs = (original, result.run), epochs_with_batches(original)
     before, now = ({content.stage: content for content in contents(run, epochs)} for run in runs)
     compared = list(_compared(before, now))
     first = next((entry["stage"] for entry in compared if not entry["same"]), None)
-    for line in _lines(compared, first, causes):
+    for line in [] if events.is_json() else _lines(compared, first, causes):
         print(line, file=messages)
     told = {"run": original.uri, "reproduced": first is None, "first_difference": first, "stages": compared}
     return told | {"not_as_it_was": causes, "warnings": [*result.warnings, *take_warnings()]}

@@ -268,7 +268,8 @@ class _Following:
         ended = self.log.state.generations[decided.folder]
         if ended.status == REFUSED:
             self.done.refused.append(ended)
-            warn(f"{ended.name} is refused: {ended.why} ({gates.remedy(state, ended.figures, ended.name)})")
+            choice = gates.remedy(self.call.series, state, ended.figures, ended.name)
+            warn(f"{ended.name} is refused: {ended.why} ({choice})")
         else:
             self.done.promoted.append(ended)
             say(f"{ended.name} is current")
@@ -278,7 +279,7 @@ def _tell_others(listing: Listing) -> None:
     """What a poll has found besides what is due."""
     changed = sum(arrived.changed for arrived in listing.arrived.values())
     if changed:
-        warn(f"{counted(changed, 'file')} that were taken are others now: new text needs a new file")
+        warn(f"{counted(changed, 'file')} changed after having been taken: new text needs a new file")
     open_ones = sorted(name for name, arrived in listing.arrived.items() if not arrived.closed and arrived.files)
     if open_ones:
         say(f"not closed yet: {shown_list(open_ones)}")

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pipeline.corpus.files import InputFile, match_inputs
+from pipeline.corpus.given_sentences import GivenSentences
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.reusing import reusing
@@ -18,10 +19,10 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import TRAINED, checkpoints
 from pipeline.options import Options
 from pipeline.runs.current import resolved
-from pipeline.runs.directory import RunDirectory, make_identity, open_run
+from pipeline.runs.directory import RunDirectory, make_identity, open_run, split_step
 from pipeline.runs.parent import ParentRef, check_tokenizer, options_of_child
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
-from pipeline.runs.run import Run, split_step
+from pipeline.runs.run import Run
 from pipeline.runs.start_vectors import StartRef, start_ref
 from pipeline.runs.taken import new_files
 from pipeline.runtime.process import each
@@ -58,6 +59,14 @@ class Request:
     """with --update, accept another version of the tokeniser"""
     take_over: bool = False
     """whether no other command uses the output, so that an old lock there may be replaced on any store"""
+    sentences: GivenSentences | None = None
+    """what a program gives in place of input"""
+
+    def files(self) -> list[InputFile]:
+        """The input files; InputError if there are none."""
+        if self.sentences:
+            return [self.sentences.input_file(open_storage(self.output))]
+        return match_inputs(self.inputs, self.output)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +87,8 @@ class Source:
     """the first vectors, of --start_from or --update"""
     parent: ParentRef | None = None
     """the run of --update"""
+    sentences: GivenSentences | None = None
+    """what a program gives, which `files` are to hold"""
     notes: tuple[str, ...] = ()
     """what the user should hear of it"""
 
@@ -130,11 +141,12 @@ def _of_each_kind(files: Sequence[InputFile]) -> list[InputFile]:
 def read_input(request: Request, files: Sequence[InputFile], names: Collection[str] | None = None) -> Source:
     """Input files as the source; `names` are the options that the run has, None stands for all."""
     options = request.options
-    reader = reusing(open_reader(options, files), options)
+    given = request.sentences
+    reader = reusing(open_reader(options, [given.spooled] if given else files), options)
     listed = word_list(options.vocabulary, reader.items) if options.vocabulary else None
     tokenizer = reader.identity()
     identity = make_identity(options, files, tokenizer, listed.digest if listed else "", names)
-    return Source(options, identity, files, reader, listed)
+    return Source(options, identity, files, reader, listed, sentences=given)
 
 
 def take_corpus(request: Request) -> Source:
@@ -160,8 +172,7 @@ def find_source(request: Request) -> Source:
     request = _with_current(request)
     if request.options.update:
         return _update(request, request.options.update)
-    files = [] if request.corpus else match_inputs(request.inputs, request.output)
-    source = take_corpus(request) if request.corpus else read_input(request, files)
+    source = take_corpus(request) if request.corpus else read_input(request, request.files())
     if not request.options.start_from:
         return source
     start = _start_of(request, request.options.start_from)
@@ -218,9 +229,11 @@ def _update(request: Request, given: str) -> Source:
         raise InputError(f"--output={request.output} is the parent itself, which is only read: choose another")
     options = options_of_child(parent, request.options, request.set_by_user)
     request = dataclasses.replace(request, options=options)
-    files = match_inputs(request.inputs, request.output)
-    reader = open_reader(options, files)
-    files = new_files(files, ref.taken_files(), reader, request.skip_taken, f"--update={given}")
+    files = request.files()
+    looked_at = [request.sentences.spooled] if request.sentences else files  # those are not in the run yet
+    reader = open_reader(options, looked_at)
+    new = new_files(looked_at, ref.taken_files(), reader, request.skip_taken, f"--update={given}")
+    files = files if request.sentences else new
     source = read_input(request, files)
     notes = check_tokenizer(parent, source.identity, request.accept_tokenizer)
     identity = {**source.identity, "update": ref.identity()}
@@ -233,7 +246,7 @@ def _without_parent(request: Request, given: str, run: RunDirectory) -> Source:
     own = {name: value for name, value in dataclasses.asdict(request.options).items() if name in request.set_by_user}
     options = dataclasses.replace(run.pinned(request.options), **own)
     known = {file["uri"] for file in run.identity["inputs"]}
-    files = match_inputs(request.inputs, request.output)
+    files = request.files()
     if request.skip_taken:
         files = [file for file in files if file.uri in known]
     source = read_input(dataclasses.replace(request, options=options), files)

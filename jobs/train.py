@@ -25,7 +25,7 @@ from jobs.training_job import Job, run_job
 def main(arguments: Sequence[str]) -> int:
     job = Job.of(read(arguments, parser("beam2vec train", __doc__ or "")))
     if job.is_dry:
-        summary.print_plan(job.request, job.source, job.runner)
+        summary.tell_plan(job.request, job.source, job.runner)
         return 0
     json_file = summary.result_file_of(job.request)
     summary.tell(run_job(job, stopping_on_signals), json_file)

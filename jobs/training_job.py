@@ -22,7 +22,7 @@ from jobs.runners.launch import LOCAL_RUNNER
 from jobs.sources import Request, Source, find_source, read_input
 from pipeline.analysis.report.page import report
 from pipeline.backends.open_backend import gpu_for
-from pipeline.corpus.files import change_since, match_inputs
+from pipeline.corpus.files import change_since
 from pipeline.errors import ArtifactError, InputError, OutputInUseError, PipelineError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
@@ -31,7 +31,7 @@ from pipeline.runs.leftovers import OUR_FOLDERS, REPORT
 from pipeline.runs.result_files import result_file
 from pipeline.runs.run import Run
 from pipeline.runs.stage_keys import option_names
-from pipeline.runs.timings import add_timings
+from pipeline.runs.timings import add_timings, add_warnings
 from pipeline.runtime import interruption, memory, progress
 from pipeline.runtime.messages import keep, say, take_warnings, warn
 from pipeline.storage import failures
@@ -73,7 +73,7 @@ class Job:
         log_filter.begin()
         began, options = time.monotonic(), pipeline_options(request.beam, request.options.thread_count)
         if not trains:
-            source = read_input(request, match_inputs(request.inputs, request.output), option_names())
+            source = read_input(request, request.files(), option_names())
             return cls(request, source, options, trains, began)
         if options.view_as(StandardOptions).runner == LOCAL_RUNNER:  # elsewhere, workers have the GPU
             gpu_for(request.options.device)
@@ -122,6 +122,8 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
     graph = new_graph(job.beam)
     with holding(request.output, around, request.take_over) as lock:
         run = open_or_create(request.output, source.identity, request.overwrite, lock.token)
+        if source.sentences:
+            source.sentences.store(run.storage, lock.renew)
         for note in run.notes:
             say(note)
         for warning in [*run.warnings, *source.warnings(run)]:
@@ -137,15 +139,16 @@ def run_job(job: Job, around: Around = lambda release: contextlib.nullcontext())
             for warning in failures.warnings(lock.storage, lock.token):
                 keep(warning)
         seconds, timings = time.monotonic() - began, progress.timeline(began)
-        page = ""
+        page, warnings = "", take_warnings()
         if job.trains:
             if timings:
                 add_timings(context.commits(CHECKPOINTS), timings)
+            add_warnings(context.commits(CHECKPOINTS), warnings)
             progress.close_all()
             page = _report(finished_run, trained, lock) if request.report else ""
         progress.close_all()
         lock.renew()  # a command that has lost the lock has no result to report
-        return Result(finished_run, seconds, timings, page, warnings=tuple(take_warnings()))
+        return Result(finished_run, seconds, timings, page, warnings=(*warnings, *take_warnings()))
 
 
 def _build(graph: beam.Pipeline, job: Job, context: JobContext, run: RunDirectory) -> set[int]:

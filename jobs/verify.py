@@ -16,6 +16,7 @@ from jobs.runners import environment  # noqa: F401  before NumPy and Arrow are l
 import sys
 from collections.abc import Sequence
 
+from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_corpus, plain_parser
 from pipeline.runs.directory import open_run
@@ -31,15 +32,18 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     run = open_run(options.run)
     report = verify_run(run.storage, inputs=options.input)
-    for problem in report.problems:
-        print(shown_line(problem), file=sys.stderr)
+    for problem in map(shown_line, report.problems):
+        events.tell("problem", {"message": problem}, [problem], sys.stderr)
     inputs = f" and {counted(len(run.identity['inputs']), 'input file')}" if options.input else ""
-    print(f"{counted(report.checked, 'artefact')}{inputs} checked, {len(report.problems):,} differ")
-    print(f"{report.state}: {report.place}")
+    lines = [f"{counted(report.checked, 'artefact')}{inputs} checked, {len(report.problems):,} differ"]
+    lines.append(f"{report.state}: {report.place}")
     if report.digest:
-        print(f"digest: {report.digest}")
+        lines.append(f"digest: {report.digest}")
     elif run.has_model:
-        print("no digest: the run has no whole checkpoint")
+        lines.append("no digest: the run has no whole checkpoint")
+    result = {"run": options.run, "is_sound": report.is_sound, "checked": report.checked, "state": report.state}
+    result |= {"problems": len(report.problems), "place": report.place, "digest": report.digest or None}
+    events.tell("result", result, lines)
     return 0 if report.is_sound else 1
 
 

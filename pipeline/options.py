@@ -21,6 +21,8 @@ from pipeline.runtime.cpus import available_cpus
 from pipeline.runtime.shown_text import shown
 
 MODELS = ("skipgram", "cbow")
+LEARNING_RATES = {"skipgram": 0.05, "cbow": 0.08}
+"""The default of --learning_rate; docs/performance.md has the measurements."""
 NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
 DEVICES = ("auto", "cpu", "gpu")
 BATCHES = ("stream", "stored")
@@ -125,9 +127,9 @@ class Options:
     )
     epochs: int = option(5, "model", "passes over the corpus", stage="checkpoints", low=1, high=MAX_EPOCHS, child="own")
     learning_rate: float = option(
-        0.05,
+        None,  # see __post_init__
         "model",
-        "learning rate of the first step; it falls linearly to 1e-4 of this",
+        "learning rate of the first step; it falls linearly to 1e-4 of this (default: 0.05, with CBOW 0.12)",
         stage="checkpoints",
         low=0,
         high=10,
@@ -341,6 +343,10 @@ class Options:
     max_bad_lines: str = option(
         "1%", "execution", "bad lines that are tolerated: a number of lines, or a percentage like 1%"
     )
+
+    def __post_init__(self) -> None:
+        if vars(self)["learning_rate"] is None:  # that is, not given
+            object.__setattr__(self, "learning_rate", LEARNING_RATES.get(self.model))
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Options:

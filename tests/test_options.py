@@ -11,7 +11,7 @@ import yaml
 from pipeline import options
 from pipeline.errors import InputError
 from pipeline.option_values import bad_line_limit
-from pipeline.options import Options
+from pipeline.options import LEARNING_RATES, Options
 from tests.helpers.commands import train
 
 FIELDS = {field.name: field for field in dataclasses.fields(Options)}
@@ -64,8 +64,16 @@ def refusal(name: str, value: object) -> str:
 
 def test_defaults_are_allowed_and_stay_what_they_are():
     assert Options.checked({}) == Options()
-    for name, field in FIELDS.items():
-        assert getattr(Options.checked({name: field.default}), name) == field.default
+    for name, value in dataclasses.asdict(Options()).items():
+        assert getattr(Options.checked({name: value}), name) == value
+
+
+def test_the_learning_rate_is_that_of_the_model_unless_it_is_given():
+    assert Options().learning_rate == Options.checked({}).learning_rate == 0.05
+    assert Options(model="cbow").learning_rate == LEARNING_RATES["cbow"] > 0.05
+    assert Options.checked({"model": "cbow", "learning_rate": "0.05"}).learning_rate == 0.05
+    with pytest.raises(InputError, match="--learning_rate="):
+        Options.checked({"learning_rate": None})
 
 
 def test_every_number_has_its_range_here():

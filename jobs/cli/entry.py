@@ -13,11 +13,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+from jobs.cli import events
 from jobs.runners import log_filter
 from jobs.runners.signals import received
 from pipeline.errors import InterruptedRunError, find
 from pipeline.kernels.compile import report_cache
 from pipeline.runtime import memory, messages, progress, wording
+from pipeline.runtime.json_lines import log_as_json
 from pipeline.runtime.shown_text import Screen
 from pipeline.storage.open_storage import add_storage, refuse_secrets_of_option
 from pipeline.storage.storage import Storage
@@ -28,7 +30,8 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 
 def run_command(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns 0 done, 2 usage or input, 3 output in use, 130 or 143 interrupted, 1 anything else."""
-    with _printable_output(for_good=arguments is None), wording.of_a_command():
+    as_json = events.asked_for(sys.argv[1:] if arguments is None else arguments)
+    with _printable_output(for_good=arguments is None), wording.of_a_command(), events.told_as_json(as_json):
         return _run(name, main, arguments)
 
 
@@ -61,8 +64,10 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
     logging.getLogger("pipeline").setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
         handler.addFilter(log_filter.is_news)
+        if events.is_json():
+            log_as_json(handler)
     memory.return_early()
-    progress.take_terminal()
+    progress.take_terminal(bars=not events.is_json())
     add_storage(_beam_storage)
     received.clear()
     messages.take_warnings()  # of an earlier command in this process
@@ -84,11 +89,14 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
             return _unwritable(name, error)  # of a file, storage would have told its name
         known_error = find(error)
         if known_error is None:
-            raise
-        print(f"{name}: {known_error}", file=sys.stderr)
-        if isinstance(known_error, InterruptedRunError) and received:
-            return 128 + received[0]
-        return known_error.exit_status
+            if not events.is_json():
+                raise
+            events.tell_defect(name, error)
+            return 1
+        stopped = isinstance(known_error, InterruptedRunError) and received
+        status = 128 + received[0] if stopped else known_error.exit_status
+        events.tell_error(name, known_error, status)
+        return status
     finally:
         progress.close_all()
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from jobs.cli.reading_options import Parser
+from jobs.cli.reading_options import Parser, add_log_format
 from jobs.runners.launch import IN_THIS_PROCESS, whole_name
 from jobs.sources import Request
 from pipeline.corpus.files import read_option_file, split_names
@@ -145,6 +145,7 @@ def parser(prog: str, description: str, only: Collection[str] | None = None) -> 
     files.add_argument(
         "--json", metavar="FILE", help="write the result and all warnings as JSON too; - prints JSON and nothing else"
     )
+    add_log_format(files)
     groups = {kind: command_parser.add_argument_group(title) for kind, title in KINDS.items()}
     fields = [field for field in dataclasses.fields(Options) if only is None or field.name in only]
     for field in fields:
@@ -176,6 +177,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
         [argument for values in arguments for argument in _for_argparse(values)]
     )
     values = vars(known)
+    values.pop("log_format", None)
     beam = _all_for_beam(others)
     parse_beam_options(beam, once=True)
     if "config" in values:
@@ -325,6 +327,8 @@ def _read_config(path: str, taken: Collection[str]) -> tuple[dict[str, Any], lis
         name = str(key).replace("-", "_")
         if name == "config":
             raise InputError(f"--config={path} names another configuration file: put all options into one")
+        if name == "log_format":
+            raise InputError(f"--config={path} has log_format, which is told before a file is read: give it beside it")
         if name in own_values:
             raise InputError(f"--config={path}: {name} stands there twice, with - and with _: write it once")
         if name in taken:
@@ -351,7 +355,7 @@ def _as_arguments(name: str, value: Any) -> list[str]:
 
 
 def _all_names() -> frozenset[str]:
-    return frozenset(field.name for field in dataclasses.fields(Options)) | _FILES | {"config"}
+    return frozenset(field.name for field in dataclasses.fields(Options)) | _FILES | {"config", "log_format"}
 
 
 def parse_beam_options(arguments: Sequence[str], once: bool = False) -> tuple[argparse.Namespace, list[str]]:
@@ -375,7 +379,7 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
     """
     known, unknown = parse_beam_options(arguments)
     local = whole_name(known.runner) in IN_THIS_PROCESS
-    names = sorted(command_parser.names | {"config", "help"})
+    names = sorted(command_parser.names | {"config", "help", "log_format"})
     if messages := [message for argument in unknown if (message := named_elsewhere(argument))]:
         raise InputError("; ".join(messages))
     for argument in unknown:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from jobs.cli import events
 from pipeline.analysis.evaluation import METHODS
 from pipeline.analysis.judgements import Columns
 from pipeline.corpus.files import split_names
@@ -59,10 +60,12 @@ def _once(action: type[argparse.Action]) -> type[argparse.Action]:
 
 
 def plain_parser(prog: str, description: str) -> Parser:
-    """A parser without options, whose help shows the description as it is written."""
-    return Parser(
+    """A parser with --log_format alone, whose help shows the description as it is written."""
+    parser = Parser(
         prog, description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_log_format(parser)
+    return parser
 
 
 def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:
@@ -75,6 +78,12 @@ def reading_parser(prog: str, description: str) -> tuple[argparse.ArgumentParser
     return parser, group
 
 
+def add_log_format(parser: argparse._ActionsContainer) -> None:
+    """Adds the option that jobs/cli/entry.py looks for before anything is parsed."""
+    shown_formats = "|".join(events.FORMATS)
+    parser.add_argument("--log_format", choices=events.FORMATS, metavar=shown_formats, help=events.HELP)
+
+
 def add_corpus(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--corpus",
@@ -85,8 +94,8 @@ def add_corpus(group: argparse._ActionsContainer) -> None:
 
 
 def add_vectors(group: argparse._ArgumentGroup) -> None:
-    help = "which vectors of a word: input (the usual ones), output, or the mean of both (default: input)"
-    group.add_argument("--vectors", choices=SIDES, default="input", metavar="|".join(SIDES), help=help)
+    help = "which vectors of a word: input, output, or the mean of both (default: input for skip-gram, mean for CBOW)"
+    group.add_argument("--vectors", choices=SIDES, metavar="|".join(SIDES), help=help)
 
 
 def add_judged(group: argparse._ArgumentGroup, most_frequent: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from jobs.cli import events
 from jobs.sources import Request, Source
 from jobs.training_job import Result
 from pipeline.analysis.export_files import Files, one_file
@@ -29,38 +30,43 @@ QUERIES = 4
 NEIGHBORS = 5
 
 
-def print_plan(request: Request, source: Source, runner: str, names: Collection[str] | None = None) -> None:
+def tell_plan(request: Request, source: Source, runner: str, names: Collection[str] | None = None) -> None:
     """For --dry_run: what would be done, and what the first lines become; `names` are the command's options, or all."""
+    lines = list(_plan_lines(request, source, runner, names))
+    events.tell("plan", {"lines": lines}, lines)
+
+
+def _plan_lines(request: Request, source: Source, runner: str, names: Collection[str] | None) -> Iterator[str]:
     if source.corpus:
         tokens, epochs = corpus_tokens(source.corpus), stored_epochs(source.corpus)
-        print(f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {counted(epochs, 'epoch')} stored")
+        yield f"corpus: {source.corpus.storage.root}, {tokens:,} tokens, batches of {counted(epochs, 'epoch')} stored"
     if source.reader:
-        _print_input(request, source.files, source.reader)
+        yield from _input_lines(request, source.files, source.reader)
     if hint := source.hint():
-        print(f"note: {hint}")
+        yield f"note: {hint}"
     for kind in ("model", "layout", "execution"):
         values = source.options.of_kind(kind).items()
         shown_options = (
             (name, value) for name, value in values if value is not None and (names is None or name in names)
         )
         texts = (f"--{name}={shown_value(name, value) if value != '' else ''}" for name, value in shown_options)
-        print(f"{kind}: " + " ".join(texts))
-    print(f"output: {request.output}, runner: {runner}; nothing was written (--dry_run)")
+        yield f"{kind}: " + " ".join(texts)
+    yield f"output: {request.output}, runner: {runner}; nothing was written (--dry_run)"
 
 
-def _print_input(request: Request, files: Sequence[InputFile], reader: Reader) -> None:
+def _input_lines(request: Request, files: Sequence[InputFile], reader: Reader) -> Iterator[str]:
     options = request.options
     size = sum(file.size for file in files)
-    print(f"input: {counted(len(files), 'file')}, {scaled(size)}B, the first is {shown(files[0].uri)}")
+    yield f"input: {counted(len(files), 'file')}, {scaled(size)}B, the first is {shown(files[0].uri)}"
     packed = sum(bool(name) for name in compressions_of(files)) if reader.can_be_compressed else 0
-    print(f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B")
+    yield f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B"
     if packed:
-        print(f"{counted(packed, 'compressed file')} will be unpacked into {request.output}/text first")
+        yield f"{counted(packed, 'compressed file')} will be unpacked into {request.output}/text first"
     if options.phrases:
-        print(f"phrases: {options.phrases} passes, each of which reads the text twice; words are not joined below")
-    print("the first sentences become:")
+        yield f"phrases: {options.phrases} passes, each of which reads the text twice; words are not joined below"
+    yield "the first sentences become:"
     for sentence in first_sentences(files, reader):
-        print("  " + " | ".join(map(shown, sentence[:12])) + (" | ..." if len(sentence) > 12 else ""))
+        yield "  " + " | ".join(map(shown, sentence[:12])) + (" | ..." if len(sentence) > 12 else "")
 
 
 def result_file_of(request: Request) -> Files | None:
@@ -76,11 +82,12 @@ def tell(result: Result, json_file: Files | None) -> None:
     if json_file and json_file.is_stdout:
         return
     if not result.has_ended:
-        _print_left(result)
+        lines = _lines_of_job(result)
     elif result.run.directory.has_model:
-        _print_model(result, described)
+        lines = _lines_of_model(result, described)
     else:
-        _print_corpus(result, described)
+        lines = _lines_of_corpus(result, described)
+    events.tell("result", described, lines)
 
 
 def _described(result: Result) -> dict[str, Any]:
@@ -111,56 +118,55 @@ def _described(result: Result) -> dict[str, Any]:
     return described | {"seconds": round(result.seconds, 3), "warnings": [*result.warnings, *take_warnings()]}
 
 
-def _print_warnings(described: Mapping[str, Any]) -> None:
+def _lines_of_warnings(described: Mapping[str, Any]) -> Iterator[str]:
     """The warnings of the run under one heading: those on the way may have scrolled away."""
     if warnings := described["warnings"]:
-        print(f"warnings    {len(warnings):,}")
+        yield f"warnings    {len(warnings):,}"
         for warning in warnings:
-            print(f"  {warning}")
+            yield f"  {warning}"
 
 
-def _print_corpus(result: Result, described: Mapping[str, Any]) -> None:
+def _lines_of_corpus(result: Result, described: Mapping[str, Any]) -> Iterator[str]:
     """What preprocessing has made, how large it is, and where it is."""
     run = result.run.directory
     storage, options = run.storage, run.pinned(Options())
     shards = len(run.records.names("tokens", run.keys["tokens"]))
 
-    def line(name: str, content: str, folder: str) -> None:
-        print(f"{name:11} {content}, {scaled(sum(info.size for info in storage.walk(folder)))}B  {storage.uri(folder)}")
+    def line(name: str, content: str, folder: str) -> str:
+        return f"{name:11} {content}, {scaled(sum(info.size for info in storage.walk(folder)))}B  {storage.uri(folder)}"
 
-    line("vocabulary", f"{described['words']:,} words", "vocabulary")
-    line("unigram", f"power {options.power:g}, subsample {options.subsample:g}", "unigram")
-    line("tokens", f"{described['tokens']:,} in {counted(shards, 'shard')}", "tokens")
+    yield line("vocabulary", f"{described['words']:,} words", "vocabulary")
+    yield line("unigram", f"power {options.power:g}, subsample {options.subsample:g}", "unigram")
+    yield line("tokens", f"{described['tokens']:,} in {counted(shards, 'shard')}", "tokens")
     if epochs := stored_epochs(run):
-        line("batches", f"{counted(epochs, 'epoch')} of {counted(shards, 'shard')}", "batches")
+        yield line("batches", f"{counted(epochs, 'epoch')} of {counted(shards, 'shard')}", "batches")
     if next(storage.walk("dead_letters"), None):
-        line("bad lines", "left out", "dead_letters")
+        yield line("bad lines", "left out", "dead_letters")
     stages = "".join(f", {name} {took:,.1f} s" for name, took in result.timings.items())
-    print(f"this run    {result.seconds:,.1f} s{stages}")
-    _print_warnings(described)
-    print(f"to train    beam2vec train --corpus={storage.root} --output=DIR")
+    yield f"this run    {result.seconds:,.1f} s{stages}"
+    yield from _lines_of_warnings(described)
+    yield f"to train    beam2vec train --corpus={storage.root} --output=DIR"
 
 
-def _print_model(result: Result, described: Mapping[str, Any]) -> None:
+def _lines_of_model(result: Result, described: Mapping[str, Any]) -> Iterator[str]:
     """Where the files are, how training went, nearest words of some words, and the digest."""
     run = result.run
     ref = run.checkpoint(described["step"])
     loss = "unknown" if described["loss"] is None else f"{described['loss']:.4f}"
-    print(f"vectors     {described['vectors']}")
-    print(f"loss curve  {run.records.storage.uri('metrics')}")
+    yield f"vectors     {described['vectors']}"
+    yield f"loss curve  {run.records.storage.uri('metrics')}"
     if result.report:
-        print(f"report      {result.report}")
-    print(f"vocabulary  {ref.words:,} words, {described['tokens']:,} tokens, {ref.dims} dims")
+        yield f"report      {result.report}"
+    yield f"vocabulary  {ref.words:,} words, {described['tokens']:,} tokens, {ref.dims} dims"
     speed = f", {rate:,.0f} tokens/s" if (rate := described["tokens_per_second"]) else ""
-    print(f"trained     {ref.place}, mean loss at the end {loss}{speed}{_on_devices(described['devices'])}")
-    print(f"this run    {result.seconds:,.1f} s")
+    yield f"trained     {ref.place}, mean loss at the end {loss}{speed}{_on_devices(described['devices'])}"
+    yield f"this run    {result.seconds:,.1f} s"
     if described["holdout_loss"] is not None:
-        print(f"kept back   mean loss {described['holdout_loss']:.4f} on text that was not trained on")
+        yield f"kept back   mean loss {described['holdout_loss']:.4f} on text that was not trained on"
     known = run.read_vectors(step=ref.step)
-    for line in neighbor_lines(known):
-        print(line)
-    _print_warnings(described)
-    print(f"digest: {ref.digest}")
+    yield from neighbor_lines(known)
+    yield from _lines_of_warnings(described)
+    yield f"digest: {ref.digest}"
 
 
 def _on_devices(devices: Sequence[Mapping[str, Any]]) -> str:
@@ -173,13 +179,13 @@ def _on_devices(devices: Sequence[Mapping[str, Any]]) -> str:
     return f", on {', then '.join(named)}" if named else ""
 
 
-def _print_left(result: Result) -> None:
+def _lines_of_job(result: Result) -> Iterator[str]:
     """Where the result of a job will be that continues without this process."""
     run = result.run.directory
     results = "checkpoints" if run.has_model else "tokens"
-    print(f"the job goes on without this command; its {results} will be in {run.storage.uri(results)}")
+    yield f"the job goes on without this command; its {results} will be in {run.storage.uri(results)}"
     once = "digest" if run.has_model else "check"
-    print(f"{once}, once it has ended: beam2vec verify --run={run.storage.root}")
+    yield f"{once}, once it has ended: beam2vec verify --run={run.storage.root}"
 
 
 def _metrics(run: Run) -> pa.Table:

@@ -38,6 +38,7 @@ from apache_beam.transforms.environments import Environment
 from jobs.runners import log_filter
 from jobs.runners.worker_failures import WORKER_LOST
 from pipeline.errors import PipelineError
+from pipeline.runtime import json_lines
 from pipeline.runtime.private_folders import NotPrivateError, private_folder
 from pipeline.runtime.shown_text import Screen
 
@@ -281,6 +282,8 @@ def main(folder: str) -> None:
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("pipeline"))
     handler.addFilter(log_filter.is_news)
     logging.basicConfig(format="%(message)s", handlers=[handler], force=True)
+    if json_lines.is_asked_for():
+        json_lines.log_as_json(handler)
     with log_filter.left_out(for_good=True):
         sdk_worker_main.main(sys.argv)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -18,12 +20,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.analysis.export_files import Files, check_link, compression_of
+from pipeline.analysis.model_card import ModelCard, published
+from pipeline.analysis.plain_words import PlainWords, unused
+from pipeline.analysis.precision import PRECISIONS, written_numbers
+from pipeline.analysis.scalars import FILE as EVENTS
+from pipeline.analysis.scalars import events
 from pipeline.errors import InputError
-from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef, vector_type
+from pipeline.model.checkpoints import METADATA_KEY, CheckpointRef
+from pipeline.model.loss_curve import up_to
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vector_files import words_beside
-from pipeline.model.vectors import rows_of_top, side_of
+from pipeline.model.vectors import SIDES, rows_of_top, side_of
 from pipeline.runs.result_files import STANDARD_OUTPUT, result_file, result_files
 from pipeline.runs.run import Run
 from pipeline.runtime.uri_secrets import masked
@@ -32,8 +40,6 @@ from pipeline.storage.records import canonical_json
 ROWS = 8192
 """Words that are written at a time."""
 UNKNOWN = "[UNK]"
-_BREAKING = r"[\x00-\x20\x7f-\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
-"""White space and control characters, which some reader takes for the end of a word or line."""
 _PROJECTOR_CONFIG = """embeddings {
   tensor_name: "words"
   tensor_path: "vectors.tsv"
@@ -43,25 +49,37 @@ _PROJECTOR_CONFIG = """embeddings {
 """With this file beside the tables, `tensorboard --logdir=FOLDER` opens them."""
 
 
+_CARD = ModelCard()
+
+
 @dataclasses.dataclass(frozen=True)
 class Export:
     """What is written: the vectors of a checkpoint.
 
     Attributes:
-      side: "input", "output" or "mean".
+      side: "input", "output" or "mean"; by default the usual one (`Run.side`).
       normalize: scale each vector to length 1 (zeros stay).
       top: only so many of the most frequent words.
       absent: bool [V], words to leave out, which `top` does not count; None leaves out none.
+      precision: one of PRECISIONS.
+      card: what the README.md of a folder says besides what the run knows.
       report: called with (words written, words in all).
     """
 
     run: Run
     ref: CheckpointRef
-    side: str = "input"
+    side: str | None = None
     normalize: bool = False
     top: int | None = None
     absent: np.ndarray | None = None
+    precision: str = PRECISIONS[0]
+    card: ModelCard = _CARD
     report: Callable[[int, int], None] = lambda done, total: None
+
+    @functools.cached_property
+    def written_side(self) -> str:
+        """The side that is written."""
+        return self.run.side(self.side)
 
     @functools.cached_property
     def words(self) -> int:
@@ -82,7 +100,7 @@ class Export:
             for start in range(0, len(block.words), ROWS):
                 rows = slice(start, start + ROWS)
                 model = Model(block.words[rows], block.counts[rows], block.input[rows], block.output[rows])
-                words, counts, vectors = model.words, model.counts, side_of(model, self.side)
+                words, counts, vectors = model.words, model.counts, side_of(model, self.written_side)
                 if self.absent is not None:
                     kept = ~self.absent[first : first + len(words)]
                     first += len(words)
@@ -97,13 +115,14 @@ class Export:
 
     def provenance(self) -> dict[str, Any]:
         """Where the vectors come from, for formats that can hold it."""
-        options = _without_secrets(self.run.identity["options"]["model"])
+        options = published(_without_secrets(self.run.identity["options"]["model"]))
         return {
             "digest": self.ref.digest,
             "step": self.ref.step,
             "steps": self.ref.steps,
-            "vectors": self.side,
+            "vectors": self.written_side,
             "normalized": self.normalize,
+            "precision": self.precision,
             "words": self.words,
             "dims": self.ref.dims,
             "options": options,
@@ -119,24 +138,30 @@ class Written:
     compression: str = ""
 
 
-def export_files(format: str, to: str) -> Files:
+def export_files(format: str, to: str, precision: str = PRECISIONS[0]) -> Files:
     """The files that an export would write; nothing is written yet.
 
     Args:
       format: one of FORMATS.
+      precision: one of PRECISIONS.
       to: a file, or a folder: see FORMATS. `-` is standard output.
 
     Raises:
       InputError: one of them cannot be written, or the name's ending is that of another format.
     """
     wanted = FORMATS[format]
+    if precision != PRECISIONS[0] and not wanted.has_precisions:
+        able = " and ".join(name for name, other in FORMATS.items() if other.has_precisions)
+        raise InputError(f"--precision={precision} goes with --format={able}, not with {format}: leave it out")
     compression, ending = compression_of(format, to, wanted.compressible, bool(wanted.folder))
     if wanted.folder:
         names = [name + ending if name.endswith(".tsv") else name for name in wanted.folder]
         return Files(result_files("--to", to, names), compression)
     beside_it = [words_beside(to)] if format == "npy" else []
+    if beside_it and precision == "int8":
+        beside_it.append(scales_beside(to))
     if to == STANDARD_OUTPUT and beside_it:
-        raise InputError(f"--to=- is one file, and --format={format} writes two: name a file")
+        raise InputError(f"--to=- is one file, and --format={format} writes several: name a file")
     files = [result_file("--to", name, streams=not beside_it) for name in (to, *beside_it)]
     check_link(files[0], compression)
     compression_of(format, files[0].place, wanted.compressible)
@@ -145,7 +170,7 @@ def export_files(format: str, to: str) -> Files:
 
 def export(exported: Export, format: str, to: str) -> Written:
     """Writes `to` (a file, or a folder: see FORMATS) in one of FORMATS; what was there is replaced."""
-    files = export_files(format, to)
+    files = export_files(format, to, exported.precision)
     changed = FORMATS[format].write(exported, files)
     return Written(tuple(file.uri for file in files.files), changed, files.compression)
 
@@ -184,18 +209,31 @@ def _word2vec_binary(exported: Export, files: Files) -> int:
     return plain.changed
 
 
+def scales_beside(uri: str) -> str:
+    """The file with the scales of an array of int8: vectors.npy -> vectors.scales.npy."""
+    return re.sub(r"\.npy$", "", uri, flags=re.IGNORECASE) + ".scales.npy"
+
+
 def _npy(exported: Export, files: Files) -> int:
     listed: list[str | int] = []
+    scales: list[np.ndarray] = []
 
     def write(file: BinaryIO) -> None:
-        shape = (exported.words, exported.ref.dims)
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        shape, kind = (exported.words, exported.ref.dims), {"float32": "<f4", "float16": "<f2", "int8": "|i1"}
+        header = {"descr": kind[exported.precision], "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
         for words, _, vectors in exported.blocks():
             listed.extend(exported.typed(words).to_pylist())
-            file.write(np.ascontiguousarray(vectors, "<f4").data)
+            numbers, scale = written_numbers(vectors, exported.precision)
+            scales.append(scale)
+            file.write(np.ascontiguousarray(numbers).data)
 
     files.write(0, write)
     files.put(1, _json(listed))
+    if exported.precision == "int8":
+        data = io.BytesIO()
+        np.save(data, np.concatenate(scales))
+        files.put(2, data.getvalue())
     return 0
 
 
@@ -214,7 +252,7 @@ def _projector(exported: Export, files: Files) -> int:
 
     files.write(0, write)
     files.write(1, write_metadata)
-    origin = f"# {exported.ref.place}, digest {exported.ref.digest}\n"
+    origin = f"# {exported.ref.place}, {SIDES[exported.written_side]}, digest {exported.ref.digest}\n"
     files.put(2, (origin + _PROJECTOR_CONFIG).encode())
     return plain.changed
 
@@ -222,6 +260,7 @@ def _projector(exported: Export, files: Files) -> int:
 def _safetensors(exported: Export, files: Files) -> int:
     """The format's 8-byte length, JSON header and plain bytes, in a folder that sentence-transformers loads."""
     listed: list[str] = []
+    card = exported.card.text(exported.run, exported.provenance(), SIDES[exported.written_side])
     shape = [exported.words + 1, exported.ref.dims]
     size = shape[0] * shape[1] * 4
     metadata = {"format": "pt", "beam2vec": canonical_json(exported.provenance()).decode()}
@@ -237,31 +276,42 @@ def _safetensors(exported: Export, files: Files) -> int:
         file.write(bytes(shape[1] * 4))
 
     files.write(0, write)
-    listed.append(_unused(UNKNOWN, listed))
+    listed.append(unused(UNKNOWN, listed))
     modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
     for number, content in enumerate((listed, _tokenizer(exported.run, listed), modules), 1):
         files.put(number, _json(content))
+    files.put(4, card.encode())
     return 0
 
 
 def _parquet(exported: Export, files: Files) -> int:
-    vector = vector_type(exported.ref.dims)
+    numbers = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}[exported.precision]
+    vector = pa.list_(pa.field("element", numbers, nullable=False), exported.ref.dims)
     word = pa.int64() if exported.run.has_integers else pa.string()
     fields = {"word": word, "count": pa.int64(), "vector": vector}
+    if exported.precision == "int8":
+        fields["scale"] = pa.float32()
     schema = pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
         metadata={METADATA_KEY: canonical_json(exported.provenance())},
     )
 
     def write(file: BinaryIO) -> None:
-        settings = {"compression": "none", "use_dictionary": False, "write_statistics": ["word", "count"]}
+        compression = "zstd" if exported.precision == "int8" else "none"  # Parquet's smallest integers have 32 bits
+        settings = {"compression": compression, "use_dictionary": False, "write_statistics": ["word", "count"]}
         with pq.ParquetWriter(file, schema, **settings) as writer:
             for words, counts, vectors in exported.blocks():
-                flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-                lists = pa.FixedSizeListArray.from_arrays(flat, type=vector)
-                writer.write_table(pa.table([exported.typed(words), pa.array(counts), lists], schema=schema))
+                written, scale = written_numbers(vectors, exported.precision)
+                lists = pa.FixedSizeListArray.from_arrays(pa.array(written.reshape(-1)), type=vector)
+                columns = [exported.typed(words), pa.array(counts), lists, pa.array(scale)]
+                writer.write_table(pa.table(columns[: len(schema)], schema=schema))
 
     files.write(0, write)
+    return 0
+
+
+def _tensorboard(exported: Export, files: Files) -> int:
+    files.put(0, events(up_to(exported.run.metrics(), exported.ref.step)))
     return 0
 
 
@@ -273,12 +323,14 @@ class Format:
       write: returns how many words had to be changed to fit the format.
       folder: the names of its files, if they are several in a folder.
       compressible: whether an ending such as .gz compresses its tables.
+      has_precisions: whether numbers may have fewer bits.
     """
 
     write: Callable[[Export, Files], int]
     help: str
     folder: tuple[str, ...] = ()
     compressible: bool = False
+    has_precisions: bool = False
 
 
 FORMATS = {
@@ -287,7 +339,7 @@ FORMATS = {
         _word2vec_binary, "the same in binary: smaller, exact, faster to load", compressible=True
     ),
     "glove": Format(_glove, "the text of word2vec without its first line, as GloVe has it", compressible=True),
-    "npy": Format(_npy, "a NumPy array, and the words as a JSON list beside it (NAME.words.json)"),
+    "npy": Format(_npy, "a NumPy array, and the words as a JSON list beside it (NAME.words.json)", has_precisions=True),
     "projector": Format(
         _projector,
         "a folder that TensorBoard's projector opens: vectors.tsv, metadata.tsv",
@@ -296,33 +348,12 @@ FORMATS = {
     ),
     "safetensors": Format(
         _safetensors,
-        "a folder that sentence-transformers loads as a static embedding",
-        ("model.safetensors", "words.json", "tokenizer.json", "modules.json"),
+        "a folder that sentence-transformers loads as a static embedding, with a model card for the Hugging Face Hub",
+        ("model.safetensors", "words.json", "tokenizer.json", "modules.json", "README.md"),
     ),
-    "parquet": Format(_parquet, "word, count and vector, one row a word"),
+    "parquet": Format(_parquet, "word, count and vector, one row a word", has_precisions=True),
+    "tensorboard": Format(_tensorboard, "a folder with the loss curve, as scalars for TensorBoard", (EVENTS,)),
 }
-
-
-class PlainWords:
-    """Words for formats that end a word at white space.
-
-    White space and control characters become "_", an empty word too; a word that is
-    then the same as one before it gets further "_" at its end.
-    """
-
-    def __init__(self) -> None:
-        self.changed = 0
-        self._seen: set[str] = set()
-
-    def of(self, words: pa.Array) -> pa.Array:
-        replaced = pc.replace_substring_regex(words, _BREAKING, "_")
-        unique = []
-        for old, new in zip(words.to_pylist(), replaced.to_pylist()):
-            new = _unused(new or "_", self._seen)
-            self._seen.add(new)
-            unique.append(new)
-            self.changed += new != old
-        return pa.array(unique, pa.string())
 
 
 def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
@@ -332,12 +363,6 @@ def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
 
 def _normalized(vectors: np.ndarray) -> np.ndarray:
     return unit_length(vectors.astype(np.float64)).astype(np.float32)
-
-
-def _unused(word: str, taken: Iterable[str]) -> str:
-    while word in taken:
-        word += "_"
-    return word
 
 
 def _rows_as_text(vectors: np.ndarray, separator: str) -> pa.Array:

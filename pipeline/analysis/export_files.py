@@ -32,6 +32,7 @@ ENDINGS = {
     "projector": (".tsv",),
     "safetensors": (".safetensors",),
     "parquet": (".parquet", ".pq"),
+    "tensorboard": (),
 }
 """Format -> the endings that are its own. What is in none of these lists says nothing."""
 _ARCHIVES = (

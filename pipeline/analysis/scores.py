@@ -20,6 +20,27 @@ from pipeline.analysis.judgements import Analogies, WordPairs
 from pipeline.model.vectors import OnProgress, Vectors
 
 
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What vectors are evaluated on, and how."""
+
+    pairs: Sequence[WordPairs] = ()
+    analogies: Sequence[Analogies] = ()
+    most_frequent: int = MOST_FREQUENT
+    ignore_case: bool = True
+    method: str = METHODS[0]
+    """of answering analogies"""
+
+    def __bool__(self) -> bool:
+        return bool(self.pairs or self.analogies)
+
+    def evaluated(self, known: Vectors, report: OnProgress = lambda done, total: None) -> dict[str, Any]:
+        """The results of `evaluation_of`."""
+        return evaluation_of(
+            known, self.pairs, self.analogies, self.most_frequent, self.ignore_case, report, self.method
+        )
+
+
 def evaluation_of(
     known: Vectors,
     pairs: Sequence[WordPairs] = (),

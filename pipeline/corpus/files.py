@@ -20,7 +20,10 @@ _MAGIC = re.compile(r"[*?[]")
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file of the corpus. `version` changes with the file: its mtime in ns, or the ETag of an object."""
+    """A file of the corpus. `version` changes with the file: its mtime in ns, or the ETag of an object.
+
+    It is "" where the name says what is in the file (`pipeline.corpus.given_sentences`).
+    """
 
     uri: str
     size: int
@@ -131,7 +134,7 @@ def _change_of(file: InputFile) -> str:
         return f"{file.uri} was removed"
     if info.size > file.size:
         return f"{file.uri} grew from {file.size:,} to {info.size:,} bytes"
-    return "" if info.version == file.version else f"{file.uri} changed"
+    return "" if file.version in ("", info.version) else f"{file.uri} changed"
 
 
 def _listed(patterns: Sequence[str]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from pipeline.batches.schedule import step_name, step_of
 from pipeline.corpus.readers.values import INTEGERS
 from pipeline.errors import ArtifactError
 from pipeline.model.model import BLOCK_ROWS, Model, block_digest, join_digests, model_digest
+from pipeline.runtime import memory
 from pipeline.runtime.messages import warn
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.commits import Commits
@@ -268,7 +269,8 @@ def read_partition(records: Records, ref: CheckpointRef, index: int) -> Model:
     artifact = ref.parts[index]
     data, uri = records.read(artifact), records.storage.uri(artifact.path)
     try:
-        block, ids = _from_parquet(data, ref.dims)
+        with memory.reused(memory.GROUPS_AGAIN):
+            block, ids = _from_parquet(data, ref.dims)
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise ArtifactError(f"{uri} is not a part of a checkpoint: {shown(error)}") from error
     if not np.array_equal(ids, np.arange(first, stop)):
@@ -372,9 +374,11 @@ def _schema(dims: int, provenance: Mapping[str, Any], word_type: pa.DataType) ->
 
 
 def _write_parquet(file: BinaryIO, block: Model, first: int, schema: pa.Schema) -> None:
-    with pq.ParquetWriter(
-        file, schema, compression="none", use_dictionary=False, write_statistics=["word", "id", "count"]
-    ) as writer:
+    form: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+    with (
+        memory.reused(memory.GROUPS_AGAIN),
+        pq.ParquetWriter(file, schema, write_statistics=["word", "id", "count"], **form) as writer,
+    ):
         for start in range(0, max(1, len(block.words)), GROUP_ROWS):
             table = _table(block, start, first, schema)
             writer.write_table(table, row_group_size=GROUP_ROWS)

@@ -207,8 +207,9 @@ class VectorFile:
 
     def _column(self, column: pa.Array) -> np.ndarray:
         kind = column.type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-            raise self._error(f"has vectors of type {kind}: they should be lists of numbers")
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        if not (is_list and pa.types.is_floating(kind.value_type)):  # integers would need their scales
+            raise self._error(f"has vectors of type {kind}: they should be lists of floats")
         lengths = set(pc.list_value_length(column).unique().to_pylist())
         if lengths - {self.dims}:
             other = sorted(lengths - {self.dims}, key=str)[0]

@@ -15,8 +15,14 @@ from pipeline.model.neighbors import nearest, unit_length
 from pipeline.model.spelling import suggestions
 from pipeline.runtime.shown_text import quoted
 
-SIDES = ("input", "output", "mean")
+SIDES = {
+    "input": "input vectors",
+    "output": "output vectors",
+    "mean": "means of input and output vectors",
+}
 """Which of a word's two vectors: that of a context, that of a target (or negative), or half their sum."""
+USUAL_SIDE = {"skipgram": "input", "cbow": "mean"}
+"""--model -> the side that is taken unless one is named; docs/which-vectors.md says why."""
 
 _BLOCK = 8192
 OnProgress = Callable[[int, int], None]
@@ -42,7 +48,7 @@ class Vectors:
         blocks: Iterable[Model],
         rows: int,
         dims: int,
-        side: str = "input",
+        side: str,
         report: OnProgress = lambda done, total: None,
     ) -> Vectors:
         """One side of a model, from blocks that have `rows` words together; one block at a time is in memory."""

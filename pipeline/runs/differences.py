@@ -68,7 +68,7 @@ def _input_differences(saved: list[dict[str, Any]], inputs_now: list[dict[str, A
             lines.append(f"input added: {shown(uri)}")
         elif old["size"] != file["size"]:
             lines.append(f"input changed: {shown(uri)} (size {old['size']} -> {file['size']})")
-        elif old["version"] != file["version"]:
+        elif old["version"] and old["version"] != file["version"]:  # without one, the uri says what is in the file
             changed = " -> ".join(map(_version_shown, (old["version"], file["version"])))
             lines.append(f"input changed: {shown(uri)} (same size, {changed})")
     lines += [f"input gone: {shown(uri)}" for uri in before if uri not in current]

@@ -163,6 +163,19 @@ def open_run(output: str) -> RunDirectory:
     return RunDirectory(storage, _records(storage, saved), saved)
 
 
+def split_step(given: str) -> tuple[str, int | None]:
+    """RUN@STEP -> (RUN, step). All else stays whole, with None; so does a run whose own name ends like that."""
+    uri, at, step = given.rpartition("@")
+    if uri and at and step.isascii() and step.isdecimal() and not is_run(given):
+        return uri, int(step)
+    return given, None
+
+
+def is_run(uri: str) -> bool:
+    """Whether this is a run, or a series, or SERIES@NAME."""
+    return open_storage(uri).info(PATH) is not None or run_of(uri) is not None
+
+
 def open_or_create(output: str, identity: Identity, overwrite: bool = False, token: str = "") -> RunDirectory:
     """Begins a run in `output`, or resumes the run that is there. Call it with the lock held.
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
+from pipeline.corpus.given_sentences import FOLDER as SENTENCES
 from pipeline.runs.stage_keys import stages
 from pipeline.runtime.process import each
 from pipeline.storage.failures import FOLDER as ERRORS
@@ -20,7 +21,7 @@ from pipeline.storage.storage import Storage
 
 STAGE_FOLDERS = (*stages(0, is_update=True), "trained", "phrases", "start", "metrics", "slices", "shards", DEAD_LETTERS)
 """Folders of an output that hold artefacts."""
-OUR_FOLDERS = (RECORDS, ERRORS, *STAGE_FOLDERS)
+OUR_FOLDERS = (RECORDS, ERRORS, SENTENCES, *STAGE_FOLDERS)
 REPORT = "report.html"
 """The file of a run's report, by default."""
 _KEY = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")

@@ -24,11 +24,9 @@ from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_b
 from pipeline.model.initial_vectors import found_words
 from pipeline.model.model import BLOCK_ROWS, Model
 from pipeline.model.neighbors import unit_length
-from pipeline.model.vectors import OnProgress, Vectors, rows_of_top, side_of
+from pipeline.model.vectors import USUAL_SIDE, OnProgress, Vectors, rows_of_top, side_of
 from pipeline.options import MAX_EPOCHS, Options
-from pipeline.runs.current import run_of
-from pipeline.runs.directory import PATH as IDENTITY
-from pipeline.runs.directory import RunDirectory, open_run
+from pipeline.runs.directory import RunDirectory, is_run, open_run, split_step
 from pipeline.runs.preprocessed import items_of
 from pipeline.runs.preprocessed_records import allow_corpus
 from pipeline.runtime.shown_text import quoted
@@ -157,11 +155,18 @@ class Run:
             ways.append(f"take another checkpoint by {self.step_option} (there are: {', '.join(others)})")
         return ", or ".join(ways)
 
-    def vectors(self, side: str = "input", step: int | None = None, top: int | None = None) -> np.ndarray:
-        """One of the two matrices, float32 [V, dims]: a row for each word, by id; with `top`, the first rows alone.
+    def side(self, named: str | None = None) -> str:
+        """Which of a word's two vectors is meant: the side that is named, else the usual one of the model.
+
+        The usual one is "input" for skip-gram, and for CBOW the "mean" of both (docs/which-vectors.md).
+        """
+        return USUAL_SIDE[self.options.model] if named is None else named
+
+    def vectors(self, side: str | None = None, step: int | None = None, top: int | None = None) -> np.ndarray:
+        """The vectors, float32 [V, dims]: a row for each word, by id; with `top`, the first rows alone.
 
         Args:
-          side: "input", "output", or "mean" of both.
+          side: "input", "output", or "mean" of both; by default the usual one (`Run.side`).
           step: of the checkpoint.
           top: how many rows.
         """
@@ -169,7 +174,7 @@ class Run:
 
     def read_vectors(
         self,
-        side: str = "input",
+        side: str | None = None,
         step: int | None = None,
         top: int | None = None,
         report: OnProgress = lambda done, total: None,
@@ -187,11 +192,11 @@ class Run:
         return self._vectors(side, step, rows, report).without(absent[:rows])
 
     def _vectors(
-        self, side: str, step: int | None, top: int | None, report: OnProgress = lambda done, total: None
+        self, side: str | None, step: int | None, top: int | None, report: OnProgress = lambda done, total: None
     ) -> Vectors:
         ref = self.checkpoint(step)
         rows = ref.words if top is None else min(top, ref.words)
-        return Vectors.of_blocks(self._blocks(ref, rows), rows, ref.dims, side, report)
+        return Vectors.of_blocks(self._blocks(ref, rows), rows, ref.dims, self.side(side), report)
 
     def absent(self) -> np.ndarray:
         """bool [V]: which words have no vector that was trained: words of --vocabulary that do not occur in the corpus.
@@ -221,14 +226,15 @@ class Run:
         """Whether the word (int where `has_integers`) is in the vocabulary."""
         return self._row(word) is not None
 
-    def vector(self, word: str | int, side: str = "input", step: int | None = None) -> np.ndarray:
-        """The vector of a word, float32 [dims]; only its partition is read. InputError if the word is not known."""
-        row = self._row(word)
-        if row is None:
-            raise InputError(f"vector: {quoted(str(word))} is not in the vocabulary")
-        return self._vector(row, side, step)
+    def index(self, word: str | int) -> int:
+        """The id of a word: its row in `vectors()`, its place in `words()`. InputError if the word is not known."""
+        return self._known_row(word, "index")
 
-    def similarity(self, word: str | int, other: str | int, side: str = "input", step: int | None = None) -> float:
+    def vector(self, word: str | int, side: str | None = None, step: int | None = None) -> np.ndarray:
+        """The vector of a word, float32 [dims]; only its partition is read. InputError if the word is not known."""
+        return self._vector(self._known_row(word, "vector"), side, step)
+
+    def similarity(self, word: str | int, other: str | int, side: str | None = None, step: int | None = None) -> float:
         """The cosine of the vectors of two words. InputError if one of them is not known."""
         a, b = (self.vector(one, side, step).astype(np.float64) for one in (word, other))
         length = float(np.sqrt((a @ a) * (b @ b)))
@@ -238,7 +244,7 @@ class Run:
         self,
         word: str | int | None = None,
         top: int = 10,
-        side: str = "input",
+        side: str | None = None,
         step: int | None = None,
         *,
         positive: Iterable[str | int] = (),
@@ -266,6 +272,24 @@ class Run:
         near = vectors.nearest_to(signs @ unit_length(vectors.vectors[rows]), top, rows)
         return [(int(other), cosine) for other, cosine in near] if self.has_integers else near
 
+    def odd_one_out(self, words: Iterable[str | int], side: str | None = None, step: int | None = None) -> Any:
+        """The word that is least like the others: the lowest cosine to the mean of the unit vectors of all.
+
+        Raises:
+          InputError: there is no word, or one is not in the vocabulary.
+        """
+        given = list(words)
+        if not given:
+            raise InputError("odd_one_out: give some words")
+        unit = unit_length(np.stack([self.vector(word, side, step) for word in given]))
+        return given[int(np.argmin(unit @ unit.mean(axis=0)))]
+
+    def _known_row(self, word: str | int, asker: str) -> int:
+        row = self._row(word)
+        if row is None:
+            raise InputError(f"{asker}: {quoted(str(word))} is not in the vocabulary")
+        return row
+
     def _row(self, word: object) -> int | None:
         """The id of a word; None if it is not known."""
         words = self._vocabulary().open(self.records).words
@@ -275,9 +299,9 @@ class Run:
             return None
         return None if row < 0 else row
 
-    def _vector(self, row: int, side: str, step: int | None) -> np.ndarray:
+    def _vector(self, row: int, side: str | None, step: int | None) -> np.ndarray:
         block = read_partition(self.records, self.checkpoint(step), row // BLOCK_ROWS)
-        return side_of(block, side)[row % BLOCK_ROWS].copy()
+        return side_of(block, self.side(side))[row % BLOCK_ROWS].copy()
 
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""
@@ -366,7 +390,7 @@ class Run:
         shards = self.shards()
         return (batch for shard in shards for batch in shard.batches(self.records, epoch))
 
-    def keyed_vectors(self, side: str = "input", step: int | None = None) -> Any:
+    def keyed_vectors(self, side: str | None = None, step: int | None = None) -> Any:
         """gensim's KeyedVectors with words, counts and vectors; ImportError without gensim."""
         try:
             from gensim.models import KeyedVectors
@@ -417,16 +441,3 @@ def run_at(given: str) -> tuple[Run, CheckpointRef]:
     uri, step = split_step(given)
     run = Run.open(uri, f"{uri}@STEP")
     return run, run.checkpoint(step)
-
-
-def split_step(given: str) -> tuple[str, int | None]:
-    """RUN@STEP -> (RUN, step). All else stays whole, with None; so does a run whose own name ends like that."""
-    uri, at, step = given.rpartition("@")
-    if uri and at and step.isascii() and step.isdecimal() and not is_run(given):
-        return uri, int(step)
-    return given, None
-
-
-def is_run(uri: str) -> bool:
-    """Whether this is a run, or a series, or SERIES@NAME."""
-    return open_storage(uri).info(IDENTITY) is not None or run_of(uri) is not None

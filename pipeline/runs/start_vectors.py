@@ -17,7 +17,8 @@ from pipeline.errors import InputError
 from pipeline.model.checkpoints import CheckpointRef, read_blocks
 from pipeline.model.initial_vectors import initial_vectors, store_found
 from pipeline.model.vector_files import VectorBlock, VectorFile
-from pipeline.runs.run import Run, is_run, split_step
+from pipeline.runs.directory import is_run, split_step
+from pipeline.runs.run import Run
 from pipeline.runtime.messages import say
 from pipeline.storage.commits import Commits
 

@@ -29,7 +29,7 @@ def say(note: str) -> None:
     if is_of_python():
         _log.info("%s", line)
     else:
-        _print(line)
+        _print(line, "note")
 
 
 def warn(warning: str) -> None:
@@ -39,7 +39,7 @@ def warn(warning: str) -> None:
     if is_of_python():
         warnings.warn(line, PipelineWarning, stacklevel=2)
     else:
-        _print(line)
+        _print(line, "warning")
 
 
 def keep(warning: str) -> None:
@@ -57,7 +57,7 @@ def take_warnings() -> list[str]:
     return taken
 
 
-def _print(line: str) -> None:
+def _print(line: str, event: str) -> None:
     """Prints the line above the bars, or logs it where there are none."""
     if not progress.print_above_bars(line):
-        _log.warning("%s", line)
+        _log.warning("%s", line, extra={"event": event, "described": {"message": line}})

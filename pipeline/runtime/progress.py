@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 _guard = threading.Lock()
 _owns_terminal = False
+_has_bars = False
 _reports_to_program = False
 """Whether this process runs a job for a program, which gets the progress in place of a screen."""
 _listener: Callable[[Progress], None] | None = None
@@ -49,7 +50,7 @@ class Stage:
         self._said = self.ended = self._began
         self._lock = threading.Lock()
         self._bar = None
-        if _owns_terminal and sys.stderr.isatty():
+        if _has_bars and sys.stderr.isatty():
             self._bar = _tqdm()(
                 total=total,
                 desc=f"{name:14s}",
@@ -75,12 +76,22 @@ class Stage:
                     _listener(Progress(self._name, self._done, self._total, self._unit, note))
             elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
                 self._said = time.monotonic()
-                _log.info("%s", self._line(note))
+                self._tell(note)
 
     def close(self) -> None:
         with self._lock:
             if self._bar is not None:
                 self._bar.close()
+            elif _owns_terminal and not _has_bars and self._done:
+                self._tell("", ended=True)
+
+    def _tell(self, note: str, ended: bool = False) -> None:
+        """Logs a line, with what programs read of it."""
+        described = {"stage": self._name, "done": self._done, "total": self._total, "unit": self._unit}
+        described |= {"seconds": round(self.ended - self._began, 3), "ended": ended}
+        described |= {"worker": _line_prefix.removesuffix(": ")} if _line_prefix else {}
+        described |= {"note": note} if note else {}
+        _log.info("%s", self._line(note), extra={"event": "progress", "described": described})
 
     def _line(self, note: str) -> str:
         seconds = max(time.monotonic() - self._began, 1e-9)
@@ -94,10 +105,14 @@ class Stage:
         return _line_prefix + ", ".join([*parts, note] if note else parts)
 
 
-def take_terminal() -> None:
-    """Lets this process draw bars, since it is the command itself. Its workers inherit the terminal, but draw none."""
-    global _owns_terminal
-    _owns_terminal = True
+def take_terminal(bars: bool = True) -> None:
+    """Lets this process draw bars, since it is the command itself. Its workers inherit the terminal, but draw none.
+
+    Args:
+      bars: False stands for lines, also on a terminal, and for one more at the end of each stage.
+    """
+    global _owns_terminal, _has_bars
+    _owns_terminal, _has_bars = True, bars
 
 
 @contextlib.contextmanager
@@ -180,7 +195,7 @@ def close_all() -> None:
 
 def print_above_bars(line: str) -> bool:
     """Prints a line and leaves the bars in place; False where this process has no terminal for bars."""
-    if not (_owns_terminal and sys.stderr.isatty()):
+    if not (_has_bars and sys.stderr.isatty()):
         return False
     _tqdm().write(line, file=exact(sys.stderr))
     return True

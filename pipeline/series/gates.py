@@ -139,17 +139,22 @@ def refusal(figures: Iterable[Figure]) -> str:
     return "; ".join(f"{figure.gate}: {figure.why}" for figure in figures if figure.verdict == REFUSES)
 
 
-def remedy(state: State, figures: Iterable[Figure], partition: str) -> str:
-    """What a person may do about a refusal; after three by one gate, how a lasting change is accepted."""
+def remedy(series: str, state: State, figures: Iterable[Figure], partition: str) -> str:
+    """What a person may do about a refusal; after three by one gate, how a lasting change is accepted.
+
+    Args:
+      series: as the user has named it.
+    """
+    promote = f"beam2vec promote --series={series}"
     gates = {figure.gate for figure in figures if figure.verdict == REFUSES}
     refused = [one for one in state.generations.values() if one.status == REFUSED][-(_SAME_GATE - 1) :]
     again = [gate for gate in gates if all(gate in _refusing(one) for one in refused)]
     if len(refused) == _SAME_GATE - 1 and again:
         return (
             f"{_SAME_GATE} days in a row were refused by {', '.join(sorted(again))}: if the text has changed for good,"
-            f" beam2vec promote --series=... --force={partition} takes this day, and the next ones are compared with it"
+            f" {promote} --force={partition} takes this day, and the next ones are compared with it"
         )
-    return f"beam2vec promote --series=... --release={partition} tries again, --force={partition} takes it, --drop"
+    return f"{promote} --release={partition} tries again, --force={partition} takes it, --drop={partition} never does"
 
 
 def _refusing(generation: Generation) -> set[str]:

@@ -78,7 +78,7 @@ def policy_after(state: State, settings: Settings) -> Policy | None:
 
 def options_of(policy: Policy) -> Options:
     """The options of training."""
-    options = dataclasses.replace(Options(), **policy.options)
+    options = Options(**policy.options)
     options.check()
     return options
 

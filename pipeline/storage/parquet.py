@@ -13,6 +13,14 @@ from pipeline.errors import ArtifactError
 from pipeline.runtime.shown_text import shown
 from pipeline.storage.storage import Storage
 
+FORM: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": False,
+    "write_statistics": False,
+    "store_schema": True,
+}
+"""How all tables are written that only this project has to read fast."""
 _GROUPS = b"beam2vec groups"
 
 
@@ -24,19 +32,8 @@ def to_parquet(table: pa.Table, encodings: dict[str, str] | None = None, group_r
       group_rows: of a row group, for large tables: a group is in memory once more while it is written.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=group_rows, **_form(encodings))
+    pq.write_table(table, sink, row_group_size=group_rows, column_encoding=encodings, **FORM)
     return sink.getvalue()
-
-
-def _form(encodings: dict[str, str] | None) -> dict[str, Any]:
-    return {
-        "compression": "zstd",
-        "compression_level": 1,
-        "use_dictionary": False,
-        "column_encoding": encodings,
-        "write_statistics": False,
-        "store_schema": True,
-    }
 
 
 def from_parquet(data: bytes | pa.Buffer, schema: pa.Schema | None = None, name: str = "") -> pa.Table:
@@ -59,7 +56,7 @@ def groups_to_parquet(
 ) -> pa.Buffer:
     """Numbered tables as row groups, for `read_group`; with checksums, since readers read a part of the file."""
     sink, numbers = pa.BufferOutputStream(), []
-    with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_form(encodings)) as writer:
+    with pq.ParquetWriter(sink, schema, write_page_checksum=True, column_encoding=encodings, **FORM) as writer:
         for number, table in groups:
             writer.write_table(table, row_group_size=table.num_rows)
             numbers.append(number)

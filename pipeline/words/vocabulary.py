@@ -183,7 +183,7 @@ def nothing_left(tables: Iterable[pa.Table], min_count: int, first_sentence: Seq
     """The message that no word is left."""
     words, largest = summary(tables)
     if not words:
-        return "--input holds no words: every line is empty, white space, or bad (see dead_letters/)"
+        return "--input holds no words: every line is empty, white space, a header of CSV, or bad (see dead_letters/)"
     first = ", ".join(f'"{shown(word)}"' for word in first_sentence[:6])
     became = f" (the first line became [{first}{', …' if len(first_sentence) > 6 else ''}])" if first else ""
     times = "once" if largest == 1 else f"{largest:,} times"

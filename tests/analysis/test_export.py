@@ -16,8 +16,10 @@ import pytest
 from beam2vec import Run
 from jobs.cli.entry import run_command
 from jobs.export import main as export_main
-from pipeline.analysis.export import FORMATS, Export, PlainWords, export
+from pipeline.analysis.export import FORMATS, Export, export
 from pipeline.analysis.export_files import ENDINGS
+from pipeline.analysis.plain_words import PlainWords
+from pipeline.analysis.precision import rounded
 from pipeline.corpus.decompression import compression_name, decompress
 from pipeline.model.checkpoints import write_checkpoint
 from pipeline.model.model import Model
@@ -93,6 +95,32 @@ def test_npy_and_its_words(trained, tmp_path):
     assert json.loads((tmp_path / "v.words.json").read_text("utf-8")) == ODD
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_fewer_bits_are_read_back_as_they_should_be(trained, last, tmp_path, precision):
+    wanted = rounded(trained.vectors(step=last), precision)
+    exported(trained, "npy", tmp_path / "v.npy", f"--precision={precision}", step=last)
+    exported(trained, "parquet", tmp_path / "v.parquet", f"--precision={precision}", step=last)
+    array, table = np.load(tmp_path / "v.npy"), pq.read_table(tmp_path / "v.parquet")
+    assert str(array.dtype) == precision
+    assert table["vector"].type.value_type == {"float16": pa.float16(), "int8": pa.int8()}[precision]
+    assert json.loads(table.schema.metadata[b"beam2vec"])["precision"] == precision
+    in_table = np.stack(table["vector"].to_numpy())
+    if precision == "int8":
+        array = array * np.load(tmp_path / "v.scales.npy")[:, None]
+        in_table = in_table * table["scale"].to_numpy()[:, None]
+    np.testing.assert_array_equal(array.astype(np.float32), wanted)
+    np.testing.assert_array_equal(in_table.astype(np.float32), wanted)
+    assert table["word"].to_pylist() == json.loads((tmp_path / "v.words.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("format", [name for name, format in FORMATS.items() if not format.has_precisions])
+def test_formats_without_fewer_bits_say_so(trained, tmp_path, format):
+    outcome = run(
+        "jobs.export", f"--run={trained.uri}", f"--format={format}", f"--to={tmp_path / 'v'}", "--precision=int8"
+    )
+    assert (outcome.status, "goes with --format=npy and parquet" in outcome.error) == (2, True)
+
+
 def test_projector_tables_have_a_row_a_word(trained, tmp_path):
     exported(trained, "projector", tmp_path / "p", "--vectors=output", "--top=8")
     rows = (tmp_path / "p" / "vectors.tsv").read_bytes().decode().split("\n")
@@ -161,7 +189,7 @@ def test_parquet_of_unit_vectors(trained, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_any_storage_takes_an_export(trained, format):
-    to = f"memory://exports/{format}/v{ENDINGS[format][0]}"
+    to = f"memory://exports/{format}/v{(*ENDINGS[format], '')[0]}"
     written = export(Export(trained, trained.checkpoint()), format, to)
     for uri in written.uris:
         root, path = split_uri(uri)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import os
 import pathlib
 import shutil
 import tempfile
@@ -46,10 +48,21 @@ def browser() -> Iterator[Any]:
             opened.quit()
 
 
-def open_page(opened: Any, path: pathlib.Path, width: int, height: int, dark: bool) -> None:
-    """Show a local file on a screen of this size and theme."""
+def open_page(opened: Any, path: pathlib.Path, width: int, height: int, dark: bool, medium: str = "") -> None:
+    """Show a local file on a screen of this size and theme, or as the medium "print" has it."""
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme], "media": medium})
     opened.get(path.as_uri())
+
+
+def keep_picture(opened: Any, name: str) -> None:
+    """Keeps a picture of the whole page as SCREENSHOTS/name.png, where that variable names a folder."""
+    if not (folder := os.environ.get("SCREENSHOTS")):
+        return
+    width, height = opened.execute_script("return [innerWidth, document.documentElement.scrollHeight]")
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    taken = opened.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    (pathlib.Path(folder) / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))

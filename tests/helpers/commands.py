@@ -29,7 +29,7 @@ from jobs import verify as verify_job
 from jobs.cli import parser
 from jobs.cli.entry import run_command, run_process
 from pipeline.options import Options
-from tests.helpers import beam_shortcuts
+from tests.helpers import beam_shortcuts, maps  # noqa: F401  of which the second makes reports fast
 from tests.helpers.warm import WarmProcess
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -57,8 +57,9 @@ class Replay:
     def carry_out(self, step: Step) -> None:
         text = re.sub(r"\$\{(\w+)\}", lambda found: self.arguments.get(found[1], ""), step.text)
         if step.name == "ARG":
-            name, _, value = text.partition("=")
-            self.arguments[name] = value
+            name, gives, value = text.partition("=")
+            if gives:  # without a value, that from before FROM holds
+                self.arguments[name] = value
         elif step.name == "WORKDIR":
             self.place = self._inside(text)
             self.place.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,12 @@ def test_what_is_released_and_as_bad_as_before_is_refused_again(series):
     assert current(series) == "2026-11-02"
 
 
+def test_what_is_held_back_is_told_again_when_it_is_asked_for(series):
+    outcome = follow(series / "series", series / "texts", "--partition=2026-11-03")
+    assert outcome.status == 4
+    assert outcome.stdout.startswith("held back 2026-11-03  seen: ")
+
+
 def test_what_is_dropped_is_never_taken(series):
     assert promote(series, "--drop=2026-11-03").status == 0
     assert again(series).stdout.startswith("nothing new")
@@ -126,8 +132,8 @@ def test_a_rollback_does_not_wait_for_what_is_being_made(series, monkeypatch):
         (["--drop=x"], "--drop=x: it is not in the log"),
         (["--roll_back=2026-11-03"], "there is no such generation before the current one; there are 2026-11-02"),
         (["--roll_back=2026-11-02"], "it is current already"),
-        ([], "give one of --release, --force, --drop, --roll_back"),
-        (["--drop=x", "--release=x"], "give one of"),
+        ([], "no decision: give one of --release, --force, --drop, --roll_back"),
+        (["--drop=x", "--release=x"], "--release and --drop: give one of"),
     ],
 )
 def test_what_cannot_be_is_one_line(series, arguments, message):
@@ -154,7 +160,7 @@ def test_the_log_is_a_table(series):
     promote(series, "--roll_back=2026-11-01")
     promote(series, "--drop=2026-11-03")
     out = run("jobs.log", f"--series={series}/series").stdout.splitlines()
-    words = [" ".join(line.split()[3:5]) for line in out[1:-1]]
+    words = [" ".join(line.split()[3:5]) for line in out[1:-2]]
     assert words[1:] == [
         "decided 2026-11-01",
         "promoted 2026-11-01",
@@ -166,6 +172,8 @@ def test_the_log_is_a_table(series):
         "dropped 2026-11-03",
     ]
     assert "seen=1!" in out[7]
+    assert out[-2] == "figures of gates: ! refused"
+    assert "1 files" not in "".join(out)
     assert out[-1] == "current: 2026-11-01 (generations/2026-11-01), 0 since the last cold one"
     told = json.loads(run("jobs.log", f"--series={series}/series", "--json=-").stdout)
     assert (len(told["entries"]), told["current"]) == (9, "generations/2026-11-01")

@@ -6,11 +6,12 @@ import importlib.util
 import re
 import shlex
 
+import duckdb
 import numpy as np
 import pytest
 
 from beam2vec import Run
-from examples import baskets, json_articles, korean_text
+from examples import baskets, duckdb_table, json_articles, korean_text, sessions, several_languages
 from pipeline.corpus.files import match_inputs
 from pipeline.model.neighbors import nearest
 from tests.helpers.commands import ROOT, train
@@ -84,3 +85,51 @@ def test_korean_words(tokenizer, tmp_path):
         assert len(fruit & set(near(run, "사과"))) >= 3
     else:
         assert {"사과를", "사과하고"} <= set(run.words())
+
+
+def test_rows_of_a_table_of_duckdb(tmp_path):
+    """Words and rows that `beam2vec train` has for the same sentences, but for positions and with them draws."""
+    sentences = [["a", "rose", "is", f"w{i % 40}"] for i in range(400)]
+    with duckdb.connect(tmp_path / "texts.duckdb") as connection:
+        connection.execute("CREATE TABLE articles (body VARCHAR[])")
+        connection.executemany("INSERT INTO articles VALUES (?)", [[sentence] for sentence in [*sentences, None]])
+    duckdb_table.main([str(tmp_path / "texts.duckdb"), "articles", "body", str(tmp_path / "rows")])
+    (words,) = (tmp_path / "rows").glob("words-*.txt")
+    listed = words.read_text().split("\n")[:-1]
+    assert listed[:3] == ["a", "is", "rose"]
+    assert len(listed) == 43
+    rows = duckdb.sql(f"SELECT context, target, negatives FROM '{tmp_path}/rows/batches-*.parquet'").fetchall()
+    assert len(rows) > 10
+    for context, target, negatives in rows:
+        assert {listed[word] for word in (*context, target)} & {"a", "rose", "is"}
+        assert len(negatives) == 5
+        assert target not in negatives
+
+
+def test_pages_that_are_visited_one_after_the_other_are_neighbors(tmp_path, capsys):
+    sessions.main([str(tmp_path / "sessions.jsonl")])
+    outcome = command_of(sessions, tmp_path)
+    assert outcome.status == 0, outcome.stderr
+    run = Run.open(str(tmp_path / "runs" / "sessions"))
+    assert len(run.words()) == len(sessions.DEPARTMENTS) * sessions.PAGES
+    close = [sessions.are_close(page, other) for page in run.words() for other in near(run, page, 2)]
+    assert np.mean(close) > 0.9
+    assert not sessions.are_close("books/0", "music/0")
+    sessions.main([str(tmp_path / "sessions.jsonl"), str(tmp_path / "runs" / "sessions")])
+    assert capsys.readouterr().out.count("/") == 5 * len(sessions.DEPARTMENTS)
+
+
+def test_words_of_three_languages_keep_to_their_own(tmp_path, capsys):
+    several_languages.main([str(tmp_path / "languages.txt")])
+    outcome = command_of(several_languages, tmp_path)
+    assert outcome.status == 0, outcome.stderr
+    run = Run.open(str(tmp_path / "runs" / "languages"))
+    languages = {word: several_languages.language_of(word) for word in run.words()}
+    assert languages["사과를"] == "korean"
+    assert languages["bus"] == "several"
+    alone = [word for word, language in languages.items() if language in several_languages.SCENES]
+    assert len(alone) > 60
+    same = [languages[other] == languages[word] for word in alone for other in near(run, word)]
+    assert np.mean(same) > 0.9
+    several_languages.main([str(tmp_path / "languages.txt"), str(tmp_path / "runs" / "languages")])
+    assert len(capsys.readouterr().out.splitlines()) == 3

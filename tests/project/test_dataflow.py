@@ -57,8 +57,10 @@ def test_switches_can_be_given_with_a_value_as_launchers_do():
 
 def test_the_image_has_the_versions_that_this_project_asks_for():
     text = DOCKERFILE.read_text()
-    (python, beam) = re.search(r"^FROM apache/beam_python([\d.]+)_sdk:([\d.]+)$", text, re.MULTILINE).groups()
-    assert f"apache-beam[gcp]=={beam}" in text
+    python = re.search(r"^FROM apache/beam_python([\d.]+)_sdk:\$\{BEAM\}$", text, re.MULTILINE)[1]
+    beam = re.search(r"^ARG BEAM=([\d.]+)$", text, re.MULTILINE)[1]
+    assert "apache-beam[gcp]==${BEAM}" in text
+    assert "latest" not in text
     low, high = re.search(r"apache-beam>=([\d.]+),<([\d.]+)", (ROOT / "requirements.txt").read_text()).groups()
     assert [int(n) for n in low.split(".")] <= [int(n) for n in beam.split(".")] < [int(n) for n in high.split(".")]
     assert f"python{python.replace('.', '')}-template-launcher" in text

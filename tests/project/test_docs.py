@@ -33,7 +33,7 @@ KEY = "0123456789abcdef" * 2
 """Of the checkpoints that the snippets of docs/start.md read."""
 OTHERS = {"scratch", "input", "corpus", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
 OTHERS |= {"neighbors", "format", "to", "against", "skip_taken", "accept_tokenizer", "chain"}
-OTHERS |= {"take_over", "minutes", "planted"}
+OTHERS |= {"take_over", "minutes", "planted", "log_format"}
 OF_BEAM = {"dry_run", "runner", "direct_num_workers", "direct_running_mode", "setup_file"}
 
 
@@ -142,6 +142,14 @@ def test_neighbors_example_takes_the_newest_checkpoint(topics, capsys):
         "nothing: not in the vocabulary",
     ]
     assert neighbors.main("runs/nowhere", ["class"]) == 2
+
+
+def test_neighbors_example_takes_the_means_of_cbow(topics, capsys):
+    words, commits = ["a", "b", "c"], Commits(Records(open_storage("runs/cbow")), "checkpoints", KEY)
+    sides = np.float32([[1, 0], [0, 1], [1, 0.1]]), np.float32([[0, 2], [0, 1], [1, -2]])
+    write_checkpoint(commits, 1, Model(pa.array(words), np.array([3, 2, 1]), *sides), {"model": {"model": "cbow"}})
+    assert _example("neighbors").main("runs/cbow/checkpoints", ["a"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "a: b 0.89, c -0.29"
 
 
 def test_neighbors_example_shows_what_would_act_on_a_terminal_as_escapes():

@@ -1,4 +1,4 @@
-"""The examples in docstrings run, and give what they show. Each module of `pipeline/` and `beam2vec/` that has some."""
+"""The examples in docstrings run, and give what they show. Each module of the product that has some."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import beam2vec
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for folder in ("beam2vec", "pipeline")
+    for folder in ("beam2vec", "pipeline", "transforms")
     for path in (ROOT / folder).rglob("*.py")
     if ">>> " in path.read_text()
 )

@@ -78,8 +78,8 @@ COVERED = {
     "jobs/test_follow.py": ("jobs/series_job.py",),
     "jobs/test_promote.py": ("jobs/log.py",),
     "jobs/test_reproduce.py": ("pipeline/runs/contents.py",),
-    "runs/test_run.py": ("pipeline/model/vectors.py",),
     "runs/test_verify.py": ("pipeline/runs/stage_records.py",),
+    "transforms/test_any_pipeline.py": ("pipeline/batches/sentence_rows.py", "pipeline/words/distribution.py"),
     "transforms/test_sentences.py": ("pipeline/corpus/sentence_files.py",),
     "words/test_vocabulary.py": ("pipeline/words/stored_vocabulary.py",),
     # Commands.
@@ -87,6 +87,7 @@ COVERED = {
     "jobs/runners/test_launch.py": ("jobs/runners/worker_failures.py",),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
+    "beam2vec/test_sentences.py": ("pipeline/corpus/given_sentences.py",),
     "beam2vec/test_training.py": ("beam2vec/__init__.py", "jobs/training_job.py"),
 }
 """Test module (below tests/) -> the long modules without one of their name that it covers."""

@@ -8,15 +8,20 @@ import re
 import sys
 import tomllib
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"pipeline", "transforms", "jobs"}
 IMPORTED_AS = {
     "apache-beam": "apache_beam",
     "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
     "cupy-cuda12x": "cupy",
     "cupy-cuda13x": "cupy",
     "unidic-lite": "unidic_lite",
+    "tensorboardx": "tensorboardX",
 }
 
 
@@ -50,3 +55,21 @@ def test_every_import_is_declared_and_every_dependency_imported():
 def test_requirements_repeats_the_dependencies():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == PROJECT["dependencies"]
+
+
+def test_locked_versions_are_within_the_ranges_and_have_hashes():
+    """`make lock` writes them: no address of a registry is among them."""
+    text = (ROOT / "deploy/locked.txt").read_text()
+    entries = re.split(r"\n(?=[a-z0-9])", text.strip())
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    assert not re.search(r"://|--index|--find-links| @ ", text)
+    locked: dict[str, set[str]] = {}
+    for entry in entries:
+        name, version = re.match(r"([a-z0-9.-]+)(?:\[.*?\])?==(\S+)", entry).groups()
+        locked.setdefault(name, set()).add(version)
+    extras = PROJECT["optional-dependencies"]
+    inner = re.fullmatch(r"beam2vec\[(.*)\]", extras["test"][0])[1].split(",")
+    wanted = [*PROJECT["dependencies"], *extras["test"][1:], *(line for name in inner for line in extras[name])]
+    for line in wanted:
+        asked = Requirement(line)
+        assert all(asked.specifier.contains(version) for version in locked[canonicalize_name(asked.name)]), line

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import ArtifactError, InputError
 from pipeline.runs.current import resolved, run_of, what_is_current
-from pipeline.runs.run import split_step
+from pipeline.runs.directory import split_step
 from pipeline.series.entries import path_of, to_json
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.open_storage import open_storage

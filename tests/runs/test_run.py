@@ -165,7 +165,18 @@ def test_one_word_and_words_together_are_as_in_gensim(run):
         np.testing.assert_allclose([cosine for _, cosine in near], [cosine for _, cosine in wanted], atol=1e-6)
     assert run.nearest(a, 7) == run.nearest(positive=[a], top=7)
     assert len(run.nearest(a, 10**6)) == len(words) - 1
+    for chosen in (words[:5], [a, b, c], [a, a, b], [a]):
+        assert run.odd_one_out(chosen) == keyed.doesnt_match(chosen)
+    assert (
+        [run.index(word) for word in (a, b, c)]
+        == [keyed.key_to_index[word] for word in (a, b, c)]
+        == [3, 40, len(words) - 1]
+    )
     with pytest.raises(InputError, match="vector: 'nowhere' is not in the vocabulary"):
         run.vector("nowhere")
+    with pytest.raises(InputError, match="index: 'nowhere' is not in the vocabulary"):
+        run.index("nowhere")
+    with pytest.raises(InputError, match="odd_one_out: give some words"):
+        run.odd_one_out([])
     with pytest.raises(InputError, match="give a word, or words as positive and negative"):
         run.nearest()

@@ -103,7 +103,16 @@ RECORDS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("pattern", [*ARTEFACTS, *RECORDS, f"records/metrics/*{LAST}.json", "records/timings/*"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *ARTEFACTS,
+        *RECORDS,
+        f"records/metrics/*{LAST}.json",
+        "records/timings/*seconds.json",
+        "records/timings/*warnings.json",
+    ],
+)
 @pytest.mark.parametrize("damage", ["bit", "cut"])
 def test_each_damaged_file_is_named_once_with_what_to_do(run, pattern, damage):
     (path,) = paths(run, pattern)
@@ -206,7 +215,7 @@ def test_a_run_json_of_a_run_with_the_same_corpus_is_told(run):
     outcome = verified(run)
     assert outcome.status == 1
     (problem,) = (line for line in outcome.stderr.splitlines() if "records in" in line)
-    assert problem.startswith("6 records in ")
+    assert problem.startswith("7 records in ")
     assert problem.endswith("or run.json is of another run: then put it back")
     assert outcome.stdout.endswith("no digest: the run has no whole checkpoint\n")
 

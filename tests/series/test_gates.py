@@ -107,12 +107,12 @@ def test_names_of_gates_are_checked():
 def test_after_three_refusals_by_one_gate_it_is_said_how_to_accept_a_change():
     series = series_of("unknown", [0.1] * 8)
     figures = (Figure("unknown", 0.9, None, 0.2, "refused", "many"),)
-    assert "--release=2026-11-20" in gates.remedy(series.state, figures, "2026-11-20")
+    assert "--release=2026-11-20" in gates.remedy("models/x", series.state, figures, "2026-11-20")
     for day in ("2026-11-11", "2026-11-12"):
         series.files[day] = {day}
         series.decide()
         open_one = series.state.open
         series.add(Refused(name=day, folder=open_one.folder, why="many", figures=figures))
-    assert "3 days in a row were refused by unknown" in gates.remedy(series.state, figures, "2026-11-20")
+    assert "3 days in a row were refused by unknown" in gates.remedy("models/x", series.state, figures, "2026-11-20")
     other = (Figure("seen", 0.9, None, 0.2, "refused", "many"),)
-    assert "in a row" not in gates.remedy(series.state, other, "2026-11-20")
+    assert "in a row" not in gates.remedy("models/x", series.state, other, "2026-11-20")

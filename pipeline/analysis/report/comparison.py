@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.analysis.evaluation import average_ranks
 from pipeline.analysis.movement import described, movement
-from pipeline.analysis.report.data import rounded
+from pipeline.analysis.report.curves import rounded
 from pipeline.errors import InputError
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vectors import Vectors

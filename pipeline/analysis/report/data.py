@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.analysis.evaluation import METHODS, MOST_FREQUENT
-from pipeline.analysis.judgements import Analogies, WordPairs
+from pipeline.analysis import neighbor_map
 from pipeline.analysis.projection import principal_plane
-from pipeline.analysis.scores import evaluation_of
+from pipeline.analysis.report.curves import curve, evaluations, log_spaced, rounded, speed
+from pipeline.analysis.scores import Judged
 from pipeline.corpus.dead_letters import FOLDER as DEAD_LETTERS
 from pipeline.corpus.unpacking import STAGE as TEXT
 from pipeline.corpus.unpacking import TextNumbers
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.loss_curve import final_loss, up_to
-from pipeline.model.vectors import OnProgress, Vectors
+from pipeline.model.vectors import SIDES, OnProgress, Vectors
+from pipeline.options import Options
 from pipeline.runs.run import Run
-from pipeline.runs.timings import read_timings
+from pipeline.runs.timings import read_timings, read_warnings
+from pipeline.runtime.messages import warn
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Record
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.counts import CountNumbers
 from pipeline.words.merging import merge_counts
 
-MAP_WORDS = 2000
-CURVE_POINTS = 240
-"""Points of a plot over ranks, at equal distances on a logarithmic axis."""
 SHOWN_WORDS = 8
 NEIGHBORS = 6
 _MAP_NEIGHBORS = 5
@@ -39,18 +36,8 @@ _COUNTED_BYTES = 16 << 20
 """Word counts up to this size are added up again, to show words below --min_count."""
 _DEAD_LETTERS = 50
 _INPUTS = 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """What the vectors are evaluated on."""
-
-    pairs: Sequence[WordPairs] = ()
-    analogies: Sequence[Analogies] = ()
-    most_frequent: int = MOST_FREQUENT
-    ignore_case: bool = True
-    method: str = METHODS[0]
-    """of answering analogies"""
+INSTALL = "pip install 'beam2vec[report]'"
+"""What a better map needs."""
 
 
 def collect(
@@ -58,20 +45,23 @@ def collect(
     ref: CheckpointRef,
     known: Vectors,
     judged: Judged | None = None,
-    report: OnProgress = lambda done, total: None,
+    progress_of: Callable[[str], OnProgress] = lambda name: lambda done, total: None,
 ) -> dict[str, Any]:
     """Everything a report shows of a run.
 
     Args:
       known: the vectors of this checkpoint.
-      report: gets the progress of analogies.
+      progress_of: name of a piece of work -> the function that gets its progress.
     """
-    counts = run.vocabulary()["count"].to_numpy()
+    counts, usual = run.vocabulary()["count"].to_numpy(), Options(model=run.options.model)
     judged = judged or Judged()
+    evaluation = judged.evaluated(known, progress_of("Analogies"))
     return {
         "uri": run.uri,
         "facts": facts(run, ref),
-        "config": {**run.identity["options"]["model"], **run.identity["options"]["layout"]},
+        "warnings": read_warnings(run.records, run.key("checkpoints")),
+        "config": config(run),
+        "defaults": [name for name, value in config(run).items() if value == getattr(usual, name)],
         "versions": run.identity.get("versions", {}),
         "inputs": inputs(run),
         "curve": curve(run),
@@ -80,15 +70,8 @@ def collect(
         "unigram": unigram(run, counts),
         "neighbors": neighbors(known),
         "map": word_map(known),
-        "evaluation": evaluation_of(
-            known,
-            judged.pairs,
-            judged.analogies,
-            judged.most_frequent,
-            judged.ignore_case,
-            report,
-            judged.method,
-        ),
+        "evaluation": evaluation,
+        "evaluations": evaluations(run, ref, judged, evaluation, progress_of("Evaluate checkpoints")),
         "stages": stages(run),
         "dead": dead_letters(run),
     }
@@ -112,45 +95,21 @@ def facts(run: Run, ref: CheckpointRef) -> dict[str, Any]:
         "corpus_tokens": sum(record.read(CountNumbers).tokens for record in _records(run, COUNTS)),
         "loss": loss,
         "model": {"skipgram": "skip-gram", "cbow": "CBOW"}[options.model],
+        "vectors": SIDES[run.side()],
         "epochs": options.epochs,
     }
+
+
+def config(run: Run) -> dict[str, Any]:
+    """The options that make a model, by name."""
+    options = run.identity["options"]
+    return {**options["model"], **options["layout"]}
 
 
 def inputs(run: Run) -> dict[str, Any]:
     files = run.identity["inputs"]
     first = [{"uri": file["uri"], "size": file["size"]} for file in files[:_INPUTS]]
     return {"files": len(files), "bytes": sum(file["size"] for file in files), "first": first}
-
-
-def curve(run: Run) -> dict[str, list[float | None]]:
-    """Loss and learning rate, by the number of tokens that were read."""
-    table = run.metrics()
-    names = {"tokens": _passed(run, table), "loss": table["loss"], "rate": table["learning_rate"]}
-    if "holdout_loss" in table.column_names:
-        names["holdout"] = table["holdout_loss"]
-    return {name: rounded(values) for name, values in names.items()}
-
-
-def speed(run: Run) -> dict[str, list[float | None]]:
-    """Words per second by the number of tokens passed over, between the moments that were clocked.
-
-    Steps are trained in blocks, whose points share a time; a resumed run begins at 0 again.
-    """
-    table = run.metrics()
-    passed, clock = _passed(run, table), table["seconds"].to_numpy()
-    last = np.flatnonzero(np.diff(clock, append=-1.0) != 0)
-    passed, clock = passed[last], clock[last]
-    took = np.diff(clock, prepend=0.0)
-    took = np.where(took < 0, clock, took)
-    good = took > 0.1 * np.median(took) if len(took) else took > 0  # the last one may be too short for a rate
-    words = np.diff(passed, prepend=0.0)[good] / took[good]
-    return {"tokens": rounded(passed[good]), "words": rounded(words)}
-
-
-def _passed(run: Run, table: pa.Table) -> np.ndarray:
-    """float64 [n]: token positions of all epochs up to each point of the loss curve."""
-    tokens = run.vocabulary_tokens()
-    return table["epoch"].to_numpy() * float(tokens) + table["position"].to_numpy()
 
 
 def stages(run: Run) -> list[dict[str, Any]]:
@@ -239,19 +198,30 @@ def rare_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
 
 
 def word_map(known: Vectors) -> dict[str, Any]:
-    """The most frequent words in the plane, with a few neighbours of each."""
-    size = min(MAP_WORDS, len(known.words))
-    points = principal_plane(known.vectors[:size])
+    """The most frequent words in the plane, with a few neighbours of each.
+
+    "method" says how their places were found. "remedy" says how to get the better map, where this is not it.
+    """
+    size = min(neighbor_map.MOST_WORDS, len(known.words))
+    components = principal_plane(known.vectors[:size])
+    places = neighbor_map.neighbor_plane(known.vectors[:size], components, on_failure=_warn_of_map)
+    points = components if places is None else places
     rows = slice(0, _MAP_NEIGHBOR_WORDS)
     among = Vectors(known.words[rows], known.vectors[rows], known.counts[rows])
     near = among.neighbors(range(size), _MAP_NEIGHBORS) if size else []
     return {
+        "method": "pca" if places is None else "tsne",
+        "remedy": "" if neighbor_map.is_possible() else INSTALL,
         "words": known.words[:size].to_pylist(),
         "counts": known.counts[:size].tolist(),
         "x": rounded(points[:, 0], 4),
         "y": rounded(points[:, 1], 4),
         "near": [[w for w, _ in neighbors_of_word] for neighbors_of_word in near],
     }
+
+
+def _warn_of_map(why: str) -> None:
+    warn(f"the map of the report shows principal components: scikit-learn failed ({why})")
 
 
 def dead_letters(run: Run) -> dict[str, Any]:
@@ -273,15 +243,3 @@ def dead_letters(run: Run) -> dict[str, Any]:
 def _records(run: Run, stage: str) -> list[Record]:
     """The records under the run's own key; ArtifactError if one is damaged, since sums without it would be wrong."""
     return run.records.all(stage, run.key(stage), strict=True)
-
-
-def log_spaced(size: int, points: int = CURVE_POINTS) -> np.ndarray:
-    """int64: rows from 0 to size - 1, at about equal distances on a logarithmic axis."""
-    if size <= points:
-        return np.arange(size)
-    return np.unique(np.rint(np.logspace(0, math.log10(size), points)).astype(np.int64) - 1)
-
-
-def rounded(values: Any, digits: int = 5) -> list[float | None]:
-    """Numbers of so many digits, as JSON knows them: None if one is not finite."""
-    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in np.asarray(values).tolist()]

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.analysis.report.comparison import compare
-from pipeline.analysis.report.data import Judged, collect
+from pipeline.analysis.report.data import collect
+from pipeline.analysis.scores import Judged
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.vectors import OnProgress
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
-_PARTS = {"/*STYLE*/": "page.css", "/*SCRIPT*/": "page.js"}
+_PARTS = {"/*STYLE*/": ("page.css",), "/*SCRIPT*/": ("elements.js", "charts.js", "map.js", "page.js")}
 
 
 def report(
@@ -33,7 +34,7 @@ def report(
     ]
     data: dict[str, Any] = {
         "runs": [
-            collect(run, ref, vectors, judged, progress_of("Analogies" + of))
+            collect(run, ref, vectors, judged, lambda name, of=of: progress_of(name + of))  # type: ignore[misc]
             for (run, ref), vectors, of in zip(runs, known, which)
         ],
         "comparison": None,
@@ -48,8 +49,8 @@ def render(data: dict[str, Any]) -> bytes:
     """The page around its data, of which any text is `shown`; nothing can end the script element that holds it."""
     files = importlib.resources.files("pipeline.analysis.report")
     page = (files / "page.html").read_text("utf-8")
-    for place, name in _PARTS.items():
-        page = page.replace(place, (files / name).read_text("utf-8"))
+    for place, names in _PARTS.items():
+        page = page.replace(place, "".join((files / name).read_text("utf-8") for name in names))
     text = json.dumps(_shown(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return page.replace("/*DATA*/", text.replace("<", "\\u003c")).encode("utf-8", "backslashreplace")
 

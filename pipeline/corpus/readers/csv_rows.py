@@ -15,7 +15,7 @@ from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.csv_records import RecordEnds, Records, read_records, record_starts
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
-from pipeline.corpus.encodings import Encoding
+from pipeline.corpus.encodings import DETECTION_BYTES, Encoding, refuse_other_encodings
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import range_chunks
 from pipeline.corpus.readers.csv_header import (
@@ -29,7 +29,7 @@ from pipeline.corpus.readers.reader import LineReader, range_digests
 from pipeline.corpus.readers.values import Portion, locate_rows
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.tokenizers.tokenizer import Tokenizer
-from pipeline.corpus.unpacking import LineEnds
+from pipeline.corpus.unpacking import LineEnds, head
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import InputError
 from pipeline.kernels import csv_records as kernels
@@ -64,6 +64,8 @@ class CsvReader(LineReader):
         most, field = options.max_line_bytes, options.field or ""
         first = next(file for file in files if file.size)
         given, encoding = options.separator, Encoding(options.encoding or "")
+        if not encoding.name:
+            refuse_other_encodings(TextRange(first.uri, 0, 0, 0), head(first, DETECTION_BYTES, encoding))
         separator = separator_of(first, most, encoding) if given is None else checked_separator(given, encoding)
         names = header_names(first, separator, most, encoding)
         header = () if options.no_header else names
@@ -117,7 +119,7 @@ class CsvReader(LineReader):
         if names != self.header:
             raise InputError(
                 f"{file.uri} differs from the files before it: its header is {shown_list(names)}, not"
-                f" {shown_list(self.header)}"
+                f" {shown_list(self.header)}: name files with the same header, or write them anew with one"
             )
 
     def _records(self, chunks: Iterator[tuple[int, bytes]], end: int) -> Iterator[Records]:

@@ -7,21 +7,17 @@ import json
 import re
 import time
 
-import numpy as np
 import pytest
 
 from beam2vec import Run
-from examples import python_topics
 from pipeline.analysis.report.comparison import neighborhoods
-from pipeline.analysis.report.data import log_spaced, rounded
 from pipeline.analysis.report.page import render
 from pipeline.corpus.dead_letters import BROKEN_OFF
 from pipeline.model.checkpoints import checkpoints
 from pipeline.model.vectors import Vectors
-from pipeline.runs.timings import add_timings, read_timings
-from pipeline.storage.commits import Commits
+from pipeline.runs.timings import read_warnings
 from tests.helpers.browser import browser, open_page
-from tests.helpers.commands import ALONE, ROOT, run, train, write_corpus
+from tests.helpers.commands import ALONE, run, train, write_corpus
 
 ODD_WORD = "</script><b>&\"'ünïcode"
 
@@ -111,6 +107,21 @@ def test_data_is_that_of_the_run(folder, one):
     assert len(shown["curve"]["loss"]) == made.metrics().num_rows
 
 
+def test_warnings_of_training_are_shown_and_those_of_a_second_command_too(tmp_path, opened):
+    corpus, output = write_corpus(tmp_path / "text.txt"), tmp_path / "run"
+    first = train(f"--input={corpus}", f"--output={output}", *ALONE, "--batch_size=2048")
+    (line,) = first.stderr.splitlines()
+    assert line.startswith("only 8 training steps: ")
+    page = output / "report.html"
+    assert data_of(page)["runs"][0]["warnings"] == [line]
+    again = train(f"--input={corpus}", f"--output={output}", *ALONE, "--batch_size=2048")
+    assert again.status == 0
+    run_of_it = Run.open(str(output))
+    assert read_warnings(run_of_it.records, run_of_it.key("checkpoints"))[0] == line
+    open_page(opened, page, 1280, 900, False)
+    assert opened.find_element("css selector", ".warnings").text == f"1 warning\n{line}"
+
+
 def test_training_ends_with_a_report_unless_told_not_to(folder):
     page = folder / "b" / "report.html"
     stages = data_of(page)["runs"][0]["stages"]
@@ -193,23 +204,6 @@ def test_words_cannot_end_the_script():
     assert '"\\u003c/script>"' in page
 
 
-def test_timings_add_up_over_resumed_runs(folder):
-    records, key = Run.open(str(folder / "b")).records, "0" * 32
-    add_timings(Commits(records, "checkpoints", key), {"Count words": 1.5, "Train": 2})
-    add_timings(Commits(records, "checkpoints", key), {"Train": 3.25})
-    assert read_timings(records, key) == {"Count words": 1.5, "Train": 5.25}
-    assert read_timings(records, "1" * 32) == {}
-
-
-def test_log_spaced_and_rounded():
-    assert log_spaced(3).tolist() == [0, 1, 2]
-    rows = log_spaced(1_000_000)
-    assert (rows[0], rows[-1]) == (0, 999_999)
-    assert (np.diff(rows) > 0).all()
-    assert len(rows) <= 240
-    assert rounded([1 / 3, float("nan"), float("inf")], 3) == [0.333, None, None]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -245,6 +239,35 @@ def test_two_checkpoints_of_one_run_side_by_side(two_checkpoints, both, opened, 
     (bands,) = [text for text in cards if text.startswith("By frequency\n")]
     assert f"1 to 100 {moved['bands'][0]['cosine']:.3f}" in bands
     assert "New\n0 words" in cards
+
+
+def test_evaluations_of_checkpoints_are_a_curve(two_checkpoints, folder, opened, tmp_path):
+    to, uri = tmp_path / "page.html", two_checkpoints.uri
+    words = two_checkpoints.words()
+    (tmp_path / "analogies.txt").write_text(f": one\n{' '.join(words[:4])}\n{' '.join(words[4:8])}\n", "utf-8")
+    judged = [f"--pairs={folder / 'pairs.tsv'}", f"--analogies={tmp_path / 'analogies.txt'}"]
+    outcome = run("jobs.report", f"--run={uri}", *judged, f"--to={to}")
+    assert outcome.status == 0, outcome.stderr
+    steps = [ref.step for ref in checkpoints(two_checkpoints.records, two_checkpoints.key("checkpoints"))]
+    shown = data_of(to)["runs"][0]
+    assert [(one["file"].rpartition("/")[2], one["kind"]) for one in shown["evaluations"]] == [
+        ("pairs.tsv", "pairs"),
+        ("analogies.txt", "analogies"),
+    ]
+    for one in shown["evaluations"]:
+        assert one["steps"] == steps
+        assert len(one["scores"]) == len(steps)
+    pairs = shown["evaluations"][0]["scores"]
+    assert pairs[-1] == pytest.approx(shown["evaluation"]["pairs"][0]["spearman"], abs=1e-4)
+    first = run("jobs.report", f"--run={uri}", *judged, f"--step={steps[0]}", f"--to={tmp_path / 'first.html'}")
+    assert first.status == 0, first.stderr
+    earlier = data_of(tmp_path / "first.html")["runs"][0]
+    assert earlier["evaluations"] == []
+    assert pairs[0] == pytest.approx(earlier["evaluation"]["pairs"][0]["spearman"], abs=1e-4)
+    open_page(opened, to, 1300, 900, dark=False)
+    headings = [heading.text for heading in opened.find_elements("css selector", "h2")]
+    assert "Evaluation, checkpoint by checkpoint" in headings
+    assert opened.get_log("browser") == []
 
 
 def test_reading_a_run_is_told(folder, monkeypatch):
@@ -284,13 +307,15 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder, opened):
     ]:
         open_page(opened, page, width, height, dark)
         sections = [heading.text for heading in opened.find_elements("css selector", "h2")]
-        assert {"Training", "Map of the most frequent words", "Nearest words", "What was run"} <= set(sections)
+        assert {"Training", f"Map of the {len(words)} most frequent words", "Nearest words", "What was run"} <= set(
+            sections
+        )
         assert ("Same or not" in sections) == (page is both)
         if page is both:
             differ = "Options that differ: dims (12, 8); window (3, 2); batches (stream, stored)."
             assert differ in opened.find_element("css selector", "main").text
         place = Run.open(str(folder / "a")).checkpoint().place
-        assert f"{place}\ncheckpoint" in opened.find_element("css selector", ".tiles").text
+        assert step_tile(place) in opened.find_element("css selector", ".tiles").text
         maps = 2 if page is both else 1
         assert shown(opened) == (0, [])
         for word in (alone, ODD_WORD):
@@ -306,36 +331,10 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder, opened):
         assert opened.get_log("browser") == []
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
-def test_the_map_of_the_quick_start_is_spread_over_its_plot(quick_start, opened, width, height):
-    open_page(opened, quick_start / "report.html", width, height, False)
-    shape, *points = opened.execute_script(
-        """
-        const plot = document.querySelector(".map svg").getBoundingClientRect();
-        const middle = (box) => [box.left + box.width / 2 - plot.left, box.top + box.height / 2 - plot.top];
-        const dots = [...document.querySelectorAll(".map circle[data-i]")];
-        return [[plot.width, plot.height], ...dots.map((dot) => middle(dot.getBoundingClientRect()))];
-        """
-    )
-    places = np.array(points) / shape
-    assert len(places) == len(Run.open(str(quick_start)).words()) > 500
-    assert places.min() >= 0
-    assert places.max() <= 1
-    low, high = np.quantile(places, [0.025, 0.975], axis=0)
-    assert (high - low > 0.5).all(), high - low
-    cells = np.histogram2d(*places.T, bins=20, range=[(0, 1), (0, 1)])[0]
-    assert cells.max() <= 0.1 * len(places)
-
-
-@pytest.fixture(scope="module")
-def quick_start(tmp_path_factory):
-    """The run of `make train`."""
-    folder = tmp_path_factory.mktemp("quick_start")
-    options = re.search(r"^TOPICS_OPTIONS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    python_topics.main(str(folder / "topics.txt"))
-    outcome = train(f"--input={folder / 'topics.txt'}", f"--output={folder / 'run'}", *options)
-    assert outcome.status == 0, outcome.stderr
-    return folder / "run"
+def step_tile(place):
+    """'step 240 of 284' as the page says it."""
+    _, step, _, steps = place.split()
+    return f"{step}\nof {steps} training steps"
 
 
 def search_for(opened, word):

@@ -47,6 +47,16 @@ def test_a_separator_that_is_not_clear_is_refused(text, message, tmp_path):
         opened(tmp_path / "x")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
+def test_text_of_two_or_four_bytes_a_letter_is_told_before_its_separator(encoding, tmp_path):
+    (tmp_path / "x").write_bytes("id,text\n1,a rose is a rose\n".encode(encoding))
+    with pytest.raises(
+        InputError, match=rf"x is {encoding.upper()}, which has to be named: set --encoding={encoding}$"
+    ):
+        opened(tmp_path / "x")
+    assert opened(tmp_path / "x", encoding=encoding).header == ("id", "text")
+
+
 def test_the_remedy_for_a_separator_is_told(tmp_path):
     (tmp_path / "x").write_text("text\na rose\n")
     with pytest.raises(InputError, match=r"does not show its separator.*: set --separator$"):

@@ -1,0 +1,72 @@
+"""Vocabulary and unigram distribution as one value, for pipelines without a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.corpus.word_table import WordTable, one_array
+from pipeline.errors import InputError
+from pipeline.runtime.shown_text import quoted
+from pipeline.words.merging import SCHEMA
+from pipeline.words.unigram import UnigramDistribution, build
+from pipeline.words.vocabulary import Vocabulary, build_vocabulary
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WordDistribution:
+    """The words, and what negatives are drawn from; row i is word i, the most frequent first.
+
+    >>> distribution = WordDistribution.of([("rose", 3), ("is", 2), ("a", 3)])
+    >>> distribution.words.to_pylist(), distribution.unigram.probability.round(2)
+    (['a', 'rose', 'is'], array([0.37, 0.37, 0.27]))
+    """
+
+    words: pa.StringArray
+    """string [V]: ordered by (-count, UTF-8 bytes of the word)"""
+    counts: np.ndarray
+    """int64 [V]"""
+    unigram: UnigramDistribution
+    """probabilities, alias table, and thresholds of subsampling"""
+
+    @classmethod
+    def of(cls, counts: Iterable[tuple[str, int]], power: float = 0.75, subsample: float = 0.0) -> WordDistribution:
+        """The distribution of words with their counts; counts of one word are added up.
+
+        Raises:
+          InputError: there is no word, or a count is not a positive integer.
+        """
+        words, numbers = [], []
+        for word, count in counts:
+            if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+                raise InputError(f"UnigramDistribution: {quoted(str(word))} has the count {count!r}: give 1 or more")
+            words.append(word)
+            numbers.append(int(count))
+        table = WordTable()
+        table.add(pa.array(words, pa.string()), np.array(numbers, np.int64))
+        merged = pa.table([one_array(table.words()), pa.array(table.values())], schema=SCHEMA)
+        if not merged.num_rows:
+            raise InputError("UnigramDistribution: there is no word: give (word, count), as CountWords does")
+        vocabulary = Vocabulary.from_table(build_vocabulary([merged], 1))
+        return cls(vocabulary.words, vocabulary.counts, build(vocabulary.counts, power, subsample))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.words, self.counts)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all of it."""
+        digest = hashlib.sha256("\0".join(self.words.to_pylist()).encode())
+        for column in self.unigram.to_table().columns:
+            digest.update(column.combine_chunks().to_numpy())
+        return digest.hexdigest()
+
+    def __getstate__(self) -> dict:
+        self.digest  # noqa: B018 - computed once, where it is made, and not by each worker
+        return self.__dict__

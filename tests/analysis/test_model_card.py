@@ -1,0 +1,118 @@
+"""The model card of a folder for the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from beam2vec import Run
+from pipeline.analysis.model_card import _caveats, published
+from pipeline.options import Options
+from tests.helpers.commands import run, train, write_corpus
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("secret-user")
+    text = write_corpus(folder / "private-corpus.txt", lines=60, words=50)
+    (folder / "words.txt").write_text(
+        "".join(f"{word}\n" for word in sorted(set(text.read_text("utf-8").lower().split()))[:40])
+    )
+    options = (
+        "--dims=6",
+        "--epochs=2",
+        "--batch_size=64",
+        f"--vocabulary={folder}/words.txt",
+        "--lowercase",
+        "--seed=7",
+    )
+    outcome = train(f"--input={text}", f"--output={folder / 'run'}", *options, "--model=cbow", "--no_report")
+    assert outcome.status == 0, outcome.stderr
+    return folder
+
+
+def card(folder, *options) -> str:
+    outcome = run("jobs.export", f"--run={folder / 'run'}", "--format=safetensors", f"--to={folder / 'hub'}", *options)
+    assert outcome.status == 0, outcome.stderr
+    return (folder / "hub" / "README.md").read_text("utf-8")
+
+
+def test_it_says_what_the_vectors_are_and_how_to_make_them_again(folder):
+    text, opened = card(folder), Run(folder / "run")
+    header = yaml.safe_load(text.split("---\n")[1])
+    assert header["license"] == "other"
+    assert opened.checkpoint().digest in text
+    assert "word vectors of 6 dims: CBOW" in text
+    assert "They are the means of input and output vectors." in text
+    (command,) = re.findall(r"^    beam2vec train --input=TEXT --output=RUN (.*)$", text, re.MULTILINE)
+    assert sorted(command.split()) == sorted(
+        [
+            "--dims=6",
+            "--epochs=2",
+            "--batch_size=64",
+            "--vocabulary=words.txt",
+            "--lowercase",
+            "--seed=7",
+            "--model=cbow",
+        ]
+    )
+    assert "Evaluation" not in text
+    assert "has to be" not in text
+    assert yaml.safe_load(card(folder, "--license=mit").split("---\n")[1])["license"] == "mit"
+
+
+def test_the_command_makes_the_same_vectors(folder, tmp_path):
+    (command,) = re.findall(r"--output=RUN (.*)$", card(folder), re.MULTILINE)
+    options = command.replace("=words.txt", f"={folder}/words.txt").split()
+    again = train(f"--input={folder / 'private-corpus.txt'}", f"--output={tmp_path}", *options, "--no_report")
+    assert again.digest == Run(folder / "run").checkpoint().digest
+
+
+def test_nothing_of_the_folder_tells_where_it_was_made(folder):
+    card(folder)
+    for path in (folder / "hub").iterdir():
+        assert b"secret-user" not in path.read_bytes(), path.name
+        assert b"private-corpus" not in path.read_bytes(), path.name
+
+
+def test_an_evaluation_is_shown_if_it_is_of_these_vectors(folder, tmp_path):
+    words = Run(folder / "run").words()
+    (tmp_path / "judged.tsv").write_text("".join(f"{words[i]}\t{words[i + 9]}\t{i % 7}.5\n" for i in range(20)))
+    of_run = ("jobs.evaluate", f"--run={folder / 'run'}", f"--pairs={tmp_path / 'judged.tsv'}")
+    assert run(*of_run, f"--json={tmp_path / 'e.json'}").status == 0
+    spearman = json.loads((tmp_path / "e.json").read_text())["pairs"][0]["spearman"]
+    assert f"| judged.tsv | Spearman {spearman:.3f} | 20 | 0 |" in card(folder, f"--evaluation={tmp_path / 'e.json'}")
+    assert run(*of_run, "--vectors=input", f"--json={tmp_path / 'e.json'}").status == 0
+    (tmp_path / "x.json").write_text("[1]")
+    for name, message in (
+        ("e.json", "--evaluation is of other vectors: its vectors is input, not mean"),
+        ("x.json", f"--evaluation={tmp_path}/x.json is not what beam2vec evaluate --json writes"),
+        ("none.json", "--evaluation="),
+    ):
+        to = (f"--to={tmp_path / 'hub'}", f"--evaluation={tmp_path / name}")
+        outcome = run("jobs.export", f"--run={folder / 'run'}", "--format=safetensors", *to)
+        assert (outcome.status, message in outcome.error) == (2, True), outcome.error
+    assert not (tmp_path / "hub").exists()
+
+
+def test_what_text_needs_first_is_told():
+    said = _caveats(Options(tokenizer="unicode_words", phrases=1))
+    assert said[::2] == [
+        "Text has to be split into words by `unicode_words` first.",
+        "Phrases such as new_york have to be joined in the text first.",
+    ]
+
+
+def test_of_paths_the_last_part_is_published():
+    options = {
+        "vocabulary": "/home/me/words.txt",
+        "stopwords": "/a/b,c/d",
+        "start_from": "s3://bucket/run@20",
+        "dims": 5,
+    }
+    assert published(options | {"update": None}) == {
+        "vocabulary": "words.txt", "stopwords": "b,d", "start_from": "run@20", "dims": 5, "update": None
+    }  # fmt: skip
