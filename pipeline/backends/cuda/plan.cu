@@ -151,3 +151,19 @@ __device__ __forceinline__ unsigned entries_of(const int *level, int count, int 
   more = !ends;
   return ends ? begins & ((ends & -ends) - 1) : begins;
 }
+// The same of AHEAD * WARP entries, a mask for each WARP: their levels are on their way together. True: it goes on.
+#define AHEAD 4
+__device__ __forceinline__ bool entries_ahead(const int *level, int count, int start, int at, int wanted, int stop, unsigned *masks) {
+  int lane = threadIdx.x % WARP, found[AHEAD];
+#pragma unroll
+  for (int a = 0; a < AHEAD; a++) found[a] = at + WARP * a + lane < count ? level[at + WARP * a + lane] : ALONE;
+  bool more = true;
+#pragma unroll
+  for (int a = 0; a < AHEAD; a++) {
+    int i = at + WARP * a + lane;
+    unsigned begins = __ballot_sync(ALL, i == start || found[a] >= wanted), ends = __ballot_sync(ALL, i != start && found[a] >= stop);
+    masks[a] = !more ? 0 : ends ? begins & ((ends & -ends) - 1) : begins;
+    more = more && !ends;
+  }
+  return more;
+}

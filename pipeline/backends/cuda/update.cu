@@ -14,19 +14,19 @@ __device__ __forceinline__ void place_output(const Rows &batch, int place, int r
   }
 }
 
-// Adds rows[i] for each bit i of `mask`, in order; four loads are on their way at a time.
+// Adds rows[i] for each bit i of `mask`, in order; eight loads are on their way at a time.
 __device__ __forceinline__ float4 add_rows(float4 sum, const float *rows, unsigned mask) {
   while (mask) {
-    int i[4];
-    float4 row[4];
+    int i[8];
+    float4 row[8];
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < 8; j++) {
       i[j] = __ffs((int)mask) - 1;
       mask &= mask - 1;
       if (i[j] >= 0) row[j] = load4(rows + (long long)i[j] * DIMS);
     }
 #pragma unroll
-    for (int j = 0; j < 4; j++)
+    for (int j = 0; j < 8; j++)
       if (i[j] >= 0) sum = add4(sum, row[j]);
   }
   return sum;
@@ -75,9 +75,12 @@ KERNEL sum_chunks(const int *count, const int *key, const int *level, float *gra
 __device__ __forceinline__ float4 sum_of_chunks(const int *level, int count, const float *gradient, int start, int column) {
   float4 sum = zero4();
   bool more = true;
-  for (int at = start; more; at += WARP) {
-    unsigned rows = entries_of(level, count, start, at, NEW_CHUNK, NEW_ROW, more);
-    if (column < DIMS) sum = add_rows(sum, row_of(gradient, at) + column, rows);
+  for (int at = start; more; at += AHEAD * WARP) {
+    unsigned rows[AHEAD];
+    more = entries_ahead(level, count, start, at, NEW_CHUNK, NEW_ROW, rows);
+#pragma unroll
+    for (int a = 0; a < AHEAD; a++)
+      if (column < DIMS) sum = add_rows(sum, row_of(gradient, at + WARP * a) + column, rows[a]);
   }
   return sum;
 }
@@ -97,17 +100,37 @@ __device__ __forceinline__ float4 sum_of_row(const float *gradient, unsigned row
   return add4(sum, chunk);
 }
 
+// Of all threads of the warp.
+__device__ __forceinline__ long long sum_of_lanes(long long value) {
+#pragma unroll
+  for (int step = WARP / 2; step; step /= 2) value += __shfl_xor_sync(ALL, value, step);
+  return value;
+}
+
 // (context, output) pairs that the weight row's entries from `at` on stand for, those that are the bits of `mine`.
 __device__ __forceinline__ long long pairs_of_entries(const Rows &batch, const int *entry, bool is_output, int at, unsigned mine) {
   if (!is_output) return __popc(mine) * OUTPUTS;
   if (CBOW) return __popc(mine);
   int lane = threadIdx.x % WARP;
-  long long pairs = mine >> lane & 1 ? pairs_of_output(batch, (entry[at + lane] - batch.contexts) / OUTPUTS) : 0;
-#pragma unroll
-  for (int step = WARP / 2; step; step /= 2) pairs += __shfl_xor_sync(ALL, pairs, step);
-  return pairs;
+  return sum_of_lanes(mine >> lane & 1 ? pairs_of_output(batch, (entry[at + lane] - batch.contexts) / OUTPUTS) : 0);
 }
 
+// The same of AHEAD * WARP entries of an output of skip-gram, and of this thread's entries alone. Loads do not wait for
+// each other.
+__device__ __forceinline__ int pairs_ahead(const Rows &batch, const int *entry, int at, const unsigned *masks) {
+  int lane = threadIdx.x % WARP, t[AHEAD], begin[AHEAD], end[AHEAD], pairs = 0;
+#pragma unroll
+  for (int a = 0; a < AHEAD; a++) t[a] = masks[a] >> lane & 1 ? entry[at + WARP * a + lane] : -1;
+#pragma unroll
+  for (int a = 0; a < AHEAD; a++) {
+    int row = (t[a] - batch.contexts) / OUTPUTS;
+    begin[a] = t[a] < 0 ? 0 : batch.offset[row];
+    end[a] = t[a] < 0 ? 0 : batch.offset[row + 1];
+  }
+#pragma unroll
+  for (int a = 0; a < AHEAD; a++) pairs += end[a] - begin[a];
+  return pairs;
+}
 // A warp moves a damped row of the weights by its summed gradient, which it has just stored.
 __device__ __forceinline__ void move_damped(float *weights, const float *sum, float learning_rate, float tau, long long pairs) {
   int lane = threadIdx.x % WARP;
@@ -134,11 +157,16 @@ KERNEL update_weights(const int *packed, const int *count, const int *key, const
       unsigned mine = entries_of(level, n, start, start, JOINS, NEW_ROW, more);
       unsigned rows = __ballot_sync(ALL, found >= NEW_SUM) & mine, chunks = __ballot_sync(ALL, found >= NEW_CHUNK) & mine;
       long long pairs = pairs_of_entries(batch, entry, is_output, start, mine);
-      bool row_is_long = more;
-      for (int at = start + WARP; more; at += WARP) {
-        mine = entries_of(level, n, start, at, JOINS, NEW_ROW, more);
-        pairs += pairs_of_entries(batch, entry, is_output, at, mine);
+      bool row_is_long = more, reads_rows = is_output && !CBOW;
+      long long later = 0, of_lane = 0;  // pairs of the entries behind the first ones
+      for (int at = start + WARP; more; at += AHEAD * WARP) {
+        unsigned masks[AHEAD];
+        more = entries_ahead(level, n, start, at, JOINS, NEW_ROW, masks);
+        if (reads_rows) of_lane += pairs_ahead(batch, entry, at, masks);
+#pragma unroll
+        for (int a = 0; a < AHEAD && !reads_rows; a++) later += pairs_of_entries(batch, entry, is_output, at, masks[a]);
       }
+      if (row_is_long) pairs += reads_rows ? sum_of_lanes(of_lane) : later;
       bool damped = is_damped(pairs, tau);
 #pragma unroll 1
       for (int stripe = 0; stripe < STRIPES; stripe++) {
