@@ -14,19 +14,19 @@ __device__ __forceinline__ void place_output(const Rows &batch, int place, int r
   }
 }
 
-// Adds rows[i] for each bit i of `mask`, in order; eight loads are on their way at a time.
+// Adds rows[i] for each bit i of `mask`, in order; four loads are on their way at a time.
 __device__ __forceinline__ float4 add_rows(float4 sum, const float *rows, unsigned mask) {
   while (mask) {
-    int i[8];
-    float4 row[8];
+    int i[4];
+    float4 row[4];
 #pragma unroll
-    for (int j = 0; j < 8; j++) {
+    for (int j = 0; j < 4; j++) {
       i[j] = __ffs((int)mask) - 1;
       mask &= mask - 1;
       if (i[j] >= 0) row[j] = load4(rows + (long long)i[j] * DIMS);
     }
 #pragma unroll
-    for (int j = 0; j < 8; j++)
+    for (int j = 0; j < 4; j++)
       if (i[j] >= 0) sum = add4(sum, row[j]);
   }
   return sum;
