@@ -21,7 +21,7 @@ from pipeline.runtime.cpus import available_cpus
 from pipeline.runtime.shown_text import shown
 
 MODELS = ("skipgram", "cbow")
-LEARNING_RATES = {"skipgram": 0.05, "cbow": 0.08}
+LEARNING_RATES = {"skipgram": 0.05, "cbow": 0.12}
 """The default of --learning_rate; docs/performance.md has the measurements."""
 NEGATIVE_POLICIES = ("exclude_target", "distinct", "any")
 DEVICES = ("auto", "cpu", "gpu")

@@ -136,9 +136,9 @@ def _caveats(options: Options) -> list[str]:
 
 def _given(options: Mapping[str, Any]) -> str:
     """The options that are not the default ones, as they are given on the command line."""
-    given = []
+    given, usual = [], Options(model=options["model"])  # some defaults depend on it
     for name, value in options.items():
-        if value == getattr(Options, name, None):
+        if value == (Options.model if name == "model" else getattr(usual, name, None)):
             continue
         given.append(f"--{name}" if value is True else shlex.quote(f"--{name}={value}"))
     return " ".join(given)

@@ -30,7 +30,7 @@ def value_of(name: str) -> str:
     if name == "separator":
         return ";"
     if field.default is None:
-        return "10" if str(field.type).startswith("int") else "x"
+        return {"int": "10", "float": "0.5"}.get(str(field.type).partition(" ")[0], "x")
     return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 

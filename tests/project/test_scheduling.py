@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -76,6 +77,16 @@ def test_the_cron_job_is_what_kubernetes_takes():
     assert (second["action"], second["onExitCodes"]["values"]) == ("FailJob", [2, follow.REFUSED])
     assert second["onExitCodes"]["containerName"] == container["name"]
     options_of(container["command"][2:])
+
+
+@pytest.mark.parametrize("version", ["1.31", "1.34"])  # podFailurePolicy is stable from 1.31 on
+def test_the_cron_job_is_valid_by_the_schema_of_kubernetes(version):
+    job = yaml.safe_load((FOLDER / "cronjob.yaml").read_text())
+    kubernetes_validate.validate(job, version, strict=True)
+    rule = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"][0]
+    rule["acts"] = rule.pop("action")
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, version, strict=True)
 
 
 @pytest.mark.parametrize("name", ["airflow_dag.py", "airflow_on_kubernetes.py"])
