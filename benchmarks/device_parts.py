@@ -89,7 +89,7 @@ class Sizes:
 
     @classmethod
     def small(cls) -> Sizes:
-        return cls(20_000, 6000, 500, 900, (512, 1024), (512,), 3, True)
+        return cls(6000, 3000, 300, 400, (512,), (256,), 2, True)
 
 
 @functools.cache

@@ -63,6 +63,12 @@ class Reservoir:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def where(self, chosen: np.ndarray) -> Reservoir:
+        """The sentences where `chosen` (bool [s]) says so; itself where it does everywhere."""
+        if chosen.all():
+            return self
+        return _copied(self.words, self.keys, self.tokens, self.offset, np.flatnonzero(chosen), self.limit)
+
     def sentences(self) -> list[list[str]]:
         """The words as Python strings, for messages and tests."""
         words = self.words.to_pylist()
