@@ -1,6 +1,6 @@
 """What training steps take of a GPU's memory, by arithmetic alone: the table of docs/gpu.md.
 
-    python -m benchmarks.gpu_memory [--json=runs/reports/gpu_memory.json]
+python -m benchmarks.gpu_memory [--json=runs/reports/gpu_memory.json]
 """
 
 from __future__ import annotations
