@@ -20,6 +20,7 @@ from jobs.runners import job_environment  # noqa: F401  before NumPy and Arrow a
 import argparse
 import contextlib
 import dataclasses
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -33,17 +34,19 @@ from jobs.runners.signals import stopping_on_signals
 from jobs.sources import Request
 from jobs.training_job import Job, run_job
 from pipeline.analysis.export_files import one_file
-from pipeline.errors import InputError, PipelineError
+from pipeline.errors import InputError
 from pipeline.options import DEVICES, Options
+from pipeline.runs.chain import chain_of, check_ended, lacking, started_from
 from pipeline.runs.contents import Content, contents, epochs_with_batches
 from pipeline.runs.differences import differences
-from pipeline.runs.directory import is_run, split_step
+from pipeline.runs.directory import split_step
 from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import scaled
 from pipeline.runtime.shown_text import counted, shown, shown_line
-from pipeline.storage.open_storage import open_storage, split_uri
+from pipeline.storage.open_storage import open_storage
+from pipeline.storage.records import canonical_json
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,9 +56,10 @@ def main(arguments: Sequence[str]) -> int:
     json_file = one_file("--json", options.json) if options.json is not None else None
     messages = sys.stderr if json_file and json_file.is_stdout else sys.stdout
     original = Run.open(options.run)
-    runs, why = _chain(original) if options.chain else ([original], "")
-    for run in runs:
-        _check_ended(run)
+    check_ended(original)
+    runs, why = chain_of(original) if options.chain else ([original], "")
+    if lacks := lacking(runs[0]):
+        raise InputError(f"{runs[0].uri} cannot be made again: {lacks}")
     if why:
         events.note(f"begins with {runs[0].uri}: {why}", messages)
     results: list[dict[str, Any]] = []
@@ -65,8 +69,10 @@ def main(arguments: Sequence[str]) -> int:
             place = f"{folder}/generation-{number:05d}" if options.chain else folder
             if options.chain:
                 events.note(f"--- {run.uri}", messages)
-            results.append(_reproduce(run, place, before, options, beam, messages))
-            before = place
+            named = split_step(started_from(runs[number + 1]))[1] if number + 1 < len(runs) else None
+            again = _Again(run, place, before, _checkpoints(run, named))
+            results.append(_reproduce(again, options, beam, messages))
+            before = place if named is None else f"{place}@{named}"
     is_same = all(result["reproduced"] for result in results)
     told = {"run": options.run, "reproduced": is_same, "begins_with": runs[0].uri, "because": why or None}
     told = {**told, "generations": results} if options.chain else results[0]
@@ -78,43 +84,37 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if is_same else 1
 
 
-def _chain(run: Run) -> tuple[list[Run], str]:
-    """(the run and those that it goes on from, the first one first; why it does not begin with a cold one, or "")."""
-    runs, why = [run], ""
-    while given := runs[0].options.update or runs[0].options.start_from:
-        uri = split_step(given)[0]
-        try:
-            if not is_run(uri):
-                why = f"it starts from {given}, which is no run"
-                break
-            parent = Run.open(uri)
-            gone = [file["uri"] for file in parent.identity["inputs"] if not _is_there(file["uri"])]
-        except PipelineError as error:
-            why = f"{given} cannot be read ({error})"
-            break
-        if gone:
-            why = f"{uri} lacks {counted(len(gone), 'input file')}, such as {shown(gone[0])}"
-            break
-        runs.insert(0, parent)
-    return runs, why
+@dataclasses.dataclass(frozen=True)
+class _Again:
+    """A run that is made again.
 
-
-def _is_there(uri: str) -> bool:
-    root, path = split_uri(uri)
-    return open_storage(root).info(path) is not None
-
-
-def _reproduce(
-    original: Run, folder: str, parent: str, options: argparse.Namespace, beam: Sequence[str], messages: TextIO
-) -> dict[str, Any]:
-    """Makes a run again in a folder, and compares; what is written as JSON.
-
-    Args:
-      parent: the run that was made again before, in place of the one that this one goes on from; "" for none.
+    Attributes:
+      folder: in which.
+      parent: what was made again in place of the run that it goes on from, as --start_from names it; "" for none.
+      checkpoints: options with which it has the checkpoint that the next run starts from.
     """
-    events.note(_needs(original, folder), messages)
-    job = Job.of(_request(original, folder, parent, options, beam), original.directory.has_model)
-    causes = _differences(original, job)
+
+    run: Run
+    folder: str
+    parent: str
+    checkpoints: dict[str, int]
+
+
+def _checkpoints(run: Run, step: int | None) -> dict[str, int]:
+    """Options with which the run, made again, has a checkpoint of this step when it has ended, as well as the last."""
+    if step is None or step == (last := run.checkpoint().step):
+        return {}
+    if run.options.replicas > 1:  # they have one after each round
+        return {"keep_checkpoints": run.options.epochs * run.options.rounds}
+    return {"checkpoint_every": step, "keep_checkpoints": -(-last // step)}
+
+
+def _reproduce(again: _Again, options: argparse.Namespace, beam: Sequence[str], messages: TextIO) -> dict[str, Any]:
+    """Makes a run again in a folder, and compares; what is written as JSON."""
+    original = again.run
+    events.note(_needs(again), messages)
+    job = Job.of(_request(again, options, beam), original.directory.has_model)
+    causes = _differences(again, job)
     for cause in causes:
         events.note(f"not as it was: {cause}", messages)
     result = run_job(job, stopping_on_signals)
@@ -128,48 +128,47 @@ def _reproduce(
     return told | {"not_as_it_was": causes, "warnings": [*result.warnings, *take_warnings()]}
 
 
-def _check_ended(run: Run) -> None:
-    """InputError unless the run has ended: else there is nothing whole to compare with."""
-    if run.directory.has_model:
-        ref = run.checkpoint()
-        if ref.step != ref.steps:
-            raise InputError(f"{run.uri} has not ended (its newest checkpoint is {ref.place}): run it to its end first")
-    run.shards()
-
-
-def _needs(run: Run, folder: str) -> str:
+def _needs(again: _Again) -> str:
     """What it takes: inputs, room and, if it was recorded, time."""
+    run, folder = again.run, again.folder
     inputs, storages = run.identity["inputs"], [run.directory.storage]
     if corpus := run.identity.get("corpus"):
         storages.append(open_storage(corpus))
     room = sum(info.size for storage in storages for info in storage.walk())
+    if kept := again.checkpoints.get("keep_checkpoints"):
+        room += kept * sum(part.size for part in run.checkpoint().parts)
     seconds = sum(read_timings(run.records, run.key("checkpoints")).values()) if run.directory.has_model else 0
     took = f"; the run took {seconds:,.0f} s" if seconds else ""
     read = f"{counted(len(inputs), 'input file')} of {scaled(sum(file['size'] for file in inputs))}B"
     return f"needs {read}, and room for about {scaled(room)}B in {shown(folder)}{took}"
 
 
-def _request(run: Run, folder: str, parent: str, options: argparse.Namespace, beam: Sequence[str]) -> Request:
+def _request(again: _Again, options: argparse.Namespace, beam: Sequence[str]) -> Request:
     """The request for the same run from its text, also where it took its corpus side from another run."""
-    changed = {"threads": options.threads, "device": options.device, "max_bad_lines": "100%"}
-    if parent:
-        changed["update" if run.options.update else "start_from"] = parent
+    run, changed = again.run, {"threads": options.threads, "device": options.device, "max_bad_lines": "100%"}
+    changed |= again.checkpoints
+    if again.parent:
+        changed["update" if run.options.update else "start_from"] = again.parent
     checked = Options.checked(dataclasses.asdict(dataclasses.replace(run.options, **changed)))
     inputs = tuple(file["uri"] for file in run.identity["inputs"])
     names = frozenset(field.name for field in dataclasses.fields(Options))
-    return Request(inputs, folder, False, False, checked, tuple(beam), set_by_user=names)
+    return Request(inputs, again.folder, False, False, checked, tuple(beam), set_by_user=names)
 
 
-def _differences(run: Run, job: Job) -> list[str]:
+def _differences(again: _Again, job: Job) -> list[str]:
     """What is not as it was when the run was made, and may cause another result."""
-    versions = run.identity.get("versions", {}), job.source.identity.get("versions", {})
+    run, now = again.run, json.loads(canonical_json(job.source.identity))
+    versions = run.identity.get("versions", {}), now.get("versions", {})
     lines = [
         f"{name} is {versions[1].get(name) or 'not there'}, it was {before or 'not there'}"
         for name, before in versions[0].items()
         if versions[1].get(name) != before
     ]
     saved = {name: value for name, value in run.identity.items() if name != "corpus"}
-    return [shown_line(line) for line in [*differences(saved, job.source.identity), *lines]]
+    if again.parent:  # the name is another because this command has made the run again elsewhere
+        model = {name: now["options"]["model"][name] for name in ("update", "start_from")}
+        saved["options"] = {**saved["options"], "model": {**saved["options"]["model"], **model}}
+    return [shown_line(line) for line in [*differences(saved, now), *lines]]
 
 
 def _compared(before: dict[str, Content], now: dict[str, Content]) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ is detected by the content, not by the name.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -90,10 +91,13 @@ class VectorFile:
 
     def _open(self, uri: str) -> BinaryIO:
         root, path = split_uri(uri)
+        storage = open_storage(root)
         try:
-            return open_storage(root).open(path)
+            return storage.open(path)
         except ArtifactError as error:
-            raise InputError(f"--{self.option}={self.uri} cannot be read: {error}") from error
+            raise self._error(f"cannot be read: {error}") from error
+        except InputError as error:  # a folder, for example
+            raise self._error(f"cannot be read ({error}): give a run or a file of vectors") from error
 
     def _head(self) -> bytes:
         with self._open(self.uri) as file:
@@ -116,19 +120,19 @@ class VectorFile:
 
     def _check_dims(self, dims: int, place: str) -> None:
         if dims != self.dims:
-            raise self._error(f"has vectors of {dims:,} numbers {place}, and --dims is {self.dims}: set --dims={dims}")
+            raise self._error(f"has vectors of {dims:,} numbers{place}, and --dims is {self.dims}: set --dims={dims}")
 
     # Text and binary of word2vec
 
     def _lines(self, data: _Bytes) -> Iterator[VectorBlock]:
-        first = data.line()
+        first = data.line().removeprefix(codecs.BOM_UTF8)
         header = _HEADER.fullmatch(first)
         if header:
-            self._check_dims(int(header[2]), "by its first line")
+            self._check_dims(int(header[2]), " by its first line")
             if not self._is_text(data.peek_line()):
                 yield from self._binary(data, int(header[1]))
                 return
-            yield from self._text(data, 2, b"")
+            yield from self._text(data, 2, b"", int(header[1]))
         else:
             yield from self._text(data, 1, first)
 
@@ -136,12 +140,15 @@ class VectorFile:
         numbers = line.split()[1:]
         return bool(numbers) and all(map(_is_number, numbers[-self.dims :]))
 
-    def _text(self, data: _Bytes, number: int, first: bytes) -> Iterator[VectorBlock]:
-        """Lines of a word and its numbers, from line `number` of the file on."""
+    def _text(self, data: _Bytes, number: int, first: bytes, count: int | None = None) -> Iterator[VectorBlock]:
+        """Lines of a word and its numbers, from line `number` of the file on; `count` says how many, if it is known."""
+        last = None if count is None else number + count - 1
         words: list[bytes] = []
         numbers: list[bytes] = []
         begun = number
         for line in data.lines(first):
+            if last is not None and number > last:
+                raise self._error(f"goes on in line {number:,}, where its first line says {count:,}: correct that")
             word, *values = line.strip(b" \t\r\n").rsplit(None, self.dims) or [b""]
             if len(values) != self.dims or _is_number(word.rpartition(b" ")[2] if b" " in word else b""):
                 count = max(0, len(line.split()) - 1)
@@ -152,6 +159,9 @@ class VectorFile:
             if len(words) == BLOCK_WORDS:
                 yield self._block(words, self._floats(numbers, begun))
                 words, numbers, begun = [], [], number
+        if last is not None and number <= last:
+            remedy = "get it again, or correct that line"
+            raise self._error(f"ends after {number - 2:,} words, where its first line says {count:,}: {remedy}")
         if words:
             yield self._block(words, self._floats(numbers, begun))
 
@@ -174,6 +184,8 @@ class VectorFile:
                     raise self._error(f"ends in word {number + 1:,}, where its first line says {count:,} words")
                 words.append(word)
                 vectors.append(vector)
+            if begin + BLOCK_WORDS >= count and data.take(2).strip():
+                raise self._error(f"goes on after word {count:,}, where its first line says {count:,}: correct that")
             yield self._block(words, np.frombuffer(b"".join(vectors), "<f4").reshape(-1, self.dims))
 
     def _block(self, words: list[bytes], vectors: np.ndarray) -> VectorBlock:
@@ -196,26 +208,35 @@ class VectorFile:
                     raise self._error(
                         f"has no columns word and vector (or word, input and output); there are {shown_list(names)}"
                     )
+                done = 0
                 for batch in file.iter_batches(BLOCK_WORDS, columns=["word", *sides], use_threads=False):
                     words = batch["word"].cast(pa.string())
-                    matrices = [self._column(batch[side]) for side in sides]
+                    matrices = [self._column(batch[side], done) for side in sides]
+                    done += len(words)
                     if words.null_count:
                         raise self._error("has a row without a word")
                     yield VectorBlock(words, *matrices)
         except (pa.ArrowException, OSError) as error:
             raise self._error(f"cannot be read: {shown(error)}") from error
 
-    def _column(self, column: pa.Array) -> np.ndarray:
+    def _column(self, column: pa.Array, done: int) -> np.ndarray:
+        """float32 [n, dims] of a column, behind `done` rows that are sound."""
         kind = column.type
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
         if not (is_list and pa.types.is_floating(kind.value_type)):  # integers would need their scales
             raise self._error(f"has vectors of type {kind}: they should be lists of floats")
-        lengths = set(pc.list_value_length(column).unique().to_pylist())
-        if lengths - {self.dims}:
-            other = sorted(lengths - {self.dims}, key=str)[0]
-            if other is None:
-                raise self._error("has a row without a vector")
-            self._check_dims(other, "in some rows" if len(lengths) > 1 else "")
+        lengths = pc.list_value_length(column)
+        if lengths.null_count:
+            raise self._error("has a row without a vector")
+        others = np.flatnonzero(lengths.to_numpy(zero_copy_only=False) != self.dims)
+        if len(others) and not done and len(lengths.unique()) == 1:
+            self._check_dims(lengths[0].as_py(), "")
+        if len(others):
+            row = int(others[0])
+            raise self._error(
+                f"has vectors of different lengths: that in row {done + row + 1:,} has {lengths[row].as_py():,}"
+                f" numbers, and --dims is {self.dims}"
+            )
         values = column.flatten()
         if values.null_count:
             raise self._error("has a vector with a number that is missing")
@@ -245,7 +266,8 @@ class VectorFile:
                 data = file.read(len(some) * shape[1] * kind.itemsize)
                 if len(data) < len(some) * shape[1] * kind.itemsize:
                     raise self._error("is shorter than its header says")
-                rows = np.frombuffer(data, kind).reshape(-1, shape[1]).astype(np.float32)
+                with np.errstate(over="ignore"):  # `blocks` tells it
+                    rows = np.frombuffer(data, kind).reshape(-1, shape[1]).astype(np.float32)
                 yield VectorBlock(pa.array(some, pa.string()), rows)
 
 

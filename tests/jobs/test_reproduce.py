@@ -11,6 +11,7 @@ import pytest
 
 from beam2vec import Run
 from pipeline.batches.sampling import POLICIES
+from pipeline.model.checkpoints import recorded
 from pipeline.runs.contents import contents
 from tests.helpers.commands import TINY, preprocess, run, train, write_corpus
 from tests.helpers.whole_runs import EVERY_STAGE, write_every_kind
@@ -161,6 +162,7 @@ def test_a_chain_is_made_again_from_the_first_run_on(chain, tmp_path):
         again = Run(tmp_path / "again" / f"generation-{number:05d}")
         assert again.checkpoint().digest == Run(chain / f"run-{number}").checkpoint().digest
     assert Run(tmp_path / "again" / "generation-00002").options.update == f"{tmp_path}/again/generation-00001"
+    assert [result["not_as_it_was"] for result in told["generations"]] == [[]] * 4, "the command has named the parents"
 
 
 def test_an_update_alone_is_made_again_from_its_parent(chain):
@@ -186,3 +188,19 @@ def test_the_first_run_of_a_chain_that_differs_is_named(chain, tmp_path, monkeyp
     assert outcome.status == 1
     assert not told["reproduced"]
     assert told["generations"][0]["first_difference"] == "model"
+    assert "the run of --update=" in told["generations"][1]["not_as_it_was"][0]
+
+
+@pytest.mark.parametrize("kind", [("--checkpoint_every=7", "--keep_checkpoints=99"), ("--replicas=2", "--rounds=3")])
+def test_a_chain_over_a_checkpoint_that_was_not_the_last(tmp_path, kind):
+    text = write_corpus(tmp_path / "text.txt", lines=60)
+    parent, child = tmp_path / "parent", tmp_path / "child"
+    arguments = (f"--input={text}", *TINY, "--no_report")
+    assert train(*arguments, f"--output={parent}", "--batch_size=64", *kind).status == 0
+    step, *_, last = recorded(Run(parent).records, Run(parent).key("checkpoints"))
+    assert step < last
+    assert train(*arguments, f"--output={child}", f"--start_from={parent}@{step}").status == 0
+    outcome, told = reproduced(child, "--chain")
+    assert outcome.status == 0, outcome.stderr
+    assert told["reproduced"]
+    assert [result["not_as_it_was"] for result in told["generations"]] == [[], []]

@@ -38,6 +38,14 @@ def table(kind: pa.DataType, **columns) -> bytes:
     return sink.getvalue()
 
 
+def uneven(short: int) -> bytes:
+    """A table in which one vector lacks a number."""
+    vectors = [row[: 2 if number == short else 3].tolist() for number, row in enumerate(VECTORS)]
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"word": WORDS, "vector": vectors}), sink)
+    return sink.getvalue()
+
+
 def npy(array: np.ndarray = VECTORS) -> bytes:
     sink = io.BytesIO()
     np.save(sink, array)
@@ -58,6 +66,8 @@ FORMS = {
     "fastText, with a blank at the end of lines": lines(end=" \n"),
     "with line ends of Windows": lines("5 3\r\n", "\r\n"),
     "GloVe": lines(""),
+    "with a mark of the byte order": b"\xef\xbb\xbf" + lines(),
+    "GloVe with a mark of the byte order": b"\xef\xbb\xbf" + lines(""),
     "without a newline at the end": lines().rstrip(b"\n"),
     "binary": binary(),
     "binary without newlines": binary(b""),
@@ -106,6 +116,10 @@ def test_words_with_blanks_and_words_that_are_not_utf8(tmp_path):
     ("data", "message"),
     [
         (lines().replace(b"5 3", b"5 4"), "has vectors of 4 numbers by its first line, and --dims is 3: set --dims=4"),
+        (lines("9 3\n"), "ends after 5 words, where its first line says 9: get it again, or correct that line"),
+        (lines("6 3\n").rstrip(b"\n"), "ends after 5 words, where its first line says 6"),
+        (lines("2 3\n"), "goes on in line 4, where its first line says 2: correct that"),
+        (binary().replace(b"5 3", b"4 3"), "goes on after word 4, where its first line says 4: correct that"),
         (lines("") + b"y 1 2\n", "has 2 numbers in line 6, and --dims is 3"),
         (lines("") + b"y 1 2 3 4\n", "has 4 numbers in line 6, and --dims is 3"),
         (lines("") + b"\nz 1 2 3\n", "has 0 numbers in line 6"),
@@ -115,8 +129,14 @@ def test_words_with_blanks_and_words_that_are_not_utf8(tmp_path):
         (binary()[:-9], "ends in word 5, where its first line says 5 words"),
         (b"1 3\na " + np.float32([1, np.inf, 2]).tobytes(), "has a vector that is not finite, of 'a'"),
         (table(pa.list_(pa.float32()), rows=VECTORS), "has no columns word and vector"),
-        (table(pa.list_(pa.float32()), vector=VECTORS[:, :2]), "has vectors of 2 numbers"),
+        (
+            table(pa.list_(pa.float32()), vector=VECTORS[:, :2]),
+            "has vectors of 2 numbers, and --dims is 3: set --dims=2",
+        ),
+        (uneven(2), "has vectors of different lengths: that in row 3 has 2 numbers, and --dims is 3"),
+        (uneven(0), "has vectors of different lengths: that in row 1 has 2 numbers, and --dims is 3"),
         (npy(VECTORS[:4]), "has 4 rows, and"),
+        (npy(VECTORS.astype(np.float64) * 1e300), "has a vector that is not finite, of 'the'"),
         (npy(VECTORS.astype(int)), "is an array of int64"),
         (npy(np.asfortranarray(VECTORS)), "a row of floats for each word is needed"),
         (npy()[:-4], "is shorter than its header says"),
@@ -126,7 +146,10 @@ def test_words_with_blanks_and_words_that_are_not_utf8(tmp_path):
         (b"PK\x03\x04" + bytes(60), "is zip data, which cannot be read: unpack it first"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path, data, message):
+@pytest.mark.parametrize("block", [2, 1 << 16])
+@pytest.mark.filterwarnings("error")
+def test_what_is_wrong_is_told_in_one_line(tmp_path, monkeypatch, data, message, block):
+    monkeypatch.setattr(vector_files, "BLOCK_WORDS", block)
     path = tmp_path / "vectors.npy"
     path.write_bytes(data)
     (tmp_path / "vectors.words.json").write_text(json.dumps(WORDS))
@@ -142,6 +165,14 @@ def test_a_file_that_is_not_there(tmp_path):
             (tmp_path / name).write_bytes(data)
         with pytest.raises(InputError, match=f"--start_from=.*{name} cannot be read: .*does not exist"):
             read(tmp_path / name)
+
+
+def test_a_folder_is_no_file_of_vectors(tmp_path):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path)
+    assert str(caught.value).startswith(
+        f"--start_from={tmp_path} cannot be read ({tmp_path}: Is a directory): give a run"
+    )
 
 
 def test_the_digest_is_of_all_bytes(tmp_path):

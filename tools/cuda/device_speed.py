@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.device_parts import OTHER, SAME, Shape, Sizes, run_tool, train_epoch
 from pipeline.backends.cpu import CpuBackend
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.launcher import Launcher
 from pipeline.backends.cuda.made_steps import MadeSteps
 from pipeline.backends.cuda.token_ranges import POSITIONS_AT_ONCE
+from tools.cuda.device_parts import OTHER, SAME, Shape, Sizes, run_tool, train_epoch
 
 PROFILED = """
-from benchmarks.device_parts import Shape, Sizes, train_epoch
+from tools.cuda.device_parts import Shape, Sizes, train_epoch
 from pipeline.backends.cuda.backend import CudaBackend
 shape = Shape("skipgram", 100)
 train_epoch(shape.backend(CudaBackend, graphs=False), shape, 16_384 * 4, 16_384)

@@ -32,7 +32,7 @@ from pipeline.words import unigram
 SAME, OTHER = "same bytes", "OTHER BYTES"
 SETTINGS: dict[str, Any] = {"tau": 128.0, "zero_hits": True}
 SUBSAMPLE = 1e-3
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "numpy",
     "numba",
