@@ -11,7 +11,6 @@ time ends. Ends with status 1 if a part has failed, or bytes differ.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -21,8 +20,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import device_parts, device_speed
-from benchmarks.device_parts import Sizes
+from tools.cuda import device_parts, device_speed
+from tools.cuda.device_parts import Sizes
+from tools.measuring.reports import report_parser
 
 FIRST_SECONDS, SECOND_SECONDS = 240, 360
 
@@ -57,11 +57,11 @@ PARTS = FIRST | SECOND
 class Report:
     """What is known so far, on disk after each part."""
 
-    def __init__(self, folder: Path, seconds: float):
-        self.folder, self.seconds, self.began = folder, seconds, time.monotonic()
+    def __init__(self, path: Path, seconds: float):
+        self.path, self.folder, self.seconds, self.began = path, path.parent, seconds, time.monotonic()
         self.results: dict[str, Any] = {}
         self.has_failed = False
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def left(self) -> float:
         return self.seconds - (time.monotonic() - self.began)
@@ -81,25 +81,24 @@ class Report:
         self.results[name] = {"result": result, "seconds": round(time.monotonic() - began, 1)}
         print(json.dumps(self.results[name], indent=1, default=str), flush=True)
         text = json.dumps({"began": time.strftime("%Y-%m-%d %H:%M"), **self.results}, indent=1, default=str)
-        (self.folder / "first_device.json").write_text(text)
+        self.path.write_text(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("benchmarks.first_device", description=__doc__.partition("\n")[0])
+    parser = report_parser("benchmarks.first_device", __doc__)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--first", action="store_true", help="is it right?")
     which.add_argument("--second", action="store_true", help="is it fast?")
     which.add_argument("--only", default="", help=f"parts, with commas: {', '.join(PARTS)}")
-    parser.add_argument(
-        "--out", default=os.environ.get("OUT", "runs/first_device"), help="a folder (default: %(default)s)"
-    )
+    if "OUT" in os.environ:
+        parser.set_defaults(json=os.path.join(os.environ["OUT"], "first_device.json"))
     parser.add_argument("--seconds", type=float, help="at most; 240 for --first, 360 otherwise")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the program where there is no GPU")
     chosen = parser.parse_args(arguments)
     names = chosen.only.split(",") if chosen.only else list(FIRST if chosen.first else SECOND)
     if unknown := sorted(set(names) - set(PARTS)):
         parser.error(f"there is no part {', '.join(unknown)}")
-    report = Report(Path(chosen.out), chosen.seconds or (FIRST_SECONDS if chosen.first else SECOND_SECONDS))
+    report = Report(Path(chosen.json), chosen.seconds or (FIRST_SECONDS if chosen.first else SECOND_SECONDS))
     for name in names:
         report.add(name, PARTS[name], Sizes.small() if chosen.small else Sizes())
     return int(report.has_failed)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.device_speed import patched
 from pipeline.backends.cuda.token_ranges import POSITIONS_AT_ONCE
+from tools.cuda.device_speed import patched
 from tools.cuda.fake_driver.idle import idle_cuda
 from tools.measuring.reports import format_table, report_parser, write_report
 
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(batch_size: int, tokens: int) -> dict[str, Any]:
     """Of the second of two epochs: the first makes room and records graphs."""
-    from benchmarks.device_parts import Shape, train_epoch
     from pipeline.backends.cuda.backend import CudaBackend
     from pipeline.backends.cuda.made_steps import MadeSteps
+    from tools.cuda.device_parts import Shape, train_epoch
 
     shape, handed_over = Shape("skipgram", 100), list[tuple[float, float]]()
     with _made_up_rows(), _noted(MadeSteps, "start", handed_over):

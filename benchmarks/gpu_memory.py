@@ -1,13 +1,16 @@
 """What training steps take of a GPU's memory, by arithmetic alone: the table of docs/gpu.md.
 
-python -m benchmarks.gpu_memory
+python -m benchmarks.gpu_memory [--json=runs/reports/gpu_memory.json]
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 from pipeline.backends.cuda.buffers import Room, Shape, shown
 from pipeline.backends.cuda.generation import bytes_of_blocks
-from tools.measuring.reports import format_table
+from tools.measuring.reports import format_table, report_parser, write_report
 
 
 def memory_table() -> list[dict[str, str]]:
@@ -23,5 +26,12 @@ def memory_table() -> list[dict[str, str]]:
     return table
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen, table = report_parser("benchmarks.gpu_memory", __doc__).parse_args(arguments), memory_table()
+    print(format_table(table))
+    write_report(chosen.json, vars(chosen), table)
+    return 0
+
+
 if __name__ == "__main__":
-    print(format_table(memory_table()))
+    sys.exit(main())

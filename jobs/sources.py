@@ -19,6 +19,7 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import TRAINED, checkpoints
 from pipeline.options import Options
 from pipeline.runs.current import resolved
+from pipeline.runs.differences import differences
 from pipeline.runs.directory import RunDirectory, make_identity, open_run, split_step
 from pipeline.runs.parent import ParentRef, check_tokenizer, options_of_child
 from pipeline.runs.preprocessed import items_of, open_corpus, stored_epochs, taking_identity, with_options_of
@@ -26,7 +27,7 @@ from pipeline.runs.run import Run
 from pipeline.runs.start_vectors import StartRef, start_ref
 from pipeline.runs.taken import new_files
 from pipeline.runtime.process import each
-from pipeline.storage.open_storage import is_remote, open_storage
+from pipeline.storage.open_storage import is_remote, is_within, open_storage
 from pipeline.words.word_list import WordListRef, word_list
 from transforms.job_context import JobContext
 
@@ -161,8 +162,7 @@ def take_corpus(request: Request) -> Source:
         corpus.storage.root.encode()  # records of shards contain it as text
     except UnicodeEncodeError as error:
         raise InputError(f"--corpus={uri}: its path is not valid UTF-8: rename the folder") from error
-    if open_storage(request.output).root == corpus.storage.root:
-        raise InputError(f"--output={request.output} is the --corpus itself, which is only read: choose another")
+    _check_apart(request, "corpus", uri)
     options = with_options_of(uri, corpus, request.options, request.set_by_user)
     return Source(options, taking_identity(corpus, options), corpus=corpus)
 
@@ -170,45 +170,84 @@ def take_corpus(request: Request) -> Source:
 def find_source(request: Request) -> Source:
     """The source of a training run: its input files, or its --corpus; and what its vectors start from."""
     request = _with_current(request)
+    for name in ("skip_taken", "accept_tokenizer"):
+        if getattr(request, name) and not request.options.update:
+            raise InputError(f"--{name} has no effect without --update: leave it out, or name the parent")
     if request.options.update:
         return _update(request, request.options.update)
     source = take_corpus(request) if request.corpus else read_input(request, request.files())
-    if not request.options.start_from:
+    given = request.options.start_from
+    if not given:
         return source
-    start = _start_of(request, request.options.start_from)
-    return dataclasses.replace(source, start=start, identity={**source.identity, "start_from": start.digest})
+    _check_apart(request, "start_from", split_step(given)[0])
+    try:
+        start, gone, run = start_ref(given, request.options.dims), None, None
+    except PipelineError as error:
+        gone, run = error, _begun(request, "start_from", CHECKPOINTS)
+        if run is None:
+            raise
+        start = StartRef(given, request.options.dims, run.identity["start_from"])
+    identity = {**source.identity, "start_from": start.digest}
+    if gone and run:
+        _check_kept(request, run, identity, gone)
+    return dataclasses.replace(source, start=start, identity=identity)
+
+
+def _check_apart(request: Request, option: str, uri: str) -> None:
+    """InputError if the output is a run that is only read, or lies in it."""
+    if is_within(request.output, uri):
+        raise InputError(
+            f"--output={request.output} is in the run of --{option}={uri}, which is only read: choose another"
+        )
+
+
+def _check_kept(request: Request, run: RunDirectory, identity: dict[str, Any], gone: PipelineError) -> None:
+    """InputError if --overwrite would remove what was made of something that is gone."""
+    if request.overwrite and differences(run.identity, identity):
+        raise InputError(
+            f"{gone}: --overwrite would remove what {request.output} has of it, and nothing could be made anew; choose"
+            " another --output"
+        ) from gone
 
 
 def _with_current(request: Request) -> Request:
     """The request with the runs that are meant by --update=SERIES and --start_from=SERIES: others may be soon."""
     options = request.options
     if options.update:
-        options = dataclasses.replace(options, update=resolved(options.update))
+        options = dataclasses.replace(options, update=_resolved(options.update))
     if options.start_from:
         uri, step = split_step(options.start_from)
-        run = resolved(uri)
+        run = _resolved(uri)
         options = dataclasses.replace(options, start_from=f"{run}@{step}" if step is not None else run)
     return dataclasses.replace(request, options=options)
 
 
-def _start_of(request: Request, given: str) -> StartRef:
-    """What --start_from names. It may be gone once the run has a checkpoint; then that of run.json is taken."""
+def _resolved(given: str) -> str:
+    """What is meant; as it is given where its store is not there: the run may need it no more."""
     try:
-        return start_ref(given, request.options.dims)
+        return resolved(given)
     except PipelineError:
-        if run := _begun(request, "start_from", CHECKPOINTS):
-            return StartRef(given, request.options.dims, run.identity["start_from"])
-        raise
+        return given
 
 
 def _begun(request: Request, option: str, stage: str) -> RunDirectory | None:
-    """The run in --output, if it was begun with the same value of the option, and has a checkpoint."""
+    """The run in --output, if it was begun with the same value of the option, and has a checkpoint.
+
+    What the option names may be gone by then.
+    """
     with contextlib.suppress(PipelineError):
         run = open_run(request.output)
-        is_same = run.identity["options"]["model"].get(option) == getattr(request.options, option)
+        saved = run.identity["options"]["model"].get(option)
+        is_same = saved is not None and _place(saved) == _place(getattr(request.options, option))
         if is_same and any(checkpoints(run.records, run.keys[CHECKPOINTS], name) for name in (stage, CHECKPOINTS)):
             return run
     return None
+
+
+def _place(given: str) -> tuple[str, int | None]:
+    """The place and the step that RUN or RUN@STEP names, however it is written."""
+    uri, step = split_step(given)
+    return open_storage(uri).root, step
 
 
 def _update(request: Request, given: str) -> Source:
@@ -221,12 +260,14 @@ def _update(request: Request, given: str) -> Source:
     try:
         parent = Run.open(given)
         ref = ParentRef.of(parent)
-    except PipelineError:
-        if run := _begun(request, "update", TRAINED):
-            return _without_parent(request, given, run)
-        raise
-    if open_storage(request.output).root == parent.directory.storage.root:
-        raise InputError(f"--output={request.output} is the parent itself, which is only read: choose another")
+    except PipelineError as error:
+        run = _begun(request, "update", TRAINED)
+        if run is None:
+            raise
+        source = _without_parent(request, given, run)
+        _check_kept(request, run, source.identity, error)
+        return source
+    _check_apart(request, "update", given)
     options = options_of_child(parent, request.options, request.set_by_user)
     request = dataclasses.replace(request, options=options)
     files = request.files()

@@ -383,6 +383,9 @@ class Options:
     def check(self) -> None:
         """InputError if options that are allowed by themselves do not go together."""
         bad_line_limit(self.max_bad_lines, 0)
+        for field in dataclasses.fields(self):
+            if field.metadata["optional"] and getattr(self, field.name) == "":
+                raise InputError(f"--{field.name}= is empty: leave it out, or give it a value")
         if self.window == ALL and self.max_sentence > MAX_ALL:
             raise InputError(
                 f"--window=all pairs all words of a sentence with each other, so it allows --max_sentence of at most"

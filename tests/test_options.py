@@ -273,3 +273,9 @@ def test_what_a_child_shares_with_its_parent():
     assert by_child["own"] == {"start_from", "update", "epochs", "learning_rate"}
     assert {"dims", "model", "tokenizer", "lowercase", "normalize", "stopwords", "max_sentence"} < by_child["same"]
     assert {f.metadata["child"] for f in FIELDS.values()} == {"same", "own", "free"}
+
+
+@pytest.mark.parametrize("name", ["update", "start_from", "vocabulary", "stopwords", "field"])
+def test_an_option_that_a_script_has_left_empty_is_refused(name):
+    with pytest.raises(InputError, match=f"--{name}= is empty: leave it out"):
+        Options.checked({name: ""})

@@ -52,7 +52,7 @@ class Choose(StageDoFn):
         options = context.options
 
         def find() -> tuple[np.ndarray, np.ndarray]:
-            reservoir = parent.open_reservoir() if parent.reservoir else empty_reservoir()
+            reservoir = parent.open_reservoir(options.holdout) if parent.reservoir else empty_reservoir()
             words, seed = vocabulary.open(context.records), draws_key(options.seed, parent.model)
             return candidates(reservoir, words, self.phrases.joiners(phrases), seed)
 

@@ -12,9 +12,10 @@ from pipeline.batches.shards import BatchShard
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import TRAINED, CheckpointRef
 from pipeline.runtime.messages import warn
+from pipeline.training.epochs import positions_of
 from pipeline.training.holdout_loss import chosen_shards
 from pipeline.training.replicas.trainer import MergedPartition, Replicas, SlicePartition, Standing
-from pipeline.training.trainer import Trained, positions_of
+from pipeline.training.trainer import Trained
 from pipeline.training.update import average, finished_update, trained_stage
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import JobContext, StageDoFn

@@ -44,5 +44,6 @@ class MergeAll(StageDoFn):
 
     def process(self, once: int, groups: Iterable[ReservoirRef]) -> Iterator[ReservoirRef]:
         parent, words = self.context.parent, self.context.options.replay_words
-        before = parent.open_reservoir if parent and parent.reservoir else None
-        yield stored_reservoir(self.commits, groups, words, before)
+        before, holdout = parent if parent and parent.reservoir else None, self.context.options.holdout
+        opened = (lambda: before.open_reservoir(holdout)) if before else None
+        yield stored_reservoir(self.commits, groups, words, opened)

@@ -16,7 +16,8 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.runtime import interruption, progress
 from pipeline.runtime.messages import warn
-from pipeline.training.trainer import Trainer, TrainingProgress, positions_of
+from pipeline.training.epochs import positions_of
+from pipeline.training.trainer import Trainer, TrainingProgress
 from pipeline.training.update import trained_update
 from pipeline.words.vocabulary import VocabularyRef
 from transforms.job_context import NAMESPACE, JobContext, StageDoFn, counter

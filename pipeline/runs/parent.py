@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.batches.tokens import is_kept_back
 from pipeline.errors import InputError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
@@ -116,12 +117,13 @@ class ParentRef:
         with damage_named(OPTION, self.uri):
             return Run(self.uri).vocabulary()["word"].combine_chunks().cast(pa.string())
 
-    def open_reservoir(self) -> Reservoir:
-        """The sentences that may be replayed."""
+    def open_reservoir(self, holdout: float = 0) -> Reservoir:
+        """The sentences that may be replayed, without those that a --holdout of the child keeps back."""
         run, record = self._open(RESERVOIR)
         self._same(record.artifacts[1], self.reservoir)
         with damage_named(OPTION, self.uri):
-            return ReservoirRef.of(record).open(run.records)
+            reservoir = ReservoirRef.of(record).open(run.records)
+        return reservoir.where(~is_kept_back(reservoir.keys, holdout)) if holdout else reservoir
 
     def read_phrases(self, number: int) -> bytes:
         """The phrases of a pass (from 1), as they are stored."""

@@ -51,6 +51,16 @@ def open_storage(root: str) -> Storage:
     return ObjectStorage(f"{scheme}://{bucket}" + (f"/{prefix}" if prefix else ""))
 
 
+def is_within(root: str, other: str) -> bool:
+    """Whether a root is the other one or lies in it, by whatever name: links are followed."""
+    place, around = (_real(open_storage(each).root) for each in (root, other))
+    return place == around or place.startswith(around.rstrip("/") + "/")
+
+
+def _real(root: str) -> str:
+    return root if _REMOTE.match(root) else os.path.realpath(root)
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """(root, path) of one object, so that open_storage(root).read(path) reads it."""
     scheme, rest = _split_scheme(uri)

@@ -22,6 +22,7 @@ from pipeline.corpus.spans import Spans
 from pipeline.corpus.word_table import WordTable, one_array, spans_of
 from pipeline.errors import ArtifactError
 from pipeline.kernels.sentences import number_words, repeats, sentence_keys, take_sentences
+from pipeline.runtime.messages import warn
 from pipeline.storage.commits import Commits, Made
 from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Number, Record, Records
@@ -62,6 +63,12 @@ class Reservoir:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def where(self, chosen: np.ndarray) -> Reservoir:
+        """The sentences where `chosen` (bool [s]) says so; itself where it does everywhere."""
+        if chosen.all():
+            return self
+        return _copied(self.words, self.keys, self.tokens, self.offset, np.flatnonzero(chosen), self.limit)
 
     def sentences(self) -> list[list[str]]:
         """The words as Python strings, for messages and tests."""
@@ -303,7 +310,13 @@ def stored_reservoir(
     """
 
     def make() -> Reservoir:
-        return merge(_opened(commits.records, groups, parent), words)
+        reservoir = merge(_opened(commits.records, groups, parent), words)
+        if reservoir.limit < ALL_KEYS and len(reservoir.tokens) < words:
+            warn(
+                f"{len(reservoir.tokens):,} words are kept for updates, not {words:,}: the text says its sentences"
+                " again and again. A larger --replay_words keeps more of them"
+            )
+        return reservoir
 
     # Always looked for: in a second attempt the parts are gone.
     record = commits.find(STAGE, "digest")

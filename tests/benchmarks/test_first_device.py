@@ -61,7 +61,7 @@ def test_the_tests_for_a_gpu_need_no_more_than_pytest_beside():
 def test_all_parts_run_on_the_fake_device(driver, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(first_device.device_parts, "COMPARED", first_device.device_parts.COMPARED[:2])
     parts = [name for name in first_device.PARTS if name not in ("tests", "sanitizer", "ncu")]
-    assert first_device.main([f"--only={','.join(parts)}", "--small", f"--out={tmp_path}"]) == 0
+    assert first_device.main([f"--only={','.join(parts)}", "--small", f"--json={tmp_path}/first_device.json"]) == 0
     found = json.loads((tmp_path / "first_device.json").read_text())
     assert list(found) == ["began", *parts]
     assert set(found["bytes"]["result"].values()) == {"same bytes"}
@@ -79,7 +79,7 @@ def test_a_part_that_fails_is_noted_and_the_next_one_runs(tmp_path, monkeypatch)
     fine = first_device.Part(lambda *given: "fine", 1)
     parts = {"one": first_device.Part(fail, 1), "two": fine, "long": first_device.Part(fail, 999)}
     monkeypatch.setattr(first_device, "PARTS", parts)
-    assert first_device.main(["--only=one,two,long", f"--out={tmp_path}"]) == 1
+    assert first_device.main(["--only=one,two,long", f"--json={tmp_path}/first_device.json"]) == 1
     found = json.loads((tmp_path / "first_device.json").read_text())
     assert found["one"]["result"] == "FAILED: ZeroDivisionError: no"
     assert found["two"]["result"] == "fine"

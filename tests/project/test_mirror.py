@@ -35,6 +35,7 @@ COVERED = {
         "pipeline/kernels/merge.py",
         "pipeline/training/replicas/slice_training.py",
     ),
+    "training/test_trainer.py": ("pipeline/training/epochs.py",),
     "jobs/test_list_of_commands.py": ("jobs/__main__.py",),
     "words/test_phrases.py": (
         "pipeline/kernels/phrases.py",

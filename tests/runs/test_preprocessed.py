@@ -158,7 +158,7 @@ def test_a_corpus_without_its_counts_is_enough(stored, whole, tmp_path):
 
 def test_a_corpus_is_neither_the_output_nor_beside_input(stream, text, tmp_path):
     same = from_corpus(stream, stream)
-    assert (same.status, "is the --corpus itself" in same.error) == (2, True)
+    assert (same.status, "which is only read: choose another" in same.error) == (2, True)
     both = from_corpus(stream, tmp_path / "run", f"--input={text}")
     assert (both.status, "leave --input out" in both.error) == (2, True)
 

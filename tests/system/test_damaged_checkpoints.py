@@ -232,7 +232,7 @@ def test_training_again_passes_over_the_damage_says_so_and_mends_it(either, tmp_
     assert re.search(rf"step={one.steps[-1]:012d}.*: this checkpoint is skipped", again.stderr)
     assert again.digest == wanted.digest
     told = asked("evaluate", one, either, tmp_path / "x")
-    assert (told.status, told.stdout.splitlines()[0]) == (0, f"{one.uri}: {one.place()}")
+    assert (told.status, told.stdout.splitlines()[0]) == (0, f"{one.uri}: {one.place()}, input vectors")
     assert run("jobs.verify", f"--run={one.uri}").status == 0
 
 
@@ -280,7 +280,7 @@ def test_every_place_for_it_in_an_export_names_the_step(stopped, tmp_path):
     def exported(format: str) -> pathlib.Path:
         outcome = run("jobs.export", f"--run={stopped.uri}", f"--format={format}", f"--to={tmp_path / format}")
         assert outcome.status == 0, outcome.stderr
-        assert f" dims, {stopped.place()}\n" in outcome.stdout
+        assert f" dims, {stopped.place()}, input vectors\n" in outcome.stdout
         return tmp_path / format
 
     for format in ("word2vec", "word2vec-binary", "npy"):  # which have no place for it
@@ -289,7 +289,11 @@ def test_every_place_for_it_in_an_export_names_the_step(stopped, tmp_path):
     metadata = json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])["__metadata__"]
     made = json.loads(metadata["beam2vec"])
     assert (made["step"], made["steps"]) == (stopped.steps[-1], stopped.total)
-    assert (exported("projector") / "projector_config.pbtxt").read_text().startswith(f"# {stopped.place()}, digest ")
+    assert (
+        (exported("projector") / "projector_config.pbtxt")
+        .read_text()
+        .startswith(f"# {stopped.place()}, input vectors, digest ")
+    )
     keyed = Run.open(stopped.uri).keyed_vectors()
     (event,) = (event for event in keyed.lifecycle_events if event["event"] == "created")
     assert (event["step"], event["steps"]) == (stopped.steps[-1], stopped.total)
@@ -375,4 +379,4 @@ def test_in_a_bucket_it_is_the_same(ended, tmp_path, monkeypatch, damage):
     )
     assert (newest.status, newest.stdout) == (1, "")
     assert newest.error.startswith(wrong)
-    assert (older.status, older.stdout.splitlines()[0]) == (0, f"{uri}: {one.place(1)}")
+    assert (older.status, older.stdout.splitlines()[0]) == (0, f"{uri}: {one.place(1)}, input vectors")

@@ -25,7 +25,7 @@ from pipeline.errors import InputError, InterruptedRunError
 from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.runs.parent import ParentRef
 from pipeline.storage.commits import Commits
-from pipeline.training import trainer
+from pipeline.training import epochs
 from pipeline.training.trainer import Trainer
 from pipeline.training.update import trained_update
 from pipeline.words.vocabulary import Vocabulary
@@ -205,10 +205,10 @@ def test_stored_rows_are_not_made_again(monkeypatch):
         def step_ranges(self, *given):
             return "made"
 
-    monkeypatch.setattr(trainer, "load_tables", lambda records, unigram: None)
+    monkeypatch.setattr(epochs, "load_tables", lambda records, unigram: None)
     shards = [Shard([1]), Shard([1, 2])]
     for epoch, made in ((0, False), (1, False), (2, True)):
-        blocks = trainer.ranges_to_train(Backend(), shards, None, epoch, 10, 0, 1)
+        blocks = epochs.ranges_to_train(Backend(), shards, None, epoch, 10, 0, 1)
         assert (blocks == "made") == made
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.corpus.spans import as_array
 from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
 from pipeline.errors import ArtifactError
+from pipeline.runtime.messages import take_warnings
 from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
@@ -172,3 +173,15 @@ def test_one_without_sentences(commits):
     ref = stored_reservoir(commits, (), 100)
     assert ref.open(commits.records).sentences() == []
     assert empty_reservoir().words.type == pa.string()
+
+
+def test_text_that_says_the_same_again_and_again_is_told(commits):
+    lines = [f"{i} {i + 1}" for i in range(300)] * 40
+    take_warnings()
+    ref = stored_reservoir(
+        commits, [stored_part(commits, "unit-0", lambda: of(lines, 400, key_limit(400, 24_000)))], 400
+    )
+    kept = len(ref.open(commits.records).tokens)
+    assert kept < 100
+    (told,) = take_warnings()
+    assert f"{kept} words are kept for updates, not 400" in told

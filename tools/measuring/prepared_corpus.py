@@ -26,9 +26,10 @@ from pipeline.storage.commits import Commits
 from pipeline.storage.open_storage import open_storage
 from pipeline.storage.parquet import to_parquet
 from pipeline.storage.records import Artifact, Records
+from pipeline.training.epochs import ranges_to_train
 from pipeline.training.on_device import new_backend
 from pipeline.training.replicas.trainer import Replicas
-from pipeline.training.trainer import Trainer, ranges_to_train
+from pipeline.training.trainer import Trainer
 from pipeline.words import unigram
 from pipeline.words.counts import count_unit
 from pipeline.words.merging import merge_counts

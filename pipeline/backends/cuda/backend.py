@@ -293,6 +293,8 @@ class CudaBackend:
                 slot.graphs.clear()  # they write to the old ones
             self._made_steps.graphs.clear()
             self._scores = allocate(self._cupy, {"scores": scores}, "float32")["scores"]
+            with self._train_stream:  # CBOW writes none for a row without contexts, but they are copied
+                self._scores.set(np.zeros(scores, np.float32))
 
     def _start_step(self, rows: Rows, begin: int, end: int, learning_rate: np.float32, scores_at: np.ndarray) -> None:
         """Starts a step whose rows are on the host, without waiting for it."""

@@ -79,10 +79,7 @@ BUSY_KERNEL sum_cbow_tiles(const int *packed, const int *owner, const int *outpu
   int begin = batch.offset[first], contexts = batch.offset[last] - begin;
   float *sampled = tile % LOSS_TILES ? 0 : scores + batch.scores_at[tile / LOSS_TILES];
   for (int t = first + threadIdx.x / WARP; t < last; t += blockDim.x / WARP) {
-    if (batch.offset[t] == batch.offset[t + 1]) {  // a row without contexts: its scores are copied, and not looked at
-      for (int k = threadIdx.x % WARP; sampled && k < OUTPUTS; k += WARP) sampled[(t - first) * OUTPUTS + k] = 0.f;
-      continue;
-    }
+    if (batch.offset[t] == batch.offset[t + 1]) continue;
     const int *out = output + t * PADDED_OUTPUTS;
     float *weights = weight + (long long)t * PADDED_OUTPUTS;
     mean_of_contexts(batch, t, w_in, mean);

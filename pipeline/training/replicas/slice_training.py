@@ -20,11 +20,12 @@ from pipeline.options import Options
 from pipeline.runtime import memory
 from pipeline.storage.records import Records
 from pipeline.training.checks import check_loss, check_weights
+from pipeline.training.epochs import has_positions, in_order, ranges_to_train
 from pipeline.training.metrics import LOSS_POINTS
 from pipeline.training.on_device import instead_of_the_gpu, new_backend
 from pipeline.training.replicas.merging import changes_to_parquet
 from pipeline.training.replicas.rounds import Rounds
-from pipeline.training.trainer import TrainingProgress, has_positions, in_order, ranges_to_train
+from pipeline.training.trainer import TrainingProgress
 
 
 @dataclasses.dataclass

@@ -46,12 +46,13 @@ from pipeline.runs.start_vectors import StartRef
 from pipeline.storage.commits import Commits
 from pipeline.storage.records import Artifact, Digest, Number, Record, Records
 from pipeline.training.checks import check_first_epoch, check_schedule, check_weights, has_few_rows
+from pipeline.training.epochs import positions_of
 from pipeline.training.holdout_loss import HOLDOUT_POINTS, kept_back_rows, mean_loss_of
 from pipeline.training.metrics import MetricsLog
 from pipeline.training.replicas.merging import merge_rows, read_changes
 from pipeline.training.replicas.rounds import Rounds
 from pipeline.training.replicas.slice_training import SliceTraining
-from pipeline.training.trainer import TrainingProgress, first_vectors, positions_of, resume_point
+from pipeline.training.trainer import TrainingProgress, first_vectors, resume_point
 
 STAGE = "slices"
 _FOLDER = re.compile(rf"{STAGE}/[0-9a-f]{{8}}/round=(\d{{5}})/")
@@ -170,7 +171,7 @@ class Replicas:
 
         Args:
           words: string [V]; counts: int64 [V], in the order of ids.
-          positions: of an epoch, see `trainer.positions_of`.
+          positions: of an epoch, see `epochs.positions_of`.
         """
         rounds = self._rounds(positions)
         check_schedule(rounds.schedule, self.options, len(words), self.warn)

@@ -112,3 +112,19 @@ def test_a_device_that_nvrtc_does_not_know_is_told(cupy):
     cupy.cuda.nvrtc.getSupportedArchs = lambda: (75, 90)
     with pytest.raises(cubins.CompilerError, match=r"NVRTC 0\.0 compiles for .* 7\.5 to 9\.0, this device has 8\.6"):
         cubins.load_module(cupy, CODE, ())
+
+
+def test_two_processes_that_compile_at_once_do_not_disturb_each_other(cupy, tmp_path):
+    compile_, other = cupy.cuda.nvrtc.compileProgram, []
+
+    def compile_beside_another(program, given):
+        compile_(program, given)
+        if not other:
+            other.append(None)
+            other.append(cubins.load_module(cupy, CODE, ()).cubin)  # it begins later, and ends first
+
+    cupy.cuda.nvrtc.compileProgram = compile_beside_another
+    assert cubins.load_module(cupy, CODE, ()).cubin == other[1]
+    assert len(cupy.compiled) == 2
+    assert cubins.load_module(cupy, CODE, ()).cubin == other[1]
+    assert len(list((tmp_path / "cuda").iterdir())) == 1

@@ -408,6 +408,6 @@ def fake_device(**given: Any) -> Iterator[FakeDriver]:
     driver.begin(**given)
     try:
         yield driver
-        assert not driver.errors, driver.errors
+        assert not driver.errors, list(driver.errors)
     finally:
         driver.errors.clear()

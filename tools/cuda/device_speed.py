@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.device_parts import OTHER, SAME, Shape, Sizes, run_tool, train_epoch
 from pipeline.backends.cpu import CpuBackend
-from pipeline.backends.cuda import backend as backend_module
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.launcher import Launcher
+from pipeline.backends.cuda.made_steps import MadeSteps
+from pipeline.backends.cuda.token_ranges import POSITIONS_AT_ONCE
+from tools.cuda.device_parts import OTHER, SAME, Shape, Sizes, run_tool, train_epoch
 
 PROFILED = """
-from benchmarks.device_parts import Shape, Sizes, train_epoch
+from tools.cuda.device_parts import Shape, Sizes, train_epoch
 from pipeline.backends.cuda.backend import CudaBackend
 shape = Shape("skipgram", 100)
 train_epoch(shape.backend(CudaBackend, graphs=False), shape, 16_384 * 4, 16_384)
@@ -105,65 +106,54 @@ def kernels(sizes: Sizes, left: Callable[[], float], folder: Path) -> dict[str, 
 
 
 def graphs(sizes: Sizes, left: Callable[[], float], folder: Path) -> dict[str, Any]:
-    """Microseconds of a step's graphs, replayed many times: plan, training, and both at once."""
+    """Microseconds of a step in a graph of many, which is replayed over the same steps."""
     import cupy
 
     results: dict[str, Any] = {}
     for shape in _shapes(sizes)[:2]:
         for batch_size in sizes.some_steps:
             backend: Any = shape.backend(CudaBackend)
-            train_epoch(backend, shape, batch_size * 8, batch_size)
-            name, slots = f"{shape}, steps of {batch_size:,}", backend._slots
-            if any(len(slot.graphs) < 2 for slot in slots):
-                results[name] = "no graphs"
-                continue
-            plan, train = backend._plan_stream, backend._train_stream
-
-            def elapsed(work: Callable[[], None], stream: Any) -> float:
+            whole = POSITIONS_AT_ONCE // batch_size * batch_size  # step ranges of as many steps
+            train_epoch(backend, shape, min(sizes.tokens, 2 * whole), batch_size)
+            recorded, stream = backend._made_steps.graphs, backend._train_stream
+            backend._made_steps._steps[:1].set(np.zeros(1, np.int32))  # each replay begins with the first step listed
+            line = {}
+            for steps, graph in sorted(recorded.items()):
                 begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-                work()
-                stream.synchronize()
+                graph.launch(stream)
                 begin.record(stream)
                 for _ in range(sizes.repeat):
-                    work()
+                    graph.launch(stream)
                 end.record(stream)
                 stream.synchronize()
-                return round(1e3 * cupy.cuda.get_elapsed_time(begin, end) / sizes.repeat, 1)
-
-            def both(slots: Any = slots, plan: Any = plan, train: Any = train) -> None:
-                slots[1].graphs["_plan"].launch(plan)
-                slots[0].graphs["_train"].launch(train)
-
-            results[name] = {
-                "plan": elapsed(lambda s=slots, p=plan: s[0].graphs["_plan"].launch(p), plan),  # type: ignore[misc]
-                "training": elapsed(lambda s=slots, t=train: s[0].graphs["_train"].launch(t), train),  # type: ignore[misc]
-                "training beside a plan": elapsed(both, train),
-            }
-            plan.synchronize()
+                took = cupy.cuda.get_elapsed_time(begin, end)
+                line[f"graph of {steps}"] = round(1e3 * took / sizes.repeat / steps, 1)
+            results[f"{shape}, steps of {batch_size:,}"] = line
     return results
 
 
 def host(sizes: Sizes, left: Callable[[], float], folder: Path) -> dict[str, Any]:
-    """The host's time for a step, and between step ranges, while the GPU may have nothing to train."""
-    results, start = {}, backend_module.CudaBackend._start_step
+    """The host's time to hand over a step, and for a step range besides, most of it while the GPU trains."""
+    results, start = {}, MadeSteps.start
     shape = _shapes(sizes)[0]
     for batch_size in sizes.some_steps:
-        marks: list[tuple[float, float]] = []
+        marks: list[tuple[float, float, int]] = []
 
-        def timed(self: Any, *given: Any, marks: list = marks) -> None:
+        def timed(self: Any, rows: Any, listed: np.ndarray, *given: Any, marks: list = marks) -> Any:
             before = time.perf_counter()
-            start(self, *given)
-            marks.append((before, time.perf_counter()))
+            kept = start(self, rows, listed, *given)
+            marks.append((before, time.perf_counter(), len(listed)))
+            return kept
 
         backend = shape.backend(CudaBackend)
         tokens = min(sizes.tokens, 2_000_000)
         train_epoch(backend, shape, tokens, batch_size)
-        with patched(backend_module.CudaBackend, "_start_step", timed):
+        with patched(MadeSteps, "start", timed):
             train_epoch(backend, shape, tokens, batch_size)
         gaps = sorted(1e3 * (after[0] - before[1]) for before, after in zip(marks, marks[1:]))
         results[f"steps of {batch_size:,}"] = {
-            "us a step": round(1e6 * float(np.median([end - begin for begin, end in marks])), 1),
-            "longest gaps, ms": [round(gap, 2) for gap in gaps[-8:]],
+            "us a step": round(1e6 * float(np.median([(end - begin) / steps for begin, end, steps in marks])), 2),
+            "ms between two of them": [round(gap, 2) for gap in gaps[-8:]],
         }
     return results
 

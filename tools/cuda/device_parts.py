@@ -32,7 +32,7 @@ from pipeline.words import unigram
 SAME, OTHER = "same bytes", "OTHER BYTES"
 SETTINGS: dict[str, Any] = {"tau": 128.0, "zero_hits": True}
 SUBSAMPLE = 1e-3
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "numpy",
     "numba",
@@ -89,7 +89,7 @@ class Sizes:
 
     @classmethod
     def small(cls) -> Sizes:
-        return cls(20_000, 6000, 500, 900, (512, 1024), (512,), 3, True)
+        return cls(6000, 3000, 300, 400, (512,), (256,), 2, True)
 
 
 @functools.cache
