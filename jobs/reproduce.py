@@ -8,8 +8,8 @@ It says what that needs, works in a folder of its own, and leaves the run as it 
 its text too. Contents are compared, not files: fingerprints of the text, totals, vocabulary, unigram distribution,
 tokens, reservoir, what is replayed, stored batches, and the digest of the model. With --chain, the runs that it goes on
 from (--update, --start_from) are made again too: the first one first, each from the one before, as far back as there
-are runs and inputs. The status is 0 if all of them agree, else 1; the first stage that differs is named, with what may
-have caused it.
+are runs and inputs. What the first of them goes on from is taken as it is. The status is 0 if all of them agree, else
+1; the first stage that differs is named, with what may have caused it.
 """
 
 from __future__ import annotations

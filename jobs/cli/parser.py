@@ -179,6 +179,7 @@ def read(arguments: Sequence[str], command_parser: _Parser) -> Request:
     values = vars(known)
     values.pop("log_format", None)
     beam = _all_for_beam(others)
+    _refuse_of_training(beam, command_parser)
     parse_beam_options(beam, once=True)
     if "config" in values:
         own_values, beam_arguments = _read_configs(values.pop("config"), command_parser.names)
@@ -371,6 +372,15 @@ def parse_beam_options(arguments: Sequence[str], once: bool = False) -> tuple[ar
     return beam.parse_known_args(list(arguments))
 
 
+def _refuse_of_training(arguments: Sequence[str], command_parser: _Parser) -> None:
+    """InputError for an option of training alone, before Beam sees it: Beam has an --update of its own."""
+    for argument in arguments:
+        name = argument[2:].partition("=")[0].replace("-", "_")
+        if argument.startswith("--") and name in _all_names() - command_parser.names:
+            does = ", which makes no model and updates none" if name == "update" else ""
+            raise InputError(f"--{name} is not an option of {command_parser.prog}{does}: give it to beam2vec train")
+
+
 def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
     """InputError for an option that neither beam2vec nor Beam knows, if the runner is in this process.
 
@@ -389,8 +399,6 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
                 " commas, and put = between an option and its value"
             )
         name = argument[2:].partition("=")[0].replace("-", "_")
-        if name in _all_names():
-            raise InputError(f"--{name} is not an option of {command_parser.prog}: give it to beam2vec train")
         near = difflib.get_close_matches(name, names, 1, _ALIKE) if local else suggestions(name, names, 1)
         if near:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")

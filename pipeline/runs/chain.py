@@ -77,10 +77,8 @@ def _relative(given: str) -> str:
     uri = split_step(given)[0]
     if "://" in uri or os.path.isabs(os.path.expanduser(uri)) or _is_there(uri) or is_run(uri):
         return ""
-    return (
-        f"; {shown(given)} is relative to the folder in which the run was trained, and this is {shown(os.getcwd())}:"
-        " give the command in that folder"
-    )
+    where = f"relative to the folder in which the run was trained: if that is not {shown(os.getcwd())}"
+    return f"; {shown(given)} is {where}, give the command there"
 
 
 def _is_there(uri: str) -> bool:

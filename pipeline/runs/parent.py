@@ -19,7 +19,7 @@ from pipeline.model.checkpoints import STAGE as CHECKPOINTS
 from pipeline.model.checkpoints import checkpoints
 from pipeline.options import Options, shown_value
 from pipeline.runs.run import Run
-from pipeline.runs.start_vectors import StartRef
+from pipeline.runs.start_vectors import StartRef, damage_named
 from pipeline.runs.taken import SCHEMA as FILES_SCHEMA
 from pipeline.storage.parquet import from_parquet
 from pipeline.storage.records import Artifact, Record
@@ -102,30 +102,35 @@ class ParentRef:
         """word, total; see `pipeline.words.totals`."""
         run, record = self._open(TOTALS)
         artifact = self._same(record.artifacts[0], self.totals)
-        return from_parquet(run.records.read(artifact), TOTALS_SCHEMA, run.records.uri(artifact))
+        with damage_named(OPTION, self.uri):
+            return from_parquet(run.records.read(artifact), TOTALS_SCHEMA, run.records.uri(artifact))
 
     def taken_files(self) -> pa.Table:
         """The files of the chain so far; see `pipeline.runs.taken`."""
         run, record = self._open(TOTALS)
         artifact = record.artifacts[1]
-        return from_parquet(run.records.read(artifact), FILES_SCHEMA, run.records.uri(artifact))
+        with damage_named(OPTION, self.uri):
+            return from_parquet(run.records.read(artifact), FILES_SCHEMA, run.records.uri(artifact))
 
     def words(self) -> pa.Array:
         """string [V], the vocabulary."""
-        run = Run(self.uri)
-        return run.vocabulary()["word"].combine_chunks().cast(pa.string())
+        with damage_named(OPTION, self.uri):
+            return Run(self.uri).vocabulary()["word"].combine_chunks().cast(pa.string())
 
     def open_reservoir(self, holdout: float = 0) -> Reservoir:
         """The sentences that may be replayed, without those that a --holdout of the child keeps back."""
         run, record = self._open(RESERVOIR)
         self._same(record.artifacts[1], self.reservoir)
-        reservoir = ReservoirRef.of(record).open(run.records)
+        with damage_named(OPTION, self.uri):
+            reservoir = ReservoirRef.of(record).open(run.records)
         return reservoir.where(~is_kept_back(reservoir.keys, holdout)) if holdout else reservoir
 
     def read_phrases(self, number: int) -> bytes:
         """The phrases of a pass (from 1), as they are stored."""
         run = Run(self.uri)
-        return run.records.read(self._same(_phrases(run, number), self.phrases[number - 1]))
+        artifact = self._same(_phrases(run, number), self.phrases[number - 1])
+        with damage_named(OPTION, self.uri):
+            return run.records.read(artifact)
 
     def _open(self, stage: str) -> tuple[Run, Record]:
         run = Run(self.uri)

@@ -6,6 +6,7 @@ they only stand in that run's --vocabulary. Which words were found is stored, se
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import InputError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.model.checkpoints import CheckpointRef, read_blocks
 from pipeline.model.initial_vectors import initial_vectors, store_found
 from pipeline.model.vector_files import VectorBlock, VectorFile
@@ -84,15 +85,27 @@ class StartRef:
                 raise InputError(f"--{OPTION}={self.uri} changed during the run; run again with --overwrite")
             yield from file.blocks()
             return
-        run = Run.open(self.uri)
-        ref = run.checkpoint(self.step)
-        if ref.digest != self.digest:
-            raise InputError(f"--{self.option}={self.uri} changed during the run; run again with --overwrite")
-        absent, done = run.absent() if run.options.vocabulary else np.zeros(ref.words, bool), 0
-        for block in read_blocks(run.records, ref):
-            trained = np.flatnonzero(~absent[done : done + len(block.words)])
-            yield VectorBlock(block.words.take(pa.array(trained)), block.input[trained], block.output[trained])
-            done += len(block.words)
+        with damage_named(self.option, self.uri):
+            run = Run.open(self.uri)
+            ref = run.checkpoint(self.step)
+            if ref.digest != self.digest:
+                raise InputError(f"--{self.option}={self.uri} changed during the run; run again with --overwrite")
+            absent, done = run.absent() if run.options.vocabulary else np.zeros(ref.words, bool), 0
+            for block in read_blocks(run.records, ref):
+                trained = np.flatnonzero(~absent[done : done + len(block.words)])
+                yield VectorBlock(block.words.take(pa.array(trained)), block.input[trained], block.output[trained])
+                done += len(block.words)
+
+
+@contextlib.contextmanager
+def damage_named(option: str, uri: str) -> Iterator[None]:
+    """Damage to the run that an option names, with a remedy that says which of the two runs is meant."""
+    try:
+        yield
+    except ArtifactError as error:
+        delete = "" if error.problem.endswith("is missing") else "delete it and "
+        remedy = f"{delete}start the run in {uri} again, with the options that it had"
+        raise ArtifactError(f"--{option}={uri}: {error.problem}", remedy) from error
 
 
 def start_ref(given: str, dims: int) -> StartRef:

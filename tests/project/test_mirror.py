@@ -26,7 +26,6 @@ COVERED = {
     ),
     "runs/test_directory.py": ("pipeline/runs/differences.py",),
     "test_options.py": ("pipeline/option_values.py",),
-    "system/test_updates.py": ("pipeline/runs/parent.py",),
     "batches/test_rows.py": ("pipeline/kernels/generate.py", "pipeline/kernels/negatives.py"),
     "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),
     "corpus/test_csv_records.py": ("pipeline/kernels/csv_records.py",),

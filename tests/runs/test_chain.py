@@ -66,7 +66,8 @@ def test_a_relative_name_is_said_to_be_one(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     assert chain(folder, "near") == (["0", "near"], "")
     monkeypatch.chdir(tmp_path)
-    remedy = f"; 0 is relative to the folder in which the run was trained, and this is {tmp_path}: give"
+    where = f"relative to the folder in which the run was trained: if that is not {tmp_path}, give the command there"
+    remedy = f"; 0 is {where}"
     assert remedy in lacking(Run(folder / "near"))
     for chained in ((), ("--chain",)):
         outcome = run("jobs.reproduce", f"--run={folder}/near", *chained)

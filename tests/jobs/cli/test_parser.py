@@ -6,6 +6,7 @@ import pytest
 
 from jobs.cli import parser as parser_module
 from jobs.cli.parser import parser, read
+from jobs.training_job import PREPROCESSING
 from pipeline.errors import InputError
 from tests.helpers.commands import train
 
@@ -100,3 +101,10 @@ def test_a_dry_run_says_whose_code_it_runs_before_it_does(tmp_path, monkeypatch)
     config.write_text("tokenizer: unicode_words\ndry_run: true\n")
     command(f"--config={config}")
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("argument", ["--update=runs/monday", "--update"])
+def test_preprocessing_updates_no_model_though_beam_has_an_option_of_that_name(argument):
+    said = "--update is not an option of beam2vec preprocess, which makes no model and updates none: give it to"
+    with pytest.raises(InputError, match=said):
+        read([*FILES, argument], parser("beam2vec preprocess", "", PREPROCESSING))
