@@ -32,7 +32,7 @@ def test_loss_on_text_kept_back_falls_and_stands_in_the_metrics(corpus, tmp_path
     assert 2 <= len(losses) <= 45
     assert losses[-1] < losses[0] <= np.log(2) + 0.01
     rows = kept_back_rows(run.shards(), run.records)
-    assert mean_loss(rows, run.vectors(), run.vectors("output"), model) == pytest.approx(losses[-1], abs=1e-6)
+    assert mean_loss(rows, run.vectors("input"), run.vectors("output"), model) == pytest.approx(losses[-1], abs=1e-6)
 
 
 def test_mean_loss_is_that_of_the_definition():
