@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import mmap
+import pathlib
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.backends.cuda.launcher import Parameter, signatures
+from pipeline.kernels.compile import cache_folder
 from tools.cuda.emulator import emulation
 from tools.cuda.emulator.stand_in_cupy import Device, Event, Stream
 from tools.cuda.fake_driver.patches import NotHereError, Patches, check_version, libcuda
@@ -24,7 +26,8 @@ OUT_OF_MEMORY, NO_DEVICE, CAPTURE_UNSUPPORTED = 2, 100, 900
 TO_DEVICE, TO_HOST = 1, 2
 MEMORY = 140 << 30
 MULTIPROCESSORS = 132
-_CUBINS = emulation.CACHE.parent / "fake_driver"
+# Beside the machine code that the product keeps: where that is still there, so is what it was made of.
+_CUBINS = pathlib.Path(cache_folder() or emulation.CACHE.parent) / "fake_driver"
 """Source and options of machine code that NVRTC has made, by its digest: an emulator cannot run machine code."""
 _NAME, _TOTAL = 0, 288
 """Offsets in cudaDeviceProp."""
