@@ -45,7 +45,7 @@ from pipeline.runs.timings import read_timings
 from pipeline.runtime.messages import take_warnings
 from pipeline.runtime.progress import scaled
 from pipeline.runtime.shown_text import counted, shown, shown_line
-from pipeline.storage.open_storage import open_storage
+from pipeline.storage.open_storage import is_within, open_storage
 from pipeline.storage.records import canonical_json
 
 
@@ -194,8 +194,8 @@ def _scratch(folder: str | None, original: Run) -> Iterator[str]:
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="beam2vec-reproduce-") as made:
             yield f"{made}/run"
-    elif open_storage(folder).root == original.directory.storage.root:
-        raise InputError(f"--scratch={folder} is the run itself, which stays as it is: choose another folder")
+    elif is_within(folder, original.directory.storage.root):
+        raise InputError(f"--scratch={folder} is the run itself, or in it, which stays as it is: choose another")
     else:
         yield folder
 

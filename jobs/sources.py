@@ -181,16 +181,19 @@ def find_source(request: Request) -> Source:
         return source
     _check_apart(request, "start_from", split_step(given)[0])
     try:
-        start, gone, run = start_ref(given, request.options.dims), None, None
+        start = start_ref(given, request.options.dims)
     except PipelineError as error:
-        gone, run = error, _begun(request, "start_from", CHECKPOINTS)
+        run = _begun(request, "start_from", CHECKPOINTS)
         if run is None:
             raise
-        start = StartRef(given, request.options.dims, run.identity["start_from"])
-    identity = {**source.identity, "start_from": start.digest}
-    if gone and run:
-        _check_kept(request, run, identity, gone)
-    return dataclasses.replace(source, start=start, identity=identity)
+        source = _starting(source, StartRef(given, request.options.dims, run.identity["start_from"]))
+        _check_kept(request, run, source.identity, error)
+        return source
+    return _starting(source, start)
+
+
+def _starting(source: Source, start: StartRef) -> Source:
+    return dataclasses.replace(source, start=start, identity={**source.identity, "start_from": start.digest})
 
 
 def _check_apart(request: Request, option: str, uri: str) -> None:

@@ -108,6 +108,13 @@ def test_a_preprocessed_corpus_and_a_run_that_takes_it(tmp_path):
     assert (outcome.status, told["first_difference"]) == (1, "totals"), "the text is read again, not the corpus"
 
 
+@pytest.mark.parametrize("inner", ["", "/again"])
+def test_nothing_is_made_again_in_the_run_itself_by_a_link(small, tmp_path, inner):
+    (tmp_path / "link").symlink_to(small)
+    outcome = run("jobs.reproduce", f"--run={small}", f"--scratch={tmp_path}/link{inner}")
+    assert (outcome.status, "is the run itself, or in it" in outcome.error) == (2, True)
+
+
 def test_what_cannot_be_made_again_is_one_line(small):
     scratch = run("jobs.reproduce", f"--run={small}", f"--scratch={small}")
     assert (scratch.status, "is the run itself" in scratch.error) == (2, True)
