@@ -69,7 +69,7 @@ def corpus_side(
     vocabulary = counts | "BuildVocabulary" >> BuildVocabulary(context, summaries, left_out, files[:3])
     unigram = vocabulary | "UnigramDistribution" >> UnigramDistribution(context)
     shards, parts = units | "EncodeTokens" >> EncodeTokens(context, vocabulary, phrases)
-    reservoir = parts | "MakeReservoir" >> MakeReservoir(context) if context.has_reservoir else None
+    reservoir = parts | "MakeReservoir" >> MakeReservoir(context, units, phrases) if context.has_reservoir else None
     replay = vocabulary | "ReplaySentences" >> ReplaySentences(context, shards, phrases) if context.parent else None
     batches = shards | "GenerateBatches" >> GenerateBatches(context, unigram, trains, reservoir, replay)
     return Corpus(vocabulary, batches)

@@ -27,6 +27,7 @@ from pipeline.storage.records import Artifact, Number, Record
 from pipeline.words.counts import counted_fingerprint, fingerprint_mismatch_message
 from pipeline.words.phrase_joining import unjoined
 from pipeline.words.reservoir import (
+    AGAIN,
     ALL_KEYS,
     Collector,
     Reservoir,
@@ -39,6 +40,7 @@ from pipeline.words.vocabulary import Vocabulary
 
 STAGE = "tokens"
 _UNIT = re.compile(r"unit-([0-9]{9})")
+_NO_WORDS = Vocabulary(pa.array([], pa.string()), np.empty(0, np.int64))
 SCHEMA = pa.schema([pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)])
 
 
@@ -206,6 +208,21 @@ def stored_tokens(
     wanted = keeping if reservoir else replace(keeping, words=0)
     shard = shard_of(commits.once(unit.name, make))
     return shard, stored_part(reservoir, unit.name, part) if reservoir else None
+
+
+def part_again(commits: Commits, counts: Commits, unit: WorkUnit, reader: Reader, keeping: Keeping) -> ReservoirRef:
+    """The unit's part of the reservoir, of another reading, which looks at more sentences than that of `stored_tokens`.
+
+    Args:
+      commits: of the reservoir; `counts`: see `stored_tokens`.
+    """
+
+    def make() -> Reservoir:
+        made = encode_unit(unit, _NO_WORDS, reader, counted_fingerprint(counts, unit), keeping).reservoir
+        assert made is not None
+        return made
+
+    return stored_part(commits, f"{AGAIN}{unit.name}", make)
 
 
 def shard_of(record: Record) -> TokenShard:

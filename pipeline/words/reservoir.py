@@ -28,12 +28,16 @@ from pipeline.storage.parquet import from_parquet, to_parquet
 from pipeline.storage.records import Artifact, Number, Record, Records
 
 STAGE = "reservoir"
+AGAIN = "again-"
+"""How names of parts begin that are made when the text is read again; see `larger_limit`."""
 ALL_KEYS = 2**64
 _TOGETHER = 64
 """Units whose sentences are merged by one worker, before all are."""
 _GROUP_ROWS = 1 << 16
 _AMPLE = 4
 """How many times the wanted words units are expected to hand on: sentences that occur twice count once."""
+_FEW = 1000
+"""From fewer sentences nobody can say how many a larger limit would give."""
 _WORDS = pa.schema([pa.field("word", pa.string(), nullable=False)])
 _SCHEMA = pa.schema(
     [
@@ -96,6 +100,17 @@ def key_limit(words: int, text_words: int) -> int:
       words: of the reservoir, at most; `text_words`: of the text.
     """
     return min(ALL_KEYS, ALL_KEYS * _AMPLE * words // max(1, text_words))
+
+
+def larger_limit(reservoir: Reservoir, words: int) -> int | None:
+    """The limit under which the text has to be read again, for it says its sentences more than `_AMPLE` times over.
+
+    None: the reservoir is whole, since it has its words, or all sentences were looked at.
+    """
+    found = len(reservoir.tokens)
+    if found >= words or reservoir.limit == ALL_KEYS:
+        return None
+    return ALL_KEYS if len(reservoir) < _FEW else min(ALL_KEYS, reservoir.limit * _AMPLE * words // found)
 
 
 class Collector:
@@ -289,40 +304,52 @@ def group_of(unit: int) -> int:
     return unit // _TOGETHER
 
 
-def stored_group(commits: Commits, group: int, parts: Iterable[ReservoirRef], words: int) -> list[ReservoirRef]:
-    """The sentences of a group of units, merged; of a single unit, and of the only group, as they are."""
+def stored_group(
+    commits: Commits, group: int, parts: Iterable[ReservoirRef], words: int, again: bool = False
+) -> list[ReservoirRef]:
+    """The sentences of a group of units, merged; of a single unit, and of the only group, as they are.
+
+    `again`: the text was read again.
+    """
     held = list(parts)
     if len(held) == 1 or (group == 0 and len(held) < _TOGETHER):
         return held
-    name = f"group-{group:09d}"
+    name = f"{AGAIN if again else ''}group-{group:09d}"
     return [stored_part(commits, name, lambda: merge((part.open(commits.records) for part in held), words))]
 
 
 def stored_reservoir(
-    commits: Commits, groups: Iterable[ReservoirRef], words: int, parent: Callable[[], Reservoir] | None = None
-) -> ReservoirRef:
-    """The reservoir of a run: that of an earlier attempt, else a new one.
+    commits: Commits,
+    groups: Iterable[ReservoirRef],
+    words: int,
+    parent: Callable[[], Reservoir] | None = None,
+    again: bool = False,
+) -> ReservoirRef | int:
+    """The reservoir of a run: that of an earlier attempt, else a new one; or a `larger_limit` to read the text with.
 
     Args:
       groups: the sentences of its text.
       words: how many words it has, at most but for the last sentence.
       parent: gives the reservoir of the run that this one updates.
+      again: the text was read with a larger limit; now it is what it is.
     """
-
-    def make() -> Reservoir:
-        reservoir = merge(_opened(commits.records, groups, parent), words)
-        if reservoir.limit < ALL_KEYS and len(reservoir.tokens) < words:
-            warn(
-                f"{len(reservoir.tokens):,} words are kept for updates, not {words:,}: the text says its sentences"
-                " again and again. A larger --replay_words keeps more of them"
-            )
-        return reservoir
-
     # Always looked for: in a second attempt the parts are gone.
     record = commits.find(STAGE, "digest")
-    reservoir = ReservoirRef.of(record) if record else stored_part(commits, STAGE, make)
+    if not record:
+        groups = list(groups)
+        reservoir = merge(_opened(commits.records, groups, parent), words)
+        limit = larger_limit(reservoir, words)
+        of_text = min((group.limit for group in groups), default=ALL_KEYS)
+        if limit is not None and not again and reservoir.limit == of_text:
+            return limit
+        if limit is not None:
+            warn(
+                f"{len(reservoir.tokens):,} words are kept for updates, not {words:,}: the parent kept too few, or the"
+                " sentences are of very different lengths. A larger --replay_words keeps more"
+            )
+    ref = ReservoirRef.of(record) if record else stored_part(commits, STAGE, lambda: reservoir)
     commits.forget(but=STAGE)
-    return reservoir
+    return ref
 
 
 def _opened(

@@ -20,6 +20,7 @@ from pipeline.storage.open_storage import open_storage
 from pipeline.storage.records import Records
 from pipeline.words import reservoir
 from pipeline.words.reservoir import (
+    AGAIN,
     ALL_KEYS,
     STAGE,
     Collector,
@@ -28,6 +29,7 @@ from pipeline.words.reservoir import (
     group_of,
     key_limit,
     keys_of,
+    larger_limit,
     merge,
     stored_group,
     stored_part,
@@ -175,13 +177,38 @@ def test_one_without_sentences(commits):
     assert empty_reservoir().words.type == pa.string()
 
 
-def test_text_that_says_the_same_again_and_again_is_told(commits):
-    lines = [f"{i} {i + 1}" for i in range(300)] * 40
+REPEATED = [f"{i} {i + 1}" for i in range(300)] * 40
+
+
+def test_text_that_repeats_itself_is_read_again_with_a_larger_limit(commits):
+    few = of(REPEATED, 400, key_limit(400, 24_000))
+    limit = stored_reservoir(commits, [stored_part(commits, "unit-000000000", lambda: few)], 400)
+    assert limit == ALL_KEYS  # of so few sentences nobody can tell how many are needed
+    assert [record.name for record in commits.all()] == ["unit-000000000"]
+    parts = [stored_part(commits, f"{AGAIN}unit-00000000{i}", lambda: of(REPEATED, 400, limit)) for i in range(2)]
+    groups = stored_group(commits, 1, parts, 400, again=True)
     take_warnings()
-    ref = stored_reservoir(
-        commits, [stored_part(commits, "unit-0", lambda: of(lines, 400, key_limit(400, 24_000)))], 400
-    )
-    kept = len(ref.open(commits.records).tokens)
-    assert kept < 100
-    (told,) = take_warnings()
-    assert f"{kept} words are kept for updates, not 400" in told
+    ref = stored_reservoir(commits, groups, 400, again=True)
+    assert is_same(ref.open(commits.records), of(REPEATED[:300], 400))
+    assert [record.name for record in commits.all()] == [STAGE]
+    assert take_warnings() == []
+
+
+def test_the_larger_limit_is_ample():
+    lines = [f"{i} {i + 1}" for i in range(40_000)]
+    few = of(lines, 10_000, ALL_KEYS // 20)
+    assert 1000 < len(few) < 3000
+    limit = larger_limit(few, 10_000)
+    assert ALL_KEYS // 4 < limit < ALL_KEYS
+    assert is_same_but_limit(of(lines, 10_000, limit), of(lines, 10_000))
+    assert larger_limit(of(lines, 10_000, limit), 10_000) is None
+    assert larger_limit(of(lines, 10**6), 10**6) is None
+
+
+def test_what_another_reading_cannot_give_is_told(commits):
+    def parent():
+        return of(REPEATED, 400, ALL_KEYS // 100)
+
+    take_warnings()
+    ref = stored_reservoir(commits, [], 400, parent, again=True)
+    assert f"{len(ref.open(commits.records).tokens)} words are kept for updates, not 400" in "".join(take_warnings())
