@@ -29,7 +29,7 @@ from pipeline.errors import InputError, OutputInUseError, PipelineError
 from pipeline.model.loss_curve import final_loss
 from pipeline.runs.run import Run
 from pipeline.runtime.messages import take_warnings, warn
-from pipeline.runtime.shown_text import quoted
+from pipeline.runtime.shown_text import quoted, shown_list
 from pipeline.series.entries import MODES
 from pipeline.series.gates import GATES, PAIRS
 from pipeline.series.log import Log
@@ -139,8 +139,11 @@ def _lines(followed: Followed, partition: str) -> list[str]:
     held = state.partitions.get(partition)
     if held and held.status in WAITING and not followed.refused:
         lines.append(f"held back {partition}  {state.generations[held.folder].why or held.status}")
+    if not lines:
+        waiting = [name for name, one in state.partitions.items() if one.status in WAITING]
+        lines = [f"nothing new{f'; held back since an earlier call: {shown_list(waiting)}' if waiting else ''}"]
     current = state.generations[state.current].name if state.current else "nothing yet"
-    return [*(lines or ["nothing new"]), f"current   {current}"]
+    return [*lines, f"current   {current}"]
 
 
 def _parser() -> argparse.ArgumentParser:

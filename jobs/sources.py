@@ -276,7 +276,12 @@ def _update(request: Request, given: str) -> Source:
     files = request.files()
     looked_at = [request.sentences.spooled] if request.sentences else files  # those are not in the run yet
     reader = open_reader(options, looked_at)
-    new = new_files(looked_at, ref.taken_files(), reader, request.skip_taken, f"--update={given}")
+    try:
+        new = new_files(looked_at, ref.taken_files(), reader, request.skip_taken, f"--update={given}")
+    except InputError as error:
+        if request.sentences:
+            raise InputError(f"--update={given} and the runs before it have taken these sentences already") from error
+        raise
     files = files if request.sentences else new
     source = read_input(request, files)
     notes = check_tokenizer(parent, source.identity, request.accept_tokenizer)

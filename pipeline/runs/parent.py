@@ -30,8 +30,10 @@ from pipeline.words.totals import SCHEMA as TOTALS_SCHEMA
 from pipeline.words.totals import STAGE as TOTALS
 
 OPTION = "update"
-_OF_FILES = "encoding"
-"""Member of a tokeniser's identity that belongs to the files, which may be in another encoding than the parent's."""
+_OF_FILES = ("encoding", "csv")
+"""Members of a tokeniser's identity that belong to the files, which may be of another kind than the parent's."""
+OF_FORMAT = ("field", "separator", "no_header", "encoding")
+"""Options of the parent that say nothing where the files are in another format."""
 READ = (1,)
 """Versions of what a run hands on that are read; see `stage_keys.CARRIES`."""
 LEARNING_RATE = 0.075
@@ -173,10 +175,12 @@ def options_of_child(parent: Run, options: Options, set_by_user: Collection[str]
             f"--{OPTION}={parent.uri} was made with other options: {'; '.join(unequal)}. Leave them out, or"
             f" --start_from={parent.uri}"
         )
+    other_format = "input_format" in set_by_user and options.input_format != old.input_format
     taken = {
         name: getattr(old, name)
         for name, meta in fields.items()
         if meta["kind"] != "execution" and meta["child"] != "own" and name not in set_by_user
+        if not (other_format and name in OF_FORMAT)
     }
     if "learning_rate" not in set_by_user:
         taken["learning_rate"] = LEARNING_RATE
@@ -195,12 +199,33 @@ def check_tokenizer(parent: Run, identity: dict[str, Any], accept: bool) -> list
       InputError: it differs, and that was not accepted, or is more than a version.
     """
     before, now = parent.identity["tokenizer"], identity["tokenizer"]
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name != _OF_FILES]
-    lines = [f"the tokenizer's {name} is {now.get(name)}, the parent's was {before.get(name)}" for name in names]
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name not in _OF_FILES]
+    if "items" in names:
+        names = ["items"]  # the others follow from it
+    lines = [_difference(name, before.get(name), now.get(name)) for name in names]
+    old, new, field = before.get("csv"), now.get("csv"), parent.options.field or ""
+    if old and new and field.isdecimal() and old["fields"] != new["fields"]:
+        lines.append(
+            f"--field={field} is one of {new['fields']} fields, and was one of {old['fields']} in the parent's text"
+        )
     if not lines:
         return []
     fixed = {"name", "items", "stopwords", "lowercase", "normalize"} & set(names)
     if fixed or not accept:
-        remedy = "" if fixed else "; --accept_tokenizer goes on all the same"
-        raise InputError(f"--{OPTION}={parent.uri}: {'; '.join(lines)}{remedy}")
+        remedy = f"bring the text into that form, or --start_from={parent.uri} with all text"
+        remedy = remedy if fixed else "--accept_tokenizer goes on all the same"
+        raise InputError(f"--{OPTION}={parent.uri}: {'; '.join(lines)}; {remedy}")
     return lines
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """A difference in words."""
+    if name == "stopwords":
+        return "--stopwords has other words than the parent's had: give it those"
+    if name == "items":
+        return f"the text is {_kind(now)}, the parent's was {_kind(before)}"
+    return f"the tokenizer's {name} is {now or 'none'}, the parent's was {before or 'none'}"
+
+
+def _kind(items: str | None) -> str:
+    return f"lists of {items}" if items else "text"

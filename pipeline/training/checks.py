@@ -26,7 +26,13 @@ def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: 
     """InputError if there is nothing to train on, too much, or too few words for the negatives."""
     Sampling.of(options).check(vocabulary)
     if not schedule.positions:
-        raise InputError("there is no token to train on: no sentence has a word of the vocabulary")
+        remedy = (
+            f": is the text of another kind than the parent's? New words come in when all text so far has them"
+            f" --min_count={options.min_count} times"
+        )
+        raise InputError(
+            f"there is no token to train on: no sentence has a word of the vocabulary{remedy if options.update else ''}"
+        )
     if schedule.positions > MAX_POSITION:
         raise InputError(f"{schedule.positions:,} token positions are more than {MAX_POSITION:,}: train on a part")
     if schedule.steps > MAX_STEPS:
