@@ -80,8 +80,8 @@ def _of_a_child() -> str:
 
 - As in its parent, and not to be changed: {", ".join(names["same"])}.
 - Its own, with their defaults: {", ".join(names["own"])}. The default of `--learning_rate` is {LEARNING_RATE} there.
-- All others but execution options are its parent's, unless they are given. With another `--input_format` than the parent's, those that
-  belong to the format ({", ".join(f"`--{name}`" for name in OF_FORMAT)}) are not.
+- All others but execution options are its parent's, unless they are given. With another `--input_format` than the
+  parent's, those that belong to the format ({", ".join(f"`--{name}`" for name in OF_FORMAT)}) are not.
 """
 
 

@@ -79,7 +79,7 @@ def test_a_rollback_is_seen_at_once_and_its_text_waits(series):
     assert current(series) == "2026-11-01"
     assert json.loads((series / "series/current.json").read_text())["name"] == "2026-11-01"
     assert not (series / "series/generations/2026-11-02/_SUCCESS").exists()
-    assert again(series).stdout.startswith("nothing new; held back since an earlier call: 2026-11-02\n")
+    assert again(series).stdout.startswith("nothing new; held back since an earlier call: 2026-11-02, 2026-11-03\n")
     promote(series, "--release=2026-11-02")
     assert again(series).status == 0
     digests = [entry.model for entry in Log.open(f"{series}/series").entries if isinstance(entry, Promoted)]

@@ -1,4 +1,4 @@
-"""An update whose files are of another kind than the parent's: what fits goes on, what does not is told with a remedy."""
+"""An update whose files are of another kind than the parent's: what fits goes on, what does not is told how to."""
 
 from __future__ import annotations
 
