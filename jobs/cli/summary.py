@@ -18,6 +18,7 @@ from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError
 from pipeline.model.loss_curve import SCHEMA, final_loss, training_rate, up_to
+from pipeline.model.model import BLOCK_ROWS
 from pipeline.model.vectors import Vectors
 from pipeline.options import Options, shown_value
 from pipeline.runs.preprocessed import corpus_tokens, stored_epochs
@@ -163,8 +164,8 @@ def _lines_of_model(result: Result, described: Mapping[str, Any]) -> Iterator[st
     yield f"this run    {result.seconds:,.1f} s"
     if described["holdout_loss"] is not None:
         yield f"kept back   mean loss {described['holdout_loss']:.4f} on text that was not trained on"
-    known = run.read_vectors(step=ref.step)
-    yield from neighbor_lines(known)
+    # Of the words of the first file of the checkpoint alone: a large model is not read again to be glanced at.
+    yield from neighbor_lines(run.read_vectors(step=ref.step, top=BLOCK_ROWS))
     yield from _lines_of_warnings(described)
     yield f"digest: {ref.digest}"
 
