@@ -1,4 +1,4 @@
-"""Sentences from any source of Beam -> a closed partition, which a series takes."""
+"""Sentences from any source of Beam -> closed partitions, which a series takes."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -6,10 +6,21 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam import PCollection
+from apache_beam.coders.coders import IntervalWindowCoder
 from apache_beam.pvalue import AsIter
-from apache_beam.transforms.window import GlobalWindows
+from apache_beam.transforms.window import GlobalWindows, IntervalWindow, NonMergingWindowFn, WindowFn
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
 
-from pipeline.corpus.sentence_files import MOST_SHARDS, Keyed, Part, keyed, shard_of, write_marker, write_part
+from pipeline.corpus.sentence_files import (
+    MOST_SHARDS,
+    Keyed,
+    Part,
+    keyed,
+    partition_name,
+    shard_of,
+    write_marker,
+    write_part,
+)
 from pipeline.errors import InputError
 from pipeline.storage.open_storage import open_storage
 
@@ -18,39 +29,84 @@ from pipeline.storage.open_storage import open_storage
 class WriteSentences(beam.PTransform):
     """Strings, or lists of words -> files of a partition in `output`, and its marker last of all.
 
-    The files are the same bytes whatever the runner, the order of elements, and what was tried again. For bounded
-    collections. Each of the `shards` is sorted in the memory of one worker: take so many that one fits.
+    The files are the same bytes whatever the runner, the order of elements, and what was tried again. Each of the
+    `shards` is sorted in the memory of one worker: take so many that one fits.
+
+    A stream is cut into windows by the elements' timestamps, with `every`. Each window that has an element becomes a
+    partition of its own, output/window=START, and is written once, when the runner's watermark says that it is over.
 
     Attributes:
-      output: the folder of the partition, such as texts/dt=2026-11-29.
+      output: the folder of the partition, such as texts/dt=2026-11-29; with `every`, the folder of all partitions.
       shards: how many files.
       words: whether the elements are lists of words.
       key: element -> a unique key, as text; of elements with equal keys one is kept. None: all are kept.
+      every: seconds that a window is long, counted from 1970 in UTC; None: all elements are one partition.
+      lateness: with `every`, seconds for which a window stays open after its end. What comes later still is dropped;
+        runners count it.
     """
 
     output: str
     shards: int = 16
     words: bool = False
     key: Callable[[Any], str] | None = None
+    every: int | None = None
+    lateness: int = 0
 
     def __post_init__(self) -> None:
         super().__init__()
         if not 1 <= self.shards <= MOST_SHARDS:
             raise InputError(f"WriteSentences: shards={self.shards}: allowed are 1 to {MOST_SHARDS:,}")
+        if self.every is not None and (self.every != int(self.every) or self.every < 1):
+            raise InputError(f"WriteSentences: every={self.every}: allowed is a whole number of seconds, at least 1")
+        if self.lateness < 0 or (self.lateness and self.every is None):
+            raise InputError(
+                f"WriteSentences: lateness={self.lateness}: it needs every=SECONDS, and may not be below 0"
+            )
 
     def expand(self, sentences: PCollection[Any]) -> PCollection[None]:
-        if not sentences.is_bounded or not isinstance(sentences.windowing.windowfn, GlobalWindows):
+        is_whole = sentences.is_bounded and isinstance(sentences.windowing.windowfn, GlobalWindows)
+        if self.every is None and not is_whole:
             raise InputError(
-                "WriteSentences takes a bounded collection in the global window: write each window by itself"
+                "WriteSentences takes a bounded collection in the global window; for a stream, give every=SECONDS: each"
+                " window becomes a partition"
             )
-        shards = self.shards
-        keyed_sentences = sentences | "Key" >> beam.ParDo(KeySentence(shards, self.words, self.key))
-        numbers = sentences.pipeline | "Shards" >> beam.Create(range(shards))
-        empty = numbers | "Empty" >> beam.Map(lambda number: (number, None)).with_output_types(tuple[int, Any])
-        shard = (keyed_sentences, empty) | beam.Flatten() | "GatherShard" >> beam.GroupByKey()
-        parts = shard | "WritePart" >> beam.ParDo(WritePart(self.output, shards, self.words, self.key is not None))
-        once = sentences.pipeline | "Once" >> beam.Create([None])
-        return once | "WriteMarker" >> beam.ParDo(WriteMarker(self.output), AsIter(parts))
+        if self.every is not None:
+            sentences |= "Window" >> beam.WindowInto(PartitionWindows(int(self.every), self.lateness))
+        shard = sentences | "Key" >> beam.ParDo(KeySentence(self.shards, self.words, self.key))
+        parts = shard | "GatherShard" >> beam.GroupByKey() | "WritePart" >> beam.ParDo(WritePart(self))
+        if self.every is None:  # a partition without sentences is closed too
+            once = sentences.pipeline | "Once" >> beam.Create([None])
+            return once | "WriteMarker" >> beam.ParDo(WriteMarker(self), AsIter(parts))
+        whole = parts | "GatherParts" >> beam.GroupBy(lambda part: None)
+        return whole | "CloseWindow" >> beam.ParDo(CloseWindow(self))
+
+
+class PartitionWindows(NonMergingWindowFn):
+    """Fixed windows that stay open a while longer; who comes in time is in the window of its timestamp.
+
+    So a window has one pane, and late elements are in their partition, not in one beside it.
+    """
+
+    def __init__(self, seconds: int, lateness: int):
+        self.seconds, self.lateness = seconds, lateness
+
+    def assign(self, context: WindowFn.AssignContext) -> list[IntervalWindow]:
+        if context.timestamp <= MIN_TIMESTAMP:
+            raise InputError(
+                "WriteSentences: an element has no timestamp, so it is in no window: beam.Map(lambda element:"
+                " TimestampedValue(element, its seconds since 1970)) gives it one"
+            )
+        start = context.timestamp - context.timestamp % self.seconds
+        return [IntervalWindow(start, start + self.seconds + self.lateness)]
+
+    def get_window_coder(self) -> IntervalWindowCoder:
+        return IntervalWindowCoder()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.seconds, self.lateness))
 
 
 class KeySentence(beam.DoFn):
@@ -64,25 +120,47 @@ class KeySentence(beam.DoFn):
         yield shard_of(ready, self.shards), tuple(ready)
 
 
-class WritePart(beam.DoFn):
+class PartitionDoFn(beam.DoFn):
+    """Writes into the folder of a partition."""
+
+    def __init__(self, wanted: WriteSentences):
+        self.output, self.every = wanted.output, wanted.every
+        self.shards, self.words, self.unique = wanted.shards, wanted.words, wanted.key is not None
+
+    def folder(self, window: Any) -> str:
+        if self.every is None:
+            return self.output
+        return f"{self.output.rstrip('/')}/{partition_name(float(window.start), self.every)}"
+
+    def close(self, folder: str, parts: Iterable[tuple[int, int, int]]) -> None:
+        write_marker(open_storage(folder), (Part(*part) for part in parts), self.shards, self.words)
+
+
+class WritePart(PartitionDoFn):
     """(number, its sentences) -> the file that was written"""
 
-    def __init__(self, output: str, shards: int, words: bool, unique: bool):
-        self.output, self.shards, self.words, self.unique = output, shards, words, unique
-
-    def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[tuple[int, int, int]]:
+    def process(
+        self, element: tuple[int, Iterable[Any]], window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[tuple[int, int, int]]:
         number, sentences = element
-        own = (Keyed(*one) for one in sentences if one is not None)
-        part = write_part(open_storage(self.output), number, self.shards, own, self.words, self.unique)
+        own = (Keyed(*one) for one in sentences)
+        part = write_part(open_storage(self.folder(window)), number, self.shards, own, self.words, self.unique)
         yield part.number, part.bytes, part.rows
 
 
-class WriteMarker(beam.DoFn):
+class WriteMarker(PartitionDoFn):
     """Writes the marker, when all files are there."""
 
-    def __init__(self, output: str):
-        self.output = output
-
     def process(self, once: None, parts: Iterable[tuple[int, int, int]]) -> Iterator[None]:
-        write_marker(open_storage(self.output), (Part(*part) for part in parts))
+        self.close(self.output, parts)
+        yield None
+
+
+class CloseWindow(PartitionDoFn):
+    """(nothing, the files of a window) -> its marker"""
+
+    def process(
+        self, gathered: tuple[None, Iterable[tuple[int, int, int]]], window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[None]:
+        self.close(self.folder(window), gathered[1])
         yield None

@@ -3,12 +3,15 @@
     OUTPUT/part-00000-of-00016.parquet    text string, or words list<string>: sorted by the hash of the sentence
     OUTPUT/_SUCCESS                       {"files": 16, "bytes": ..., "rows": ...}, last of all
 
+Of a stream, OUTPUT is OUTPUT/window=START, one for each window.
+
 A sentence's hash says which file it is in, and where. So nothing depends on how a runner has delivered the elements, or
 on what it has tried again.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -40,6 +43,19 @@ class Keyed(NamedTuple):
 
     order: bytes
     content: bytes
+
+
+def partition_name(start: float, seconds: int) -> str:
+    """The folder of a window of so many seconds; names are ordered as the windows are.
+
+    Args:
+      start: of the window, in seconds since 1970.
+
+    >>> partition_name(86_400 * 365, 86_400), partition_name(5400, 1800)
+    ('window=1971-01-01', 'window=1970-01-01T013000')
+    """
+    begin = datetime.datetime.fromtimestamp(start, datetime.UTC)
+    return f"window={begin:%Y-%m-%d}" if seconds % 86_400 == 0 else f"window={begin:%Y-%m-%dT%H%M%S}"
 
 
 class Part(NamedTuple):
@@ -96,9 +112,12 @@ def write_part(
     return Part(number, len(data), len(ordered))
 
 
-def write_marker(storage: Storage, parts: Iterable[Part]) -> None:
-    """Closes the partition, when all its files are there: says how much there is."""
+def write_marker(storage: Storage, parts: Iterable[Part], shards: int, words: bool) -> None:
+    """Closes the partition: writes the files that have no sentences, and then says how much there is."""
     by_number = {part.number: part for part in parts}  # a runner may have written one twice
+    for number in range(shards):
+        if number not in by_number:
+            by_number[number] = write_part(storage, number, shards, (), words, unique=False)
     sizes = {"files": len(by_number), "bytes": 0, "rows": 0}
     for part in by_number.values():
         sizes["bytes"] += part.bytes

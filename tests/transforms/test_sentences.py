@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import pathlib
 import random
+import time
+from collections import Counter
 
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.transforms.periodicsequence import PeriodicImpulse
+from apache_beam.utils.timestamp import Timestamp
 
 from jobs.graph import new_graph, pipeline_options
-from pipeline.corpus.sentence_files import MARKER
+from pipeline.corpus.sentence_files import MARKER, partition_name
 from pipeline.errors import ArtifactError, InputError
 from pipeline.storage.local import LocalStorage
 from tests.helpers import programs
@@ -104,8 +108,63 @@ def test_windows_and_a_wrong_number_of_shards_are_refused(tmp_path):
     with pytest.raises(InputError, match="shards=0"):
         WriteSentences(str(tmp_path), shards=0)
     windowed = beam.WindowInto(beam.window.FixedWindows(60))
-    with pytest.raises(InputError, match="global window"), beam.Pipeline() as pipeline:
+    with pytest.raises(InputError, match="for a stream, give every=SECONDS"), beam.Pipeline() as pipeline:
         _ = pipeline | beam.Create(["a"]) | windowed | WriteSentences(str(tmp_path))
+    for wrong in ({"every": 0}, {"every": 1.5}, {"lateness": 5}, {"every": 5, "lateness": -1}):
+        with pytest.raises(InputError, match=r"every=|lateness="):
+            WriteSentences(str(tmp_path), **wrong)
+    with pytest.raises(InputError, match="has no timestamp, so it is in no window"):
+        written(tmp_path / "a", ["a"], every=60)
+
+
+HOUR = 3600
+BEGIN = 1_795_000_000 // HOUR * HOUR
+TIMED = [(Timestamp(BEGIN + 50 * i), line) for i, line in enumerate(LINES)]
+
+
+def streamed(folder: pathlib.Path, elements, *options: str, seconds: float = 0.001, **named) -> dict[str, bytes]:
+    """What is written of a stream that has an element all so many seconds; by path in the folder."""
+    begin = float(elements[0][0])
+    with new_graph(pipeline_options(["--direct_num_workers=1", "--streaming", *options], 1)) as pipeline:
+        stream = PeriodicImpulse(begin, begin + seconds * len(elements), seconds, data=elements)
+        _ = pipeline | stream | WriteSentences(str(folder), shards=2, **named)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_each_window_of_a_stream_is_a_partition(tmp_path):
+    files = streamed(tmp_path / "a", TIMED, every=HOUR)
+    told = {name: json.loads(data)["rows"] for name, data in files.items() if name.endswith(MARKER)}
+    wanted = Counter(partition_name(float(when) // HOUR * HOUR, HOUR) for when, _ in TIMED)
+    assert told == {f"{name}/{MARKER}": rows for name, rows in wanted.items()}
+    assert len(wanted) == 3
+    assert len(files) == 3 * len(told)
+    assert sorted(rows(tmp_path / "a/window=2026-11-18T110000")) == sorted(line for _, line in TIMED[:72])
+
+
+@pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m tests.helpers.programs prism")
+def test_prism_writes_the_same_windows(tmp_path):
+    prism = ("--runner=PrismRunner", f"--prism_location={PRISM}")
+    assert streamed(tmp_path / "b", TIMED, *prism, every=HOUR) == streamed(tmp_path / "a", TIMED, every=HOUR)
+
+
+@pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m tests.helpers.programs prism")
+@pytest.mark.parametrize("lateness", [0, 60])
+def test_a_window_is_closed_while_the_stream_goes_on_and_late_elements_count_within_lateness(tmp_path, lateness):
+    begin = int(time.time()) + 2
+    elements = [(Timestamp(begin + 0.1 * i), f"line {i}") for i in range(40)]
+    elements.append((Timestamp(begin + 0.5), "late"))  # comes three seconds after its window has ended
+    prism = ("--runner=PrismRunner", f"--prism_location={PRISM}")
+    streamed(tmp_path, elements, *prism, seconds=0.1, every=1, lateness=lateness)
+    told = [json.loads(marker.read_text())["rows"] for marker in sorted(tmp_path.rglob(MARKER))]
+    assert told == [10 + bool(lateness), 10, 10, 10]
+
+
+def test_a_series_takes_the_windows_of_a_stream(tmp_path):
+    streamed(tmp_path / "texts", TIMED, every=HOUR)
+    arguments = [f"--input_root={tmp_path}/texts", "--by=window=*", "--input_format=parquet", "--field=text", *OPTIONS]
+    outcome = run("jobs.follow", f"--series={tmp_path}/series", "--once", "--gates=none", *arguments)
+    assert outcome.status == 0, outcome.stderr
+    assert [line.split()[1] for line in outcome.stdout.splitlines()][:2] == ["2026-11-18T110000", "2026-11-18T120000"]
 
 
 def test_a_series_takes_what_was_written(tmp_path):
