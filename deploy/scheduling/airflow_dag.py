@@ -1,4 +1,4 @@
-"""A day of text, a generation: for Airflow 2.4 and later.
+"""A day of text, a generation: for Airflow 3; with 2.4 and later, BashOperator is in airflow.operators.bash.
 
 The date of the run is the partition, so clearing and backfilling mean what they say: a day that was made is not made
 again, and a day that beam2vec promote has released is. Status 99, "nothing was due", is shown as skipped. A refused day
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 
 from airflow import DAG
-from airflow.operators.bash import BashOperator
+from airflow.providers.standard.operators.bash import BashOperator
 
 SERIES, TEXTS = "s3://models/topics", "s3://texts"
 
