@@ -6,6 +6,7 @@ import contextlib
 import pathlib
 import random
 import shutil
+import time
 import uuid
 from typing import Any, NoReturn
 
@@ -16,9 +17,11 @@ import beam2vec
 from jobs import series_job
 from pipeline.errors import ArtifactError, InputError, PipelineError
 from pipeline.series.log import Log
+from pipeline.storage import object_store
 from pipeline.storage.lock import PATH as LOCK
 from pipeline.storage.object_store import ObjectStorage
 from pipeline.storage.open_storage import open_storage
+from tests.helpers import real_s3
 from tests.helpers.commands import finish, run, start
 from tests.helpers.crashing import Moment, _child, kill
 from tests.helpers.days import OPTIONS, follow, write_day
@@ -67,7 +70,7 @@ def moments(count: int, seed: int) -> list[Moment]:
     return made
 
 
-def _reads(series: pathlib.Path, digests: list[str]) -> None:
+def _reads(series: pathlib.Path | str, digests: list[str]) -> None:
     """A reader sees nothing, or a whole generation that was promoted."""
     message = ""
     try:
@@ -181,6 +184,47 @@ def test_on_an_object_store_too(nth, quiet, monkeypatch):
             storage.delete(info.path)
     assert run("jobs.follow", *arguments(series, folder / "texts")).status in (0, 4)
     assert history(series) == log
+
+
+@pytest.fixture
+def series_on_s3(tmp_path, monkeypatch):
+    """A series on a real server. Real processes share it, so what differs from a local disk is all there."""
+    (tmp_path / "s3").mkdir()
+    with real_s3.serve(tmp_path / "s3") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(object_store, "_stores", {})
+        yield f"s3://{real_s3.BUCKET}/series"
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("seed", range(10))
+def test_kills_on_s3(seed, quiet, series_on_s3, tmp_path):
+    folder, log = quiet
+    draw, kills = random.Random(seed), 0
+    for _ in range(5):
+        process = start("jobs.follow", *arguments(series_on_s3, folder / "texts"))
+        time.sleep(draw.uniform(0.3, 2.5))  # a quiet series takes some four seconds
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+        storage = open_storage(series_on_s3)
+        for info in storage.list():  # the locks of the process that was killed expire
+            if info.path.endswith(LOCK):
+                storage.delete(info.path)
+    outcome = run("jobs.follow", *arguments(series_on_s3, folder / "texts"))
+    assert outcome.status in (0, 4), outcome.stderr
+    assert kills
+    assert history(series_on_s3) == log
+    _reads(series_on_s3, [entry["model"] for entry in log if entry["entry"] == "promoted"][-1:])
+
+
+@pytest.mark.s3
+def test_two_followers_on_s3_make_each_generation_once(quiet, series_on_s3):
+    folder, log = quiet
+    both = [start("jobs.follow", *arguments(series_on_s3, folder / "texts")) for _ in range(2)]
+    assert sorted(finish(process, 250).status for process in both) == [0, 4]
+    assert history(series_on_s3) == log
 
 
 def test_a_series_may_move(quiet, tmp_path):
