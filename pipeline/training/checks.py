@@ -11,6 +11,7 @@ from pipeline.batches.sampling import Sampling
 from pipeline.batches.schedule import Schedule, step_of
 from pipeline.errors import InputError, NonFiniteError
 from pipeline.options import MAX_POSITION, MAX_STEPS, Options
+from pipeline.runtime.shown_text import counted
 from pipeline.words.unigram import kept_share
 
 ABSURD_LOSS = 100.0
@@ -42,7 +43,7 @@ def check_schedule(schedule: Schedule, options: Options, vocabulary: int, warn: 
         )
     if schedule.steps < FEW_STEPS:
         warn(
-            f"only {schedule.steps} training steps: more --epochs or a smaller --batch_size"
+            f"only {counted(schedule.steps, 'training step')}: more --epochs or a smaller --batch_size"
             f" (now {options.batch_size}) would train better"
         )
 

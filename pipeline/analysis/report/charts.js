@@ -33,7 +33,7 @@ function chart({ label, series, xlabel, ylabel, xlog, ylog, zero, marks = [], he
     return [low - pad, high + pad];
   };
   const xs = range(0, xlog, marks.filter((mark) => mark.x).map((mark) => mark.x));
-  if (!xlog) { xs[0] = Math.min(...all.map((point) => point[0])); xs[1] = Math.max(...all.map((point) => point[0])); if (xs[0] === xs[1]) xs[1] += 1; }
+  if (!xlog) { xs[0] = Math.min(...all.map((point) => point[0])); xs[1] = Math.max(...all.map((point) => point[0])); if (xs[0] === xs[1]) [xs[0], xs[1]] = [xs[0] / 2, xs[0] * 1.5 || 1]; }
   const ys = range(1, ylog, marks.filter((mark) => mark.y).map((mark) => mark.y));
   if (zero) ys[0] = 0;
   const scale = ([low, high], log, from, to) => (value) => from + (to - from) *
@@ -65,7 +65,7 @@ function chart({ label, series, xlabel, ylabel, xlog, ylog, zero, marks = [], he
         class: ["series", style, dashed && "dashed", faint && "faint"].filter(Boolean).join(" "),
         d: points[i].map(([a, b], n) => `${n ? "L" : "M"}${px(a).toFixed(1)} ${py(b).toFixed(1)}`).join(""),
       }));
-      if (dotted) picture.append(...points[i].map(([a, b]) => svg("circle", { class: `at ${style}`, cx: px(a), cy: py(b), r: 3 })));
+      if (dotted || points[i].length === 1) picture.append(...points[i].map(([a, b]) => svg("circle", { class: `at ${style}`, cx: px(a), cy: py(b), r: 3 })));
     });
     const at = svg("g", {});
     picture.append(at);

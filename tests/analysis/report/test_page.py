@@ -330,6 +330,17 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder, opened):
         assert opened.get_log("browser") == []
 
 
+def test_a_curve_of_one_point_is_seen(one, opened):
+    open_page(opened, one, 1280, 900, False)
+    opened.execute_script(
+        "document.querySelector('main').prepend(chart({ label: 'alone', xlabel: 'x', ylabel: 'y',"
+        " series: [{ name: 'a', style: 'first', x: [1600], y: [0.7] }] }))"
+    )
+    wait_until(lambda page: len(page.find_elements("css selector", "main > .chart circle")), opened, 1)
+    ticks = [text.text for text in opened.find_elements("css selector", "main > .chart text:not(.name)")]
+    assert len(set(ticks)) == len(ticks) > 4
+
+
 def step_tile(place):
     """'step 240 of 284' as the page says it."""
     _, step, _, steps = place.split()
