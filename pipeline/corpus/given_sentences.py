@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,9 +93,18 @@ def _groups(sentences: Iterable[Iterable[str]]) -> Iterator[list[list[str]]]:
         raise InputError(
             f"sentences={quoted(str(sentences), _SHOWN)} is one text: give lists of words, or a file as input"
         )
+    try:
+        ordered = None if isinstance(sentences, Set) else iter(sentences)
+    except TypeError:
+        ordered = None
+    if ordered is None:
+        raise InputError(
+            f"sentences={quoted(str(sentences), _SHOWN)}: give a list or a generator of lists of words; a set has no"
+            " order"
+        )
     group: list[list[str]] = []
     size = 0
-    for number, sentence in enumerate(sentences):
+    for number, sentence in enumerate(ordered):
         words = _checked(number, sentence)
         if not words:
             continue
@@ -119,6 +128,6 @@ def _checked(number: int, sentence: Iterable[str]) -> list[str]:
     except (TypeError, UnicodeEncodeError):
         raise InputError(
             f"sentences[{number}] is {quoted(str(sentence), _SHOWN)}: give a list of strings that UTF-8 can hold; write"
-            " numbers as text"
+            " numbers as text, and a set, which has no order, as a list"
         ) from None
     return words

@@ -105,7 +105,7 @@ def test_new_sentences_update_a_model_as_new_files_do(trained, tmp_path):
     assert beam2vec.update(trained, sentences=new, output=tmp_path / "updated").checkpoint().digest == (
         updated.checkpoint().digest
     )
-    with pytest.raises(beam2vec.InputError, match="have taken 1 of 1 file of input already"):
+    with pytest.raises(beam2vec.InputError, match="have taken these sentences already"):
         beam2vec.update(trained, sentences=LISTS, output=tmp_path / "again")
 
 
@@ -164,3 +164,10 @@ def test_temporary_files_are_removed(tmp_path, monkeypatch):
     with pytest.raises(beam2vec.InputError), spooled([["a"], "b"]):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [42, {("a", "b")}, [{"a", "b"}], [{"a": 1}]])
+def test_what_has_no_order_is_refused(tmp_path, wrong):
+    """The words of a set came in another order in each process, so no two models were the same."""
+    with pytest.raises(beam2vec.InputError, match=r"^sentences.*a set.* has no order"):
+        beam2vec.train(sentences=wrong, output=tmp_path / "run", **OPTIONS)
