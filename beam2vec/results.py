@@ -12,6 +12,7 @@ from pipeline.analysis.export import export as write
 from pipeline.analysis.judgements import read_analogies, read_pairs
 from pipeline.analysis.scores import Judged
 from pipeline.errors import InputError
+from pipeline.model.vectors import checked_top
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import quoted
 
@@ -46,7 +47,7 @@ def evaluate(
       `total` and `sections`.
 
     Raises:
-      InputError: a file cannot be read, or shares no word with the vocabulary.
+      InputError: an argument is out of range; a file cannot be read, or shares no word with the vocabulary.
 
     Examples:
       >>> import tempfile, beam2vec
@@ -67,6 +68,7 @@ def evaluate(
         not match_case,
         analogy,
     )
+    checked_top(most_frequent, least=1, name="most_frequent")
     if not judged:
         raise InputError("nothing to evaluate: give pairs or analogies")
     return judged.evaluated(_opened(run).read_vectors(vectors, step, most_frequent))

@@ -31,7 +31,7 @@ from pipeline.model.loss_curve import up_to
 from pipeline.model.model import Model
 from pipeline.model.neighbors import unit_length
 from pipeline.model.vector_files import words_beside
-from pipeline.model.vectors import SIDES, rows_of_top, side_of
+from pipeline.model.vectors import SIDES, checked_top, rows_of_top, side_of
 from pipeline.runs.result_files import STANDARD_OUTPUT, result_file, result_files
 from pipeline.runs.run import Run
 from pipeline.runtime.uri_secrets import masked
@@ -75,6 +75,10 @@ class Export:
     precision: str = PRECISIONS[0]
     card: ModelCard = _CARD
     report: Callable[[int, int], None] = lambda done, total: None
+
+    def __post_init__(self) -> None:
+        if self.top is not None:
+            checked_top(self.top, least=1)
 
     @functools.cached_property
     def written_side(self) -> str:

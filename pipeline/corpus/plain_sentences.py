@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from pipeline.corpus.readers.values import STRINGS, list_spans, text_spans
@@ -39,13 +39,18 @@ def spans_of_sentence(sentence: Any, user: str) -> Iterator[Spans]:
             yield from list_spans([words_of(sentence)], STRINGS, _TOKENIZER.max_sentence)
     except (TypeError, UnicodeEncodeError):
         raise InputError(
-            f"{user}: {quoted(str(sentence), _SHOWN)} is no sentence: give a list of words, or a string, that UTF-8"
-            " can hold"
+            f"{user}: {quoted(str(sentence), _SHOWN)} is no sentence: give a list of words, or a string, that UTF-8 can"
+            " hold; a set has no order"
         ) from None
 
 
 def words_of(sentence: Iterable[str]) -> list[str]:
-    """The words of a list, a tuple, an array or another iterable; TypeError if it holds anything but strings."""
+    """The words of a list, a tuple, an array or another iterable; TypeError if it holds anything but strings.
+
+    A set is none: its order changes from process to process, and with it the rows.
+    """
+    if isinstance(sentence, (Set, Mapping)):
+        raise TypeError
     words = list(sentence)
     if not all(isinstance(word, str) for word in words):
         raise TypeError

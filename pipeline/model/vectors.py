@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -102,13 +104,14 @@ class Vectors:
         Args:
           without: rows of words that are left out.
         """
+        top = checked_top(top)
         direction = unit_length(query.reshape(1, -1).astype(np.float32))[0]
         cosines = np.empty(len(self.vectors), np.float32)
         for begin in range(0, len(cosines), _BLOCK):
             rows = slice(begin, begin + _BLOCK)
             cosines[rows] = unit_length(self.vectors[rows]) @ direction
         cosines[list(without)] = -np.inf
-        order = np.argsort(-cosines, kind="stable")[: max(0, min(top, len(cosines) - len(set(without))))]
+        order = np.argsort(-cosines, kind="stable")[: min(top, len(cosines) - len(set(without)))]
         return [(self.words[int(row)].as_py(), float(cosines[row])) for row in order]
 
 
@@ -129,6 +132,27 @@ def side_of(block: Model, side: str) -> np.ndarray:
     return block.input if side == "input" else block.output
 
 
+def checked_top(top: Any, least: int = 0, name: str = "top") -> int:
+    """How many words are asked for; InputError unless it is a whole number of at least `least`."""
+    try:
+        number = operator.index(top)
+    except TypeError:
+        number = -1
+    if isinstance(top, bool) or number < least:
+        raise InputError(f"{name}={quoted(str(top))}: give a whole number of at least {least}")
+    return number
+
+
+def wanted_rows(top: int | None, of: int) -> int:
+    """How many of so many rows are asked for; None: all."""
+    return of if top is None else min(checked_top(top), of)
+
+
+def listed_words(given: str | int | Iterable[str | int]) -> list[str]:
+    """The words as text; a string is one word, not its letters."""
+    return [str(given)] if isinstance(given, (str, int)) else [str(word) for word in given]
+
+
 def rows_of_top(top: int | None, absent: np.ndarray) -> int:
     """How many first rows hold the `top` most frequent words (None: all), of which those that are absent do not count.
 
@@ -139,4 +163,6 @@ def rows_of_top(top: int | None, absent: np.ndarray) -> int:
       absent: bool [V].
     """
     present = np.flatnonzero(~absent)
-    return len(absent) if top is None or top >= len(present) else int(present[top - 1]) + 1
+    if top is None or checked_top(top) >= len(present):
+        return len(absent)
+    return int(present[top - 1]) + 1 if top else 0

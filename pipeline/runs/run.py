@@ -24,7 +24,7 @@ from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_b
 from pipeline.model.initial_vectors import found_words
 from pipeline.model.model import BLOCK_ROWS, Model
 from pipeline.model.neighbors import unit_length
-from pipeline.model.vectors import USUAL_SIDE, OnProgress, Vectors, rows_of_top, side_of
+from pipeline.model.vectors import USUAL_SIDE, OnProgress, Vectors, listed_words, rows_of_top, side_of, wanted_rows
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, is_run, open_run, split_step
 from pipeline.runs.preprocessed import items_of
@@ -195,7 +195,7 @@ class Run:
         self, side: str | None, step: int | None, top: int | None, report: OnProgress = lambda done, total: None
     ) -> Vectors:
         ref = self.checkpoint(step)
-        rows = ref.words if top is None else min(top, ref.words)
+        rows = wanted_rows(top, ref.words)
         return Vectors.of_blocks(self._blocks(ref, rows), rows, ref.dims, self.side(side), report)
 
     def absent(self) -> np.ndarray:
@@ -216,7 +216,7 @@ class Run:
     def words(self, step: int | None = None, top: int | None = None) -> list[Any]:
         """The words of the vocabulary (int where `has_integers`), by id; with `top`, the first alone."""
         ref = self.checkpoint(step)
-        rows = ref.words if top is None else min(top, ref.words)
+        rows = wanted_rows(top, ref.words)
         return [word for block in self._blocks(ref, rows) for word in self._typed(block.words).to_pylist()]
 
     def _typed(self, words: pa.Array) -> pa.Array:
@@ -247,13 +247,14 @@ class Run:
         side: str | None = None,
         step: int | None = None,
         *,
-        positive: Iterable[str | int] = (),
-        negative: Iterable[str | int] = (),
+        positive: str | int | Iterable[str | int] = (),
+        negative: str | int | Iterable[str | int] = (),
     ) -> list[tuple[Any, float]]:
         """The `top` words most similar to one, with their cosines, the most similar first.
 
         With `positive` and `negative`, those most similar to the mean of the unit vectors of the first less those of
-        the second, without these words themselves: `positive=["king", "woman"], negative=["man"]`, as in gensim.
+        the second, without these words themselves: `positive=["king", "woman"], negative=["man"]`, as in gensim. A
+        string is one word.
 
         Each call reads all vectors. For many words, read them once:
         `vectors = run.read_vectors()`, then `vectors.neighbors(vectors.rows_of(words, "words"), 10)`.
@@ -261,7 +262,7 @@ class Run:
         Raises:
           InputError: a word is not in the vocabulary; the message names words with a similar spelling.
         """
-        more, less = [str(one) for one in positive], [str(one) for one in negative]
+        more, less = listed_words(positive), listed_words(negative)
         vectors = self.read_vectors(side, step)
         if word is not None:
             more.insert(0, str(word))
@@ -278,9 +279,9 @@ class Run:
         Raises:
           InputError: there is no word, or one is not in the vocabulary.
         """
-        given = list(words)
+        given = [] if isinstance(words, str) else list(words)
         if not given:
-            raise InputError("odd_one_out: give some words")
+            raise InputError("odd_one_out: give a list of words")
         unit = unit_length(np.stack([self.vector(word, side, step) for word in given]))
         return given[int(np.argmin(unit @ unit.mean(axis=0)))]
 
@@ -306,7 +307,7 @@ class Run:
     def blocks(self, step: int | None = None, top: int | None = None) -> Iterator[Model]:
         """The model in parts of 65,536 words, for one that does not fit in memory; with `top`, the first alone."""
         ref = self.checkpoint(step)
-        return self._blocks(ref, ref.words if top is None else min(top, ref.words))
+        return self._blocks(ref, wanted_rows(top, ref.words))
 
     def _blocks(self, ref: CheckpointRef, rows: int) -> Iterator[Model]:
         try:

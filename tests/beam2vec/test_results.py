@@ -51,6 +51,8 @@ def test_an_export_has_the_bytes_of_the_command(trained, tmp_path):
     ("call", "message"),
     [
         (lambda run: beam2vec.export(run, "exe", "vectors"), "format='exe': allowed are word2vec, "),
+        (lambda run: beam2vec.export(run, "npy", "vectors", top=0), "top='0': give a whole number of at least 1"),
+        (lambda run: beam2vec.evaluate(run, pairs=[], most_frequent=0), "most_frequent='0': give a whole number"),
         (lambda run: beam2vec.evaluate(run), "nothing to evaluate: give pairs or analogies"),
         (lambda run: beam2vec.evaluate(run, pairs="x", analogy="guess"), "analogy='guess': allowed are 3cosadd"),
         (lambda run: beam2vec.evaluate("/nowhere", pairs=[]), "nothing to evaluate"),

@@ -27,7 +27,9 @@ def test_long_ones_are_cut_as_those_of_files_are():
     assert list(map(len, words(["a"] * 2500))) == list(map(len, words("a " * 2500))) == [1000, 1000, 500]
 
 
-@pytest.mark.parametrize("wrong", [7, None, [1], ["a", None], [["a"]], b"a rose", ["\udcff"], "\udcff"])
+@pytest.mark.parametrize(
+    "wrong", [7, None, [1], ["a", None], [["a"]], b"a rose", ["\udcff"], "\udcff", {"a"}, {"a": 1}]
+)
 def test_what_is_no_sentence_is_one_line(wrong):
     with pytest.raises(InputError, match=r"^Asker: '.*' is no sentence: give a list of words, or a string, that UTF-8"):
         words(wrong)

@@ -176,7 +176,26 @@ def test_one_word_and_words_together_are_as_in_gensim(run):
         run.vector("nowhere")
     with pytest.raises(InputError, match="index: 'nowhere' is not in the vocabulary"):
         run.index("nowhere")
-    with pytest.raises(InputError, match="odd_one_out: give some words"):
+    with pytest.raises(InputError, match="odd_one_out: give a list of words"):
         run.odd_one_out([])
+    with pytest.raises(InputError, match="odd_one_out: give a list of words"):
+        run.odd_one_out(a)
     with pytest.raises(InputError, match="give a word, or words as positive and negative"):
         run.nearest()
+
+
+def test_a_string_is_one_word_and_not_its_letters(run):
+    """`positive="king"` asked for k, i, n and g."""
+    a, b = run.words(top=2)
+    assert run.nearest(positive=a, negative=b, top=3) == run.nearest(positive=[a], negative=[b], top=3)
+
+
+@pytest.mark.parametrize("top", [-1, 2.5, "3", True])
+def test_how_many_is_a_whole_number(run, top):
+    """-1 gave all but the last word, and others a traceback of NumPy's."""
+    word = run.words(top=1)[0]
+    for ask in (run.words, run.vectors, run.read_vectors, lambda top: run.nearest(word, top)):
+        with pytest.raises(InputError, match=r"^top='.*': give a whole number of at least 0$"):
+            ask(top=top)
+    assert len(run.vectors(top=np.int64(2))) == 2
+    assert run.nearest(word, 0) == run.words(top=0) == []
