@@ -62,8 +62,18 @@ def quoted(text: object, most: int = MOST) -> str:
 
 
 def shown_list(values: Iterable[object], most: int = 20) -> str:
-    """The first `most` values, each as by `shown`, with commas between."""
-    return ", ".join(shown(value) for _, value in zip(range(most), values))
+    """The first `most` values, each as by `shown`, with commas between.
+
+    A value that has a comma or outer blanks, or is empty, is in quotes: else nobody sees where it begins and ends.
+
+    >>> shown_list(["id", " text", "a,b", ""])
+    "id, ' text', 'a,b', ''"
+    """
+    return ", ".join(_listed(shown(value)) for _, value in zip(range(most), values))
+
+
+def _listed(text: str) -> str:
+    return text if text and text == text.strip() and "," not in text else f"'{text}'"
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
+from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.csv_records import Records, read_records
 from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
@@ -21,6 +22,16 @@ _LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
 """How many bytes of a file are searched for its first record; the next number if it does not end in them."""
 _RECORDS = 20
 """How many records show the separator."""
+_NO_RECORD = {
+    kernels.BLANK: ("is blank", "remove blank lines from its beginning, or leave the file out if it has no others"),
+    kernels.TOO_LONG: ("is longer than --max_line_bytes", "set a larger --max_line_bytes"),
+    kernels.UNMATCHED: (
+        "has quotes that do not match",
+        "write a quote within a quoted field twice, and close the field",
+    ),
+}
+"""What is wrong with a first line, and the remedy."""
+_OTHER_ENCODING = "name the encoding of the files by --encoding, or convert them to UTF-8"
 
 
 def head_records(
@@ -84,13 +95,19 @@ def header_names(file: InputFile, separator: str, most: int, encoding: Encoding)
     records = head_records(file, separator, most, -1, encoding)
     kind = kernels.BLANK if records is None else int(records.kind[0])
     if records is None or kind > kernels.DOUBLED:
-        known = {kernels.BLANK: "is blank", kernels.TOO_LONG: "is longer than --max_line_bytes"}
-        why = known.get(kind, "has quotes that do not match")
-        raise InputError(f"{file.uri}: its first line {why}, and so is no header and no record")
+        why, remedy = _NO_RECORD.get(kind, _NO_RECORD[kernels.UNMATCHED])
+        raise InputError(f"{file.uri}: its first line {why}, and so is no header and no record: {remedy}")
     line = bytes(records.data[: records.stop[0]])
     record = (encoding.utf8(line) or line).removesuffix(b"\n").removesuffix(b"\r")
     fields = re.finditer(rb'(?:"((?:[^"]|"")*)"|([^%b]*))(?:%b|\Z)' % ((re.escape(separator.encode()),) * 2), record)
     return tuple(map(_name, itertools.islice(fields, int(records.fields[0]))))
+
+
+def check_header_text(file: InputFile, most: int, encoding: Encoding, separator: str) -> None:
+    """InputError if the header is not in the encoding: its names would be unlike those that people give."""
+    records = head_records(file, separator, most, -1, encoding)
+    if records is not None and encoding.utf8(bytes(records.data[: records.stop[0]])) is None:
+        raise InputError(f"{file.uri}: its header is {reasons.not_in(encoding.of_lines.name)}: {_OTHER_ENCODING}")
 
 
 def _name(field: re.Match[bytes]) -> str:
@@ -119,5 +136,8 @@ def wanted_field(file: InputFile, field: str, names: Sequence[str], count: int) 
         return int(field) - 1
     if names:
         there = shown_list(names)
-        raise InputError(f"--field={field}: the header of {file.uri} does not have it; there are {there}")
+        raise InputError(
+            f"--field={field}: the header of {file.uri} does not have it; there are {there}: give one of these names,"
+            f" or a number from 1 to {count}, or set another --separator"
+        )
     raise InputError(f"--field={field}: with --no_header, fields have numbers, from 1 to {count} in {file.uri}")

@@ -15,11 +15,12 @@ from pipeline.corpus import dead_letters as reasons
 from pipeline.corpus.csv_records import RecordEnds, Records, read_records, record_starts
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
-from pipeline.corpus.encodings import DETECTION_BYTES, Encoding, refuse_other_encodings
+from pipeline.corpus.encodings import DETECTION_BYTES, Encoding, check_beginning, refuse_other_encodings
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import range_chunks
 from pipeline.corpus.readers.csv_header import (
     checked_separator,
+    check_header_text,
     head_records,
     header_names,
     separator_of,
@@ -64,11 +65,12 @@ class CsvReader(LineReader):
         most, field = options.max_line_bytes, options.field or ""
         first = next(file for file in files if file.size)
         given, encoding = options.separator, Encoding(options.encoding or "")
-        if not encoding.name:
-            refuse_other_encodings(TextRange(first.uri, 0, 0, 0), head(first, DETECTION_BYTES, encoding))
+        _check_encoding(first, encoding)
         separator = separator_of(first, most, encoding) if given is None else checked_separator(given, encoding)
         names = header_names(first, separator, most, encoding)
         header = () if options.no_header else names
+        if header:
+            check_header_text(first, most, encoding, separator)
         column = wanted_field(first, field, header, len(names))
         return cls(
             tokenizer,
@@ -117,6 +119,8 @@ class CsvReader(LineReader):
     def _check_header(self, file: InputFile) -> None:
         names = header_names(file, self.separator, self.max_line_bytes, self.encoding)
         if names != self.header:
+            _check_encoding(file, self.encoding)
+            check_header_text(file, self.max_line_bytes, self.encoding, self.separator)
             raise InputError(
                 f"{file.uri} differs from the files before it: its header is {shown_list(names)}, not"
                 f" {shown_list(self.header)}: name files with the same header, or write them anew with one"
@@ -158,11 +162,19 @@ class CsvReader(LineReader):
         if kind == kernels.UNMATCHED:
             return UNMATCHED
         if kind == kernels.BEHIND:
-            return BACKSLASH if records.data[records.end[i] - 1] == _BACKSLASH else BEHIND
+            is_escape = records.data[records.end[i] - 1] == _BACKSLASH and self.encoding.keeps("\\")
+            return BACKSLASH if is_escape else BEHIND
         if records.fields[i] != self.columns:
             fields = int(records.fields[i])
             return f"{fields:,} field{'s' * (fields != 1)} where the first record has {self.columns:,}"
         return reasons.not_in(self.encoding.name)
+
+
+def _check_encoding(file: InputFile, encoding: Encoding) -> None:
+    """InputError if the file's first bytes show another encoding, or lines that end in a carriage return alone."""
+    text = head(file, DETECTION_BYTES, encoding)
+    check_beginning(file.uri, text, encoding.of_lines)
+    refuse_other_encodings(TextRange(file.uri, 0, 0, 0), text)
 
 
 def _undecodable(records: Records, encoding: Encoding) -> np.ndarray:

@@ -37,7 +37,7 @@ def test_the_separator_is_that_of_equal_counts(separator, pack, tmp_path):
         ("a;b,c\n1;2,3\n", "its first lines have 2 fields by commas, 2 fields by semicolons"),
         ("text\na rose\n", "does not show its separator: neither commas"),
         ("a,b\n1,2\n1\n", "does not show its separator: neither commas"),
-        ("\na,b\n1,2\n", "its first line is blank, and so is no header"),
+        ("\na,b\n1,2\n", "its first line is blank, and so is no header and no record: remove blank lines"),
         ('"a,b\n1,2\n', "does not show its separator"),
     ],
 )
@@ -90,8 +90,8 @@ def test_a_field_has_a_name_or_a_number(field, more, column, tmp_path):
 @pytest.mark.parametrize(
     ("field", "more", "message"),
     [
-        ("txt", {}, r"--field=txt: the header of .*x does not have it; there are 3, text, same, same"),
-        ("5", {}, r"the header of .*x does not have it"),
+        ("txt", {}, r"--field=txt: the header of .*x does not have it; there are 3, text, same, same: give one of"),
+        ("5", {}, r"does not have it; .*, or a number from 1 to 4, or set another --separator$"),
         ("0", {}, r"the header of .*x does not have it"),
         ("same", {}, r"--field=same: 2 fields of .*x have this name: give a number, as --field=3"),
         ("text", {"no_header": True}, r"--field=text: with --no_header, fields have numbers, from 1 to 4"),
@@ -102,6 +102,33 @@ def test_a_field_that_is_not_there_is_told(field, more, message, tmp_path):
     (tmp_path / "x").write_text("3,text,same,same\n1,2,3,4\n")
     with pytest.raises(InputError, match=message):
         opened(tmp_path / "x", field, **more)
+
+
+def test_names_whose_blanks_matter_are_in_quotes(tmp_path):
+    (tmp_path / "x").write_text("id, text\n1,2\n")
+    with pytest.raises(InputError, match="does not have it; there are id, ' text': give one"):
+        opened(tmp_path / "x")
+    assert opened(tmp_path / "x", " text").column == 1
+
+
+@pytest.mark.parametrize("encoding", [None, "latin-1"])
+@pytest.mark.parametrize("first", [b"id,text\n1,a rose\n", b""])
+def test_carriage_returns_alone_are_told_of_any_file(first, encoding, tmp_path):
+    (tmp_path / "a").write_bytes(first)
+    (tmp_path / "b").write_bytes(b"id,text\r1,a rose\r2,is\r")
+    files = match_inputs([str(tmp_path)])
+    with pytest.raises(InputError, match="b ends its lines with a carriage return alone"):
+        [*map(open_reader(options("csv", encoding=encoding, separator=","), files).source, files)]
+
+
+@pytest.mark.parametrize("first", ["id,café,text\n", ""])
+def test_a_header_in_another_encoding_is_told(first, tmp_path):
+    (tmp_path / "a").write_text(first)
+    (tmp_path / "b").write_bytes("id,café,text\n".encode("latin-1"))
+    files = match_inputs([str(tmp_path)])
+    with pytest.raises(InputError, match="b: its header is not UTF-8: name the encoding of the files by --encoding"):
+        [*map(open_reader(options("csv"), files).source, files)]
+    assert opened(tmp_path / "b", "café", encoding="latin-1").column == 1
 
 
 def test_a_header_longer_than_the_first_look(tmp_path):
