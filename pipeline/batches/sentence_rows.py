@@ -77,8 +77,8 @@ class RowRules:
 
     def check(self) -> None:
         """InputError if there can be no such epoch."""
-        if not 0 <= self.epoch < MAX_EPOCHS:
-            raise InputError(f"GenerateBatches: epoch={self.epoch}: there are epochs 0 to {MAX_EPOCHS - 1}")
+        if type(self.epoch) is not int or not 0 <= self.epoch < MAX_EPOCHS:
+            raise InputError(f"GenerateBatches: epoch={self.epoch!r}: there are epochs 0 to {MAX_EPOCHS - 1}")
 
 
 def _open(distribution: WordDistribution, sampling: Sampling) -> _Opened:
