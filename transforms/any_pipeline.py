@@ -212,8 +212,8 @@ class GenerateRows(beam.DoFn):
 
 def _placed(element: Any) -> tuple[int, Any]:
     """(position, sentence); InputError if it is something else, as None would be taken for a position not given."""
-    if not isinstance(element, tuple) or len(element) != 2 or element[0] is None or isinstance(element[0], bool):
-        raise InputError(
-            f"GenerateBatches: {quoted(str(element), 40)} is not (position, sentence), as positions=True asks"
-        )
-    return element
+    is_pair = isinstance(element, (tuple, list)) and len(element) == 2
+    if not is_pair or element[0] is None or isinstance(element[0], bool):
+        given = quoted(str(element), 40)
+        raise InputError(f"GenerateBatches: {given} is not (position, sentence), as positions=True asks")
+    return element[0], element[1]
