@@ -54,9 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"beam2vec {importlib.metadata.version('beam2vec')}")
         return 0
     if name not in ("-h", "--help"):
-        from pipeline.runtime.shown_text import shown  # as above
+        from jobs.cli import events  # as above
+        from pipeline.errors import InputError
+        from pipeline.runtime.shown_text import shown
 
-        print(f"beam2vec: {shown(name)} is no command; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        problem = InputError(f"{shown(name)} is no command; there are {', '.join(COMMANDS)}")
+        with events.told_as_json(events.asked_for([name, *rest])):
+            events.tell_error("beam2vec", problem, 2)
         return 2
     width = max(map(len, COMMANDS))
     print("The commands, each with --help:\n")

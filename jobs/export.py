@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     uris = [uri for uri in written.uris if uri != STANDARD_OUTPUT]
     result = {"run": run.uri, "step": ref.step, "steps": ref.steps, "digest": ref.digest, "format": options.format}
     result |= {"written": uris, "words": exported.words, "changed": written.changed}
+    if options.format != "tensorboard":
+        result["vectors"] = exported.written_side
     events.tell("result", result, _lines(written, exported, options.format), messages)
     return 0
 

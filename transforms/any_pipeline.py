@@ -22,7 +22,9 @@ from pipeline.batches.sampling import Sampling
 from pipeline.batches.sentence_rows import RowRules
 from pipeline.corpus.plain_sentences import spans_of_sentence
 from pipeline.corpus.word_table import WordTable
+from pipeline.errors import InputError
 from pipeline.options import Options
+from pipeline.runtime.shown_text import quoted
 from pipeline.words.distribution import WordDistribution
 
 BUNDLE_WORDS = 500_000
@@ -202,7 +204,16 @@ class GenerateRows(beam.DoFn):
         self.rules, self.positions = rules, positions
 
     def process(self, element: Any, unigram: WordDistribution) -> Iterator[pa.RecordBatch]:
-        position, sentence = element if self.positions else (None, element)
+        position, sentence = _placed(element) if self.positions else (None, element)
         batch = self.rules.rows(sentence, unigram, position)
         if batch is not None:
             yield batch
+
+
+def _placed(element: Any) -> tuple[int, Any]:
+    """(position, sentence); InputError if it is something else, as None would be taken for a position not given."""
+    is_pair = isinstance(element, (tuple, list)) and len(element) == 2
+    if not is_pair or element[0] is None or isinstance(element[0], bool):
+        given = quoted(str(element), 40)
+        raise InputError(f"GenerateBatches: {given} is not (position, sentence), as positions=True asks")
+    return element[0], element[1]

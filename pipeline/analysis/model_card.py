@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,10 @@ class ModelCard:
 
     license: str = LICENSE
     evaluation: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.license):
+            raise InputError(f"--license={shown(self.license)} is no name of the Hub's: give one such as cc-by-4.0")
 
     def text(self, run: Run, provenance: Mapping[str, Any], vectors: str) -> str:
         """The card, in Markdown with the Hub's header.
@@ -99,7 +104,7 @@ class ModelCard:
             "",
             "| option | value |",
             "|---|---|",
-            *(f"| {name} | {shown(str(value))} |" for name, value in options.items() if value is not None),
+            *(f"| {name} | {_cell(value)} |" for name, value in options.items() if value is not None),
         ]
         return "\n".join(sections) + "\n"
 
@@ -116,12 +121,17 @@ class ModelCard:
         rows = ["## Evaluation", "", "| set | score | asked | not in the vocabulary |", "|---|---|---|---|"]
         for entry in result["pairs"]:
             score = "undefined" if entry["spearman"] is None else f"Spearman {entry['spearman']:.3f}"
-            rows.append(f"| {shown(_last(entry['file']))} | {score} | {entry['pairs']:,} | {entry['unknown']:,} |")
+            rows.append(f"| {_cell(_last(entry['file']))} | {score} | {entry['pairs']:,} | {entry['unknown']:,} |")
         for entry in result["analogies"]:
             total = entry["total"]
             right = f"{total['accuracy']:.1%} right by {entry['method']}"
-            rows.append(f"| {shown(_last(entry['file']))} | {right} | {total['questions']:,} | {total['unknown']:,} |")
+            rows.append(f"| {_cell(_last(entry['file']))} | {right} | {total['questions']:,} | {total['unknown']:,} |")
         return [*rows, ""]
+
+
+def _cell(value: object) -> str:
+    """A value within a table of Markdown, where a bar would end the cell."""
+    return shown(str(value)).replace("|", "\\|")
 
 
 def _caveats(options: Options) -> list[str]:

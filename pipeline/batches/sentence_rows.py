@@ -77,8 +77,9 @@ class RowRules:
 
     def check(self) -> None:
         """InputError if there can be no such epoch."""
-        if not 0 <= self.epoch < MAX_EPOCHS:
-            raise InputError(f"GenerateBatches: epoch={self.epoch}: there are epochs 0 to {MAX_EPOCHS - 1}")
+        is_whole = isinstance(self.epoch, (int, np.integer)) and not isinstance(self.epoch, bool)
+        if not is_whole or not 0 <= self.epoch < MAX_EPOCHS:
+            raise InputError(f"GenerateBatches: epoch={self.epoch!r}: there are epochs 0 to {MAX_EPOCHS - 1}")
 
 
 def _open(distribution: WordDistribution, sampling: Sampling) -> _Opened:

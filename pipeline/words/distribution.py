@@ -39,7 +39,7 @@ class WordDistribution:
         """The distribution of words with their counts; counts of one word are added up.
 
         Raises:
-          InputError: there is no word, or a count is not a positive integer.
+          InputError: there is no word; a count is not a positive integer; their sum does not fit in 63 bits.
         """
         words, numbers = [], []
         for word, count in counts:
@@ -47,6 +47,8 @@ class WordDistribution:
                 raise InputError(f"UnigramDistribution: {quoted(str(word))} has the count {count!r}: give 1 or more")
             words.append(word)
             numbers.append(int(count))
+        if sum(numbers) > np.iinfo(np.int64).max:
+            raise InputError(f"UnigramDistribution: the counts add up to {sum(numbers):,}: 2^63 - 1 is the most")
         table = WordTable()
         table.add(pa.array(words, pa.string()), np.array(numbers, np.int64))
         merged = pa.table([one_array(table.words()), pa.array(table.values())], schema=SCHEMA)

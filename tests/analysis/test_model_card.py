@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from beam2vec import Run
-from pipeline.analysis.model_card import _caveats, published
+from pipeline.analysis.model_card import ModelCard, _caveats, _cell, published
+from pipeline.errors import InputError
 from pipeline.options import Options
 from tests.helpers.commands import run, train, write_corpus
 
@@ -104,6 +105,16 @@ def test_what_text_needs_first_is_told():
         "Text has to be split into words by `unicode_words` first.",
         "Phrases such as new_york have to be joined in the text first.",
     ]
+
+
+@pytest.mark.parametrize("license", ["", "#", "a: b", "mit\nevil: yes", "../mit"])
+def test_a_license_is_a_name_and_no_yaml(license):
+    with pytest.raises(InputError, match=r"^--license=.* is no name of the Hub's"):
+        ModelCard(license)
+
+
+def test_a_bar_stays_within_its_cell():
+    assert _cell("a|b") == r"a\|b"
 
 
 def test_of_paths_the_last_part_is_published():

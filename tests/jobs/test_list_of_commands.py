@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pathlib
 import sys
 
@@ -36,6 +37,8 @@ def test_one_script_runs_them_all(capsys, tmp_path, monkeypatch):
     assert listing.main(["verify", "--run=run"]) == 0
     assert listing.main(["trian"]) == 2
     assert "trian is no command; there are train, preprocess" in capsys.readouterr().err
+    assert listing.main(["trian", "--log_format=json"]) == 2
+    assert json.loads(capsys.readouterr().err)["message"].startswith("trian is no command")
 
 
 @pytest.mark.parametrize("name", listing.COMMANDS)

@@ -148,6 +148,8 @@ def test_windows_of_time_have_a_distribution_each():
         ([("a", 0)], lambda x: x | UnigramDistribution(), "'a' has the count 0: give 1 or more"),
         ([], lambda x: x | UnigramDistribution(), "there is no word: give .word, count., as CountWords does"),
         ([(-1, "a b")], lambda x: rows_at(x), "the position -1 is not a whole number"),
+        (["a b"], lambda x: rows_at(x), "'a b' is not .position, sentence., as positions=True asks"),
+        ([(None, "a b")], lambda x: rows_at(x), "is not .position, sentence."),
         ([(2**47, "a b")], lambda x: rows_at(x), "the position 140737488355328 is not"),
         ([(0, "a a")], lambda x: rows_at(x, negatives=9, negative_policy="distinct"), "at least 10 words, .* 2"),
     ],
@@ -163,12 +165,18 @@ def rows_at(elements, **rules):
     return elements | GenerateBatches(unigram, positions=True, **rules)
 
 
-@pytest.mark.parametrize("wrong", [{"window": -1}, {"negatives": 0}, {"seed": -1}, {"epoch": -1}])
+@pytest.mark.parametrize("wrong", [{"window": -1}, {"negatives": 0}, {"seed": -1}, {"epoch": -1}, {"epoch": 1.5}])
 def test_attributes_out_of_range_are_told_before_anything_runs(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         GenerateBatches(None, **wrong)
     with pytest.raises(InputError, match="power"):
         UnigramDistribution(power=99)
+
+
+def test_counts_beyond_63_bits_are_refused():
+    """Two of 2^62 for one word made it vanish."""
+    with pytest.raises(InputError, match="add up to 9,223,372,036,854,775,808"):
+        WordDistribution.of([("a", 2**62), ("a", 2**62)])
 
 
 def test_counts_of_one_word_are_added_up_and_distributions_are_told_apart():

@@ -54,8 +54,9 @@ def test_each_stage_tells_its_end(trained):
 def test_evaluation_verification_and_export_have_their_numbers(trained, tmp_path):
     place = f"--run={trained[0] / 'run'}"
     to = f"--json={tmp_path / 'evaluated.json'}"
-    word = json.loads(run("jobs.export", place, "--format=npy", f"--to={tmp_path / 'v.npy'}", JSON).stdout)["words"]
-    assert word == objects(trained[1].stdout)[0]["words"]
+    exported = json.loads(run("jobs.export", place, "--format=npy", f"--to={tmp_path / 'v.npy'}", JSON).stdout)
+    assert exported["words"] == objects(trained[1].stdout)[0]["words"]
+    assert exported["vectors"] == "input"
     first = json.loads((tmp_path / "v.words.json").read_text())[0]
     (evaluated,) = objects(run("jobs.evaluate", place, f"--neighbors={first}", to, JSON).stdout, "result")
     assert content(evaluated) == json.loads((tmp_path / "evaluated.json").read_text())
