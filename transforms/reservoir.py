@@ -13,7 +13,7 @@ from pipeline.corpus.work_units import WorkUnit
 from pipeline.runtime import progress
 from pipeline.words.counts import STAGE as COUNTS
 from pipeline.words.phrases import PhrasesRef
-from pipeline.words.reservoir import STAGE, ReservoirRef, group_of, stored_group, stored_reservoir
+from pipeline.words.reservoir import STAGE, ReservoirRef, stored_group, stored_reservoir
 from transforms.job_context import JobContext, StageDoFn
 from transforms.phrase_reader import OpenPhrases
 
@@ -39,22 +39,20 @@ class MakeReservoir(beam.PTransform):
         groups = parts | "GatherGroup" >> beam.GroupByKey() | "MergeGroup" >> beam.ParDo(MergeGroup(self.context))
         merge = beam.ParDo(MergeAll(self.context), AsIter(groups))
         first = once | "MergeAll" >> merge.with_outputs(WIDER, main="made")
-        parts = self.units | "ReadAgain" >> beam.ParDo(ReadAgain(self.context), AsIter(first[WIDER]), *joined)
-        merge = beam.ParDo(MergeGroup(self.context, True))
-        groups = parts | "GatherAgain" >> beam.GroupByKey() | "MergeGroupAgain" >> merge
-        return once | "MergeAllAgain" >> beam.ParDo(MergeAll(self.context, True), AsIter(groups), AsIter(first["made"]))
+        again = self.units | "ReadAgain" >> beam.ParDo(ReadAgain(self.context), AsIter(first[WIDER]), *joined)
+        return once | "MergeAgain" >> beam.ParDo(MergeAll(self.context, True), AsIter(again), AsIter(first["made"]))
 
 
 class MergeGroup(StageDoFn):
     """Merges the sentences of some units."""
 
-    def __init__(self, context: JobContext, again: bool = False):
+    def __init__(self, context: JobContext):
         super().__init__(context)
-        self.commits, self.again = context.commits(STAGE), again
+        self.commits = context.commits(STAGE)
 
     def process(self, element: tuple[int, Iterable[ReservoirRef]]) -> Iterator[ReservoirRef]:
         group, parts = element
-        yield from stored_group(self.commits, group, parts, self.context.options.replay_words, self.again)
+        yield from stored_group(self.commits, group, parts, self.context.options.replay_words)
 
 
 class MergeAll(StageDoFn):
@@ -87,8 +85,8 @@ class ReadAgain(StageDoFn):
 
     def process(
         self, unit: WorkUnit, wider: Iterable[Keeping], phrases: PhrasesRef | None = None
-    ) -> Iterator[tuple[int, ReservoirRef]]:
+    ) -> Iterator[ReservoirRef]:
         for keeping in wider:  # none or one
             reader = self.phrases.reader(phrases)
-            yield group_of(unit.index), part_again(self.commits, self.counts, unit, reader, keeping)
+            yield part_again(self.commits, self.counts, unit, reader, keeping)
             progress.stage("Read again for updates", None, "B").advance(unit.size)

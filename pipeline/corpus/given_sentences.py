@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -113,6 +113,12 @@ def _checked(number: int, sentence: Iterable[str]) -> list[str]:
     if isinstance(sentence, (str, bytes)):
         text = quoted(str(sentence), _SHOWN)
         raise InputError(f"sentences[{number}] is the string {text}, not a list of words: split it, by .split() say")
+    if isinstance(sentence, (set, frozenset, Mapping)):
+        kind = type(sentence).__name__
+        raise InputError(
+            f"sentences[{number}] is a {kind}, whose words have no order that is the same each time: give a list,"
+            " by sorted() say"
+        )
     try:
         words = [word for word in words_of(sentence) if word]
         "".join(words).encode()

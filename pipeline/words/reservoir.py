@@ -304,17 +304,12 @@ def group_of(unit: int) -> int:
     return unit // _TOGETHER
 
 
-def stored_group(
-    commits: Commits, group: int, parts: Iterable[ReservoirRef], words: int, again: bool = False
-) -> list[ReservoirRef]:
-    """The sentences of a group of units, merged; of a single unit, and of the only group, as they are.
-
-    `again`: the text was read again.
-    """
+def stored_group(commits: Commits, group: int, parts: Iterable[ReservoirRef], words: int) -> list[ReservoirRef]:
+    """The sentences of a group of units, merged; of a single unit, and of the only group, as they are."""
     held = list(parts)
     if len(held) == 1 or (group == 0 and len(held) < _TOGETHER):
         return held
-    name = f"{AGAIN if again else ''}group-{group:09d}"
+    name = f"group-{group:09d}"
     return [stored_part(commits, name, lambda: merge((part.open(commits.records) for part in held), words))]
 
 

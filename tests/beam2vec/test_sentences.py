@@ -105,7 +105,7 @@ def test_new_sentences_update_a_model_as_new_files_do(trained, tmp_path):
     assert beam2vec.update(trained, sentences=new, output=tmp_path / "updated").checkpoint().digest == (
         updated.checkpoint().digest
     )
-    with pytest.raises(beam2vec.InputError, match="have taken 1 of 1 file of input already"):
+    with pytest.raises(beam2vec.InputError, match="have taken these sentences already"):
         beam2vec.update(trained, sentences=LISTS, output=tmp_path / "again")
 
 
@@ -118,6 +118,8 @@ def test_new_sentences_update_a_model_as_new_files_do(trained, tmp_path):
         ({"sentences": pathlib.Path("texts.txt")}, "is one text"),
         ({"sentences": [["a"], [1]]}, r"^sentences\[1\] is '\[1\]': give a list of strings .* write numbers as text"),
         ({"sentences": [["a", None]]}, "give a list of strings"),
+        ({"sentences": [["a"], {"a", "b"}]}, r"^sentences\[1\] is a set, whose words have no order .* by sorted\(\)"),
+        ({"sentences": [{"a": 1}]}, r"^sentences\[0\] is a dict, whose words have no order"),
         ({"sentences": [["\udcff"]]}, "that UTF-8 can hold"),
         ({"sentences": [7]}, r"sentences\[0\] is '7'"),
         ({"sentences": []}, "^sentences hold no word: .* an iterator can be read only once"),

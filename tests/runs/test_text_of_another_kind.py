@@ -9,8 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import beam2vec
-from beam2vec import InputError
 from tests.helpers.commands import train
 from tests.helpers.days import OPTIONS, lines_of
 
@@ -87,11 +85,3 @@ def test_the_same_text_of_another_kind_gives_the_same_vectors(folder, tmp_path, 
 def test_what_does_not_fit_is_told_with_a_remedy(folder, tmp_path, parent, day, options, said):
     outcome = update(folder, tmp_path, parent, day, *options)
     assert (outcome.status, said in outcome.error) == (2, True), outcome.error
-
-
-def test_sentences_that_were_taken_are_called_so(tmp_path):
-    sentences = [line.split() for line in LINES]
-    wanted = {"dims": 8, "epochs": 1, "min_count": 2}
-    beam2vec.train(sentences=sentences, output=tmp_path / "parent", **wanted)
-    with pytest.raises(InputError, match="have taken these sentences already"):
-        beam2vec.update(tmp_path / "parent", sentences=sentences, output=tmp_path / "run")

@@ -186,9 +186,8 @@ def test_text_that_repeats_itself_is_read_again_with_a_larger_limit(commits):
     assert limit == ALL_KEYS  # of so few sentences nobody can tell how many are needed
     assert [record.name for record in commits.all()] == ["unit-000000000"]
     parts = [stored_part(commits, f"{AGAIN}unit-00000000{i}", lambda: of(REPEATED, 400, limit)) for i in range(2)]
-    groups = stored_group(commits, 1, parts, 400, again=True)
     take_warnings()
-    ref = stored_reservoir(commits, groups, 400, again=True)
+    ref = stored_reservoir(commits, parts, 400, again=True)
     assert is_same(ref.open(commits.records), of(REPEATED[:300], 400))
     assert [record.name for record in commits.all()] == [STAGE]
     assert take_warnings() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -83,16 +84,23 @@ def find_gpu() -> Gpu:
 
 def _refuse_several() -> None:
     """NoGpuError if several packages have put their CuPy into one folder: then it is a mixture."""
-    installed = []
-    for name in _CUPYS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            importlib.metadata.distribution(name)
-            installed.append(name)
+    installed = _installed()
     if len(installed) > 1:
         raise NoGpuError(
             f"{' and '.join(installed)} are installed, into the same folder: pip uninstall {' '.join(installed)}, and"
             " then install one"
         )
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """The packages with a CuPy that are installed. To look takes 30 ms."""
+    found = []
+    for name in _CUPYS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.distribution(name)
+            found.append(name)
+    return tuple(found)
 
 
 def _is_missing(error: Exception) -> bool:

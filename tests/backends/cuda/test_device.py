@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from pipeline.backends.cuda import device
 from pipeline.backends.cuda.backend import CudaBackend
 from pipeline.backends.cuda.buffers import Room, Shape
 from pipeline.backends.cuda.device import NoCupyError, NoGpuError, find_gpu
@@ -48,8 +49,12 @@ def test_two_packages_of_cupy_are_one_line(monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", distribution)
-    with installed(Device()), pytest.raises(NoGpuError) as raised:
-        find_gpu()
+    device._installed.cache_clear()
+    try:
+        with installed(Device()), pytest.raises(NoGpuError) as raised:
+            find_gpu()
+    finally:
+        device._installed.cache_clear()
     assert str(raised.value) == (
         "cupy-cuda12x and cupy-cuda13x are installed, into the same folder: pip uninstall cupy-cuda12x cupy-cuda13x,"
         " and then install one"
