@@ -23,7 +23,7 @@ from typing import Any
 from apache_beam.internal import cloudpickle_pickler, pickler
 from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.worker import bundle_processor
+from apache_beam.runners.worker import bundle_processor, statecache
 from apache_beam.transforms import DoFn, core, ptransform, userstate
 from apache_beam.typehints import decorators, native_type_compatibility, typehints
 
@@ -57,6 +57,8 @@ def install() -> None:
     cloudpickle._should_pickle_by_reference = _found_at_once(cloudpickle._should_pickle_by_reference)
     bundle_processor.pickler = _with_windows_kept()
     bundle_processor.BundleProcessor.monitoring_infos = _own_counts
+    # What the cache of side inputs holds is weighed by a walk through the globals of all modules, each time.
+    statecache.get_deep_size = lambda *objects: 1
     argparse.ArgumentParser.add_argument = _with_one_formatter(argparse.ArgumentParser.add_argument)
 
 

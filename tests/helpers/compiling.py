@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.kernels.compile import has_cached_kernels
+
 ROOT = pathlib.Path(__file__).parents[2]
 PARTS = ("the_training_step", "all_else")
 
@@ -57,7 +59,11 @@ def all_else() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    {"the_training_step": the_training_step, "all_else": all_else}[arguments[0]]()
+    """One part; without an argument all of them, where no machine code is kept yet."""
+    if arguments:
+        {"the_training_step": the_training_step, "all_else": all_else}[arguments[0]]()
+    elif not has_cached_kernels():
+        compile_kernels()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from tests.helpers.browser import browser, keep_picture, open_page
 from tests.helpers.commands import ROOT, train
 from tests.helpers.maps import maps_of_neighbors
 
-manifold = pytest.importorskip("sklearn.manifold", reason="scikit-learn is not installed")
 QUICK_START = re.search(r"^TOPICS_OPTIONS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
 RUNS = {
     "quick_start": QUICK_START,
@@ -47,6 +46,7 @@ BOX = ("left", "top", "right", "bottom")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The two runs, with reports as users have them."""
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     folder = tmp_path_factory.mktemp("seen")
     python_topics.main(str(folder / "topics.txt"))
     with maps_of_neighbors():
@@ -107,6 +107,8 @@ def faults_of_map(page, vectors):
         faults.append("crowded")
     if points.min() < 0 or points.max() > 1:
         faults.append("words outside")
+    from sklearn import manifold  # takes two seconds, which each worker would spend as it collects tests
+
     trust, of_components = (
         manifold.trustworthiness(vectors, places, n_neighbors=10, metric="cosine")
         for places in (points * size, principal_plane(vectors))

@@ -58,7 +58,7 @@ def test_a_field_that_the_first_rows_lack(tmp_path):
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("size", [240_000, 1_200_000])
 def test_rows_longer_than_the_first_look(tmp_path, size, pack):
-    words = [f"w{i:06}" for i in range(size // 8)]
+    words = [f"w{i:062}" for i in range(size // 64)]
     for value in (" ".join(words), words):
         file = jsonl(tmp_path / "x", [{"text": value}] * 3)
         file.write_bytes(pack(file.read_bytes()))
