@@ -9,12 +9,11 @@ from tools.histories.history import History, Scenario, shortened
 from tools.histories.machine import Violation
 from tools.histories.planted import SEEDS, defects, look_for
 
-CPU_SECONDS, SLOW_CPU_SECONDS = 6.0, 120.0
+CPU_SECONDS = 20.0
 
 
-@pytest.mark.parametrize("seconds", [CPU_SECONDS, pytest.param(SLOW_CPU_SECONDS, marks=pytest.mark.slow)])
-def test_nothing_is_violated_in_as_many_histories_as_some_cpu_seconds_allow(seconds):
-    seed, until = 0, time.process_time() + seconds
+def test_nothing_is_violated_in_as_many_histories_as_some_cpu_seconds_allow():
+    seed, until = 0, time.process_time() + CPU_SECONDS
     while time.process_time() < until:
         assert History(Scenario.of(seed)).run().calls > 0, seed
         seed += 1
