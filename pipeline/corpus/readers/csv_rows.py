@@ -19,8 +19,8 @@ from pipeline.corpus.encodings import DETECTION_BYTES, Encoding, check_beginning
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import range_chunks
 from pipeline.corpus.readers.csv_header import (
-    checked_separator,
     check_header_text,
+    checked_separator,
     head_records,
     header_names,
     separator_of,
