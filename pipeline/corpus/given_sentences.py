@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Set
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,18 +93,15 @@ def _groups(sentences: Iterable[Iterable[str]]) -> Iterator[list[list[str]]]:
         raise InputError(
             f"sentences={quoted(str(sentences), _SHOWN)} is one text: give lists of words, or a file as input"
         )
-    try:
-        ordered = None if isinstance(sentences, Set) else iter(sentences)
-    except TypeError:
-        ordered = None
-    if ordered is None:
+    can_be_read = hasattr(sentences, "__iter__") or hasattr(sentences, "__getitem__")
+    if isinstance(sentences, Set) or not can_be_read:
         raise InputError(
             f"sentences={quoted(str(sentences), _SHOWN)}: give a list or a generator of lists of words; a set has no"
             " order"
         )
     group: list[list[str]] = []
     size = 0
-    for number, sentence in enumerate(ordered):
+    for number, sentence in enumerate(sentences):
         words = _checked(number, sentence)
         if not words:
             continue
@@ -122,7 +119,7 @@ def _checked(number: int, sentence: Iterable[str]) -> list[str]:
     if isinstance(sentence, (str, bytes)):
         text = quoted(str(sentence), _SHOWN)
         raise InputError(f"sentences[{number}] is the string {text}, not a list of words: split it, by .split() say")
-    if isinstance(sentence, (Set, Mapping)):
+    if isinstance(sentence, (Set, Mapping)) and not isinstance(sentence, KeysView):
         kind = type(sentence).__name__
         raise InputError(
             f"sentences[{number}] is a {kind}, whose words have no order that is the same each time: give a list,"

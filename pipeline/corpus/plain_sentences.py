@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Set
 from typing import Any
 
 from pipeline.corpus.readers.values import STRINGS, list_spans, text_spans
@@ -49,7 +49,7 @@ def words_of(sentence: Iterable[str]) -> list[str]:
 
     A set is none: its order changes from process to process, and with it the rows.
     """
-    if isinstance(sentence, (Set, Mapping)):
+    if isinstance(sentence, (Set, Mapping)) and not isinstance(sentence, KeysView):  # the keys of a dict have an order
         raise TypeError
     words = list(sentence)
     if not all(isinstance(word, str) for word in words):

@@ -148,9 +148,11 @@ def wanted_rows(top: int | None, of: int) -> int:
     return of if top is None else min(checked_top(top), of)
 
 
-def listed_words(given: str | int | Iterable[str | int]) -> list[str]:
-    """The words as text; a string is one word, not its letters."""
-    return [str(given)] if isinstance(given, (str, int)) else [str(word) for word in given]
+def listed_words(given: str | int | Iterable[str | int] | None) -> list[str]:
+    """The words as text; a string is one word, not its letters, and None is no word, as in gensim."""
+    if given is None:
+        return []
+    return [str(given)] if isinstance(given, (str, int, np.integer)) else [str(word) for word in given]
 
 
 def rows_of_top(top: int | None, absent: np.ndarray) -> int:

@@ -247,8 +247,8 @@ class Run:
         side: str | None = None,
         step: int | None = None,
         *,
-        positive: str | int | Iterable[str | int] = (),
-        negative: str | int | Iterable[str | int] = (),
+        positive: str | int | Iterable[str | int] | None = (),
+        negative: str | int | Iterable[str | int] | None = (),
     ) -> list[tuple[Any, float]]:
         """The `top` words most similar to one, with their cosines, the most similar first.
 

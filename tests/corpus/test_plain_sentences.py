@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.corpus.plain_sentences import spans_of_sentence
+from pipeline.corpus.plain_sentences import spans_of_sentence, words_of
 from pipeline.errors import InputError
 
 
@@ -33,3 +33,7 @@ def test_long_ones_are_cut_as_those_of_files_are():
 def test_what_is_no_sentence_is_one_line(wrong):
     with pytest.raises(InputError, match=r"^Asker: '.*' is no sentence: give a list of words, or a string, that UTF-8"):
         words(wrong)
+
+
+def test_the_keys_of_a_dict_have_an_order():
+    assert words_of(dict.fromkeys(["b", "a", "b"]).keys()) == ["b", "a"]

@@ -188,6 +188,7 @@ def test_a_string_is_one_word_and_not_its_letters(run):
     """`positive="king"` asked for k, i, n and g."""
     a, b = run.words(top=2)
     assert run.nearest(positive=a, negative=b, top=3) == run.nearest(positive=[a], negative=[b], top=3)
+    assert run.nearest(positive=[a], negative=None, top=3) == run.nearest(positive=a, top=3)  # as in gensim
 
 
 @pytest.mark.parametrize("top", [-1, 2.5, "3", True])
