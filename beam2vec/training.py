@@ -28,7 +28,7 @@ with without_warnings_of_beam():  # it warns on import about clients that are no
 Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Sentences = Iterable[Iterable[str]]
 ProgressArgument = bool | Callable[[Progress], None]
-_OF_FILES = ("input_format", "field", "encoding", "separator", "no_header")
+_OF_FILES = ("input_format", "field", "encoding", "separator", "no_header", "no_quotes")
 """Options that say how files are read."""
 _one_at_a_time = threading.Lock()
 """Progress and requests to stop are global in a process, so one job runs at a time."""

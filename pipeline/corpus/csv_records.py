@@ -1,7 +1,7 @@
 """CSV as records: read in ranges that begin and end with a record, and cut where records end.
 
 >>> data = b'word,"in, or\\nbehind, quotes"\\nlast,one\\n'
->>> [(records.texts(), records.start.tolist()) for records in read_records([(0, data)], len(data), ",", 100, 1)]
+>>> [(records.texts(), records.start.tolist()) for records in read_records([(0, data)], len(data), Form(","), 1)]
 [(['in, or\\nbehind, quotes', 'one'], [0, 29])]
 """
 
@@ -24,6 +24,17 @@ _AT_ONCE = 1 << 16
 _CUTS, _FINEST, _COARSEST = 1 << 10, 1 << 10, 8 << 20
 """A file is cut in about so many places, with these distances in bytes at least and at most."""
 _PIECE_BYTES = 8 << 20
+
+
+class Form(NamedTuple):
+    """How records are written."""
+
+    separator: str
+    """one character, a byte in the encoding"""
+    has_quotes: bool = True
+    """whether a field may be in quotes; else a quote is a character like others, and each line is a record"""
+    most: int = 1 << 20
+    """bytes of a record; a longer one is bad, and is not held as a whole"""
 
 
 class Records(NamedTuple):
@@ -68,19 +79,19 @@ class Records(NamedTuple):
 
 
 def read_records(
-    chunks: Iterable[tuple[int, bytes]], end: int, separator: str, most: int, field: int = -1, last: bool = True
+    chunks: Iterable[tuple[int, bytes]], end: int, form: Form, field: int = -1, last: bool = True
 ) -> Iterator[Records]:
     """The records of a range, in order.
 
-    Memory: a chunk and the longest record, up to `most`.
+    Memory: a chunk and the longest record, up to `form.most`.
 
     Args:
       chunks: (position, bytes), one after the other; the first begins with a record, and the last ends at `end`.
-      most: bytes of a record; a longer one is bad, and is not held as a whole.
       field: number of the wanted field, from 0.
       last: whether a record ends at `end`; else what is left over there is not returned.
     """
-    code = np.uint8(ord(separator))
+    quote = kernels.QUOTE if form.has_quotes else kernels.NO_QUOTE
+    separator = np.uint8(ord(form.separator))
     held, is_skipping = b"", False
     for position, chunk in chunks:
         final = last and position + len(chunk) == end
@@ -95,7 +106,7 @@ def read_records(
             start, stop, begin, until, fields = (np.empty(_AT_ONCE, np.int64) for _ in range(5))
             kind = np.empty(_AT_ONCE, np.uint8)
             count, line = kernels.read_records(
-                data, line, final, code, most, field, start, stop, begin, until, fields, kind
+                *(data, line, final, quote, separator, form.most, field), start, stop, begin, until, fields, kind
             )
             if not count:
                 break
@@ -105,13 +116,13 @@ def read_records(
         held = bytes(data[line:])
 
 
-def record_starts(uri: str, size: int, separator: str, most: int, encoding: Encoding = UTF8) -> tuple[int, ...]:
+def record_starts(uri: str, size: int, form: Form, encoding: Encoding = UTF8) -> tuple[int, ...]:
     """Places where records begin, at about equal distances, by a pass over the whole file."""
     distance = min(max(_FINEST, size // _CUTS), _COARSEST)
     cuts: list[int] = []
     wanted = distance
     chunks = range_chunks(TextRange(uri, 0, size, size), None, encoding)
-    for records in read_records(chunks, size, separator, most):
+    for records in read_records(chunks, size, form):
         starts = records.start + records.position
         while wanted <= starts[-1]:
             cuts.append(int(starts[np.searchsorted(starts, wanted)]))
@@ -125,12 +136,12 @@ class RecordEnds(LineEnds):
     piece_bytes = _PIECE_BYTES
     cuts = ()
 
-    def __init__(self, separator: str, most: int) -> None:
-        self._separator, self._most = separator, most
+    def __init__(self, form: Form) -> None:
+        self._form = form
 
     def last(self, held: bytearray, known: int, new: int) -> int:
         data = bytes(held[known:])
-        for records in read_records([(known, data)], -1, self._separator, self._most, last=False):
+        for records in read_records([(known, data)], -1, self._form, last=False):
             ended = records.stop[records.data[records.stop - 1] == kernels.LF]
             known = records.position + int(ended[-1]) if len(ended) else known
         return known

@@ -17,6 +17,8 @@ from pipeline.kernels.text import find_newline
 
 _ZERO = np.uint64(0)
 QUOTE, CR, LF = 34, 13, 10
+NO_QUOTE = 256
+"""In place of QUOTE where a quote is a character like others: no byte is equal to it."""
 
 GOOD, DOUBLED, BLANK, TOO_LONG, UNMATCHED, BEHIND = 0, 1, 2, 3, 4, 5
 """Kinds of records. DOUBLED: good, with "" in the wanted field. UNMATCHED: a quote is not closed, or not in its own
@@ -56,13 +58,13 @@ def _broken(data, line, limit, final, most, kind):
 
 
 @kernel
-def read_records(data, line, final, separator, most, field, starts, stops, begins, ends, fields, kinds):
+def read_records(data, line, final, quote, separator, most, field, starts, stops, begins, ends, fields, kinds):
     """Records of data[line:], until the outputs are full or the last record is not finished.
 
     Args:
       data: uint8 [n]; `line` is where a record begins.
       final: whether data end where a record ends, and not in the middle of one.
-      separator: a byte; most: bytes of the longest record, without its line end; field: number of the wanted one.
+      quote: QUOTE or NO_QUOTE; separator: a byte; most: bytes of the longest record, without its line end; field: number of the wanted one.
       starts, stops, begins, ends, fields: int64 [m]; kinds: uint8 [m]; written.
         Record i is data[starts[i]:stops[i]] with its line end; data[begins[i]:ends[i]] is the wanted field as it is
         written, without the quotes around it. It is empty where there is none. Of a record BEHIND a quote, ends[i] is
@@ -80,7 +82,7 @@ def read_records(data, line, final, separator, most, field, starts, stops, begin
         kind, stop = GOOD, _UNFINISHED
         while True:
             doubled = False
-            if i < limit and data[i] == QUOTE:
+            if i < limit and data[i] == quote:
                 first = i + 1
                 i = first
                 while True:
@@ -131,7 +133,7 @@ def read_records(data, line, final, separator, most, field, starts, stops, begin
                 i += 1
                 continue
             stop = min(i + 1, size)
-            if number == 1 and last == first and data[line] != QUOTE:
+            if number == 1 and last == first and data[line] != quote:
                 kind = BLANK
             break
         if stop == _UNFINISHED:

@@ -32,7 +32,7 @@ from pipeline.words.totals import STAGE as TOTALS
 OPTION = "update"
 _OF_FILES = ("encoding", "csv")
 """Members of a tokeniser's identity that belong to the files, which may be of another kind than the parent's."""
-OF_FORMAT = ("field", "separator", "no_header", "encoding")
+OF_FORMAT = ("field", "separator", "no_header", "no_quotes", "encoding")
 """Options of the parent that say nothing where the files are in another format."""
 READ = (1,)
 """Versions of what a run hands on that are read; see `stage_keys.CARRIES`."""

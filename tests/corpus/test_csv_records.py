@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.corpus import csv_records
-from pipeline.corpus.csv_records import RecordEnds, read_records, record_starts
+from pipeline.corpus.csv_records import Form, RecordEnds, read_records, record_starts
 from pipeline.kernels import csv_records as kernels
 
 GOOD = kernels.DOUBLED
@@ -22,13 +22,14 @@ PARTS = (b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"a", b"bc", b"\\")
 MESS = st.lists(st.sampled_from(PARTS), max_size=24).map(b"".join)
 
 
-def cells(data: bytes, separator: str = ",", most: int = 1 << 20) -> list[list[str]]:
+def cells(data: bytes, separator: str = ",", has_quotes: bool = True) -> list[list[str]]:
     """The good records, as lists of all their fields."""
+    whole, form = [(0, data)], Form(separator, has_quotes)
     columns = [
-        [text for records in read_records([(0, data)], len(data), separator, most, field) for text in records.texts()]
+        [text for records in read_records(whole, len(data), form, field) for text in records.texts()]
         for field in range(8)
     ]
-    numbers = [int(n) for r in read_records([(0, data)], len(data), separator, most) for n in r.fields[r.kind <= GOOD]]
+    numbers = [int(n) for r in read_records(whole, len(data), form) for n in r.fields[r.kind <= GOOD]]
     return [[columns[field][row] for field in range(number)] for row, number in enumerate(numbers)]
 
 
@@ -37,7 +38,7 @@ def shapes(data: bytes, size: int = 1 << 20, most: int = 1 << 20, start: int = 0
     end = len(data) if end is None else end
     chunks = [(at, data[at : min(at + size, end)]) for at in range(start, end, size)]
     found = []
-    for records in read_records(chunks, end, ",", most):
+    for records in read_records(chunks, end, Form(",", most=most)):
         starts = (records.start + records.position).tolist()
         fields = np.where(records.kind <= GOOD, records.fields, -1).tolist()
         found += zip(starts, records.kind.tolist(), fields)
@@ -51,6 +52,13 @@ def test_good_files_are_read_as_python_reads_them(rows, separator, always):
     csv.writer(out, delimiter=separator, lineterminator="\r\n" if always else "\n", quoting=quoting).writerows(rows)
     assert cells(out.getvalue().encode(), separator) == rows
     assert cells(out.getvalue().encode().removesuffix(b"\n"), separator) == rows
+
+
+@given(st.lists(st.lists(st.text('ab "\\한é', max_size=6), min_size=2, max_size=5), max_size=6))
+def test_without_quotes_a_line_is_a_record(rows):
+    data = "".join("\t".join(row) + "\n" for row in rows).encode()
+    read = list(csv.reader(io.StringIO(data.decode(), newline="\n"), delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert cells(data, "\t", has_quotes=False) == read == rows
 
 
 @given(st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=6))
@@ -85,7 +93,7 @@ def test_ranges_between_records_have_the_same_records(data, most):
 @given(MESS, st.integers(1, 30))
 def test_records_lie_side_by_side(data, most):
     place = 0
-    for records in read_records([(0, data)], len(data), ",", most):
+    for records in read_records([(0, data)], len(data), Form(",", most=most)):
         assert records.start[0] == place
         assert records.start[1:].tolist() == records.stop[:-1].tolist()
         place = int(records.stop[-1])
@@ -107,7 +115,7 @@ def test_records_lie_side_by_side(data, most):
     ],
 )
 def test_bad_records_end_at_their_first_line_end(data, kinds):
-    (records,) = read_records([(0, data)], len(data), ",", 100, 0)
+    (records,) = read_records([(0, data)], len(data), Form(","), 0)
     assert records.kind.tolist() == kinds
 
 
@@ -134,7 +142,7 @@ def test_of_an_overlong_record_nothing_is_held():
             yield 2 + number * 1000, b"x" * 1000
         yield 1_000_002, b"\nb\n"
 
-    for records in read_records(chunks(), 1_000_005, ",", 5000):
+    for records in read_records(chunks(), 1_000_005, Form(",", most=5000)):
         held.append(len(records.data))
     assert max(held) <= 7000
 
@@ -142,7 +150,7 @@ def test_of_an_overlong_record_nothing_is_held():
 def test_cuts_are_where_records_begin(tmp_path):
     data = b"".join(b'%d,"a, ""b""\nand %s"\n' % (i, b"c" * (i % 50)) for i in range(2000))
     (tmp_path / "x.csv").write_bytes(data)
-    cuts = record_starts(str(tmp_path / "x.csv"), len(data), ",", 1000)
+    cuts = record_starts(str(tmp_path / "x.csv"), len(data), Form(",", most=1000))
     starts = {start for start, _, _ in shapes(data)}
     assert len(cuts) > 30
     assert set(cuts) <= starts
@@ -151,7 +159,7 @@ def test_cuts_are_where_records_begin(tmp_path):
 
 @given(MESS, st.integers(1, 30))
 def test_pieces_end_behind_records(data, most):
-    ends, places = RecordEnds(",", most), {start for start, _, _ in shapes(data, most=most)} | {len(data)}
+    ends, places = RecordEnds(Form(",", most=most)), {start for start, _, _ in shapes(data, most=most)} | {len(data)}
     held, known = bytearray(), 0
     for at in range(0, len(data), 5):
         held += data[at : at + 5]

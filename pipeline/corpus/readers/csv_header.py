@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.corpus import dead_letters as reasons
-from pipeline.corpus.csv_records import Records, read_records
+from pipeline.corpus.csv_records import Form, Records, read_records
 from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.readers.reader import HEAD_BYTES
@@ -27,28 +27,27 @@ _NO_RECORD = {
     kernels.TOO_LONG: ("is longer than --max_line_bytes", "set a larger --max_line_bytes"),
     kernels.UNMATCHED: (
         "has quotes that do not match",
-        "write a quote within a quoted field twice, and close the field",
+        "write a quote within a quoted field twice, and close the field; if quotes are characters like others, set"
+        " --no_quotes",
     ),
 }
 """What is wrong with a first line, and the remedy."""
 _OTHER_ENCODING = "name the encoding of the files by --encoding, or convert them to UTF-8"
 
 
-def head_records(
-    file: InputFile, separator: str, most: int, field: int = -1, encoding: Encoding = UTF8
-) -> Records | None:
+def head_records(file: InputFile, form: Form, field: int = -1, encoding: Encoding = UTF8) -> Records | None:
     """The first records of a file, none of which is cut; None if there are none. Blank ones are among them."""
     for size in _LOOKED_AT:
         text = head(file, size, encoding)
         is_whole = len(text) < size
-        records = next(read_records([(0, text)], len(text), separator, most, field, last=is_whole), None)
+        records = next(read_records([(0, text)], len(text), form, field, last=is_whole), None)
         if records is not None or is_whole:
             return records
     return None
 
 
-def checked_separator(text: str, encoding: Encoding) -> str:
-    """The --separator; InputError unless it can separate fields."""
+def check_separator(text: str, encoding: Encoding) -> None:
+    """InputError unless the --separator can separate fields."""
     if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n':
         raise InputError(
             f"--separator={text}: allowed is one ASCII character, or tab, and no letter, digit, quote or line end"
@@ -58,23 +57,22 @@ def checked_separator(text: str, encoding: Encoding) -> str:
             f"--separator={text}: in --encoding={encoding.name} its byte is also part of other characters: convert the"
             " files to UTF-8"
         )
-    return text
 
 
-def separator_of(file: InputFile, most: int, encoding: Encoding) -> str:
-    """The separator that the first records of a file show: by it, all of them have the same number of fields, above 1.
+def form_of(file: InputFile, form: Form, encoding: Encoding) -> Form:
+    """`form` with the separator that the first records of a file show: by it, all of them have the same number of fields, above 1.
 
     Raises:
       InputError: there is none, or more than one.
     """
-    fields: dict[str, int] = {}
-    for separator in filter(encoding.keeps, SEPARATORS):
-        records = head_records(file, separator, most, -1, encoding)
+    fields: dict[Form, int] = {}
+    for each in (form._replace(separator=separator) for separator in filter(encoding.keeps, SEPARATORS)):
+        records = head_records(file, each, -1, encoding)
         if records is None:
             continue
         numbers = records.fields[records.kind <= kernels.DOUBLED][:_RECORDS]
         if len(numbers) and records.kind[0] <= kernels.BLANK and numbers[0] > 1 and (numbers == numbers[0]).all():
-            fields[separator] = int(numbers[0])
+            fields[each] = int(numbers[0])
     if len(fields) == 1:
         return next(iter(fields))
     if not fields:
@@ -82,30 +80,33 @@ def separator_of(file: InputFile, most: int, encoding: Encoding) -> str:
             f"{file.uri} does not show its separator: neither commas, semicolons, tabs nor bars make the same number of"
             " fields, two or more, of its first lines: set --separator"
         )
-    counts = ", ".join(f"{count} fields by {SEPARATORS[separator]}" for separator, count in fields.items())
+    counts = ", ".join(f"{count} fields by {SEPARATORS[each.separator]}" for each, count in fields.items())
     raise InputError(f"{file.uri} does not show its separator, its first lines have {counts}: set --separator")
 
 
-def header_names(file: InputFile, separator: str, most: int, encoding: Encoding) -> tuple[str, ...]:
+def header_names(file: InputFile, form: Form, encoding: Encoding) -> tuple[str, ...]:
     """The fields of the first record of a file.
 
     Raises:
       InputError: it is blank, or no record.
     """
-    records = head_records(file, separator, most, -1, encoding)
+    records = head_records(file, form, -1, encoding)
     kind = kernels.BLANK if records is None else int(records.kind[0])
     if records is None or kind > kernels.DOUBLED:
         why, remedy = _NO_RECORD.get(kind, _NO_RECORD[kernels.UNMATCHED])
         raise InputError(f"{file.uri}: its first line {why}, and so is no header and no record: {remedy}")
     line = bytes(records.data[: records.stop[0]])
     record = (encoding.utf8(line) or line).removesuffix(b"\n").removesuffix(b"\r")
-    fields = re.finditer(rb'(?:"((?:[^"]|"")*)"|([^%b]*))(?:%b|\Z)' % ((re.escape(separator.encode()),) * 2), record)
+    separator = form.separator.encode()
+    if not form.has_quotes:
+        return tuple(name.decode(errors="replace") for name in record.split(separator))
+    fields = re.finditer(rb'(?:"((?:[^"]|"")*)"|([^%b]*))(?:%b|\Z)' % ((re.escape(separator),) * 2), record)
     return tuple(map(_name, itertools.islice(fields, int(records.fields[0]))))
 
 
-def check_header_text(file: InputFile, most: int, encoding: Encoding, separator: str) -> None:
+def check_header_text(file: InputFile, form: Form, encoding: Encoding) -> None:
     """InputError if the header is not in the encoding: its names would be unlike those that people give."""
-    records = head_records(file, separator, most, -1, encoding)
+    records = head_records(file, form, -1, encoding)
     if records is not None and encoding.utf8(bytes(records.data[: records.stop[0]])) is None:
         raise InputError(f"{file.uri}: its header is {reasons.not_in(encoding.of_lines.name)}: {_OTHER_ENCODING}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.corpus import dead_letters as reasons
-from pipeline.corpus.csv_records import RecordEnds, Records, read_records, record_starts
+from pipeline.corpus.csv_records import Form, RecordEnds, Records, read_records, record_starts
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.encodings import DETECTION_BYTES, Encoding, check_beginning, refuse_other_encodings
@@ -20,10 +20,10 @@ from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import range_chunks
 from pipeline.corpus.readers.csv_header import (
     check_header_text,
-    checked_separator,
+    check_separator,
+    form_of,
     head_records,
     header_names,
-    separator_of,
     wanted_field,
 )
 from pipeline.corpus.readers.reader import LineReader, range_digests
@@ -52,7 +52,7 @@ class CsvReader(LineReader):
     not blank lines. Memory: a block of 8 MiB and the longest record.
     """
 
-    separator: str = ","
+    form: Form = Form(",")
     column: int = 0
     """number of the field, from 0"""
     columns: int = 1
@@ -62,31 +62,36 @@ class CsvReader(LineReader):
 
     @classmethod
     def opened(cls, files: Sequence[InputFile], options: Options, tokenizer: Tokenizer) -> CsvReader:
-        most, field = options.max_line_bytes, options.field or ""
+        field = options.field or ""
         first = next(file for file in files if file.size)
         given, encoding = options.separator, Encoding(options.encoding or "")
         _check_encoding(first, encoding)
-        separator = separator_of(first, most, encoding) if given is None else checked_separator(given, encoding)
-        names = header_names(first, separator, most, encoding)
+        form = Form(given or ",", not options.no_quotes, options.max_line_bytes)
+        if given is None:
+            form = form_of(first, form, encoding)
+        else:
+            check_separator(given, encoding)
+        names = header_names(first, form, encoding)
         header = () if options.no_header else names
         if header:
-            check_header_text(first, most, encoding, separator)
+            check_header_text(first, form, encoding)
         column = wanted_field(first, field, header, len(names))
         return cls(
             tokenizer,
-            most,
+            options.max_line_bytes,
             field,
             max_sentence=options.max_sentence,
             encoding=encoding,
-            separator=separator,
+            form=form,
             column=column,
             columns=len(names),
             header=header,
         )
 
     def identity(self) -> dict[str, Any]:
-        rows = {"separator": self.separator, "field": self.column + 1, "fields": self.columns}
-        return {**super().identity(), "csv": {**rows, "header": bool(self.header)}}
+        rows = {"separator": self.form.separator, "field": self.column + 1, "fields": self.columns}
+        quotes = {} if self.form.has_quotes else {"quotes": False}
+        return {**super().identity(), "csv": {**rows, "header": bool(self.header), **quotes}}
 
     def source(self, file: InputFile) -> TextSource | None:
         if self.header and file.size:
@@ -95,10 +100,10 @@ class CsvReader(LineReader):
         return source._replace(cuts=()) if source else None
 
     def ends(self) -> LineEnds:
-        return RecordEnds(self.separator, self.max_line_bytes)
+        return RecordEnds(self.form)
 
     def cuts(self, file: InputFile) -> tuple[int, ...]:
-        return record_starts(file.uri, file.size, self.separator, self.max_line_bytes, self.encoding)
+        return record_starts(file.uri, file.size, self.form, self.encoding)
 
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
@@ -110,24 +115,24 @@ class CsvReader(LineReader):
                 has_header = False
 
     def preview(self, file: InputFile) -> list[list[str]]:
-        records = head_records(file, self.separator, self.max_line_bytes, self.column, self.encoding)
+        records = head_records(file, self.form, self.column, self.encoding)
         if records is None:
             return []
         portion = self._portion(TextRange(file.uri, 0, 0, 0), records, DeadLetters(), int(bool(self.header)))
         return [sentence for spans in portion.spans for sentence in spans.sentences()]
 
     def _check_header(self, file: InputFile) -> None:
-        names = header_names(file, self.separator, self.max_line_bytes, self.encoding)
+        names = header_names(file, self.form, self.encoding)
         if names != self.header:
             _check_encoding(file, self.encoding)
-            check_header_text(file, self.max_line_bytes, self.encoding, self.separator)
+            check_header_text(file, self.form, self.encoding)
             raise InputError(
                 f"{file.uri} differs from the files before it: its header is {shown_list(names)}, not"
                 f" {shown_list(self.header)}: name files with the same header, or write them anew with one"
             )
 
     def _records(self, chunks: Iterator[tuple[int, bytes]], end: int) -> Iterator[Records]:
-        return read_records(chunks, end, self.separator, self.max_line_bytes, self.column)
+        return read_records(chunks, end, self.form, self.column)
 
     def _portion(self, text_range: TextRange, records: Records, dead_letters: DeadLetters, skip: int) -> Portion:
         """The sentences of the records but the first `skip`."""

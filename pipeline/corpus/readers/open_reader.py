@@ -55,7 +55,7 @@ def open_reader(options: Options, files: Sequence[InputFile]) -> Reader:
                 f"--{name}={value} has no effect without --phrases: set --phrases=1 or more, or leave it out"
             )
     reader = reader_of(options.input_format)
-    for name in ("separator", "no_header"):
+    for name in ("separator", "no_header", "no_quotes"):
         if getattr(options, name) != getattr(Options, name) and options.input_format != "csv":
             raise InputError(f"--{name} has no effect without --input_format=csv: leave it out")
     if options.field is not None and not reader.has_fields:

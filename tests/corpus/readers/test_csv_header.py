@@ -26,7 +26,7 @@ def test_the_separator_is_that_of_equal_counts(separator, pack, tmp_path):
     data = re.sub(r',(?=text|day|"|2$)', separator, data, flags=re.MULTILINE)
     (tmp_path / "x").write_bytes(pack(data.encode()))
     reader = opened(tmp_path / "x")
-    assert (reader.separator, reader.column, reader.columns) == (separator, 1, 3)
+    assert (reader.form.separator, reader.column, reader.columns) == (separator, 1, 3)
     assert reader.identity()["csv"] == {"separator": separator, "field": 2, "fields": 3, "header": True}
     assert reader.preview(match_inputs([str(tmp_path / "x")])[0])[0] == ["a,", "rose;", "is", "|", "a", "rose"]
 
@@ -68,7 +68,7 @@ def test_a_separator_that_is_given_counts(tmp_path):
     assert opened(tmp_path / "x", separator=",").columns == 2
     assert opened(tmp_path / "x", "b,text", separator=";").column == 1
     (tmp_path / "x").write_text("text\na rose\n")
-    assert opened(tmp_path / "x", separator="tab").separator == "\t"
+    assert opened(tmp_path / "x", separator="tab").form.separator == "\t"
 
 
 @pytest.mark.parametrize("separator", ["ab", "é", '"', "\n", "a", "7"])
@@ -139,6 +139,6 @@ def test_a_header_longer_than_the_first_look(tmp_path):
 
 def test_options_of_csv_are_refused_for_other_formats(tmp_path):
     (tmp_path / "x").write_text("a rose\n")
-    for more in ({"separator": ";"}, {"no_header": True}):
+    for more in ({"separator": ";"}, {"no_header": True}, {"no_quotes": True}):
         with pytest.raises(InputError, match="has no effect without --input_format=csv: leave it out"):
             open_reader(options("text", None, **more), match_inputs([str(tmp_path / "x")]))

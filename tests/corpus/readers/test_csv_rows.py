@@ -103,6 +103,20 @@ def test_without_a_header_the_first_record_counts(tmp_path):
     assert counted(match_inputs([str(tmp_path)]), options("csv", "2", no_header=True))[0] == [["a", "rose"], ["is"]]
 
 
+def test_without_quotes_a_line_is_a_record_and_a_quote_a_character(tmp_path):
+    lines = ['"id\t"text', '1\ta "rose', '2\t"is', '"3\ta "" "rose"', '4\tone\ttoo many "']
+    (tmp_path / "a.tsv").write_text("\n".join(lines))
+    files = match_inputs([str(tmp_path)])
+    sentences, dead, _ = counted(files, options("csv", '"text', separator="tab", no_quotes=True))
+    assert sentences == [["a", '"rose'], ['"is'], ["a", '""', '"rose"']]
+    assert [letter["reason"] for letter in dead] == ["3 fields where the first record has 2"]
+    with pytest.raises(InputError, match=r"quotes that do not match.*; if quotes are characters .*, set --no_quotes$"):
+        counted(files, options("csv", separator="tab"))
+    (tmp_path / "a.tsv").write_text("\n".join(lines[1:4]))
+    without_header = options("csv", "2", no_quotes=True, no_header=True)
+    assert counted(match_inputs([str(tmp_path)]), without_header)[0] == sentences
+
+
 def test_separators_that_are_mixed_are_counted(tmp_path):
     rows = [f"{i},a rose is a rose" for i in range(90)] + [f"{i};a rose is a rose" for i in range(9)]
     (tmp_path / "x.csv").write_text("id,text\n" + "\n".join(rows) + "\n")
