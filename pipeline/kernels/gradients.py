@@ -17,7 +17,7 @@ from pipeline.kernels.arithmetic import ONE, ZERO, bounded, cross_entropy, minus
 from pipeline.kernels.compile import kernel
 from pipeline.kernels.lanes import LANES
 
-f32, i64, u64 = np.float32, np.int64, np.uint64
+f32, i64, u32, u64 = np.float32, np.int64, np.uint32, np.uint64
 
 
 class Scratch(NamedTuple):
@@ -116,28 +116,31 @@ def prepare_tile(start, stop, step_end, block, own, lr):
     Returns whether a negative is its own target.
     """
     target, offset, context, negatives = block.rows
-    plan, dims, outputs = block.plan, block.weights.dims, negatives.shape[1] + 1
-    first = i64(offset[start])
-    for i in range(i64(offset[stop]) - first):
-        own.x_at[i] = i64(context[first + i]) * dims
-        own.tile_at[i] = i64(plan.in_slot[first + i]) * dims
+    plan, dims, outputs = block.plan, u64(u32(block.weights.dims)), u64(negatives.shape[1] + 1)
+    first = u64(offset[start])
+    # Indexes and factors are unsigned: Numba checks signed indexes for negative values, and a product of two halves of
+    # 64 bits is one instruction. Both hide from LLVM that the loads are of neighbours.
+    for i in range(u64(offset[stop]) - first):
+        own.x_at[i] = u64(u32(context[first + i])) * dims
+        own.tile_at[i] = u64(u32(plan.in_slot[first + i])) * dims
     hit = False
     for t in range(start, stop + TARGETS_AHEAD):
-        row = min(t, step_end - 1)
-        at = u64((t - start) * outputs)
-        own.y_at[at] = i64(target[row]) * dims
-        for k in range(u64(0), u64(outputs - 1)):
-            own.y_at[at + u64(1) + k] = i64(negatives[row, k]) * dims
+        row = u64(min(t, step_end - 1))
+        at = u64(t - start) * outputs
+        own.y_at[at] = u64(u32(target[row])) * dims
+        for k in range(u64(0), outputs - u64(1)):
+            own.y_at[at + u64(1) + k] = u64(u32(negatives[row, k])) * dims
             hit |= negatives[row, k] == target[row]
     weights, sums, zeros = (
-        lanes.address(block.weights.w_out),
-        lanes.address(block.sums.outputs),
-        lanes.address(own.zeros),
+        u64(lanes.address(block.weights.w_out)),
+        u64(lanes.address(block.sums.outputs)),
+        u64(lanes.address(own.zeros)),
     )
-    for i in range((stop - start) * outputs):
-        place = i64(plan.out_place[start * outputs + i])
+    entry = u64(start) * outputs
+    for i in range(u64(stop - start) * outputs):
+        place = plan.out_place[entry + i]
         alone = place < 0  # no other thread reads or writes this row in the step, so it may change at once
-        to = weights + 4 * own.y_at[i] if alone else sums + 4 * (place >> 1) * dims
+        to = weights + u64(4) * u64(own.y_at[i]) if alone else sums + u64(u32(place) >> u32(1)) * (u64(4) * dims)
         own.to[i] = to
         own.base[i] = zeros if place & 1 and not alone else to
         own.factor[i] = lr if alone else ONE

@@ -121,16 +121,10 @@ def _update(side, begin, end, last, weights, sums, row_sum, dims, lr, tau):
                 value = lanes.add(nothing, lanes.load(sums, first + q))
                 lanes.store(weights, at + q, lanes.fma(factor, value, lanes.load(weights, at + q)))
             continue
-        # Places are added in order, from +0: chunk by chunk as in the definition, whichever thread filled them.
-        squares = nothing
-        for q in range(0, dims, LANES):
-            value = lanes.add(nothing, lanes.load(sums, first + q))
-            for j in range(1, count):
-                value = lanes.add(value, lanes.load(sums, first + j * dims + q))
-            lanes.store(row_sum, q, value)
-            squares = lanes.fma(value, value, squares)
+        # Places are added in order: chunk by chunk as in the definition, whichever thread filled them.
+        weight_rows.sum_of_run(row_sum, sums, first, count, dims)
         if damped:
-            scale = bounded(scale, lanes.total(squares))
+            scale = bounded(scale, weight_rows.squares(row_sum, 0, dims))
         factor = lanes.splat(scale)
         for q in range(0, dims, LANES):
             lanes.store(weights, at + q, lanes.fma(factor, lanes.load(row_sum, q), lanes.load(weights, at + q)))

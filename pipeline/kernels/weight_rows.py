@@ -7,6 +7,7 @@ rolled. `dims` is a multiple of 16. A row is given by the index at which it begi
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -102,6 +103,30 @@ def mean(typing_context, to, to_at, rows, at, first, count, share, dims):
 
     i64 = types.intp
     return types.void(to, i64, rows, at, i64, i64, types.float32, i64), generate
+
+
+@intrinsic
+def sum_of_run(typing_context, to, rows, at, count, dims):
+    """to[:dims] = sum, from +0 and in order, of `count` rows that follow each other from rows[at] on"""
+
+    def generate(context, builder, signature, args):
+        to, rows, at, count, dims = args
+        t = signature.args
+
+        def emit(q, n):
+            loop = Loop(builder, count, 1, [emit_zero()] * n, rolled=True)
+            row = builder.add(builder.add(at, q), builder.mul(loop.index, dims))
+            values = [emit_load(builder, pointer(context, builder, t[1], rows, _at(builder, row, i))) for i in range(n)]
+            totals = loop.close([builder.fadd(total, value) for total, value in zip(loop.values, values)])
+            for i, total in enumerate(totals):
+                emit_store(builder, total, pointer(context, builder, t[0], to, _at(builder, q, i)))
+            return []
+
+        _over_panels(builder, dims, emit)
+        return context.get_dummy_value()
+
+    i64 = types.intp
+    return types.void(to, rows, i64, i64, i64), generate
 
 
 @intrinsic
@@ -209,15 +234,23 @@ def _fields(builder: Any, kinds: Any, values: Any) -> dict[str, Array]:
     return {name: (kind, builder.extract_value(values, i)) for i, (name, kind) in enumerate(zip(kinds.fields, kinds))}
 
 
-def _place(context: Any, builder: Any, own: dict[str, Array], k: Any, q: Any, gradient: Any) -> None:
-    """to[k] = fma(factor[k], +0 + gradient, base[k]) for the lanes at q; `to` and `base` hold addresses."""
+def _place(context: Any, builder: Any, own: dict[str, Array], k: Any, q: Any) -> Callable[[int, Any], None]:
+    """place(i, gradient): to[k] = fma(factor[k], +0 + gradient, base[k]) for the i-th vector of lanes from q on.
+
+    `to` and `base` hold addresses.
+    """
     to, base, factor = (_load_number(context, builder, *own[name], k, 0) for name in ("to", "base", "factor"))
-    offset = builder.mul(q, ir.Constant(I64, 4))
+    offset, factor = builder.mul(q, ir.Constant(I64, 4)), emit_splat(builder, factor)
     to, base = (builder.inttoptr(builder.add(row, offset), VECTOR.as_pointer()) for row in (to, base))
-    # +0 + gradient turns -0 into +0, as each sum of the definition does, which starts from +0. So a gradient that needs
-    # no sum gets the same bits.
-    gradient = builder.fadd(emit_zero(), gradient)
-    emit_store(builder, emit_fma(builder, emit_splat(builder, factor), gradient, emit_load(builder, base)), to)
+
+    def place(i: int, gradient: Any) -> None:
+        # +0 + gradient turns -0 into +0, as each sum of the definition does, which starts from +0. So a gradient that
+        # needs no sum gets the same bits.
+        gradient = builder.fadd(emit_zero(), gradient)
+        to_i, base_i = (builder.gep(row, [ir.Constant(I64, i)]) for row in (to, base))
+        emit_store(builder, emit_fma(builder, factor, gradient, emit_load(builder, base_i)), to_i)
+
+    return place
 
 
 @intrinsic
@@ -283,7 +316,7 @@ def gradients(typing_context, kind, flags, width, x_from, m, k, g_at, soon, weig
             emit_store(builder, added, sum_at)
             sums = over_contexts.close(sums)
             for j in range(outputs):
-                _place(context, builder, own, builder.add(k, ir.Constant(I64, j)), q, sums[j])
+                _place(context, builder, own, builder.add(k, ir.Constant(I64, j)), q)(0, sums[j])
             over_dims.close([])
             return []
 
@@ -317,25 +350,31 @@ def gradients_of_mean(typing_context, width, h_at, y_from, k, g_at, soon, weight
         weights, own = (_fields(builder, *pair) for pair in zip(signature.args[-2:], args[-2:]))
         begins = builder.icmp_signed("==", k, ir.Constant(I64, 0))
 
-        def emit(outputs):
-            rows_y = [_load_number(context, builder, *own["y_at"], y_from, j) for j in range(outputs)]
-            factors = [emit_splat(builder, _load_number(context, builder, *own["g"], g_at, j)) for j in range(outputs)]
-            loop = Loop(builder, weights["dims"][1], LANES, [])
-            q = loop.index
-            mean = emit_load(builder, pointer(context, builder, *own["h"], builder.add(h_at, q)))
-            gradient_at = pointer(context, builder, *own["e"], q)
-            _prefetch_rows(context, builder, weights["w_out"], own["y_at"], soon, q, outputs)
-            gradient = builder.select(begins, emit_zero(), emit_load(builder, gradient_at))
-            for j, (row, factor) in enumerate(zip(rows_y, factors)):
-                value = emit_load(builder, pointer(context, builder, *weights["w_out"], builder.add(row, q)))
-                gradient = emit_fma(builder, factor, value, gradient)
-                row = emit_fma(builder, factor, mean, emit_zero())
-                _place(context, builder, own, builder.add(y_from, ir.Constant(I64, j)), q, row)
-            emit_store(builder, gradient, gradient_at)
-            loop.close([])
+        def at(array: Array, q: Any, i: int) -> Any:
+            return pointer(context, builder, *array, _at(builder, q, i))
+
+        # The outer loop is over panels of lanes, the inner one over outputs: so the mean and the gradient stay in
+        # registers, and where an output's rows are is looked up once a panel.
+        def emit(q, n):
+            mean = [emit_load(builder, at(own["h"], builder.add(h_at, q), i)) for i in range(n)]
+            before = [builder.select(begins, emit_zero(), emit_load(builder, at(own["e"], q, i))) for i in range(n)]
+            loop = Loop(builder, width, 1, before, rolled=True)
+            j, e = loop.index, list(loop.values)
+            output = builder.add(y_from, j)
+            row, next_row = (
+                builder.add(_load_number(context, builder, *own["y_at"], first, j), q) for first in (y_from, soon)
+            )
+            factor = emit_splat(builder, _load_number(context, builder, *own["g"], g_at, j))
+            place = _place(context, builder, own, output, q)
+            for i in range(n):
+                emit_prefetch(context, builder, *weights["w_out"], _at(builder, next_row, i))
+                e[i] = emit_fma(builder, factor, emit_load(builder, at(weights["w_out"], row, i)), e[i])
+                place(i, emit_fma(builder, factor, mean[i], emit_zero()))
+            for i, gradient in enumerate(loop.close(e)):
+                emit_store(builder, gradient, at(own["e"], q, i))
             return []
 
-        switch(builder, width, {n: functools.partial(emit, n) for n in range(2, MOST_OUTPUTS + 1)})
+        _over_panels(builder, weights["dims"][1], emit)
         return context.get_dummy_value()
 
     i64 = types.intp
