@@ -240,9 +240,7 @@ class Options:
         off=True,
     )
     no_header: bool = option(False, "model", "with csv: the first record is data", stage="counts", off=True)
-    no_quotes: bool = option(
-        False, "model", "with csv: a quote is a character like others", stage="counts", off=True
-    )
+    no_quotes: bool = option(False, "model", "with csv: a quote is a character like others", stage="counts", off=True)
     tokenizer: str = option(
         "whitespace",
         "model",

@@ -64,7 +64,8 @@ def read_records(data, line, final, quote, separator, most, field, starts, stops
     Args:
       data: uint8 [n]; `line` is where a record begins.
       final: whether data end where a record ends, and not in the middle of one.
-      quote: QUOTE or NO_QUOTE; separator: a byte; most: bytes of the longest record, without its line end; field: number of the wanted one.
+      quote: QUOTE or NO_QUOTE; separator: a byte; field: number of the wanted one.
+      most: bytes of the longest record, without its line end.
       starts, stops, begins, ends, fields: int64 [m]; kinds: uint8 [m]; written.
         Record i is data[starts[i]:stops[i]] with its line end; data[begins[i]:ends[i]] is the wanted field as it is
         written, without the quotes around it. It is empty where there is none. Of a record BEHIND a quote, ends[i] is

@@ -60,7 +60,9 @@ def check_separator(text: str, encoding: Encoding) -> None:
 
 
 def form_of(file: InputFile, form: Form, encoding: Encoding) -> Form:
-    """`form` with the separator that the first records of a file show: by it, all of them have the same number of fields, above 1.
+    """`form` with the separator that the first records of a file show.
+
+    By it, all of them have the same number of fields, above 1.
 
     Raises:
       InputError: there is none, or more than one.

@@ -41,6 +41,7 @@ from pipeline.runtime.shown_text import shown_list
 UNMATCHED = "a quote that is not closed in its record"
 BEHIND = "text behind a closing quote"
 BACKSLASH = "a quote behind a backslash, where CSV doubles it"
+_COMMAS = Form(",")
 _BACKSLASH, _SPACE = ord("\\"), ord(" ")
 
 
@@ -52,7 +53,7 @@ class CsvReader(LineReader):
     not blank lines. Memory: a block of 8 MiB and the longest record.
     """
 
-    form: Form = Form(",")
+    form: Form = _COMMAS
     column: int = 0
     """number of the field, from 0"""
     columns: int = 1
