@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from beam2vec.quiet_beam import without_warnings_of_beam
-from pipeline.corpus.given_sentences import FIELD, GivenSentences, spooled
+from pipeline.corpus.given_sentences import OF_SENTENCES, GivenSentences, spooled
 from pipeline.errors import InputError, find
 from pipeline.model.spelling import suggestions
 from pipeline.options import Options
@@ -190,7 +190,7 @@ def _run(call: _Call, options: dict[str, Any]) -> Run:
     _check(call, inputs, options)
     with spooled(call.sentences) if call.sentences is not None else contextlib.nullcontext() as given:
         if given:
-            options |= {"input_format": "parquet", "field": FIELD}
+            options |= OF_SENTENCES
         return _run_request(call, inputs, options, given)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.batches.schedule import step_of
+from pipeline.corpus.given_sentences import OF_SENTENCES, are_given
 from pipeline.errors import InputError
 from pipeline.options import Options
 from pipeline.runs.run import Run
@@ -62,7 +63,10 @@ class ModelCard:
         options, dims, words = provenance["options"], provenance["dims"], provenance["words"]
         inputs = run.identity["inputs"]
         of_text = f"{run.vocabulary_tokens():,} tokens"
-        if inputs:
+        given = are_given(inputs)
+        if given:
+            of_text += " of sentences that a program passed"
+        elif inputs:
             size = sum(file["size"] for file in inputs)
             of_text += f" of {counted(len(inputs), 'input file')} ({scaled(size)}B)"
         kind = {"skipgram": "skip-gram", "cbow": "CBOW"}[run.options.model]
@@ -94,9 +98,9 @@ class ModelCard:
             "",
             "The same text, options and seed give the same vectors, to the byte:",
             "",
-            f"    beam2vec train --input=TEXT --output=RUN {_given(options)}".rstrip(),
+            f"    {_call(options) if given else _command(options)}",
             "",
-            f"The digest that the command prints is then `{provenance['digest']}`"
+            f"The digest {'of the run' if given else 'that the command prints'} is then `{provenance['digest']}`"
             f" ({step_of(provenance['step'], provenance['steps'])}).",
             f"Made with {versions}.",
             "",
@@ -144,14 +148,26 @@ def _caveats(options: Options) -> list[str]:
     return caveats
 
 
-def _given(options: Mapping[str, Any]) -> str:
-    """The options that are not the default ones, as they are given on the command line."""
-    given, usual = [], Options(model=options["model"])  # some defaults depend on it
-    for name, value in options.items():
-        if value == (Options.model if name == "model" else getattr(usual, name, None)):
-            continue
-        given.append(f"--{name}" if value is True else shlex.quote(f"--{name}={value}"))
-    return " ".join(given)
+def _command(options: Mapping[str, Any]) -> str:
+    given = [
+        f"--{name}" if value is True else shlex.quote(f"--{name}={value}") for name, value in _unusual(options).items()
+    ]
+    return " ".join(["beam2vec train --input=TEXT --output=RUN", *given])
+
+
+def _call(options: Mapping[str, Any]) -> str:
+    given = [f"{name}={value!r}" for name, value in _unusual(options).items() if name not in OF_SENTENCES]
+    return f"beam2vec.train({', '.join(['sentences=SENTENCES', 'output=RUN', *given])})"
+
+
+def _unusual(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not the default ones."""
+    usual = Options(model=options["model"])  # some defaults depend on it
+    return {
+        name: value
+        for name, value in options.items()
+        if value != (Options.model if name == "model" else getattr(usual, name, None))
+    }
 
 
 def read_evaluation(data: bytes, uri: str) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import dataclasses
 import hashlib
 import mmap
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence, Set
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +29,9 @@ from pipeline.storage.parquet import FORM
 from pipeline.storage.storage import Storage
 
 FOLDER, FIELD = "sentences", "words"
+OF_SENTENCES = {"input_format": "parquet", "field": FIELD}
+"""The options that such a run has, without being given them."""
+_NAME = re.compile(rf"/{FOLDER}/[0-9a-f]{{64}}\.parquet$")
 _SCHEMA = pa.schema([pa.field(FIELD, pa.list_(pa.string()), nullable=False)])
 _GROUP_BYTES = 4 << 20
 """Of words that are in memory together, and in a row group."""
@@ -62,6 +67,11 @@ class GivenSentences:
             if info.path != self.path:
                 check_lock()
                 storage.delete(info.path)
+
+
+def are_given(inputs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the inputs of a run's identity are sentences that a program passed: one file, whose name is its version."""
+    return len(inputs) == 1 and not inputs[0]["version"] and bool(_NAME.search(inputs[0]["uri"]))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+import beam2vec
 from beam2vec import Run
 from pipeline.analysis.model_card import ModelCard, _caveats, _cell, published
 from pipeline.errors import InputError
@@ -127,3 +128,17 @@ def test_of_paths_the_last_part_is_published():
     assert published(options | {"update": None}) == {
         "vocabulary": "words.txt", "stopwords": "b,d", "start_from": "run@20", "dims": 5, "update": None
     }  # fmt: skip
+
+
+def test_given_sentences_are_made_again_by_a_call(tmp_path):
+    sentences = [["one", "two", "three", "two"]] * 30
+    given = beam2vec.train(sentences=sentences, output=tmp_path / "run", dims=4, epochs=2, min_count=1, report=False)
+    beam2vec.export(given, "safetensors", tmp_path / "hub")
+    text = (tmp_path / "hub" / "README.md").read_text("utf-8")
+    assert "120 tokens of sentences that a program passed" in text
+    assert "input file" not in text
+    (call,) = re.findall(r"^    (beam2vec\.train\(sentences=SENTENCES, .*)$", text, re.MULTILINE)
+    known = {"beam2vec": beam2vec, "SENTENCES": sentences, "RUN": tmp_path / "again"}
+    again = eval(call.replace("train(", "train(report=False, "), known)
+    assert again.checkpoint().digest == given.checkpoint().digest
+    assert f"`{given.checkpoint().digest}`" in text

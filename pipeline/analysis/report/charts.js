@@ -7,7 +7,7 @@ function ticks(low, high, log, room) {
     const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
     const every = Math.max(1, Math.ceil((last - first) / Math.max(2, room)));
     for (let e = first; e <= last; e += every) if (10 ** e >= low * 0.999 && 10 ** e <= high * 1.001) found.push(10 ** e);
-    return found;
+    if (found.length) return found;
   }
   const raw = (high - low) / Math.max(2, room);
   const unit = 10 ** Math.floor(Math.log10(raw));

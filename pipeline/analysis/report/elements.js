@@ -55,4 +55,5 @@ function key(items) {
 }
 const overlay = (pick) => runs.map((run, i) => ({ name: names[i], style: "s" + i, ...pick(run) }));
 const runsKey = () => (two ? key(names.map((name, i) => [name, "s" + i])) : null);
+const mostFrequent = (words) => (words === 1 ? "most frequent word" : `${whole(words)} most frequent words`);
 const base = (file) => file.split("/").pop();

@@ -6,7 +6,7 @@ const ruler = document.createElement("canvas").getContext("2d");
 function wordMap(data) {
   const size = data.words.length;
   const method = { tsne: ["t-SNE", "t-SNE, first axis", "t-SNE, second axis"], pca: ["principal components", "first component", "second component"] }[data.method];
-  const picture = svg("svg", { role: "application", "aria-label": `map of the ${size} most frequent words by ${method[0]}; arrow keys go from word to word, + and − zoom, Escape shows all`, tabindex: "0" });
+  const picture = svg("svg", { role: "application", "aria-label": `map of the ${mostFrequent(size)} by ${method[0]}; arrow keys go from word to word, + and − zoom, Escape shows all`, tabindex: "0" });
   const about = el("p", { class: "soft about", "aria-live": "polite" }, "Point at a word, search for one, or go from word to word with the arrow keys.");
   const holder = el("div", { class: "map" }, picture, about);
   const lowest = Math.log(Math.min(...data.counts) + 1), highest = Math.log(Math.max(...data.counts) + 1);

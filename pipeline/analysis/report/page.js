@@ -102,7 +102,7 @@ section("Words and their counts",
     pca: "The two directions in which the words' vectors, taken at length 1, differ most (principal components), each on a scale of its own. Words that lie close together may still differ in what the plane leaves out.",
   };
   const { method, remedy } = runs[0].map;
-  section(`Map of the ${whole(Math.max(...runs.map((run) => run.map.words.length)))} most frequent words`,
+  section(`Map of the ${mostFrequent(Math.max(...runs.map((run) => run.map.words.length)))}`,
     el("p", { class: "soft" }, texts[method]),
     method === "pca" && remedy ? el("p", { class: "soft" }, "A map by t-SNE, which keeps neighbours together, needs scikit-learn: ", el("code", {}, remedy), ", then beam2vec report.") : null,
     el("div", { class: "tools" }, search,
