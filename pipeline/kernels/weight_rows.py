@@ -59,19 +59,21 @@ def prefetch(typing_context, array, at, dims):
 
 PANEL = 8
 """At most so many vectors of a row are held in registers at a time."""
+SMALL_PANEL = 4
+"""The same where other vectors need registers too: AVX2 has sixteen, and a vector of ours takes two."""
 
 
-def _over_panels(builder, dims, emit):
-    """Cut `dims` into panels of n <= PANEL vectors, as few and as even as possible; emit(q, n) for each, from dim q."""
+def _over_panels(builder, dims, emit, most=PANEL):
+    """Cut `dims` into panels of n <= most vectors, as few and as even as possible; emit(q, n) for each, from dim q."""
     vectors = builder.lshr(dims, ir.Constant(I64, LANES.bit_length() - 1))
-    panels = builder.udiv(builder.add(vectors, ir.Constant(I64, PANEL - 1)), ir.Constant(I64, PANEL))
+    panels = builder.udiv(builder.add(vectors, ir.Constant(I64, most - 1)), ir.Constant(I64, most))
     width = builder.udiv(builder.add(vectors, builder.sub(panels, ir.Constant(I64, 1))), panels)
     loop = Loop(builder, panels, 1, [], rolled=True)
     first = builder.mul(loop.index, width)
     left = builder.sub(vectors, first)
     n = builder.select(builder.icmp_unsigned("<", left, width), left, width)
     q = builder.mul(first, ir.Constant(I64, LANES))
-    switch(builder, n, {n: functools.partial(emit, q, n) for n in range(1, PANEL + 1)})
+    switch(builder, n, {n: functools.partial(emit, q, n) for n in range(1, most + 1)})
     loop.close([])
 
 
@@ -353,10 +355,9 @@ def gradients_of_mean(typing_context, width, h_at, y_from, k, g_at, soon, weight
         def at(array: Array, q: Any, i: int) -> Any:
             return pointer(context, builder, *array, _at(builder, q, i))
 
-        # The outer loop is over panels of lanes, the inner one over outputs: so the mean and the gradient stay in
-        # registers, and where an output's rows are is looked up once a panel.
+        # The outer loop is over panels of lanes, the inner one over outputs: so the gradient stays in registers, and
+        # where an output's rows are is looked up once a panel.
         def emit(q, n):
-            mean = [emit_load(builder, at(own["h"], builder.add(h_at, q), i)) for i in range(n)]
             before = [builder.select(begins, emit_zero(), emit_load(builder, at(own["e"], q, i))) for i in range(n)]
             loop = Loop(builder, width, 1, before, rolled=True)
             j, e = loop.index, list(loop.values)
@@ -369,12 +370,13 @@ def gradients_of_mean(typing_context, width, h_at, y_from, k, g_at, soon, weight
             for i in range(n):
                 emit_prefetch(context, builder, *weights["w_out"], _at(builder, next_row, i))
                 e[i] = emit_fma(builder, factor, emit_load(builder, at(weights["w_out"], row, i)), e[i])
-                place(i, emit_fma(builder, factor, mean[i], emit_zero()))
+                mean = emit_load(builder, at(own["h"], builder.add(h_at, q), i))
+                place(i, emit_fma(builder, factor, mean, emit_zero()))
             for i, gradient in enumerate(loop.close(e)):
                 emit_store(builder, gradient, at(own["e"], q, i))
             return []
 
-        _over_panels(builder, weights["dims"][1], emit)
+        _over_panels(builder, weights["dims"][1], emit, SMALL_PANEL)
         return context.get_dummy_value()
 
     i64 = types.intp
