@@ -70,7 +70,7 @@ class GivenSentences:
 
 
 def are_given(inputs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the inputs of a run's identity are sentences that a program passed: one file, whose name is its version."""
+    """Whether the inputs of a run's identity are sentences that a program passed: a file that is named for them."""
     return len(inputs) == 1 and not inputs[0]["version"] and bool(_NAME.search(inputs[0]["uri"]))
 
 

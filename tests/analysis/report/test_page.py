@@ -344,7 +344,8 @@ def test_a_curve_of_one_point_is_seen(one, opened):
 def test_a_model_of_one_word_has_axes_with_numbers_and_one_title(tmp_path, opened):
     text, long = tmp_path / "text.txt", "w" * 300
     text.write_text(f"{long} {long} {long}\n" * 37)
-    assert train(f"--input={text}", f"--output={tmp_path / 'run'}", "--dims=4", "--negative_policy=any", "--subsample=0").status == 0
+    options = ("--dims=4", "--negative_policy=any", "--subsample=0")
+    assert train(f"--input={text}", f"--output={tmp_path / 'run'}", *options).status == 0
     open_page(opened, tmp_path / "run" / "report.html", 390, 844, False)
     assert "Map of the most frequent word" in [heading.text for heading in opened.find_elements("css selector", "h2")]
     for label in ("occurrences by rank", "probability by rank before and after the power"):
