@@ -112,7 +112,7 @@ section("Words and their counts",
 }
 section("Nearest words", each((run) => el("div", { class: two ? "" : "columns" }, [["frequent", "Of frequent words"], ["rare", "Of rare words"]].map(([name, text]) =>
   card(text, table(["word", "times", "nearest, with cosine"], run.neighbors[name].map(({ word, count, near }) =>
-    [el("b", {}, word), whole(count), near.map(([other, cosine]) => `${other} ${cosine.toFixed(2)}`).join(", ")]), [1]))))));
+    [el("b", word.length > 20 ? { class: "long" } : {}, word), whole(count), near.map(([other, cosine]) => `${other} ${cosine.toFixed(2)}`).join(", ")]), [1]))))));
 if (runs.some((run) => run.evaluation.pairs.length || run.evaluation.analogies.length)) {
   section("Evaluation", each((run) => {
     const e = run.evaluation;

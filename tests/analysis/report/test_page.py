@@ -323,6 +323,8 @@ def test_opens_in_a_browser_and_finds_a_word(one, both, folder, opened):
         search_for(opened, "zzzz")
         wait_until(shown, opened, (0, []))
         assert opened.find_element("id", "matches").text == "not on the map"
+        broken = "return [...document.querySelectorAll('td b')].filter((word) => word.getClientRects().length > 1)"
+        assert opened.execute_script(broken + ".map((word) => word.textContent)") == []
         sideways = opened.execute_script("return document.documentElement.scrollWidth > innerWidth")
         assert not sideways
         ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
