@@ -242,7 +242,7 @@ class Run:
 
     def nearest(
         self,
-        word: str | int | None = None,
+        word: str | int | Iterable[str | int] | None = None,
         top: int = 10,
         side: str | None = None,
         step: int | None = None,
@@ -250,7 +250,7 @@ class Run:
         positive: str | int | Iterable[str | int] | None = (),
         negative: str | int | Iterable[str | int] | None = (),
     ) -> list[tuple[Any, float]]:
-        """The `top` words most similar to one, with their cosines, the most similar first.
+        """The `top` words most similar to one, or to several, with their cosines, the most similar first.
 
         With `positive` and `negative`, those most similar to the mean of the unit vectors of the first less those of
         the second, without these words themselves: `positive=["king", "woman"], negative=["man"]`, as in gensim. A
@@ -262,12 +262,10 @@ class Run:
         Raises:
           InputError: a word is not in the vocabulary; the message names words with a similar spelling.
         """
-        more, less = listed_words(positive), listed_words(negative)
-        vectors = self.read_vectors(side, step)
-        if word is not None:
-            more.insert(0, str(word))
+        more, less = [*listed_words(word), *listed_words(positive)], listed_words(negative)
         if not more and not less:
             raise InputError("nearest: give a word, or words as positive and negative")
+        vectors = self.read_vectors(side, step)
         rows = vectors.rows_of([*more, *less], "nearest")
         signs = np.array([1.0] * len(more) + [-1.0] * len(less), np.float32)
         near = vectors.nearest_to(signs @ unit_length(vectors.vectors[rows]), top, rows)

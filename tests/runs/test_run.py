@@ -189,6 +189,9 @@ def test_a_string_is_one_word_and_not_its_letters(run):
     a, b = run.words(top=2)
     assert run.nearest(positive=a, negative=b, top=3) == run.nearest(positive=[a], negative=[b], top=3)
     assert run.nearest(positive=[a], negative=None, top=3) == run.nearest(positive=a, top=3)  # as in gensim
+    assert run.nearest([a, b], 3) == run.nearest(positive=[a, b], top=3)  # the same
+    with pytest.raises(InputError, match="nearest: give a word"):
+        run.nearest([])
 
 
 @pytest.mark.parametrize("top", [-1, 2.5, "3", True])
