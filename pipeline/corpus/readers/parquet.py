@@ -23,7 +23,7 @@ from pipeline.corpus.digests import DIGITS, Change, FileDigests
 from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
-from pipeline.corpus.readers.parquet_columns import Column, column_of, is_list, items_in_column, within
+from pipeline.corpus.readers.parquet_columns import Column, column_of, is_list, items_in_column, within, without_views
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import EXPECTED, INTEGERS, NULL, TEXT, Portion, item_spans, locate_rows
 from pipeline.corpus.spans import Spans, as_array
@@ -280,7 +280,9 @@ def _columns(uri: str, parquet: pq.ParquetFile, group: RowGroup, column: Column,
             batch = next(batches, None)
         if batch is None:
             return
-        yield within(batch.column(batch.schema.names.index(column.names[0])), column.names[1:])
+        array = within(batch.column(batch.schema.names.index(column.names[0])), column.names[1:])
+        kind = without_views(array.type)
+        yield array if kind == array.type else array.cast(kind)
 
 
 def _decoded_bytes(array: pa.Array) -> int:

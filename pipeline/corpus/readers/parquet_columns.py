@@ -85,8 +85,18 @@ def _is_string(kind: pa.DataType) -> bool:
         or pa.types.is_large_string(kind)
         or pa.types.is_string_view(kind)
         or pa.types.is_binary(kind)
+        or pa.types.is_binary_view(kind)
         or pa.types.is_large_binary(kind)
     )
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """The type with plain strings in place of views of strings, of which Arrow has few functions."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    return pa.large_list(without_views(kind.value_type)) if is_list(kind) else kind
 
 
 def within(array: pa.Array, names: Sequence[str]) -> pa.Array:

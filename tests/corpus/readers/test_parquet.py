@@ -34,17 +34,21 @@ def test_every_row_is_in_one_unit_whatever_the_cuts(block_bytes, tmp_path):
 def test_kinds_of_columns(tmp_path):
     texts = ["a b", "", "c\nd e", " ", "f" * 100]
     expected = [["a", "b"], ["c"], ["d", "e"], ["f" * 100]]
-    for kind in (pa.string(), pa.large_string(), pa.binary(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())):
+    views = (pa.string_view(), pa.binary_view())
+    for kind in (pa.string(), pa.large_string(), pa.binary(), *views, pa.dictionary(pa.int32(), pa.string())):
         array = pa.array(texts).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(texts).cast(kind)
         file = parquet(tmp_path / "x.parquet", "text", array, group=2)
         assert counted(match_inputs([str(file)]), options("parquet"))[0] == expected
     items = [["a b", "", "c"], [], ["한국"]]
     packed = pa.dictionary(pa.int8(), pa.string())
-    for kind in (pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(packed)):
+    for kind in (pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(packed), pa.list_(pa.string_view())):
         file = parquet(tmp_path / "x.parquet", "text", items, kind, group=2)
         assert counted(match_inputs([str(file)]), options("parquet"))[0] == [["a b", "c"], ["한국"]]
     file = parquet(tmp_path / "x.parquet", "text", [["a", "b"], ["c", "d"]], pa.list_(pa.string(), 2))
     assert counted(match_inputs([str(file)]), options("parquet"))[0] == [["a", "b"], ["c", "d"]]
+    lists = pa.list_(pa.list_(pa.string_view()))
+    file = parquet(tmp_path / "x.parquet", "text", [[["a"], ["b", "c"]], []], lists)
+    assert counted(match_inputs([str(file)]), options("parquet"))[0] == [["a"], ["b", "c"]]
     file = parquet(tmp_path / "x.parquet", "a.b", ["dot in the name"])
     assert counted(match_inputs([str(file)]), options("parquet", "a.b"))[0] == [["dot", "in", "the", "name"]]
     both = {"a": pa.array([{"b": "in the struct"}]), "a.b": pa.array(["dot in the name"])}
