@@ -26,6 +26,10 @@ _ESCAPES = {b"\x1b$B": "iso-2022-jp", b"\x1b$@": "iso-2022-jp", b"\x1b$)C": "iso
 """Escape sequences of encodings that switch between alphabets: each of their bytes would pass as ASCII."""
 _WIDE_MARKS = {"utf-16": (b"\xff\xfe", b"\xfe\xff"), "utf-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff")}
 """Encoding whose files have to begin with a mark -> the marks."""
+_OTHER_ORDER = {"utf-16-le": "utf-16-be", "utf-16-be": "utf-16-le"}
+"""In the wrong order of bytes, a line end is U+0A00, and a mark U+FFFE; neither is a character."""
+_SURELY = 8
+"""So many characters that are valid UTF-8, and none that is not, are no text of another encoding."""
 _ASCII_IN_CHARACTERS = ("gb18030", "big5", "cp950", "cp932")
 """Encodings of which the bytes from 0x40 on may be the second of a character."""
 _INVALID = "beam2vec.invalid"
@@ -87,12 +91,22 @@ codecs.register_error(_INVALID, lambda error: ("\udcff", getattr(error, "end", 0
 
 
 def check_beginning(uri: str, head: bytes, encoding: Encoding) -> None:
-    """InputError for a file that is UTF-8, where it should be of another encoding, or lacks a byte-order mark."""
+    """InputError for a file that is UTF-8 or has its bytes in another order than that of the encoding, or lacks a mark.
+
+    Such a file would be read, as other characters.
+    """
     if not encoding.name:
         return
-    is_wide = encoding.is_wide and head and b"\0" not in head and _is_utf8(head)
-    if is_wide or (not encoding.is_wide and head.startswith(BYTE_ORDER_MARK)):
+    if encoding.is_wide:
+        is_utf8 = bool(head) and b"\0" not in head and _is_utf8(head)
+    else:
+        characters = sum(byte >= 0xC0 for byte in head)  # in UTF-8 each that is not ASCII begins with such a byte
+        is_utf8 = head.startswith(BYTE_ORDER_MARK) or (characters >= _SURELY and _is_utf8(head))
+    if is_utf8:
         raise InputError(f"{uri} is UTF-8, not {encoding.name}: leave --encoding out, or read it by itself")
+    other = _OTHER_ORDER.get(encoding.name)
+    if other and any(sign in head.decode(encoding.name, "ignore") for sign in "\u0a00\ufffe"):
+        raise InputError(f"{uri} is {other}, not {encoding.name}: set --encoding={other}")
     marks = _WIDE_MARKS.get(encoding.name)
     if head and marks and not head.startswith(marks):
         raise InputError(

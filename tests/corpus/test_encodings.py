@@ -230,13 +230,34 @@ def test_byte_order_marks_are_no_text(name, pack, tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "name"),
-    [(b"\xef\xbb\xbfplain\n", "cp1252"), ("한국어 text\n".encode() * 900, "utf-16"), (b"plain\n" * 20, "utf-32-le")],
+    [
+        (b"\xef\xbb\xbfplain\n", "cp1252"),
+        ("한국어 text\n".encode() * 900, "utf-16"),
+        (b"plain\n" * 20, "utf-32-le"),
+        ("café naïve\n".encode() * 900, "latin-1"),
+        ("中文 字\n".encode() * 900, "gb18030"),
+    ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_utf8_that_is_said_to_be_something_else_is_refused(data, name, pack, tmp_path):
     (tmp_path / "x").write_bytes(pack(data))
     outcome = train(f"--input={tmp_path / 'x'}", f"--output={tmp_path / 'run'}", *ALONE, f"--encoding={name}")
     assert f"x is UTF-8, not {name}: leave --encoding out" in outcome.error
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("name", "other"), [("utf-16-le", "utf-16-be"), ("utf-16-be", "utf-16-le")])
+def test_bytes_in_the_other_order_are_refused(name, other, mark, tmp_path):
+    """Each character would be another one, without an error."""
+    (tmp_path / "x").write_bytes(f"{mark}some words 한국어\n".encode(other) * 20)
+    outcome = train(f"--input={tmp_path / 'x'}", f"--output={tmp_path / 'run'}", *ALONE, f"--encoding={name}")
+    assert f"x is {other}, not {name}: set --encoding={other}" in outcome.error
+
+
+@pytest.mark.parametrize(("text", "name"), [("Ã© Â©\n" * 3, "cp1252"), ("café naïve über\n" * 9, "latin-1")])
+def test_few_characters_that_could_be_utf8_are_what_the_encoding_says(text, name, tmp_path):
+    (tmp_path / "x").write_bytes(text.encode(name))
+    assert sentences_of(tmp_path / "x", {"encoding": name}) == [line.split() for line in text.splitlines()]
 
 
 def test_an_encoding_is_part_of_the_identity(tmp_path):
