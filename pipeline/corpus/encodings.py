@@ -145,14 +145,21 @@ def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
     elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     elif len(head) >= 16:
-        places = [head[place::4].count(0) for place in range(4)]
-        even, odd = places[0] + places[2], places[1] + places[3]
-        if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of every four is not NUL
-            encoding = "utf-32-le" if places[0] == min(places) else "utf-32-be"
+        even, odd = head[::2].count(0), head[1::2].count(0)
+        if wide := [name for name in ("utf-32-le", "utf-32-be") if _is_utf32(head, name)]:
+            encoding = wide[0]
         elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs in every place are not text
             encoding = "utf-16-le" if odd > even else "utf-16-be"
     if encoding:
         raise InputError(f"{text_range.name()} is {encoding.upper()}, which has to be named: set --encoding={encoding}")
+
+
+def _is_utf32(head: bytes, name: str) -> bool:
+    """Whether bytes that may be cut are text in UTF-32: one byte of each four is 0, and another one at most 16."""
+    try:
+        return bool(head[: len(head) // 4 * 4].decode(name).strip("\0"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _has_carriage_returns_for_line_ends(head: bytes) -> bool:
