@@ -230,6 +230,30 @@ def test_a_mark_that_is_missing_is_told(name, tmp_path):
     assert f"x does not begin with a byte-order mark: set --encoding={name}-le or {name}-be" in outcome.error
 
 
+@pytest.mark.parametrize(
+    ("written", "named", "remedy"),
+    [
+        ("utf-32", "utf-16", "utf-32-le"),  # whose mark begins with that of UTF-16
+        ("utf-32", "utf-16-le", "utf-32-le"),
+        ("utf-32-be", "utf-16-be", "utf-32-be"),
+        ("utf-16", "utf-32-le", "utf-16-le"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_another_wide_encoding_is_told(written, named, remedy, pack, tmp_path):
+    """NULs between the letters would be parts of words."""
+    (tmp_path / "x").write_bytes(pack("some words 한국어\n".encode(written) * 20))
+    outcome = train(f"--input={tmp_path / 'x'}", f"--output={tmp_path / 'run'}", *ALONE, f"--encoding={named}")
+    assert outcome.status == 2
+    assert f"x is {remedy}, not {named}: set --encoding={remedy}" in outcome.error
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf32_without_a_mark_is_told_whatever_its_script(encoding):
+    with pytest.raises(InputError, match=f"x is {encoding.upper()}, which has to be named: set --encoding={encoding}"):
+        refuse_other_encodings(TextRange("x", 0, 0, 0), "한국어 텍스트\n".encode(encoding) * 9)
+
+
 @pytest.mark.parametrize("name", ["utf-16", "gb18030", "utf-16-le"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_byte_order_marks_are_no_text(name, pack, tmp_path):
