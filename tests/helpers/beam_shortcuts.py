@@ -3,8 +3,9 @@
 A graph asks some five hundred times for a view of its options, each time by a new parser of all options of
 that kind, and forty thousand times for the signature of a method. The answers depend on nothing but a class and its
 arguments, a function, or a DoFn. What was pickled is packed as lightly as bzip2 can, or not at all where workers are
-threads, and each worker packs a DoFn again with its windows, which are the same for all. Of what workers measure, the counts of our own are collected, not the
-milliseconds of each step. A command that starts as users start it, as `python -m`, has none of this.
+threads. Each worker packs a DoFn again with its windows, which are the same for all. Of what workers measure, the
+counts of our own are collected, not the milliseconds of each step. A command that starts as users start it, as
+`python -m`, has none of this.
 """
 
 from __future__ import annotations
