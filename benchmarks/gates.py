@@ -187,7 +187,10 @@ def _judged_after(days: Sequence[Lines], folder: Path, good: int, bad: int, thre
     counted: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     others = days[TRAINED + HISTORY : TRAINED + HISTORY + good]
     draw = random.Random(1)
-    kinds = {"good": lambda day, draw: (day, {})} | TRAINED_KINDS
+    kinds: dict[str, Callable[[Lines, random.Random], tuple[Lines, dict[str, Any]]]] = {
+        "good": lambda day, draw: (day, {}),
+        **TRAINED_KINDS,
+    }
     for kind, spoil in kinds.items():
         for day in others if kind == "good" else others[:bad]:
             lines, options = spoil(day, draw)
