@@ -22,7 +22,9 @@ _LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
 """How many bytes of a file are searched for its first record; the next number if it does not end in them."""
 _RECORDS = 20
 """How many records show the separator."""
+_ENDLESS = -1
 _NO_RECORD = {
+    _ENDLESS: (f"does not end in {_LOOKED_AT[-1]:,} bytes", "close its quotes, or set --no_quotes"),
     kernels.BLANK: ("is blank", "remove blank lines from its beginning, or leave the file out if it has no others"),
     kernels.TOO_LONG: ("is longer than --max_line_bytes", "set a larger --max_line_bytes"),
     kernels.UNMATCHED: (
@@ -93,7 +95,10 @@ def header_names(file: InputFile, form: Form, encoding: Encoding) -> tuple[str, 
       InputError: it is blank, or no record.
     """
     records = head_records(file, form, -1, encoding)
-    kind = kernels.BLANK if records is None else int(records.kind[0])
+    if records is not None:
+        kind = int(records.kind[0])
+    else:
+        kind = _ENDLESS if head(file, 1, encoding) else kernels.BLANK
     if records is None or kind > kernels.DOUBLED:
         why, remedy = _NO_RECORD.get(kind, _NO_RECORD[kernels.UNMATCHED])
         raise InputError(f"{file.uri}: its first line {why}, and so is no header and no record: {remedy}")

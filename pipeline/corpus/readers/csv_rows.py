@@ -187,10 +187,10 @@ def _undecodable(records: Records, encoding: Encoding) -> np.ndarray:
     """bool [n]: whether a record is not in the encoding."""
     if not encoding.name:
         return _not_utf8(records)
-    is_bad = np.zeros(len(records.start), bool)
-    if encoding.utf8(bytes(records.data[records.start[0] : records.stop[-1]])) is None:
-        for i, (start, stop) in enumerate(zip(records.start.tolist(), records.stop.tolist())):
-            is_bad[i] = encoding.utf8(bytes(records.data[start:stop])) is None
+    is_bad = records.kind == kernels.TOO_LONG  # which would take several times its size
+    if is_bad.any() or encoding.utf8(bytes(records.data[records.start[0] : records.stop[-1]])) is None:
+        for i in np.flatnonzero(~is_bad).tolist():
+            is_bad[i] = encoding.utf8(bytes(records.data[records.start[i] : records.stop[i]])) is None
     return is_bad
 
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers import csv_header
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.errors import InputError
 from tests.helpers.formats import options
@@ -45,6 +46,13 @@ def test_a_separator_that_is_not_clear_is_refused(text, message, tmp_path):
     (tmp_path / "x").write_text(text)
     with pytest.raises(InputError, match=re.escape(message)):
         opened(tmp_path / "x")
+
+
+def test_a_first_record_that_goes_on_beyond_what_is_looked_at_is_not_called_blank(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_header, "_LOOKED_AT", (1000,))
+    (tmp_path / "x").write_text('"a,b\n' + "1,2\n" * 1000)
+    with pytest.raises(InputError, match=r"its first line does not end in .* bytes.*: close its quotes"):
+        opened(tmp_path / "x", separator=",")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
