@@ -48,6 +48,12 @@ def head_records(file: InputFile, form: Form, field: int = -1, encoding: Encodin
     return None
 
 
+def has_record(file: InputFile, encoding: Encoding) -> bool:
+    """Whether a file has more than a byte-order mark and blank lines, as an export without rows may."""
+    text = head(file, HEAD_BYTES, encoding)
+    return len(text) == HEAD_BYTES or bool(text.strip(b"\r\n"))
+
+
 def check_separator(text: str, encoding: Encoding) -> None:
     """InputError unless the --separator can separate fields."""
     if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n':
@@ -70,7 +76,8 @@ def form_of(file: InputFile, form: Form, encoding: Encoding) -> Form:
       InputError: there is none, or more than one.
     """
     fields: dict[Form, int] = {}
-    for each in (form._replace(separator=separator) for separator in filter(encoding.keeps, SEPARATORS)):
+    candidates = list(filter(encoding.keeps, SEPARATORS))
+    for each in (form._replace(separator=separator) for separator in candidates):
         records = head_records(file, each, -1, encoding)
         if records is None:
             continue
@@ -80,8 +87,9 @@ def form_of(file: InputFile, form: Form, encoding: Encoding) -> Form:
     if len(fields) == 1:
         return next(iter(fields))
     if not fields:
+        *names, last = (SEPARATORS[separator] for separator in candidates)
         raise InputError(
-            f"{file.uri} does not show its separator: neither commas, semicolons, tabs nor bars make the same number of"
+            f"{file.uri} does not show its separator: neither {', '.join(names)} nor {last} make the same number of"
             " fields, two or more, of its first lines: set --separator"
         )
     counts = ", ".join(f"{count} fields by {SEPARATORS[each.separator]}" for each, count in fields.items())

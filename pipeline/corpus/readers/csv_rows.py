@@ -22,6 +22,7 @@ from pipeline.corpus.readers.csv_header import (
     check_header_text,
     check_separator,
     form_of,
+    has_record,
     head_records,
     header_names,
     wanted_field,
@@ -64,8 +65,9 @@ class CsvReader(LineReader):
     @classmethod
     def opened(cls, files: Sequence[InputFile], options: Options, tokenizer: Tokenizer) -> CsvReader:
         field = options.field or ""
-        first = next(file for file in files if file.size)
         given, encoding = options.separator, Encoding(options.encoding or "")
+        filled = [file for file in files if file.size]
+        first = next((file for file in filled if has_record(file, encoding)), filled[0])
         _check_encoding(first, encoding)
         form = Form(given or ",", not options.no_quotes, options.max_line_bytes)
         if given is None:
@@ -123,7 +125,12 @@ class CsvReader(LineReader):
         return [sentence for spans in portion.spans for sentence in spans.sentences()]
 
     def _check_header(self, file: InputFile) -> None:
-        names = header_names(file, self.form, self.encoding)
+        try:
+            names = header_names(file, self.form, self.encoding)
+        except InputError:
+            if has_record(file, self.encoding):
+                raise
+            return
         if names != self.header:
             _check_encoding(file, self.encoding)
             check_header_text(file, self.form, self.encoding)
