@@ -46,6 +46,11 @@ def head_records(file: InputFile, form: Form, field: int = -1, encoding: Encodin
     return None
 
 
+def has_text(file: InputFile, encoding: Encoding) -> bool:
+    """Whether a file has more than a byte-order mark; compressed parts of a table may unpack to nothing."""
+    return bool(file.size) and bool(head(file, 1, encoding))
+
+
 def check_separator(text: str, encoding: Encoding) -> None:
     """InputError unless the --separator can separate fields."""
     if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n':

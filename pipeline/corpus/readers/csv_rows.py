@@ -22,6 +22,7 @@ from pipeline.corpus.readers.csv_header import (
     check_header_text,
     check_separator,
     form_of,
+    has_text,
     head_records,
     header_names,
     wanted_field,
@@ -64,8 +65,10 @@ class CsvReader(LineReader):
     @classmethod
     def opened(cls, files: Sequence[InputFile], options: Options, tokenizer: Tokenizer) -> CsvReader:
         field = options.field or ""
-        first = next(file for file in files if file.size)
         given, encoding = options.separator, Encoding(options.encoding or "")
+        first = next((file for file in files if has_text(file, encoding)), None)
+        if first is None:
+            raise InputError(f"{files[0].uri} holds no text, nor does any other file: name files with records")
         _check_encoding(first, encoding)
         form = Form(given or ",", not options.no_quotes, options.max_line_bytes)
         if given is None:
@@ -95,7 +98,7 @@ class CsvReader(LineReader):
         return {**super().identity(), "csv": {**rows, "header": bool(self.header), **quotes}}
 
     def source(self, file: InputFile) -> TextSource | None:
-        if self.header and file.size:
+        if self.header and has_text(file, self.encoding):
             self._check_header(file)
         source = super().source(file)
         return source._replace(cuts=()) if source else None

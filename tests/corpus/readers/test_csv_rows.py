@@ -98,6 +98,24 @@ def test_files_share_a_header(tmp_path):
         counted(match_inputs([str(tmp_path / "*.csv")]), options("csv"))
 
 
+@pytest.mark.parametrize("nothing", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("name", ["0", "z"])
+def test_files_without_text_have_no_header(nothing, pack, name, tmp_path):
+    """Tools that write a table in parts write such ones."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    csv_file(texts / "a", [[i, "a rose is a rose"] for i in range(90)])
+    alone = digest_of(texts, tmp_path / "run", *CSV)
+    (texts / name).write_bytes(pack(nothing))
+    assert digest_of(texts, tmp_path / "again", *CSV) == alone
+    if pack(nothing):
+        (texts / "a").write_bytes(pack(nothing))
+        outcome = train(f"--input={texts}", f"--output={tmp_path / 'run'}", *ALONE, *CSV, "--overwrite")
+        assert outcome.status == 2
+        assert "holds no text, nor does any other file: name files with records" in outcome.error
+
+
 def test_without_a_header_the_first_record_counts(tmp_path):
     csv_file(tmp_path / "a.csv", [[1, "a rose"], [2, "is"]], header=None)
     assert counted(match_inputs([str(tmp_path)]), options("csv", "2", no_header=True))[0] == [["a", "rose"], ["is"]]
