@@ -50,6 +50,17 @@ def test_text_that_switches_alphabets_is_refused(name, text):
     refuse_other_encodings(RANGE, b"\x1b[1mbold\x1b[0m $B\n")
 
 
+@pytest.mark.parametrize("name", ["utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["日本語 テスト\n", "Привет мир\n", "😀 ไทย 한국어\n", "plain words\n"])
+def test_utf_32_without_a_mark_is_told_whatever_the_script(name, text):
+    """Its letters were looked at for NULs, which are in all bytes but one for English alone."""
+    head = (text * 300).encode(name)[:4096]
+    with pytest.raises(InputError, match=rf"is {name.upper()}, which has to be named: set --encoding={name}"):
+        refuse_other_encodings(RANGE, head)
+    refuse_other_encodings(RANGE, b"\0" * 4096)
+    refuse_other_encodings(RANGE, text.encode() * 300)
+
+
 def letters_of(name: str) -> str:
     """Some letters beyond ASCII that an encoding has, among them some with a byte below 0x80."""
     some = []
