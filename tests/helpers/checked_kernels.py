@@ -2,8 +2,8 @@
 
     python -m pytest -n 0 -p tests.helpers.checked_kernels tests/kernels tests/corpus
 
-A write beyond an array, which hostile text may cause, is then an IndexError. Kernels that are compiled so are kept apart.
-What is written as LLVM code (`weight_rows`, `bits`, `lanes`) checks nothing either way.
+A write beyond an array, which hostile text may cause, is then an IndexError. Kernels that are compiled so are kept
+apart. What is written as LLVM code (`weight_rows`, `bits`, `lanes`) checks nothing either way.
 """
 
 from __future__ import annotations
