@@ -150,17 +150,17 @@ def _caveats(options: Options) -> list[str]:
 
 def _command(options: Mapping[str, Any]) -> str:
     given = [
-        f"--{name}" if value is True else shlex.quote(f"--{name}={value}") for name, value in _unusual(options).items()
+        f"--{name}" if value is True else shlex.quote(f"--{name}={value}") for name, value in unusual(options).items()
     ]
     return " ".join(["beam2vec train --input=TEXT --output=RUN", *given])
 
 
 def _call(options: Mapping[str, Any]) -> str:
-    given = [f"{name}={value!r}" for name, value in _unusual(options).items() if name not in OF_SENTENCES]
+    given = [f"{name}={value!r}" for name, value in unusual(options).items() if name not in OF_SENTENCES]
     return f"beam2vec.train({', '.join(['sentences=SENTENCES', 'output=RUN', *given])})"
 
 
-def _unusual(options: Mapping[str, Any]) -> dict[str, Any]:
+def unusual(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that are not the default ones."""
     usual = Options(model=options["model"])  # some defaults depend on it
     return {

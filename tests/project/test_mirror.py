@@ -61,7 +61,6 @@ COVERED = {
     # Parts of one thing, which is tested whole.
     "analysis/report/test_page.py": (
         "jobs/report.py",
-        "pipeline/analysis/report/comparison.py",
         "pipeline/analysis/report/data.py",
     ),
     "analysis/test_export.py": ("jobs/export.py",),

@@ -36,23 +36,23 @@ def compare(runs: tuple[Run, Run], digests: tuple[str, str], known: tuple[Vector
     }
 
 
-def moved(after: Vectors, before: Vectors) -> dict[str, Any] | None:
-    """How far words have moved from the second run to the first; None if the two have too few words in common.
+def moved(after: Vectors, before: Vectors) -> dict[str, Any]:
+    """How far words have moved from the second run to the first; {"problem": ...} where that cannot be said.
 
     Runs that did not go on from each other lie in spaces of their own. So the second is turned onto the first where
     cosines are low, which "aligned" tells.
     """
     try:
         return described(movement(before, after, align=None))
-    except InputError:
-        return None
+    except InputError as error:
+        return {"problem": str(error)}
 
 
 def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
-    """How similar the neighbourhoods of common words are in two models; None if there are too few common words.
+    """How similar the neighbourhoods of common words are in two models; None if that cannot be said.
 
-    For each of the most frequent shared words: Spearman's correlation of its cosines
-    to all the others, and the share of its nearest words that are nearest in both.
+    There have to be enough common words, and cosines that differ. For each of the most frequent shared words:
+    Spearman's correlation of its cosines to all the others, and the share of its nearest words that are nearest in both.
     """
     rows = _shared(first, second)
     if len(rows) < NEAREST + 2:
@@ -66,8 +66,10 @@ def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
         correlation[i] = np.corrcoef(average_ranks(a), average_ranks(b))[0, 1]
         nearest = [set(np.argsort(-values, kind="stable")[:NEAREST].tolist()) for values in (a, b)]
         overlap[i] = len(nearest[0] & nearest[1]) / NEAREST
-    words = first.words
-    order = np.argsort(correlation, kind="stable")
+    words, varied = first.words, np.isfinite(correlation)
+    if not varied.any():
+        return None
+    order = [i for i in np.argsort(correlation, kind="stable") if varied[i]]
     named = [[words[int(rows[i, 0])].as_py(), round(float(correlation[i]), 3)] for i in order]
     return {
         "words": len(rows),

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.analysis import neighbor_map
+from pipeline.analysis.model_card import unusual
 from pipeline.analysis.projection import principal_plane
 from pipeline.analysis.report.curves import curve, evaluations, log_spaced, rounded, speed
 from pipeline.analysis.scores import Judged
@@ -18,7 +19,6 @@ from pipeline.corpus.unpacking import TextNumbers
 from pipeline.model.checkpoints import CheckpointRef
 from pipeline.model.loss_curve import final_loss, up_to
 from pipeline.model.vectors import SIDES, OnProgress, Vectors
-from pipeline.options import Options
 from pipeline.runs.run import Run
 from pipeline.runs.timings import read_timings, read_warnings
 from pipeline.runtime.messages import warn
@@ -53,7 +53,7 @@ def collect(
       known: the vectors of this checkpoint.
       progress_of: name of a piece of work -> the function that gets its progress.
     """
-    counts, usual = run.vocabulary()["count"].to_numpy(), Options(model=run.options.model)
+    counts = run.vocabulary()["count"].to_numpy()
     judged = judged or Judged()
     evaluation = judged.evaluated(known, progress_of("Analogies"))
     return {
@@ -61,7 +61,7 @@ def collect(
         "facts": facts(run, ref),
         "warnings": read_warnings(run.records, run.key("checkpoints")),
         "config": config(run),
-        "defaults": [name for name, value in config(run).items() if value == getattr(usual, name)],
+        "defaults": [name for name in config(run) if name not in unusual(config(run))],
         "versions": run.identity.get("versions", {}),
         "inputs": inputs(run),
         "curve": curve(run),
@@ -181,19 +181,21 @@ def neighbors(known: Vectors) -> dict[str, list[Any]]:
 
 
 def frequent_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
-    """Frequent words that are not grammar: of letters, not short, not among the most frequent, and spaced."""
+    """Frequent words that are not grammar: not among the most frequent, spaced, and of letters, if there are such."""
     first = min(100, len(words) // 4)
-    texts = words[first : first + 50 * count].to_pylist()
-    good = [first + i for i, word in enumerate(texts) if len(word) > 3 and word.isalpha()]
-    return good[:: max(1, len(good) // count)][:count]
+    return _spaced(first, words[first : first + 50 * count], count)
 
 
 def rare_rows(words: pa.Array, count: int = SHOWN_WORDS) -> list[int]:
     """Words from the last tenth of the vocabulary, evenly spaced; of letters only, if there are such."""
     first = len(words) - max(min(len(words), count), len(words) // 10)
-    last = words[first : first + 5000].to_pylist()
-    good = [first + i for i, word in enumerate(last) if len(word) > 3 and word.isalpha()]
-    rows = good or list(range(first, first + len(last)))
+    return _spaced(first, words[first : first + 5000], count)
+
+
+def _spaced(first: int, words: pa.Array, count: int) -> list[int]:
+    """So many rows of the words that begin at row `first`: of those of letters that are not short, or else of all."""
+    good = [first + i for i, word in enumerate(words.to_pylist()) if len(word) > 3 and word.isalpha()]
+    rows = good or list(range(first, first + len(words)))
     return rows[:: max(1, len(rows) // count)][:count]
 
 

@@ -53,6 +53,11 @@ function key(items) {
   return el("div", {}, items.map(([name, style, dashed]) =>
     el("span", { class: `key ${style}${dashed ? " dashed" : ""}` }, el("i"), el("span", {}, name))));
 }
+// A word keeps its own direction of writing, and only a very long one is broken.
+const wordOf = (text) => el("bdi", text.length > 20 ? { class: "long" } : {}, text);
+const joined = (parts) => el("span", {}, parts.flatMap((part, i) => (i ? [", ", part] : [part])));
+const listed = (words) => joined(words.map(wordOf));
+const valued = (rows) => joined(rows.map(([word, value]) => el("span", {}, wordOf(word), " ", value)));
 const overlay = (pick) => runs.map((run, i) => ({ name: names[i], style: "s" + i, ...pick(run) }));
 const runsKey = () => (two ? key(names.map((name, i) => [name, "s" + i])) : null);
 const mostFrequent = (words) => (words === 1 ? "most frequent word" : `${whole(words)} most frequent words`);

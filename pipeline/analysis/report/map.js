@@ -95,7 +95,7 @@ function wordMap(data) {
     if (i === chosen) return;
     chosen = i;
     near = new Set(i === null ? [] : data.near[i].map((word) => index.get(word)).filter((n) => n !== undefined));
-    if (i !== null) about.replaceChildren(el("b", {}, data.words[i]), `, ${whole(data.counts[i])} times; nearest: ${data.near[i].join(", ")}`);
+    if (i !== null) about.replaceChildren(el("b", {}, wordOf(data.words[i])), `, ${whole(data.counts[i])} times; nearest: `, listed(data.near[i]));
     redraw();
   }
   function bringIntoView(i) {

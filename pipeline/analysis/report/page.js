@@ -8,7 +8,7 @@ page.append(each((run) => {
   const tiles = [
     [f.model, `${f.dims} dims, ${f.epochs} epoch${f.epochs === 1 ? "" : "s"}`], [whole(f.words), "words"],
     [short(f.tokens), `tokens of ${short(f.corpus_tokens)} in the text`],
-    [f.loss === null ? "–" : f.loss.toFixed(4), "loss per pair at the end"],
+    [f.loss === null ? "–" : f.loss.toFixed(4), `loss per pair at ${f.step === f.steps ? "the end" : "this step"}`],
     [whole(f.step), f.steps === null ? "training steps" : `of ${whole(f.steps)} training steps`],
   ];
   return el("div", {}, two ? null : el("p", { class: "mono soft" }, run.uri),
@@ -20,18 +20,18 @@ page.append(each((run) => {
 }));
 if (comparison) {
   const c = comparison, n = c.neighborhoods;
-  const listed = (rows) => rows.map(([word, value]) => `${word} ${value}`).join(", ");
   const options = c.config.map(([name, ...values]) => `${name} (${values.map(shown).join(", ")})`).join("; ");
   section("Same or not",
     el("p", {}, "Digests: ", el("b", { class: c.same_digest ? "good" : "bad" }, c.same_digest ? "agree, the models are the same to the bit" : "differ"),
       ". Input: ", el("b", {}, c.same_input ? "the same" : "differs"), "."),
     el("p", {}, "Options that differ: ", el("b", {}, options || "none"), "."),
     n ? el("p", {}, `Neighbourhoods of ${whole(n.words)} shared frequent words: rank correlation ${n.correlation} on average (quartiles ${n.quartiles.join(", ")}); `,
-      `${percent(n.overlap)} of the ten nearest words are nearest in both.`) : el("p", { class: "soft" }, "Too few shared words to compare neighbourhoods."),
-    n ? el("p", { class: "soft" }, "Least alike: ", listed(n.least), ". Most alike: ", listed(n.most), ".") : null);
+      `${percent(n.overlap)} of the ten nearest words are nearest in both.`) : el("p", { class: "soft" }, "Neighbourhoods are not compared: too few words are shared, or all their cosines are equal."),
+    n ? el("p", { class: "soft" }, "Least alike: ", valued(n.least), ". Most alike: ", valued(n.most), ".") : null);
   const m = c.movement;
-  if (m) {
-    const words = (rows) => rows.map(([word]) => word).join(", ");
+  if (m.problem) section("What moved", el("p", { class: "soft" }, `Words are not compared one by one: ${m.problem}.`));
+  else {
+    const newest = (part) => el("p", {}, `${whole(part.words)} words`, part.words ? [": ", listed(part.most_frequent.map(([word]) => word))] : "");
     const share = (value) => (value === null ? "–" : percent(value));
     section("What moved",
       el("p", { class: "soft" }, `From the second run to the first: ${whole(m.shared)} shared words, mean cosine ${m.cosine}` +
@@ -40,10 +40,10 @@ if (comparison) {
         el("div", {},
           card("By frequency", table(["shared words", "cosine", "10 % below", "half below", "90 % below", "neighbours kept"],
             m.bands.map((b) => [`${whole(b.first)} to ${whole(b.last)}`, b.cosine.toFixed(3), ...b.quantiles.map((q) => q.toFixed(3)), share(b.neighbors_kept)]), [1, 2, 3, 4, 5])), el("br"),
-          card("New", el("p", {}, `${whole(m.new.words)} words`, m.new.words ? `: ${words(m.new.most_frequent)}` : "")), el("br"),
-          card("Gone", el("p", {}, `${whole(m.gone.words)} words`, m.gone.words ? `: ${words(m.gone.most_frequent)}` : ""))),
+          card("New", newest(m.new)), el("br"),
+          card("Gone", newest(m.gone))),
         card("Moved most", table(["word", "cosine", "nearest before", "nearest now"],
-          m.moved_most.map((w) => [w.word, w.cosine.toFixed(3), w.before.join(", "), w.after.join(", ")]), [1]))));
+          m.moved_most.map((w) => [wordOf(w.word), w.cosine.toFixed(3), listed(w.before), listed(w.after)]), [1]))));
   }
 }
 const tokensPassed = "tokens passed over, all epochs";
@@ -67,7 +67,8 @@ section("Training",
       series: overlay((run) => ({ x: run.speed.tokens, y: run.speed.words })) }))));
 if (runs.some((run) => run.evaluations.length)) {
   const kinds = [["pairs", "Word pairs", "Spearman correlation"], ["analogies", "Analogies", "share answered right"]];
-  section("Evaluation, checkpoint by checkpoint", each((run) => el("div", { class: "columns" }, kinds.map(([kind, title, ylabel]) => {
+  section("Evaluation, checkpoint by checkpoint", each((run) => !run.evaluations.length
+    ? el("p", { class: "soft" }, "There is no earlier checkpoint: --keep_checkpoints keeps several.") : el("div", { class: "columns" }, kinds.map(([kind, title, ylabel]) => {
     const files = run.evaluations.filter((one) => one.kind === kind);
     return files.length ? card(title, key(files.map((one, i) => [base(one.file), "s" + i % 6])), chart({ label: `${title.toLowerCase()} by training step`,
       xlabel: "training step", ylabel, series: files.map((one, i) => ({ name: base(one.file), style: "s" + i % 6, dotted: true, x: one.steps, y: one.scores })) })) : null;
@@ -112,7 +113,7 @@ section("Words and their counts",
 }
 section("Nearest words", each((run) => el("div", { class: two ? "" : "columns" }, [["frequent", "Of frequent words"], ["rare", "Of rare words"]].map(([name, text]) =>
   card(text, table(["word", "times", "nearest, with cosine"], run.neighbors[name].map(({ word, count, near }) =>
-    [el("b", word.length > 20 ? { class: "long" } : {}, word), whole(count), near.map(([other, cosine]) => `${other} ${cosine.toFixed(2)}`).join(", ")]), [1]))))));
+    [el("b", {}, wordOf(word)), whole(count), valued(near.map(([other, cosine]) => [other, cosine.toFixed(2)]))]), [1]))))));
 if (runs.some((run) => run.evaluation.pairs.length || run.evaluation.analogies.length)) {
   section("Evaluation", each((run) => {
     const e = run.evaluation;
@@ -123,12 +124,12 @@ if (runs.some((run) => run.evaluation.pairs.length || run.evaluation.analogies.l
         table(["section", "right", "asked"], one.sections.filter((s) => s.questions).map((s) => [s.name, percent(s.accuracy), whole(s.questions)]), [1, 2]))));
   }));
 }
-section("Time", each((run) => {
-  if (!run.stages.length) return el("p", { class: "soft" }, "The times of the stages were not kept (the driver did not stay to the end).");
-  const most = Math.max(...run.stages.map((stage) => stage.seconds)) || 1;
+const longest = Math.max(1e-9, ...runs.flatMap((run) => run.stages.map((stage) => stage.seconds)));
+section("Time", el("p", { class: "soft" }, "The first run on a machine compiles its kernels within these times."), each((run) => {
+  if (!run.stages.length) return el("p", { class: "soft" }, "None are kept: the command that trains keeps them where it stays to the end.");
   return card("", el("div", { class: "bars" }, run.stages.flatMap(({ name, seconds: took }) => {
     const bar = el("i");
-    bar.style.width = (100 * took) / most + "%";
+    bar.style.width = (100 * took) / longest + "%";
     return [el("span", {}, name), el("div", {}, bar), el("span", { class: "soft" }, seconds(took))];
   })));
 }));
@@ -142,15 +143,15 @@ section("Lines that could not be read", each((run) => {
   const rowsOf = (part) => [...new Set(runs.flatMap((run) => Object.keys(run[part])))].map((name) => [name, ...runs.map((run) => (part === "versions" ? run[part][name] || "not installed" : shown(run[part][name])))]);
   const head = (first) => [first, ...(two ? names : ["value"])];
   const differs = (row) => two && row[1] !== row[2];
-  const plain = (row) => runs.every((run) => run.defaults.includes(row[0]));
+  const plain = (row) => !differs(row) && runs.every((run) => run.defaults.includes(row[0]));
   const chosen = rowsOf("config").filter((row) => !plain(row)), others = rowsOf("config").filter(plain);
   section("What was run",
     el("div", { class: "columns" },
       card("Options", chosen.length ? table(head("option"), chosen, [], differs) : null,
         others.length ? el("details", {}, el("summary", {}, `${others.length} options with their default values`), table(head("option"), others)) : null),
-      el("div", {}, card("Versions", table(head("package"), rowsOf("versions"), [], differs)), el("br"),
-        runs.map((run, i) => card(two ? `Input, ${names[i]}` : "Input", el("p", { class: "soft" }, `${whole(run.inputs.files)} file${run.inputs.files === 1 ? "" : "s"}, ${short(run.inputs.bytes)}B`),
-          table(["file", "bytes"], run.inputs.first.map((file) => [el("span", { class: "mono" }, file.uri), whole(file.size)]), [1]))))));
+      el("div", {}, card("Versions", table(head("package"), rowsOf("versions"), [], differs)),
+        runs.flatMap((run, i) => [el("br"), card(two ? `Input, ${names[i]}` : "Input", el("p", { class: "soft" }, `${whole(run.inputs.files)} file${run.inputs.files === 1 ? "" : "s"}, ${short(run.inputs.bytes)}B`),
+          table(["file", "bytes"], run.inputs.first.map((file) => [el("span", { class: "mono" }, file.uri), whole(file.size)]), [1]))]))));
 }
 drawings.forEach((fit) => fit());
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));

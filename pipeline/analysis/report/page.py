@@ -10,8 +10,9 @@ from typing import Any
 from pipeline.analysis.report.comparison import compare
 from pipeline.analysis.report.data import collect
 from pipeline.analysis.scores import Judged
+from pipeline.errors import InputError
 from pipeline.model.checkpoints import CheckpointRef
-from pipeline.model.vectors import OnProgress
+from pipeline.model.vectors import OnProgress, Vectors
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import shown
 
@@ -34,7 +35,7 @@ def report(
     ]
     data: dict[str, Any] = {
         "runs": [
-            collect(run, ref, vectors, judged, lambda name, of=of: progress_of(name + of))  # type: ignore[misc]
+            _collected(run, ref, vectors, judged, of, progress_of)
             for (run, ref), vectors, of in zip(runs, known, which)
         ],
         "comparison": None,
@@ -43,6 +44,21 @@ def report(
         (a, first), (b, second) = runs
         data["comparison"] = compare((a, b), (first.digest, second.digest), (known[0], known[1]))
     return render(data)
+
+
+def _collected(
+    run: Run,
+    ref: CheckpointRef,
+    known: Vectors,
+    judged: Judged | None,
+    which: str,
+    progress_of: Callable[[str], OnProgress],
+) -> dict[str, Any]:
+    """`collect`; where there are two runs, an error and the progress name the one they are of."""
+    try:
+        return collect(run, ref, known, judged, lambda name: progress_of(name + which))
+    except InputError as error:
+        raise InputError(f"{run.uri}: {error}" if which else str(error)) from error
 
 
 def render(data: dict[str, Any]) -> bytes:
