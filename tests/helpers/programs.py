@@ -10,8 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from deploy.pieces import BEAM, PIECES, Piece, UnavailableError, by_go, fetch
 
 PROGRAMS = PIECES | {
@@ -33,6 +31,8 @@ def found(name: str) -> Path | None:
 
 def needed(name: str) -> Path:
     """The path of a program, fetched first where that is needed; skips the test where it cannot be had."""
+    import pytest  # CI fetches programs before it has any package
+
     path = _fetched(name)
     if isinstance(path, UnavailableError):
         pytest.skip(f"no {name} here: {path}")
