@@ -51,11 +51,14 @@ def test_items_of_a_kind_are_neighbors(tmp_path, capsys):
 def test_a_long_table_becomes_lists_by_the_statement_of_the_page(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
     (statement,) = re.findall(r'^    python -c "(import duckdb; .*COPY.*)"$', page, re.MULTILINE)
-    sales = [(f"c{i % 50}", f"item {i * 7 % 11}", 1000 - i) for i in range(1000)]
-    (tmp_path / "sales.csv").write_text("customer,item,time\n" + "".join(f"{c},{i},{t}\n" for c, i, t in sales))
+    sales = [(f"c{i % 50}", f"item {i * 7 % 11}", 1000 - i // 100 * 100) for i in range(1000)]
+    lines = [f"{c},{i},{t}\n" for c, i, t in sales]
+    lines[500:500] = ["c7,,3\n", ",item 3,4\n"] * 9
+    (tmp_path / "sales.csv").write_text("customer,item,time\n" + "".join(lines))
     monkeypatch.chdir(tmp_path)
     exec(statement.replace('\\"', '"'), {})
-    baskets = {c: [item for customer, item, _ in sales[::-1] if customer == c] for c, _, _ in sales}
+    in_order = sorted(sales, key=lambda sale: (sale[2], sale[1]))
+    baskets = {c: [item for customer, item, _ in in_order if customer == c] for c, _, _ in sales}
     files = match_inputs([str(tmp_path / "baskets.parquet")])
     assert counted(files, options("parquet", "items"))[0] == [baskets[customer] for customer in sorted(baskets)]
 
