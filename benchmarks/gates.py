@@ -5,6 +5,9 @@ python -m benchmarks.gates --input=text.txt
 The days are pieces of the text, as they follow each other; each sixth and seventh has half the volume. A model is
 trained on the first ones, twenty more are its history, and the others are judged by the gates that look at the text.
 With no false alarm among a hundred good days, the true rate is up to 3% (with 95% confidence).
+
+`--trained=N` judges what training makes of days, by the gates that look at the model: the history is brought up to date
+by a day each, N good days follow, each an update of the last of them, and then faults that no gate of the text sees.
 """
 
 from __future__ import annotations
@@ -92,16 +95,42 @@ KINDS: dict[str, Callable[[Lines, Sequence[Lines], random.Random], Lines | bytes
 }
 
 
+def other_rate(day: Lines, draw: random.Random) -> tuple[Lines, dict[str, Any]]:
+    return day, {"learning_rate": 0.75}
+
+
+def many_epochs(day: Lines, draw: random.Random) -> tuple[Lines, dict[str, Any]]:
+    return day, {"epochs": 30}
+
+
+def names_changed(day: Lines, draw: random.Random) -> tuple[Lines, dict[str, Any]]:
+    """The words of the text's own, each in place of another."""
+    words = sorted({word for line in day for word in line.split()})
+    other = dict(zip(words, draw.sample(words, len(words))))
+    return [" ".join(other[word] for word in line.split()) for line in day], {}
+
+
+TRAINED_KINDS: dict[str, Callable[[Lines, random.Random], tuple[Lines, dict[str, Any]]]] = {
+    "learning rate x 10": other_rate,
+    "epochs x 30": many_epochs,
+    "each word in place of another": names_changed,
+    "words shuffled": lambda day, draw: (shuffled_words(day, [], draw), {}),
+}
+"""Faults -> the day and the options of its update."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = text_parser("benchmarks.gates", __doc__, 10_000_000)
     parser.add_argument("--day", type=int, default=50_000, help="words of a day (default: 50,000)")
     parser.add_argument("--good", type=int, default=100, help="good days (default: 100)")
     parser.add_argument("--bad", type=int, default=6, help="bad days of each kind (default: 6)")
+    parser.add_argument("--trained", type=int, default=0, help="good days that are trained on (default: none)")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args(arguments)
     with corpus_text(chosen) as text, tempfile.TemporaryDirectory() as folder:
         days = list(_days(text, chosen.day, TRAINED + HISTORY + chosen.good))
-        rows = _judged(days, Path(folder), chosen.good, chosen.bad, chosen.threads)
+        judge = _judged_after if chosen.trained else _judged
+        rows = judge(days, Path(folder), chosen.trained or chosen.good, chosen.bad, chosen.threads)
     print(format_table(rows))
     write_report(chosen.json, vars(chosen), rows)
     return 0
@@ -143,6 +172,51 @@ def _judged(days: Sequence[Lines], folder: Path, good: int, bad: int, threads: i
     for kind, spoil in KINDS.items():
         for day in full[:bad]:
             judge(kind, spoil(day, trained, draw))
+    return _table(counted, good, bad)
+
+
+def _judged_after(days: Sequence[Lines], folder: Path, good: int, bad: int, threads: int) -> list[dict[str, Any]]:
+    """As `_judged`, by the gates that look at the model."""
+    (folder / "trained").write_text("\n".join("\n".join(day) for day in days[:TRAINED]), encoding="utf-8")
+    before = beam2vec.train(folder / "trained", folder / "0", threads=threads)
+    series = _History()
+    for number, day in enumerate(days[TRAINED : TRAINED + HISTORY], 1):
+        run, measured = _trained(day, before, folder, str(number), {"threads": threads})
+        series.add(measured)
+        before = run
+    counted: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    others = days[TRAINED + HISTORY : TRAINED + HISTORY + good]
+    draw = random.Random(1)
+    kinds: dict[str, Callable[[Lines, random.Random], tuple[Lines, dict[str, Any]]]] = {
+        "good": lambda day, draw: (day, {}),
+        **TRAINED_KINDS,
+    }
+    for kind, spoil in kinds.items():
+        for day in others if kind == "good" else others[:bad]:
+            lines, options = spoil(day, draw)
+            measured = _trained(lines, before, folder, "judged", {"threads": threads, **options})[1]
+            seen = series.refusing(measured)
+            counted[kind].update(seen or ["-"])
+            print(kind, measured, ", ".join(seen) or "-", file=sys.stderr)
+    return _table(counted, good, bad)
+
+
+def _trained(
+    day: Lines, before: beam2vec.Run, folder: Path, name: str, options: dict[str, Any]
+) -> tuple[beam2vec.Run, dict[str, float | None] | str]:
+    """The update of a run by a day, and its figures."""
+    (folder / f"day-{name}").write_text("\n".join(day), encoding="utf-8")
+    checked = beam2vec.preprocess(
+        folder / f"day-{name}", folder / "checked", min_count=1, replay_words=0, overwrite=True
+    )
+    run = beam2vec.update(before, folder / f"day-{name}", folder / f"run-{name}", overwrite=True, **options)
+    sample = figures.sample_of(figures.Text(checked), 0.0)
+    losses = figures.losses(sample, before, [before, run])
+    loss = losses[1] - losses[0] if losses else None
+    return run, {gates.LOSS: loss, gates.KEPT: figures.neighbors_kept(before, run)}
+
+
+def _table(counted: dict[str, collections.Counter[str]], good: int, bad: int) -> list[dict[str, Any]]:
     return [
         {
             "days": kind,

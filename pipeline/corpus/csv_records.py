@@ -79,7 +79,7 @@ class Records(NamedTuple):
 
 
 def read_records(
-    chunks: Iterable[tuple[int, bytes]], end: int, form: Form, field: int = -1, last: bool = True
+    chunks: Iterable[tuple[int, bytes | memoryview]], end: int, form: Form, field: int = -1, last: bool = True
 ) -> Iterator[Records]:
     """The records of a range, in order.
 
@@ -92,16 +92,19 @@ def read_records(
     """
     quote = kernels.QUOTE if form.has_quotes else kernels.NO_QUOTE
     separator = np.uint8(ord(form.separator))
-    held, is_skipping = b"", False
+    held, enough, is_skipping = bytearray(), 0, False
     for position, chunk in chunks:
-        final = last and position + len(chunk) == end
+        is_end = position + len(chunk) == end
         if is_skipping:
-            behind = chunk.find(b"\n") + 1
+            behind = bytes(chunk).find(b"\n") + 1
             if not behind:
                 continue
             position, chunk, is_skipping = position + behind, chunk[behind:], False
         position -= len(held)
-        data, line = as_array(held + chunk), 0
+        held += chunk
+        if len(held) < enough and not is_end:
+            continue
+        data, line, final = as_array(held), 0, last and is_end
         while line < len(data):
             start, stop, begin, until, fields = (np.empty(_AT_ONCE, np.int64) for _ in range(5))
             kind = np.empty(_AT_ONCE, np.uint8)
@@ -113,7 +116,10 @@ def read_records(
             arrays = (array[:count] for array in (start, stop, begin, until, fields, kind))
             yield Records(position, data, *arrays)
             is_skipping = kind[count - 1] == kernels.TOO_LONG and data[stop[count - 1] - 1] != kernels.LF
-        held = bytes(data[line:])
+        if line:  # else one record is held: it grows in place, and is read less and less often
+            held = held[line:]
+        enough = min(2 * len(held), form.most + 2)
+        del data
 
 
 def record_starts(uri: str, size: int, form: Form, encoding: Encoding = UTF8) -> tuple[int, ...]:
@@ -137,13 +143,16 @@ class RecordEnds(LineEnds):
     cuts = ()
 
     def __init__(self, form: Form) -> None:
-        self._form = form
+        self._form, self._enough = form, 0
 
     def last(self, held: bytearray, known: int, new: int) -> int:
-        data = bytes(held[known:])
-        for records in read_records([(known, data)], -1, self._form, last=False):
-            ended = records.stop[records.data[records.stop - 1] == kernels.LF]
-            known = records.position + int(ended[-1]) if len(ended) else known
+        if new and len(held) - known < self._enough:  # a record that is not over yet
+            return known
+        with memoryview(held)[known:] as rest:
+            for records in read_records([(known, rest)], -1, self._form, last=False):
+                ended = records.stop[records.data[records.stop - 1] == kernels.LF]
+                known = records.position + int(ended[-1]) if len(ended) else known
+        self._enough = min(2 * (len(held) - known), self._form.most + 1)
         return known
 
     def first(self, held: bytearray, last: int, size: int) -> int:

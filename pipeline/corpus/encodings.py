@@ -24,8 +24,17 @@ _MARKS = {"": BYTE_ORDER_MARK, "gb18030": b"\x84\x31\x95\x33"}
 """Encoding -> its byte-order mark."""
 _ESCAPES = {b"\x1b$B": "iso-2022-jp", b"\x1b$@": "iso-2022-jp", b"\x1b$)C": "iso-2022-kr"}
 """Escape sequences of encodings that switch between alphabets: each of their bytes would pass as ASCII."""
-_WIDE_MARKS = {"utf-16": (b"\xff\xfe", b"\xfe\xff"), "utf-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff")}
-"""Encoding whose files have to begin with a mark -> the marks."""
+_WIDE_MARKS = {
+    "utf-32-le": b"\xff\xfe\0\0",
+    "utf-32-be": b"\0\0\xfe\xff",
+    "utf-16-le": b"\xff\xfe",
+    "utf-16-be": b"\xfe\xff",
+}
+"""Encoding -> its byte-order mark. The first one that a file begins with counts."""
+_OTHER_ORDER = {"utf-16-le": "utf-16-be", "utf-16-be": "utf-16-le"}
+"""In the wrong order of bytes, a line end is U+0A00, and a mark U+FFFE; neither is a character."""
+_SURELY = 8
+"""So many characters that are valid UTF-8, and none that is not, are no text of another encoding."""
 _ASCII_IN_CHARACTERS = ("gb18030", "big5", "cp950", "cp932")
 """Encodings of which the bytes from 0x40 on may be the second of a character."""
 _INVALID = "beam2vec.invalid"
@@ -87,17 +96,54 @@ codecs.register_error(_INVALID, lambda error: ("\udcff", getattr(error, "end", 0
 
 
 def check_beginning(uri: str, head: bytes, encoding: Encoding) -> None:
-    """InputError for a file that is UTF-8, where it should be of another encoding, or lacks a byte-order mark."""
+    """InputError for a file whose first bytes show another encoding than this one, or that lacks a byte-order mark.
+
+    Such a file would be read, as other characters.
+    """
     if not encoding.name:
         return
-    is_wide = encoding.is_wide and head and b"\0" not in head and _is_utf8(head)
-    if is_wide or (not encoding.is_wide and head.startswith(BYTE_ORDER_MARK)):
+    if encoding.is_wide:
+        is_utf8 = bool(head) and b"\0" not in head and _is_utf8(head)
+    else:
+        characters = sum(byte >= 0xC0 for byte in head)  # in UTF-8 each that is not ASCII begins with such a byte
+        is_utf8 = head.startswith(BYTE_ORDER_MARK) or (characters >= _SURELY and _is_utf8(head))
+    if is_utf8:
         raise InputError(f"{uri} is UTF-8, not {encoding.name}: leave --encoding out, or read it by itself")
-    marks = _WIDE_MARKS.get(encoding.name)
-    if head and marks and not head.startswith(marks):
+    if not encoding.is_wide:
+        return
+    name, is_marked = _wide_encoding(head)
+    other = _OTHER_ORDER.get(encoding.name)
+    if other and name[:6] != "utf-32" and any(sign in head.decode(encoding.name, "ignore") for sign in "\u0a00\ufffe"):
+        name = other
+    if name and not name.startswith(encoding.name):
+        raise InputError(f"{uri} is {name}, not {encoding.name}: set --encoding={name}")
+    if head and encoding.name in ("utf-16", "utf-32") and not is_marked:
         raise InputError(
             f"{uri} does not begin with a byte-order mark: set --encoding={encoding.name}-le or {encoding.name}-be"
         )
+
+
+def _wide_encoding(head: bytes) -> tuple[str, bool]:
+    """(UTF-16 or UTF-32 with its byte order, if that is what a text shows in its first bytes, else ""; whether it shows
+    it by a byte-order mark). Else NULs show UTF-16 that is mostly ASCII."""
+    for name, mark in _WIDE_MARKS.items():
+        if head.startswith(mark):
+            return name, True
+    if len(head) >= 16:
+        if wide := [name for name in ("utf-32-le", "utf-32-be") if _is_utf32(head, name)]:
+            return wide[0], False
+        even, odd = head[::2].count(0), head[1::2].count(0)
+        if 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs in every place are not text
+            return "utf-16-le" if odd > even else "utf-16-be", False
+    return "", False
+
+
+def _is_utf32(head: bytes, name: str) -> bool:
+    """Whether bytes that may be cut are text in UTF-32: one byte of each four is 0, and another one at most 16."""
+    try:
+        return bool(head[: len(head) // 4 * 4].decode(name).strip("\0"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_utf8(head: bytes) -> bool:
@@ -125,20 +171,10 @@ def refuse_other_encodings(text_range: TextRange, head: bytes) -> None:
             f"{text_range.name()} ends its lines with a carriage return alone, so it would be one line: convert it by"
             r" tr '\r' '\n'"
         )
-    encoding = ""  # of --encoding
-    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
-        encoding = "utf-32"
-    elif head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"
-    elif len(head) >= 16:
-        places = [head[place::4].count(0) for place in range(4)]
-        even, odd = places[0] + places[2], places[1] + places[3]
-        if 32 * min(places) < len(head) and 32 * sorted(places)[1] > 7 * len(head):  # one byte of every four is not NUL
-            encoding = "utf-32-le" if places[0] == min(places) else "utf-32-be"
-        elif 4 * max(even, odd) > len(head) > 16 * min(even, odd):  # NULs in every place are not text
-            encoding = "utf-16-le" if odd > even else "utf-16-be"
-    if encoding:
-        raise InputError(f"{text_range.name()} is {encoding.upper()}, which has to be named: set --encoding={encoding}")
+    name, is_marked = _wide_encoding(head)
+    if name:
+        remedy = name[:6] if is_marked else name
+        raise InputError(f"{text_range.name()} is {remedy.upper()}, which has to be named: set --encoding={remedy}")
 
 
 def _has_carriage_returns_for_line_ends(head: bytes) -> bool:

@@ -188,7 +188,7 @@ def head(file: InputFile, size: int, encoding: Encoding = UTF8) -> bytes:
     else:
         text = b""
         try:
-            for data in _text(file, packed, _read(file, None, size), encoding):
+            for data in _text(file, packed, _read(file, None, max(size, DETECTION_BYTES)), encoding):
                 text += data
                 if len(text) >= size + 4:
                     break

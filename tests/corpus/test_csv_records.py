@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -166,3 +167,36 @@ def test_pieces_end_behind_records(data, most):
         known = ends.last(held, known, at)
         assert known in places
     assert csv_records.RecordEnds.piece_bytes < 64 << 20
+
+
+def test_a_record_that_goes_on_and_on_is_held_little_more_than_once():
+    """It was held three times, and parsed again with each chunk."""
+    most = 32 << 20
+    chunks = [b'a,b\n1,"', *[b"x" * (1 << 20)] * 60, b'"\n2,c\n']
+    places = np.cumsum([0, *map(len, chunks)]).tolist()
+    kinds: list[int] = []
+    tracemalloc.start()
+    for records in read_records(zip(places, chunks), places[-1], Form(",", most=most), 1):
+        kinds += records.kind.tolist()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kinds == [kernels.GOOD, kernels.TOO_LONG, kernels.GOOD]
+    assert peak < 1.6 * most
+
+
+def test_an_unfinished_record_is_not_looked_at_with_each_chunk_of_a_stream(monkeypatch):
+    looks: list[int] = []
+
+    def read(chunks, *arguments, **options):
+        looks.append(len(chunks[0][1]))
+        return read_records(chunks, *arguments, **options)
+
+    monkeypatch.setattr(csv_records, "read_records", read)
+    ends, held, known = RecordEnds(Form(",", most=1 << 20)), bytearray(), 0
+    for chunk in [b'a,b\n1,"', *[b"x" * 1000] * 1000, b'"\n2,c\n', b"3,d\n" * 250_000]:
+        new = len(held)
+        held += chunk
+        known = ends.last(held, known, new)
+    assert known == len(held)
+    assert len(looks) < 20
+    assert ends.last(bytearray(b"4,e\n"), 0, 0) == 4, "a line that is too long was removed"

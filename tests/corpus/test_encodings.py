@@ -50,6 +50,17 @@ def test_text_that_switches_alphabets_is_refused(name, text):
     refuse_other_encodings(RANGE, b"\x1b[1mbold\x1b[0m $B\n")
 
 
+@pytest.mark.parametrize("name", ["utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["日本語 テスト\n", "Привет мир\n", "😀 ไทย 한국어\n", "plain words\n"])
+def test_utf_32_without_a_mark_is_told_whatever_the_script(name, text):
+    """Its letters were looked at for NULs, which are in all bytes but one for English alone."""
+    head = (text * 300).encode(name)[:4096]
+    with pytest.raises(InputError, match=rf"is {name.upper()}, which has to be named: set --encoding={name}"):
+        refuse_other_encodings(RANGE, head)
+    refuse_other_encodings(RANGE, b"\0" * 4096)
+    refuse_other_encodings(RANGE, text.encode() * 300)
+
+
 def letters_of(name: str) -> str:
     """Some letters beyond ASCII that an encoding has, among them some with a byte below 0x80."""
     some = []
@@ -219,6 +230,30 @@ def test_a_mark_that_is_missing_is_told(name, tmp_path):
     assert f"x does not begin with a byte-order mark: set --encoding={name}-le or {name}-be" in outcome.error
 
 
+@pytest.mark.parametrize(
+    ("written", "named", "remedy"),
+    [
+        ("utf-32", "utf-16", "utf-32-le"),  # whose mark begins with that of UTF-16
+        ("utf-32", "utf-16-le", "utf-32-le"),
+        ("utf-32-be", "utf-16-be", "utf-32-be"),
+        ("utf-16", "utf-32-le", "utf-16-le"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_another_wide_encoding_is_told(written, named, remedy, pack, tmp_path):
+    """NULs between the letters would be parts of words."""
+    (tmp_path / "x").write_bytes(pack("some words 한국어\n".encode(written) * 20))
+    outcome = train(f"--input={tmp_path / 'x'}", f"--output={tmp_path / 'run'}", *ALONE, f"--encoding={named}")
+    assert outcome.status == 2
+    assert f"x is {remedy}, not {named}: set --encoding={remedy}" in outcome.error
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf32_without_a_mark_is_told_whatever_its_script(encoding):
+    with pytest.raises(InputError, match=f"x is {encoding.upper()}, which has to be named: set --encoding={encoding}"):
+        refuse_other_encodings(TextRange("x", 0, 0, 0), "한국어 텍스트\n".encode(encoding) * 9)
+
+
 @pytest.mark.parametrize("name", ["utf-16", "gb18030", "utf-16-le"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_byte_order_marks_are_no_text(name, pack, tmp_path):
@@ -230,13 +265,34 @@ def test_byte_order_marks_are_no_text(name, pack, tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "name"),
-    [(b"\xef\xbb\xbfplain\n", "cp1252"), ("한국어 text\n".encode() * 900, "utf-16"), (b"plain\n" * 20, "utf-32-le")],
+    [
+        (b"\xef\xbb\xbfplain\n", "cp1252"),
+        ("한국어 text\n".encode() * 900, "utf-16"),
+        (b"plain\n" * 20, "utf-32-le"),
+        ("café naïve\n".encode() * 900, "latin-1"),
+        ("中文 字\n".encode() * 900, "gb18030"),
+    ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_utf8_that_is_said_to_be_something_else_is_refused(data, name, pack, tmp_path):
     (tmp_path / "x").write_bytes(pack(data))
     outcome = train(f"--input={tmp_path / 'x'}", f"--output={tmp_path / 'run'}", *ALONE, f"--encoding={name}")
     assert f"x is UTF-8, not {name}: leave --encoding out" in outcome.error
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("name", "other"), [("utf-16-le", "utf-16-be"), ("utf-16-be", "utf-16-le")])
+def test_bytes_in_the_other_order_are_refused(name, other, mark, tmp_path):
+    """Each character would be another one, without an error."""
+    (tmp_path / "x").write_bytes(f"{mark}some words 한국어\n".encode(other) * 20)
+    outcome = train(f"--input={tmp_path / 'x'}", f"--output={tmp_path / 'run'}", *ALONE, f"--encoding={name}")
+    assert f"x is {other}, not {name}: set --encoding={other}" in outcome.error
+
+
+@pytest.mark.parametrize(("text", "name"), [("Ã© Â©\n" * 3, "cp1252"), ("café naïve über\n" * 9, "latin-1")])
+def test_few_characters_that_could_be_utf8_are_what_the_encoding_says(text, name, tmp_path):
+    (tmp_path / "x").write_bytes(text.encode(name))
+    assert sentences_of(tmp_path / "x", {"encoding": name}) == [line.split() for line in text.splitlines()]
 
 
 def test_an_encoding_is_part_of_the_identity(tmp_path):

@@ -2,9 +2,10 @@
 
 A graph asks some five hundred times for a view of its options, each time by a new parser of all options of
 that kind, and forty thousand times for the signature of a method. The answers depend on nothing but a class and its
-arguments, a function, or a DoFn. What was pickled is packed as lightly as bzip2 can, and each worker packs a DoFn again
-with its windows, which are the same for all. Of what workers measure, the counts of our own are collected, not the
-milliseconds of each step. A command that starts as users start it, as `python -m`, has none of this.
+arguments, a function, or a DoFn. What was pickled is packed as lightly as bzip2 can, or not at all where workers are
+threads. Each worker packs a DoFn again with its windows, which are the same for all. Of what workers measure, the
+counts of our own are collected, not the milliseconds of each step. A command that starts as users start it, as
+`python -m`, has none of this.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Any
 
 from apache_beam.internal import cloudpickle_pickler, pickler
 from apache_beam.internal.cloudpickle import cloudpickle
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.worker import bundle_processor, statecache
 from apache_beam.transforms import DoFn, core, ptransform, userstate
 from apache_beam.typehints import decorators, native_type_compatibility, typehints
@@ -49,10 +51,8 @@ def install() -> None:
     decorators.convert_to_beam_type = native_type_compatibility.convert_to_beam_type
     userstate.get_dofn_specs = _with_specs_kept(userstate.get_dofn_specs)
     typehints.is_consistent_with = _kept_by_types(typehints.is_consistent_with)
-    cloudpickle_pickler.bz2 = types.SimpleNamespace(
-        compress=functools.lru_cache(2000)(lambda data, compresslevel: bz2.compress(data, 1)),
-        decompress=functools.lru_cache(500)(bz2.decompress),
-    )
+    cloudpickle_pickler.bz2 = _Packing()
+    FnApiRunner.run_pipeline = _unpacked_within_one_process(FnApiRunner.run_pipeline)
     importlib.metadata.version = functools.cache(importlib.metadata.version)
     cloudpickle._should_pickle_by_reference = _found_at_once(cloudpickle._should_pickle_by_reference)
     bundle_processor.pickler = _with_windows_kept()
@@ -193,6 +193,36 @@ def _found_at_once(asked: Callable[..., bool]) -> Callable[..., bool]:
             if known is not None and known.__dict__.get(own) is sought and not cloudpickle._PICKLE_BY_VALUE_MODULES:
                 return True
         return asked(sought, name, config)
+
+    return quick
+
+
+class _Packing:
+    """In place of the module bz2, for pickles: what does not leave the process is not packed."""
+
+    leaves_process = True
+    _PLAIN = b"plain:"  # nothing of bz2's begins so
+
+    def compress(self, data: bytes, compresslevel: int) -> bytes:
+        return _packed(data) if self.leaves_process else self._PLAIN + data
+
+    def decompress(self, data: bytes) -> bytes:
+        return data.removeprefix(self._PLAIN) if data.startswith(self._PLAIN) else _unpacked(data)
+
+
+_packed = functools.lru_cache(2000)(functools.partial(bz2.compress, compresslevel=1))
+_unpacked = functools.lru_cache(500)(bz2.decompress)
+
+
+def _unpacked_within_one_process(run_pipeline: Any) -> Any:
+    @functools.wraps(run_pipeline)
+    def quick(self: FnApiRunner, pipeline: Any, options: PipelineOptions) -> Any:
+        mode = options.view_as(DirectOptions).direct_running_mode
+        cloudpickle_pickler.bz2.leaves_process = type(self) is not FnApiRunner or mode != "in_memory"
+        try:
+            return run_pipeline(self, pipeline, options)
+        finally:
+            cloudpickle_pickler.bz2.leaves_process = True
 
     return quick
 

@@ -51,10 +51,20 @@ class Process:
     peak_mb: float
     """Largest resident memory."""
     output: str
+    errors: str = ""
+    status: int = 0
 
 
 def run_process(command: Sequence[str], **environment: str) -> Process:
     """Run a command and measure it; RuntimeError with its messages when it fails."""
+    done = measured(command, **environment)
+    if done.status:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.errors}")
+    return done
+
+
+def measured(command: Sequence[str], **environment: str) -> Process:
+    """The same, however the command ends."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         child = subprocess.Popen(command, stdout=out, stderr=errors, env={**os.environ, **environment})
@@ -62,9 +72,8 @@ def run_process(command: Sequence[str], **environment: str) -> Process:
         wall = time.perf_counter() - began
         out.seek(0)
         errors.seek(0)
-        if status:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{errors.read()}")
-        return Process(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out.read())
+        cpu, peak_mb = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+        return Process(wall, cpu, peak_mb, out.read(), errors.read(), os.waitstatus_to_exitcode(status))
 
 
 def ours(arguments: Sequence[str]) -> list[str]:

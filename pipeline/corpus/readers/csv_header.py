@@ -22,7 +22,9 @@ _LOOKED_AT = (HEAD_BYTES, 1 << 20, 64 << 20)
 """How many bytes of a file are searched for its first record; the next number if it does not end in them."""
 _RECORDS = 20
 """How many records show the separator."""
+_ENDLESS = -1
 _NO_RECORD = {
+    _ENDLESS: (f"does not end in {_LOOKED_AT[-1]:,} bytes", "close its quotes, or set --no_quotes"),
     kernels.BLANK: ("is blank", "remove blank lines from its beginning, or leave the file out if it has no others"),
     kernels.TOO_LONG: ("is longer than --max_line_bytes", "set a larger --max_line_bytes"),
     kernels.UNMATCHED: (
@@ -44,6 +46,12 @@ def head_records(file: InputFile, form: Form, field: int = -1, encoding: Encodin
         if records is not None or is_whole:
             return records
     return None
+
+
+def has_record(file: InputFile, encoding: Encoding) -> bool:
+    """Whether a file has more than a byte-order mark and blank lines, as an export without rows may."""
+    text = head(file, HEAD_BYTES, encoding)
+    return len(text) == HEAD_BYTES or bool(text.strip(b"\r\n"))
 
 
 def check_separator(text: str, encoding: Encoding) -> None:
@@ -68,7 +76,8 @@ def form_of(file: InputFile, form: Form, encoding: Encoding) -> Form:
       InputError: there is none, or more than one.
     """
     fields: dict[Form, int] = {}
-    for each in (form._replace(separator=separator) for separator in filter(encoding.keeps, SEPARATORS)):
+    candidates = list(filter(encoding.keeps, SEPARATORS))
+    for each in (form._replace(separator=separator) for separator in candidates):
         records = head_records(file, each, -1, encoding)
         if records is None:
             continue
@@ -78,8 +87,9 @@ def form_of(file: InputFile, form: Form, encoding: Encoding) -> Form:
     if len(fields) == 1:
         return next(iter(fields))
     if not fields:
+        *names, last = (SEPARATORS[separator] for separator in candidates)
         raise InputError(
-            f"{file.uri} does not show its separator: neither commas, semicolons, tabs nor bars make the same number of"
+            f"{file.uri} does not show its separator: neither {', '.join(names)} nor {last} make the same number of"
             " fields, two or more, of its first lines: set --separator"
         )
     counts = ", ".join(f"{count} fields by {SEPARATORS[each.separator]}" for each, count in fields.items())
@@ -93,7 +103,10 @@ def header_names(file: InputFile, form: Form, encoding: Encoding) -> tuple[str, 
       InputError: it is blank, or no record.
     """
     records = head_records(file, form, -1, encoding)
-    kind = kernels.BLANK if records is None else int(records.kind[0])
+    if records is not None:
+        kind = int(records.kind[0])
+    else:
+        kind = _ENDLESS if head(file, 1, encoding) else kernels.BLANK
     if records is None or kind > kernels.DOUBLED:
         why, remedy = _NO_RECORD.get(kind, _NO_RECORD[kernels.UNMATCHED])
         raise InputError(f"{file.uri}: its first line {why}, and so is no header and no record: {remedy}")

@@ -22,6 +22,7 @@ from pipeline.corpus.readers.csv_header import (
     check_header_text,
     check_separator,
     form_of,
+    has_record,
     head_records,
     header_names,
     wanted_field,
@@ -64,8 +65,9 @@ class CsvReader(LineReader):
     @classmethod
     def opened(cls, files: Sequence[InputFile], options: Options, tokenizer: Tokenizer) -> CsvReader:
         field = options.field or ""
-        first = next(file for file in files if file.size)
         given, encoding = options.separator, Encoding(options.encoding or "")
+        filled = [file for file in files if file.size]
+        first = next((file for file in filled if has_record(file, encoding)), filled[0])
         _check_encoding(first, encoding)
         form = Form(given or ",", not options.no_quotes, options.max_line_bytes)
         if given is None:
@@ -123,7 +125,12 @@ class CsvReader(LineReader):
         return [sentence for spans in portion.spans for sentence in spans.sentences()]
 
     def _check_header(self, file: InputFile) -> None:
-        names = header_names(file, self.form, self.encoding)
+        try:
+            names = header_names(file, self.form, self.encoding)
+        except InputError:
+            if has_record(file, self.encoding):
+                raise
+            return
         if names != self.header:
             _check_encoding(file, self.encoding)
             check_header_text(file, self.form, self.encoding)
@@ -187,10 +194,10 @@ def _undecodable(records: Records, encoding: Encoding) -> np.ndarray:
     """bool [n]: whether a record is not in the encoding."""
     if not encoding.name:
         return _not_utf8(records)
-    is_bad = np.zeros(len(records.start), bool)
-    if encoding.utf8(bytes(records.data[records.start[0] : records.stop[-1]])) is None:
-        for i, (start, stop) in enumerate(zip(records.start.tolist(), records.stop.tolist())):
-            is_bad[i] = encoding.utf8(bytes(records.data[start:stop])) is None
+    is_bad = records.kind == kernels.TOO_LONG  # which would take several times its size
+    if is_bad.any() or encoding.utf8(bytes(records.data[records.start[0] : records.stop[-1]])) is None:
+        for i in np.flatnonzero(~is_bad).tolist():
+            is_bad[i] = encoding.utf8(bytes(records.data[records.start[i] : records.stop[i]])) is None
     return is_bad
 
 

@@ -136,7 +136,7 @@ def picker(field: str) -> Callable[[Any], Any]:
 def _within(value: Any, names: Sequence[str]) -> Any:
     """What the names lead to, from object to object."""
     for number, name in enumerate(names):
-        if number and type(value) is list:
+        if type(value) is list:
             found = [_within(item, names[number:]) for item in value]
             return _NO_FIELD if any(item is _NO_FIELD for item in found) else found
         value = value.get(name, _NO_FIELD) if type(value) is dict else _NO_FIELD

@@ -23,7 +23,7 @@ from pipeline.corpus.digests import DIGITS, Change, FileDigests
 from pipeline.corpus.encodings import UTF8, Encoding
 from pipeline.corpus.files import InputFile
 from pipeline.corpus.lines import read_exactly
-from pipeline.corpus.readers.parquet_columns import Column, column_of, is_list, items_in_column, within, without_views
+from pipeline.corpus.readers.parquet_columns import Column, column_of, is_list, items_in_column, within
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import EXPECTED, INTEGERS, NULL, TEXT, Portion, item_spans, locate_rows
 from pipeline.corpus.spans import Spans, as_array
@@ -40,6 +40,8 @@ _GROWTH = 16
 """How many times as many rows a batch may have as the one before."""
 _BUFFER_BYTES = 4 << 20
 _PREVIEW_ROWS = 64
+_NULL_IN_FIXED = "Expected all lists to be of size"
+"""In Arrow's message."""
 
 
 class RowGroup(NamedTuple):
@@ -171,7 +173,7 @@ class ParquetReader(Reader):
     def _lists(
         self, text_range: TextRange, row: int, array: pa.Array, good: np.ndarray, dead_letters: DeadLetters
     ) -> Iterator[Spans]:
-        array = array.cast(pa.large_list(array.type.value_type)).filter(pa.array(good))
+        array = array.filter(pa.array(good))
         rows = np.flatnonzero(good)
         words, why = _words(_sentences(array), self.items)
         if words is None:  # an item is bad: find the rows with bad items
@@ -212,6 +214,11 @@ def _parquet_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
+        if _NULL_IN_FIXED in str(error):
+            raise InputError(
+                f"{uri} has null where a list of a fixed size belongs, which Arrow cannot read: write the column as"
+                " lists of any size"
+            ) from error
         raise InputError(f"{uri} is damaged, or no Parquet file: {shown(error)}; get the file again") from error
 
 
@@ -280,14 +287,14 @@ def _columns(uri: str, parquet: pq.ParquetFile, group: RowGroup, column: Column,
             batch = next(batches, None)
         if batch is None:
             return
-        array = within(batch.column(batch.schema.names.index(column.names[0])), column.names[1:])
-        kind = without_views(array.type)
-        yield array if kind == array.type else array.cast(kind)
+        yield within(batch.column(batch.schema.names.index(column.names[0])), column.names[1:])
 
 
 def _decoded_bytes(array: pa.Array) -> int:
     """Bytes that the array takes without dictionary encoding."""
-    items = array if pa.types.is_dictionary(array.type) or not hasattr(array, "flatten") else array.flatten()
+    items = array
+    while is_list(items.type):
+        items = items.flatten()
     if not pa.types.is_dictionary(items.type):
         return array.nbytes
     lengths = pc.binary_length(items.dictionary).cast(pa.int64())
@@ -310,9 +317,7 @@ def _decoded(array: pa.Array) -> pa.Array:
 
 def _sentences(rows: pa.LargeListArray) -> pa.LargeListArray:
     """The rows, or the lists in them; no row is null."""
-    if not is_list(rows.type.value_type):
-        return rows
-    return rows.flatten().cast(pa.large_list(rows.type.value_type.value_type))
+    return rows.flatten() if is_list(rows.type.value_type) else rows
 
 
 def _words(sentences: pa.LargeListArray, kind: str) -> tuple[pa.LargeStringArray | None, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,7 +57,13 @@ def _leaves(kind: pa.DataType) -> int:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
+    )
 
 
 def items_in_column(uri: str, schema: pa.Schema, field: str) -> str:
@@ -83,28 +90,26 @@ def _is_string(kind: pa.DataType) -> bool:
     return (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
         or pa.types.is_binary(kind)
-        or pa.types.is_binary_view(kind)
         or pa.types.is_large_binary(kind)
+        or kind in _PLAIN
     )
 
 
-def without_views(kind: pa.DataType) -> pa.DataType:
-    """The type with plain strings in place of views of strings, of which Arrow has few functions."""
-    if pa.types.is_string_view(kind):
-        return pa.large_string()
-    if pa.types.is_binary_view(kind):
-        return pa.large_binary()
-    return pa.large_list(without_views(kind.value_type)) if is_list(kind) else kind
+_PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+"""Types that Arrow can neither filter nor measure -> the same that it can."""
 
 
 def within(array: pa.Array, names: Sequence[str]) -> pa.Array:
-    """What the names lead to, from struct to struct; of a list of structs, the list of what they hold."""
-    if not names:
-        return array
+    """What the names lead to, from struct to struct; of a list of structs, the list of what they hold.
+
+    Lists of any kind are large_list, and string_view is large_string.
+    """
     if is_list(array.type):
-        lists = array.cast(pa.large_list(array.type.value_type))
-        offsets, mask = pa.array(lists.offsets.to_numpy()), lists.is_null() if lists.null_count else None
-        return pa.LargeListArray.from_arrays(offsets, within(lists.values, names), mask=mask)
-    return within(pc.struct_field(array, names[0]), names[1:])
+        offsets = np.zeros(len(array) + 1, np.int64)
+        np.cumsum(pc.fill_null(pc.list_value_length(array), 0), out=offsets[1:])
+        mask = array.is_null() if array.null_count else None
+        return pa.LargeListArray.from_arrays(pa.array(offsets), within(array.flatten(), names), mask=mask)
+    if names:
+        return within(pc.struct_field(array, names[0]), names[1:])
+    return array.cast(_PLAIN.get(array.type, array.type))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from pipeline.corpus.spans import Locate, Spans, as_array, split_long
 from pipeline.corpus.tokenizers.tokenizer import Tokenizer, pieces
 from pipeline.errors import InputError
 from pipeline.kernels import items as kernels
+from pipeline.runtime.shown_text import quoted
 
 _PIECE_BYTES = 1 << 17
 
@@ -41,8 +42,18 @@ class ItemTokenizer(Tokenizer):
     def own_identity(self) -> dict[str, Any]:
         return {"name": "items", "separator": self.separator}
 
+    def hint(self, preview: Callable[[], list[list[str]]]) -> str:
+        baskets = preview()
+        items = [item for basket in baskets for item in basket]
+        if len(baskets) > 1 and len(items) == len(baskets):
+            missing = f"has no {quoted(self.separator)} in its first lines"
+            return f"{missing}, so --split makes one item of each: give what stands between items"
+        if items and 2 * sum(item[:1] == item[-1:] == '"' for item in items) > len(items):
+            return "has items in quotes, which become parts of the words: remove them first, as by tr -d '\"'"
+        return ""
+
     def split(self, text: np.ndarray, locate: Locate = "byte {}".format) -> Iterator[Spans]:
-        separator = self.prepared_line(self.separator).encode()
+        separator = bytes(self.prepared(as_array(self.separator.encode())))
         for _, piece in pieces(self.prepared(text), _PIECE_BYTES):
             data = bytes(piece)
             lines = data.count(b"\n") + 1

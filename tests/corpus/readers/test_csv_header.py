@@ -8,6 +8,7 @@ import re
 import pytest
 
 from pipeline.corpus.files import match_inputs
+from pipeline.corpus.readers import csv_header
 from pipeline.corpus.readers.open_reader import open_reader
 from pipeline.errors import InputError
 from tests.helpers.formats import options
@@ -45,6 +46,34 @@ def test_a_separator_that_is_not_clear_is_refused(text, message, tmp_path):
     (tmp_path / "x").write_text(text)
     with pytest.raises(InputError, match=re.escape(message)):
         opened(tmp_path / "x")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("empty", [b"", b"\xef\xbb\xbf", b"\n", b"\xef\xbb\xbf\r\n\r\n"])
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_a_file_without_records_is_as_an_empty_one(name, empty, pack, tmp_path):
+    """As exports leave where a partition has no rows; the first one was said not to show its separator."""
+    (tmp_path / name).write_bytes(pack(empty))
+    (tmp_path / "m").write_text("id,text\n1,a rose\n")
+    files = match_inputs([str(tmp_path)])
+    reader = open_reader(options("csv", "text"), files)
+    for file in files:
+        reader.source(file)
+    assert reader.header == ("id", "text")
+    assert [reader.preview(file) for file in files if file.uri.endswith(name)] == [[]]
+
+
+def test_separators_that_were_not_tried_are_not_named(tmp_path):
+    (tmp_path / "x").write_bytes("id|text\n1|ポ 表\n".encode("cp932"))
+    with pytest.raises(InputError, match="neither commas, semicolons nor tabs make"):
+        opened(tmp_path / "x", encoding="cp932")
+
+
+def test_a_first_record_that_goes_on_beyond_what_is_looked_at_is_not_called_blank(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_header, "_LOOKED_AT", (1000,))
+    (tmp_path / "x").write_text('"a,b\n' + "1,2\n" * 1000)
+    with pytest.raises(InputError, match=r"its first line does not end in .* bytes.*: close its quotes"):
+        opened(tmp_path / "x", separator=",")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])

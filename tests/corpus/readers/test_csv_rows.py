@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 
+from pipeline.corpus.encodings import Encoding
 from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.csv_rows import BACKSLASH, BEHIND, UNMATCHED
 from pipeline.errors import InputError
@@ -124,6 +125,19 @@ def test_separators_that_are_mixed_are_counted(tmp_path):
     assert outcome.status == 2
     assert "9 of 99 lines cannot be read" in outcome.error
     assert "(the first: 1 field where the first record has 2, x.csv byte " in outcome.error
+
+
+def test_a_record_that_is_too_long_is_not_decoded(tmp_path, monkeypatch):
+    """As text it takes several times its size."""
+    decoded: list[int] = []
+    utf8 = Encoding.utf8
+    monkeypatch.setattr(Encoding, "utf8", lambda self, text: decoded.append(len(text)) or utf8(self, text))
+    (tmp_path / "x.csv").write_bytes(b'id,text\n1,caf\xe9 a\n2,"' + b"x" * 100_000 + b'"\n3,b \xe9\n4,\x81 c\n')
+    files = match_inputs([str(tmp_path)])
+    sentences, dead, _ = counted(files, options("csv", encoding="cp1252", max_line_bytes=1000))
+    assert sentences == [["café", "a"], ["b", "é"]]
+    assert [row["reason"] for row in dead] == ["longer than --max_line_bytes", "not cp1252"]
+    assert max(decoded) < 1000
 
 
 @pytest.mark.parametrize("quote", [b"", b'"'])

@@ -60,6 +60,35 @@ def test_kinds_of_columns(tmp_path):
     assert counted(match_inputs([str(file)]), options("parquet", max_sentence=2))[0] == [["a", "a"], ["a", "a"], ["a"]]
 
 
+@pytest.mark.parametrize("of", [pa.list_, pa.large_list, pa.list_view, pa.large_list_view])
+@pytest.mark.parametrize("item", [pa.string(), pa.binary(), pa.string_view(), pa.binary_view()])
+def test_kinds_of_lists(of, item, tmp_path):
+    """Those that Arrow writes and reads, though it cannot filter all of them."""
+    file = parquet(tmp_path / "x.parquet", "text", [["a", "b"], [], None, ["c"], ["d", None], ["é"]], of(item), group=9)
+    sentences, dead, _ = counted(match_inputs([str(file)]), options("parquet"))
+    assert sentences == [["a", "b"], ["c"], ["é"]]
+    assert sorted(row["offset"] for row in dead) == [2, 4]
+
+
+@pytest.mark.parametrize("of", [pa.list_, pa.large_list, pa.list_view, pa.large_list_view])
+def test_kinds_of_lists_in_lists(of, tmp_path):
+    item = pa.string()
+    nested = [[["a"], ["b", "c"]], None, [], [["d"], None], [["e"]]]
+    file = parquet(tmp_path / "x.parquet", "text", nested, of(of(item)), group=9)
+    sentences, dead, _ = counted(match_inputs([str(file)]), options("parquet"))
+    assert sentences == [["a"], ["b", "c"], ["e"]]
+    assert sorted(row["offset"] for row in dead) == [1, 3]
+    rows = [[{"n": 1, "id": "a"}, {"n": 2, "id": "b"}], [], [{"n": 3, "id": "c"}]]
+    file = parquet(tmp_path / "x.parquet", "text", rows, of(pa.struct({"n": pa.int8(), "id": item})), group=9)
+    assert counted(match_inputs([str(file)]), options("parquet", "text.id"))[0] == [["a", "b"], ["c"]]
+
+
+def test_null_among_lists_of_a_fixed_size_is_told(tmp_path):
+    file = parquet(tmp_path / "x.parquet", "text", [["a", "b"], None], pa.list_(pa.string(), 2))
+    with pytest.raises(InputError, match=r"null where a list of a fixed size belongs.*lists of any size"):
+        counted(match_inputs([str(file)]), options("parquet"))
+
+
 def test_bad_rows_of_parquet_are_dead_letters(tmp_path):
     values = [b"good", None, b"\xff", b"x" * 2000, b"half \xed", b"\x95\x9c", "한국".encode()]
     parquet(tmp_path / "x", "text", values, pa.binary(), group=3)

@@ -37,9 +37,13 @@ def test_integers_stay_integers(lines, tmp_path):
 
 def test_lists_of_objects_and_of_lists_in_json_and_parquet(tmp_path):
     rows = [
-        {"items": [{"id": 3, "tags": ["a", "b"]}, {"id": 4, "tags": ["c"]}], "n": [[1, 2], [], [3]]},
-        {"items": [], "n": []},
-        {"items": [{"id": 5, "tags": []}], "n": [[4]]},
+        {
+            "items": [{"id": 3, "tags": ["a", "b"]}, {"id": 4, "tags": ["c"]}],
+            "n": [[1, 2], [], [3]],
+            "visits": [[{"id": 1}, {"id": 2}], [{"id": 3}]],
+        },
+        {"items": [], "n": [], "visits": [[]]},
+        {"items": [{"id": 5, "tags": []}], "n": [[4]], "visits": []},
     ]
     files = {"jsonl": jsonl(tmp_path / "rows", rows), "parquet": tmp_path / "columns"}
     pq.write_table(pa.Table.from_pylist([{"first": 1, **row} for row in rows]), files["parquet"], row_group_size=2)
@@ -47,6 +51,7 @@ def test_lists_of_objects_and_of_lists_in_json_and_parquet(tmp_path):
         "items.id": [["3", "4"], ["5"]],
         "items.tags": [["a", "b"], ["c"]],
         "n": [["1", "2"], ["3"], ["4"]],
+        "visits.id": [["1", "2"], ["3"]],
     }
     for format, path in files.items():
         for field, sentences in expected.items():

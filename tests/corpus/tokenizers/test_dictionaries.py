@@ -79,6 +79,33 @@ def test_icu_splits_other_scripts_as_unicode_words_does():
     assert open_tokenizer("icu").sentences(spaced) == [["ខ្មែរ", "ជា"]]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ผมใช้Googleทุกวันครับ", "ผม ใช้ Google ทุก วัน ครับ"),
+        ("ราคา100บาท ปี๒๕๖๖มี", "ราคา 100 บาท ปี ๒๕๖๖ มี"),
+        ("ພາສາEnglishລາວ", "ພາສາ English ລາວ"),
+        ("ភាសាEnglishខ្មែរ5", "ភាសា English ខ្មែរ 5"),
+        ("မြန်မာEnglishစကား", "မြန်မာ English စကား"),
+        ("ไทยລາວខ្មែរမြန်မာ한", "ไทย ລາວ ខ្មែរ မြန်မာ 한"),
+        ("พ.ศ.2566 1.5ล้าน a_ก", "พ.ศ 2566 1.5 ล้าน a_ก"),
+    ],
+)
+def test_icu_ends_a_word_where_scripts_meet(text, expected):
+    pytest.importorskip("icu4py", reason="an extra")
+    assert open_tokenizer("icu").sentences(text.encode()) == [expected.split()]
+
+
+@pytest.mark.parametrize("name", languages.PACKAGES)
+def test_unicode_of_python_is_in_the_identity(name, monkeypatch):
+    """It decides which words have a letter."""
+    for package in languages.PACKAGES[name]:
+        pytest.importorskip(package.replace("-", "_"), reason="an extra")
+    before = open_tokenizer(name).identity()
+    monkeypatch.setattr(unicodedata, "unidata_version", "99.0.0")
+    assert open_tokenizer(name).identity() != before
+
+
 @pytest.mark.parametrize("name", languages.PACKAGES)
 def test_a_missing_library_names_the_extra(name, monkeypatch, tmp_path):
     languages._load_korean.cache_clear()

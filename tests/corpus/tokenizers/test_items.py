@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.open_reader import open_reader
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.tokenizers.whitespace import WHITE_SPACE
 from pipeline.errors import InputError
 from pipeline.options import Options
@@ -47,6 +48,31 @@ def test_long_lines_are_cut_and_forms_come_first():
     assert words("whitespace", "ﬁg,한", separator=",", normal_form="nfkc") == [["fig", "한"]]
     many = ",".join(f"item {i}" for i in range(100_000))
     assert len(words("whitespace", many, separator=",", max_sentence=1 << 20)[0]) == 100_000
+
+
+def test_a_byte_order_mark_can_separate():
+    assert words("whitespace", "a b\ufeffc d", separator="\ufeff") == [["a b", "c d"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "separator", "hint"),
+    [
+        (GROCERIES, ";", "has no ';' in its first lines, so --split makes one item of each"),
+        ('"milk","bread"\n"milk","beer, dark"\n', ",", "has items in quotes, which become parts of the words"),
+    ],
+)
+def test_items_that_are_not_meant_are_told(text, separator, hint, tmp_path):
+    (tmp_path / "x").write_text(text * 9)
+    outcome = train(
+        f"--input={tmp_path / 'x'}", f"--output={tmp_path / 'run'}", *ALONE, f"--split={separator}", "--dry_run"
+    )
+    assert f"note: {tmp_path / 'x'} {hint}" in outcome.stdout
+
+
+@pytest.mark.parametrize("text", [GROCERIES, "alone\n", "", '5" disk,7" disk,"\n'])
+def test_other_items_are_not_told(text):
+    tokenizer = open_tokenizer("whitespace", separator=",")
+    assert tokenizer.hint(lambda: tokenizer.sentences(text.encode())) == ""
 
 
 @pytest.mark.parametrize("separator", ["", "\n", "a\nb"])
