@@ -52,7 +52,7 @@ def neighborhoods(first: Vectors, second: Vectors) -> dict[str, Any] | None:
     """How similar the neighbourhoods of common words are in two models; None if that cannot be said.
 
     There have to be enough common words, and cosines that differ. For each of the most frequent shared words:
-    Spearman's correlation of its cosines to all the others, and the share of its nearest words that are nearest in both.
+    Spearman's correlation of its cosines to all others, and the share of its nearest words that are nearest in both.
     """
     rows = _shared(first, second)
     if len(rows) < NEAREST + 2:
