@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import Change, FileDigests, RangeDigests, change_of_ranges
@@ -134,6 +135,37 @@ class Reader(abc.ABC):
     def cuts(self, file: InputFile) -> tuple[int, ...]:
         """Where a file may be cut, by a pass over it; asked for only if its `source` cannot be cut everywhere."""
         return ()
+
+
+@dataclass(frozen=True)
+class WrappingReader(Reader):
+    """A reader that changes how sentences are read, or which: all that a format says is what another reader says."""
+
+    inner: Reader = dataclasses.field(kw_only=True)
+
+    @classmethod
+    def around(cls, inner: Reader, **own: Any) -> Self:
+        """The reader around another one, with fields of its own."""
+        common = {each.name: getattr(inner, each.name) for each in dataclasses.fields(Reader)}
+        return cls(**common, inner=inner, **own)
+
+    def preview(self, file: InputFile) -> list[list[str]]:
+        return self.inner.preview(file)
+
+    def hint(self, file: InputFile) -> str:
+        return self.inner.hint(file)
+
+    def identity(self) -> dict[str, Any]:
+        return self.inner.identity()
+
+    def source(self, file: InputFile) -> TextSource | None:
+        return self.inner.source(file)
+
+    def ends(self) -> LineEnds:
+        return self.inner.ends()
+
+    def cuts(self, file: InputFile) -> tuple[int, ...]:
+        return self.inner.cuts(file)
 
 
 class LineReader(Reader):
