@@ -24,7 +24,16 @@ from pipeline.model.checkpoints import CheckpointRef, UnusableCheckpoint, read_b
 from pipeline.model.initial_vectors import found_words
 from pipeline.model.model import BLOCK_ROWS, Model
 from pipeline.model.neighbors import unit_length
-from pipeline.model.vectors import USUAL_SIDE, OnProgress, Vectors, listed_words, rows_of_top, side_of, wanted_rows
+from pipeline.model.vectors import (
+    USUAL_SIDE,
+    OnProgress,
+    Vectors,
+    listed_words,
+    rows_of_top,
+    side_of,
+    unknown_word,
+    wanted_rows,
+)
 from pipeline.options import MAX_EPOCHS, Options
 from pipeline.runs.directory import RunDirectory, is_run, open_run, split_step
 from pipeline.runs.preprocessed import items_of
@@ -224,7 +233,8 @@ class Run:
 
     def __contains__(self, word: object) -> bool:
         """Whether the word (int where `has_integers`) is in the vocabulary."""
-        return self._row(word) is not None
+        text = self._text(word)
+        return text is not None and self._row(text) is not None
 
     def index(self, word: str | int) -> int:
         """The id of a word: its row in `vectors()`, its place in `words()`. InputError if the word is not known."""
@@ -236,7 +246,8 @@ class Run:
 
     def similarity(self, word: str | int, other: str | int, side: str | None = None, step: int | None = None) -> float:
         """The cosine of the vectors of two words. InputError if one of them is not known."""
-        a, b = (self.vector(one, side, step).astype(np.float64) for one in (word, other))
+        rows = [self._known_row(one, "similarity") for one in (word, other)]
+        a, b = (self._vector(row, side, step).astype(np.float64) for row in rows)
         length = float(np.sqrt((a @ a) * (b @ b)))
         return float(a @ b) / length if length else 0.0
 
@@ -266,7 +277,7 @@ class Run:
         if not more and not less:
             raise InputError("nearest: give a word, or words as positive and negative")
         vectors = self.read_vectors(side, step)
-        rows = vectors.rows_of([*more, *less], "nearest")
+        rows = vectors.rows_of([self._known_text(one, "nearest") for one in [*more, *less]], "nearest")
         signs = np.array([1.0] * len(more) + [-1.0] * len(less), np.float32)
         near = vectors.nearest_to(signs @ unit_length(vectors.vectors[rows]), top, rows)
         return [(int(other), cosine) for other, cosine in near] if self.has_integers else near
@@ -280,20 +291,34 @@ class Run:
         given = [] if isinstance(words, str) else list(words)
         if not given:
             raise InputError("odd_one_out: give a list of words")
-        unit = unit_length(np.stack([self.vector(word, side, step) for word in given]))
+        rows = [self._known_row(word, "odd_one_out") for word in given]
+        unit = unit_length(np.stack([self._vector(row, side, step) for row in rows]))
         return given[int(np.argmin(unit @ unit.mean(axis=0)))]
 
     def _known_row(self, word: str | int, asker: str) -> int:
-        row = self._row(word)
+        text = self._known_text(word, asker)
+        row = self._row(text)
         if row is None:
-            raise InputError(f"{asker}: {quoted(str(word))} is not in the vocabulary")
+            raise unknown_word(text, self._vocabulary().open(self.records).words, asker)
         return row
 
-    def _row(self, word: object) -> int | None:
+    def _known_text(self, word: object, asker: str) -> str:
+        text = self._text(word)
+        if text is None:
+            raise InputError(f"{asker}: {quoted(str(word))} is no word but of type {type(word).__name__}: give text")
+        return text
+
+    def _text(self, word: object) -> str | None:
+        """The word as text; None if it is of a type that no word has: the number 5 is a word where `has_integers`."""
+        plain = word.as_py() if isinstance(word, pa.Scalar) else word
+        is_integer = isinstance(plain, (int, np.integer)) and not isinstance(plain, bool) and self.has_integers
+        return str(plain) if is_integer or isinstance(plain, str) else None
+
+    def _row(self, word: str) -> int | None:
         """The id of a word; None if it is not known."""
         words = self._vocabulary().open(self.records).words
         try:
-            row = pc.index(words, pa.scalar(str(word), words.type)).as_py()
+            row = pc.index(words, pa.scalar(word, words.type)).as_py()
         except UnicodeEncodeError:  # half a surrogate pair, which no word has
             return None
         return None if row < 0 else row
