@@ -39,7 +39,7 @@ class WordDistribution:
         """The distribution of words with their counts; counts of one word are added up.
 
         Raises:
-          InputError: there is no word, or an empty one; a count is no positive integer; the sum is beyond 63 bits.
+          InputError: no word, or an empty one; a count is no positive integer; the sum does not fit in 63 bits.
         """
         words, numbers = [], []
         for word, count in counts:
