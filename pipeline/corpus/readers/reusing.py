@@ -27,6 +27,7 @@ from pipeline.corpus.files import InputFile, check_all_unchanged
 from pipeline.corpus.readers.reader import Reader
 from pipeline.corpus.readers.values import Portion
 from pipeline.corpus.spans import Spans
+from pipeline.corpus.unpacking import LineEnds
 from pipeline.corpus.word_table import WordTable, spans_of
 from pipeline.corpus.work_units import TextRange, TextSource
 from pipeline.errors import ArtifactError
@@ -40,6 +41,8 @@ VERSION = 1
 """Of what is kept. Raise it when the same key would stand for other sentences."""
 GROUP_BYTES = 128 << 10
 """About how many bytes of small files are kept together; a larger range is kept alone."""
+_OF_FORMAT = ("change", *(name for name, kind in Reader.__annotations__.items() if kind.startswith("ClassVar")))
+"""What the class of a reader says of its format."""
 _META = b"beam2vec reuse"
 _SUFFIX = ".sentences"
 _DIGEST_BYTES = 32
@@ -55,6 +58,10 @@ class ReusingReader(Reader):
     """of what sentences depend on besides the files"""
     reread: bool = False
     """whether what is kept is made again"""
+
+    def __post_init__(self) -> None:
+        for name in _OF_FORMAT:
+            object.__setattr__(self, name, getattr(self.inner, name))
 
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
@@ -113,6 +120,10 @@ class ReusingReader(Reader):
     def cuts(self, file: InputFile) -> tuple[int, ...]:
         assert self.inner is not None
         return self.inner.cuts(file)
+
+    def ends(self) -> LineEnds:
+        assert self.inner is not None
+        return self.inner.ends()
 
 
 def reusing(reader: Reader, options: Options) -> Reader:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import inspect
 import json
 import pathlib
 
@@ -10,12 +12,15 @@ import pytest
 
 from beam2vec import Run
 from pipeline.corpus.readers import reusing
-from pipeline.corpus.readers.reusing import GROUP_BYTES, groups_of
+from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.reusing import GROUP_BYTES, ReusingReader, groups_of
 from pipeline.corpus.readers.text import TextReader
+from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.work_units import TextRange
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
 from tests.helpers.commands import TINY, run, train, write_corpus
+from tests.helpers.formats import csv_file, parquet
 
 
 @pytest.fixture
@@ -51,6 +56,41 @@ def trained(texts, output, *options):
     )
     assert outcome.status == 0, outcome.stderr
     return outcome.digest
+
+
+def test_a_reader_that_reuses_answers_as_the_inner_one():
+    """It once cut compressed CSV within records, and looked for compressed Parquet."""
+    own = {"read", "portions", "opened", "items_in", *(field.name for field in dataclasses.fields(Reader))}
+    asked = {name: value for name, value in vars(Reader).items() if not name.startswith("_") and name not in own}
+    facts = {name: not value for name, value in asked.items() if isinstance(value, (bool, str))}
+    methods = asked.keys() - facts.keys()
+    others = {name: lambda self, *arguments, name=name: name for name in methods | {"read"}}
+    inner = type("Odd", (Reader,), facts | others)(open_tokenizer("whitespace"), 100)
+    outer = ReusingReader(inner.tokenizer, 100, inner=inner)
+    assert {name: getattr(outer, name) for name in facts} == facts
+    for name in methods:
+        assert (
+            getattr(outer, name)(*inspect.signature(getattr(ReusingReader, name)).parameters.keys() - {"self"}) == name
+        )
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: data.decode().encode("utf-16")], ids=["gzip", "utf-16"])
+def test_csv_that_is_unpacked_is_cut_where_records_end(pack, tmp_path):
+    rows = [[i, f'a rose {i % 7} is\na "rose" {i % 5}'] for i in range(300)]
+    text = csv_file(tmp_path / "plain.csv", rows)
+    (tmp_path / "packed").write_bytes(pack(text.read_bytes()))
+    options = ["--input_format=csv", "--field=text"]
+    digest = trained(text, tmp_path / "one", *options)
+    if pack is not gzip.compress:
+        options.append("--encoding=utf-16")
+    packed = tmp_path / "packed"
+    assert trained(packed, tmp_path / "two", *options, "--block_bytes=1000", f"--reuse={tmp_path / 'kept'}") == digest
+
+
+def test_parquet_is_not_looked_at_as_if_it_were_compressed(tmp_path):
+    parquet(tmp_path / "x", "text", ["a rose is a rose"] * 50)
+    options = [f"--output={tmp_path / 'run'}", "--input_format=parquet", "--field=text", f"--reuse={tmp_path / 'kept'}"]
+    assert "1 file" in train(f"--input={tmp_path / 'x'}", *TINY, *options, "--dry_run").stdout
 
 
 def test_of_a_grown_folder_the_new_file_alone_is_read(texts, tmp_path, ranges_read):
