@@ -11,12 +11,11 @@ import pyarrow.compute as pc
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
-from pipeline.corpus.files import InputFile
-from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.readers.reader import Reader, WrappingReader, fields_of
 from pipeline.corpus.readers.values import Portion
 from pipeline.corpus.spans import Spans, as_array
 from pipeline.corpus.word_table import WordTable, new_state
-from pipeline.corpus.work_units import TextRange, TextSource
+from pipeline.corpus.work_units import TextRange
 from pipeline.kernels.phrases import fill_pairs, join_pairs
 
 
@@ -49,22 +48,19 @@ class Joiner:
 
 
 @dataclasses.dataclass(frozen=True)
-class JoiningReader(Reader):
+class JoiningReader(WrappingReader):
     """Another reader's sentences, with the phrases of several passes joined in the order of the passes."""
 
-    inner: Reader | None = None
     joiners: Sequence[Joiner] = ()
 
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        assert self.inner is not None
         return map(self._joined, self.inner.read(text_range, dead_letters, digests))
 
     def portions(
         self, ranges: Iterable[TextRange], dead_letters: DeadLetters, digests: list[FileDigests] | None = None
     ) -> Iterator[Portion]:
-        assert self.inner is not None
         return map(self._joined, self.inner.portions(ranges, dead_letters, digests))
 
     def _joined(self, portion: Portion) -> Portion:
@@ -73,25 +69,16 @@ class JoiningReader(Reader):
             spans = map(joiner.join, spans)
         return Portion(portion.lines, spans)
 
-    def preview(self, file: InputFile) -> list[list[str]]:
-        assert self.inner is not None
-        return self.inner.preview(file)
-
-    def source(self, file: InputFile) -> TextSource | None:
-        assert self.inner is not None
-        return self.inner.source(file)
-
 
 def joining(reader: Reader, joiners: Sequence[Joiner]) -> Reader:
     """The reader with phrases joined; the reader itself if there are no passes."""
     if not joiners:
         return reader
-    common = {field.name: getattr(reader, field.name) for field in dataclasses.fields(Reader)}
-    return JoiningReader(**common, inner=reader, joiners=joiners)
+    return JoiningReader(**fields_of(reader), joiners=joiners)
 
 
 def unjoined(reader: Reader) -> tuple[Reader, Sequence[Joiner]]:
     """(the reader without joining, the joiners of each pass); see `joining`."""
-    if isinstance(reader, JoiningReader) and reader.inner is not None:
+    if isinstance(reader, JoiningReader):
         return reader.inner, reader.joiners
     return reader, ()

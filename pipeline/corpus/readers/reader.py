@@ -11,7 +11,7 @@ import abc
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from pipeline.corpus.dead_letters import DeadLetters
@@ -134,6 +134,44 @@ class Reader(abc.ABC):
     def cuts(self, file: InputFile) -> tuple[int, ...]:
         """Where a file may be cut, by a pass over it; asked for only if its `source` cannot be cut everywhere."""
         return ()
+
+
+@dataclass(frozen=True)
+class WrappingReader(Reader):
+    """Sentences of another reader, which is asked for all that a subclass does not answer itself."""
+
+    inner: Reader = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in _OF_FORMAT:
+            object.__setattr__(self, name, getattr(self.inner, name))
+
+    def preview(self, file: InputFile) -> list[list[str]]:
+        return self.inner.preview(file)
+
+    def hint(self, file: InputFile) -> str:
+        return self.inner.hint(file)
+
+    def identity(self) -> dict[str, Any]:
+        return self.inner.identity()
+
+    def source(self, file: InputFile) -> TextSource | None:
+        return self.inner.source(file)
+
+    def ends(self) -> LineEnds:
+        return self.inner.ends()
+
+    def cuts(self, file: InputFile) -> tuple[int, ...]:
+        return self.inner.cuts(file)
+
+
+def fields_of(reader: Reader) -> dict[str, Any]:
+    """The fields that all readers have, for one around this one."""
+    return {each.name: getattr(reader, each.name) for each in fields(Reader)} | {"inner": reader}
+
+
+_OF_FORMAT = ("change", *(name for name, kind in Reader.__annotations__.items() if kind.startswith("ClassVar")))
+"""What the class of a reader says of its format."""
 
 
 class LineReader(Reader):

@@ -16,20 +16,18 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
-from pipeline.corpus.files import InputFile, check_all_unchanged
-from pipeline.corpus.readers.reader import Reader
+from pipeline.corpus.files import check_all_unchanged
+from pipeline.corpus.readers.reader import Reader, WrappingReader, fields_of
 from pipeline.corpus.readers.values import Portion
 from pipeline.corpus.spans import Spans
-from pipeline.corpus.unpacking import LineEnds
 from pipeline.corpus.word_table import WordTable, spans_of
-from pipeline.corpus.work_units import TextRange, TextSource
+from pipeline.corpus.work_units import TextRange
 from pipeline.errors import ArtifactError
 from pipeline.options import Options
 from pipeline.runtime.messages import warn
@@ -41,27 +39,20 @@ VERSION = 1
 """Of what is kept. Raise it when the same key would stand for other sentences."""
 GROUP_BYTES = 128 << 10
 """About how many bytes of small files are kept together; a larger range is kept alone."""
-_OF_FORMAT = ("change", *(name for name, kind in Reader.__annotations__.items() if kind.startswith("ClassVar")))
-"""What the class of a reader says of its format."""
 _META = b"beam2vec reuse"
 _SUFFIX = ".sentences"
 _DIGEST_BYTES = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class ReusingReader(Reader):
+class ReusingReader(WrappingReader):
     """Another reader's sentences: those that were kept, else those that it reads, which are then kept."""
 
-    inner: Reader | None = None
     folder: str = ""
     key: str = ""
     """of what sentences depend on besides the files"""
     reread: bool = False
     """whether what is kept is made again"""
-
-    def __post_init__(self) -> None:
-        for name in _OF_FORMAT:
-            object.__setattr__(self, name, getattr(self.inner, name))
 
     def read(
         self, text_range: TextRange, dead_letters: DeadLetters, digests: list[FileDigests] | None = None
@@ -88,7 +79,6 @@ class ReusingReader(Reader):
                 digests += read.files
 
     def _read(self, group: Sequence[TextRange], keeping: _Keeping) -> Iterator[Portion]:
-        assert self.inner is not None
         for portion in self.inner.portions(group, keeping.letters, keeping.files):
             keeping.lines += portion.lines
             yield Portion(portion.lines, map(keeping.add, portion.spans))
@@ -101,30 +91,6 @@ class ReusingReader(Reader):
         key = hashlib.sha256(canonical_json([VERSION, self.key, files])).hexdigest()[:32]
         return f"{key[:2]}/{key}{_SUFFIX}"
 
-    def preview(self, file: InputFile) -> list[list[str]]:
-        assert self.inner is not None
-        return self.inner.preview(file)
-
-    def hint(self, file: InputFile) -> str:
-        assert self.inner is not None
-        return self.inner.hint(file)
-
-    def identity(self) -> dict[str, Any]:
-        assert self.inner is not None
-        return self.inner.identity()
-
-    def source(self, file: InputFile) -> TextSource | None:
-        assert self.inner is not None
-        return self.inner.source(file)
-
-    def cuts(self, file: InputFile) -> tuple[int, ...]:
-        assert self.inner is not None
-        return self.inner.cuts(file)
-
-    def ends(self) -> LineEnds:
-        assert self.inner is not None
-        return self.inner.ends()
-
 
 def reusing(reader: Reader, options: Options) -> Reader:
     """The reader that keeps what it reads where --reuse says; the reader itself without it."""
@@ -134,8 +100,7 @@ def reusing(reader: Reader, options: Options) -> Reader:
     for name in ("block_bytes", "stopwords"):  # how text is cut; the identity has the digest of the words
         decisive.pop(name)
     key = hashlib.sha256(canonical_json([decisive, reader.items])).hexdigest()
-    common = {field.name: getattr(reader, field.name) for field in dataclasses.fields(Reader)}
-    return ReusingReader(**common, inner=reader, folder=options.reuse, key=key, reread=options.reread)
+    return ReusingReader(**fields_of(reader), folder=options.reuse, key=key, reread=options.reread)
 
 
 def groups_of(ranges: Iterable[TextRange]) -> Iterator[list[TextRange]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
-import inspect
 import json
 import pathlib
 
@@ -12,10 +10,8 @@ import pytest
 
 from beam2vec import Run
 from pipeline.corpus.readers import reusing
-from pipeline.corpus.readers.reader import Reader
-from pipeline.corpus.readers.reusing import GROUP_BYTES, ReusingReader, groups_of
+from pipeline.corpus.readers.reusing import GROUP_BYTES, groups_of
 from pipeline.corpus.readers.text import TextReader
-from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
 from pipeline.corpus.work_units import TextRange
 from pipeline.runs.verify import verify_run
 from pipeline.storage.open_storage import open_storage
@@ -56,22 +52,6 @@ def trained(texts, output, *options):
     )
     assert outcome.status == 0, outcome.stderr
     return outcome.digest
-
-
-def test_a_reader_that_reuses_answers_as_the_inner_one():
-    """It once cut compressed CSV within records, and looked for compressed Parquet."""
-    own = {"read", "portions", "opened", "items_in", *(field.name for field in dataclasses.fields(Reader))}
-    asked = {name: value for name, value in vars(Reader).items() if not name.startswith("_") and name not in own}
-    facts = {name: not value for name, value in asked.items() if isinstance(value, (bool, str))}
-    methods = asked.keys() - facts.keys()
-    others = {name: lambda self, *arguments, name=name: name for name in methods | {"read"}}
-    inner = type("Odd", (Reader,), facts | others)(open_tokenizer("whitespace"), 100)
-    outer = ReusingReader(inner.tokenizer, 100, inner=inner)
-    assert {name: getattr(outer, name) for name in facts} == facts
-    for name in methods:
-        assert (
-            getattr(outer, name)(*inspect.signature(getattr(ReusingReader, name)).parameters.keys() - {"self"}) == name
-        )
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lambda data: data.decode().encode("utf-16")], ids=["gzip", "utf-16"])
