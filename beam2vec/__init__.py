@@ -72,6 +72,12 @@ _MODULES = {
     "pipeline.runs.run": ("Run",),
     "pipeline.runtime.messages": ("PipelineWarning",),
 }
+_OF_RESULTS = (
+    *("pairs", "analogies", "analogy", "most_frequent"),
+    *("format", "to", "top", "precision", "license", "evaluation"),
+)
+"""Arguments of `evaluate` and `export` that are named as the option is."""
+_SWITCHES_OF_RESULTS = ("match_case", "normalize", "leave_out_absent")
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 
@@ -109,8 +115,8 @@ def _name_options_as_arguments() -> None:
     from pipeline.options import Options
     from pipeline.runtime import wording
 
-    names = [*Options.__dataclass_fields__, "input", "output", "corpus", "report", "step"]
-    switches = ("overwrite", "allow_truncated", "skip_taken", "accept_tokenizer", "take_over")
+    names = [*Options.__dataclass_fields__, "input", "output", "corpus", "report", "step", *_OF_RESULTS]
+    switches = ("overwrite", "allow_truncated", "skip_taken", "accept_tokenizer", "take_over", *_SWITCHES_OF_RESULTS)
     flags = {flag: f"{flag}=True" for flag in switches}
     wording.use_arguments({name: name for name in names} | flags | {"vectors": "side"})
 

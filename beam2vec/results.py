@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pipeline.analysis.evaluation import METHODS, MOST_FREQUENT
-from pipeline.analysis.export import FORMATS, Export
+from pipeline.analysis.export import FORMATS, Export, check_effects
 from pipeline.analysis.export import export as write
 from pipeline.analysis.judgements import read_analogies, read_pairs
+from pipeline.analysis.model_card import ModelCard
+from pipeline.analysis.precision import PRECISIONS
 from pipeline.analysis.scores import Judged
 from pipeline.errors import InputError
-from pipeline.model.vectors import checked_top
+from pipeline.model.vectors import SIDES, checked_top
 from pipeline.runs.run import Run
 from pipeline.runtime.shown_text import quoted
 
@@ -59,8 +61,8 @@ def evaluate(
       >>> beam2vec.evaluate(run, pairs=folder + "/pairs.tsv")["pairs"][0]["pairs"]
       3
     """
-    if analogy not in METHODS:
-        raise InputError(f"analogy={quoted(analogy)}: allowed are {', '.join(METHODS)}")
+    _check("analogy", analogy, METHODS)
+    _check("vectors", vectors, (None, *SIDES))
     judged = Judged(
         [read_pairs(path) for path in _listed(pairs)],
         [read_analogies(path) for path in _listed(analogies)],
@@ -83,6 +85,10 @@ def export(
     vectors: str | None = None,
     top: int | None = None,
     normalize: bool = False,
+    precision: str = PRECISIONS[0],
+    leave_out_absent: bool = False,
+    license: str | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
 ) -> list[str]:
     """Writes vectors for other programs, as `beam2vec export` does; what was there is replaced.
 
@@ -94,18 +100,32 @@ def export(
       vectors: which of a word's two vectors: "input", "output" or "mean".
       top: so many words, the most frequent ones.
       normalize: scale every vector to length 1.
+      precision: of the numbers in npy, parquet and safetensors: "float32", "float16", or "int8", not of safetensors.
+      leave_out_absent: without the words of `vocabulary` that do not occur in the corpus.
+      license: in the model card of safetensors, its name on the Hugging Face Hub; "other" if not given.
+      evaluation: for that card, a file that `beam2vec evaluate --json` wrote.
 
     Returns:
       the files that were written.
 
     Raises:
-      InputError: there is no such format, or it cannot be written there.
+      InputError: there is no such format, it cannot be written there, or an argument has no effect with it.
     """
-    if format not in FORMATS:
-        raise InputError(f"format={quoted(format)}: allowed are {', '.join(FORMATS)}")
+    _check("format", format, FORMATS)
+    _check("vectors", vectors, (None, *SIDES))
+    _check("precision", precision, PRECISIONS)
+    given = {"vectors": vectors, "normalize": normalize, "top": top, "leave_out_absent": leave_out_absent}
+    check_effects(format, given | {"license": license, "evaluation": evaluation})
+    card = ModelCard.of(license, None if evaluation is None else os.fspath(evaluation))
     opened = _opened(run)
-    exported = Export(opened, opened.checkpoint(step), vectors, normalize, top)
+    absent = opened.absent() if leave_out_absent else None
+    exported = Export(opened, opened.checkpoint(step), vectors, normalize, top, absent, precision, card)
     return list(write(exported, format, os.fspath(to)).uris)
+
+
+def _check(name: str, value: str | None, allowed: Collection[str | None]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name}={quoted(str(value))}: allowed are {', '.join(filter(None, allowed))}")
 
 
 def _opened(run: Run | str | os.PathLike[str]) -> Run:

@@ -16,10 +16,9 @@ from collections.abc import Iterator, Sequence
 from jobs.cli import events
 from jobs.cli.entry import run_process
 from jobs.cli.reading_options import add_vectors, reading_parser, shown_progress, whole
-from pipeline.analysis.export import FORMATS, Export, Written, export, export_files
-from pipeline.analysis.model_card import LICENSE, ModelCard, read_evaluation
+from pipeline.analysis.export import FORMATS, Export, Written, check_effects, export, export_files
+from pipeline.analysis.model_card import LICENSE, ModelCard
 from pipeline.analysis.precision import PRECISIONS
-from pipeline.corpus.files import read_option_file
 from pipeline.errors import InputError
 from pipeline.model.vectors import SIDES
 from pipeline.runs.result_files import STANDARD_OUTPUT
@@ -32,14 +31,11 @@ def main(arguments: Sequence[str]) -> int:
     _pass_to_beam(beam)
     to = export_files(options.format, options.to, options.precision)
     messages = sys.stderr if to.is_stdout else sys.stdout
-    _refuse_without_effect(options)
-    evaluation = options.evaluation and read_evaluation(
-        read_option_file("evaluation", options.evaluation), options.evaluation
-    )
+    check_effects(options.format, vars(options))
+    card = ModelCard.of(options.license, options.evaluation)
     run = Run.open(options.run)
     ref = run.checkpoint(options.step)
     absent, report = run.absent() if options.leave_out_absent else None, shown_progress("Export", "words")
-    card = ModelCard(options.license or LICENSE, evaluation)
     chosen = (options.vectors, options.normalize, options.top, absent, options.precision)
     exported = Export(run, ref, *chosen, card, report)
     written = export(exported, options.format, options.to)
@@ -71,15 +67,6 @@ def _lines(written: Written, exported: Export, format: str) -> Iterator[str]:
         yield "tokenizer.json joins no words: phrases like new_york have to be joined in the text first"
     if format == "projector" and written.compression:
         yield f"TensorBoard reads plain files alone: unpack vectors.tsv and metadata.tsv ({written.compression}) for it"
-
-
-def _refuse_without_effect(options: argparse.Namespace) -> None:
-    """InputError for an option that the format has no use for."""
-    no_use = {"vectors", "normalize", "top", "leave_out_absent"} if options.format == "tensorboard" else set()
-    no_use |= {"license", "evaluation"} if options.format != "safetensors" else set()
-    for name in sorted(no_use):
-        if getattr(options, name):
-            raise InputError(f"--{name} has no effect with --format={options.format}: leave it out")
 
 
 def _about_absent(exported: Export) -> Iterator[str]:
@@ -130,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=PRECISIONS,
         default=PRECISIONS[0],
         metavar="|".join(PRECISIONS),
-        help="of the numbers in npy and parquet: int8 has a scale for each vector beside it (default: float32)",
+        help="of the numbers in npy, parquet and safetensors; int8 has a scale for each vector beside it, and is not"
+        " for safetensors (default: float32)",
     )
     card = parser.add_argument_group("the model card of safetensors, README.md")
     card.add_argument("--license", metavar="NAME", help=f"its name on the Hugging Face Hub (default: {LICENSE})")

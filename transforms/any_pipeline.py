@@ -24,9 +24,11 @@ from pipeline.corpus.plain_sentences import spans_of_sentence
 from pipeline.corpus.word_table import WordTable
 from pipeline.errors import InputError
 from pipeline.options import Options
+from pipeline.runtime import wording
 from pipeline.runtime.shown_text import quoted
 from pipeline.words.distribution import WordDistribution
 
+wording.use_arguments({name: name for name in Options.__dataclass_fields__})  # on workers, too
 BUNDLE_WORDS = 500_000
 """Most different words that a worker adds up before it sends them on."""
 
@@ -84,7 +86,7 @@ class UnigramDistribution(beam.PTransform):
       subsample: frequency above which words are thinned out; 0 keeps all tokens.
 
     Raises:
-      InputError: there is no word; a count is below 1.
+      InputError: there is no word, or an empty one; a count is below 1.
 
     Examples:
       >>> with beam.Pipeline("FnApiRunner") as pipeline:
@@ -138,7 +140,7 @@ class GenerateBatches(beam.PTransform):
 
     Attributes:
       unigram: what `UnigramDistribution` gives.
-      window: largest distance of a context from its target, which is drawn for each target; 0: all other words.
+      window: largest distance of a context from its target, which is drawn for each target; "all": all other words.
       negatives: how many words are drawn for each target.
       seed: decides every random draw.
       negative_policy: "any", "exclude_target" or "distinct".
@@ -160,7 +162,7 @@ class GenerateBatches(beam.PTransform):
     """
 
     unigram: PCollection[WordDistribution]
-    window: int = 5
+    window: int | str = 5
     negatives: int = 5
     seed: int = 1
     negative_policy: str = "exclude_target"

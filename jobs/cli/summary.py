@@ -14,6 +14,7 @@ from jobs.training_job import Result
 from pipeline.analysis.export_files import Files, one_file
 from pipeline.analysis.report.data import frequent_rows
 from pipeline.corpus.files import InputFile
+from pipeline.corpus.readers.open_reader import reader_of
 from pipeline.corpus.readers.reader import Reader, first_sentences
 from pipeline.corpus.unpacking import compressions_of
 from pipeline.errors import ArtifactError
@@ -59,7 +60,8 @@ def _input_lines(request: Request, files: Sequence[InputFile], reader: Reader) -
     options = request.options
     size = sum(file.size for file in files)
     yield f"input: {counted(len(files), 'file')}, {scaled(size)}B, the first is {shown(files[0].uri)}"
-    packed = sum(bool(name) for name in compressions_of(files)) if reader.can_be_compressed else 0
+    can_be_packed = reader_of(options.input_format).can_be_compressed
+    packed = sum(bool(name) for name in compressions_of(files)) if can_be_packed else 0
     yield f"work units: about {-(-size // options.block_bytes):,} of {scaled(options.block_bytes)}B"
     if packed:
         yield f"{counted(packed, 'compressed file')} will be unpacked into {request.output}/text first"

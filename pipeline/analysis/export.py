@@ -11,7 +11,7 @@ import functools
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -154,8 +154,8 @@ def export_files(format: str, to: str, precision: str = PRECISIONS[0]) -> Files:
       InputError: one of them cannot be written, or the name's ending is that of another format.
     """
     wanted = FORMATS[format]
-    if precision != PRECISIONS[0] and not wanted.has_precisions:
-        able = " and ".join(name for name, other in FORMATS.items() if other.has_precisions)
+    if precision not in wanted.precisions:
+        able = ", ".join(name for name, other in FORMATS.items() if precision in other.precisions)
         raise InputError(f"--precision={precision} goes with --format={able}, not with {format}: leave it out")
     compression, ending = compression_of(format, to, wanted.compressible, bool(wanted.folder))
     if wanted.folder:
@@ -170,6 +170,15 @@ def export_files(format: str, to: str, precision: str = PRECISIONS[0]) -> Files:
     check_link(files[0], compression)
     compression_of(format, files[0].place, wanted.compressible)
     return Files(files, compression)
+
+
+def check_effects(format: str, given: Mapping[str, Any]) -> None:
+    """InputError for an option, by its name, that is given and that the format has no use for."""
+    no_use = {"vectors", "normalize", "top", "leave_out_absent"} if format == "tensorboard" else set()
+    no_use |= {"license", "evaluation"} if format != "safetensors" else set()
+    for name in sorted(no_use):
+        if given[name]:
+            raise InputError(f"--{name} has no effect with --format={format}: leave it out")
 
 
 def export(exported: Export, format: str, to: str) -> Written:
@@ -266,9 +275,10 @@ def _safetensors(exported: Export, files: Files) -> int:
     listed: list[str] = []
     card = exported.card.text(exported.run, exported.provenance(), SIDES[exported.written_side])
     shape = [exported.words + 1, exported.ref.dims]
-    size = shape[0] * shape[1] * 4
+    kind, number = {"float32": ("F32", 4), "float16": ("F16", 2)}[exported.precision]
+    size = shape[0] * shape[1] * number
     metadata = {"format": "pt", "beam2vec": canonical_json(exported.provenance()).decode()}
-    tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
+    tensor = {"dtype": kind, "shape": shape, "data_offsets": [0, size]}
     header = json.dumps({"__metadata__": metadata, "embedding.weight": tensor}).encode()
     header += b" " * (-len(header) % 8)
 
@@ -276,8 +286,8 @@ def _safetensors(exported: Export, files: Files) -> int:
         file.write(len(header).to_bytes(8, "little") + header)
         for words, _, vectors in exported.blocks():
             listed.extend(words.to_pylist())
-            file.write(np.ascontiguousarray(vectors, "<f4").data)
-        file.write(bytes(shape[1] * 4))
+            file.write(np.ascontiguousarray(written_numbers(vectors, exported.precision)[0]).data)
+        file.write(bytes(shape[1] * number))
 
     files.write(0, write)
     listed.append(unused(UNKNOWN, listed))
@@ -327,14 +337,14 @@ class Format:
       write: returns how many words had to be changed to fit the format.
       folder: the names of its files, if they are several in a folder.
       compressible: whether an ending such as .gz compresses its tables.
-      has_precisions: whether numbers may have fewer bits.
+      precisions: those its numbers may have.
     """
 
     write: Callable[[Export, Files], int]
     help: str
     folder: tuple[str, ...] = ()
     compressible: bool = False
-    has_precisions: bool = False
+    precisions: tuple[str, ...] = PRECISIONS[:1]
 
 
 FORMATS = {
@@ -343,7 +353,9 @@ FORMATS = {
         _word2vec_binary, "the same in binary: smaller, exact, faster to load", compressible=True
     ),
     "glove": Format(_glove, "the text of word2vec without its first line, as GloVe has it", compressible=True),
-    "npy": Format(_npy, "a NumPy array, and the words as a JSON list beside it (NAME.words.json)", has_precisions=True),
+    "npy": Format(
+        _npy, "a NumPy array, and the words as a JSON list beside it (NAME.words.json)", precisions=PRECISIONS
+    ),
     "projector": Format(
         _projector,
         "a folder that TensorBoard's projector opens: vectors.tsv, metadata.tsv",
@@ -354,8 +366,9 @@ FORMATS = {
         _safetensors,
         "a folder that sentence-transformers loads as a static embedding, with a model card for the Hugging Face Hub",
         ("model.safetensors", "words.json", "tokenizer.json", "modules.json", "README.md"),
+        precisions=("float32", "float16"),
     ),
-    "parquet": Format(_parquet, "word, count and vector, one row a word", has_precisions=True),
+    "parquet": Format(_parquet, "word, count and vector, one row a word", precisions=PRECISIONS),
     "tensorboard": Format(_tensorboard, "a folder with the loss curve, as scalars for TensorBoard", (EVENTS,)),
 }
 

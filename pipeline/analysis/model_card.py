@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.batches.schedule import step_of
+from pipeline.corpus.files import read_option_file
 from pipeline.corpus.given_sentences import OF_SENTENCES, are_given
 from pipeline.errors import InputError
 from pipeline.options import Options
@@ -49,6 +50,12 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.license):
             raise InputError(f"--license={shown(self.license)} is no name of the Hub's: give one such as cc-by-4.0")
+
+    @classmethod
+    def of(cls, license: str | None, evaluation: str | None) -> ModelCard:
+        """The card with a licence, if one is given, and what the file of an evaluation says."""
+        read = read_evaluation(read_option_file("evaluation", evaluation), evaluation) if evaluation else None
+        return cls(license or LICENSE, read)
 
     def text(self, run: Run, provenance: Mapping[str, Any], vectors: str) -> str:
         """The card, in Markdown with the Hub's header.
@@ -100,7 +107,7 @@ class ModelCard:
             "",
             f"    {_call(options) if given else _command(options)}",
             "",
-            f"The digest {'of the run' if given else 'that the command prints'} is then `{provenance['digest']}`"
+            f"The digest {_where(provenance, given)} is then `{provenance['digest']}`"
             f" ({step_of(provenance['step'], provenance['steps'])}).",
             f"Made with {versions}.",
             "",
@@ -131,6 +138,13 @@ class ModelCard:
             right = f"{total['accuracy']:.1%} right by {entry['method']}"
             rows.append(f"| {_cell(_last(entry['file']))} | {right} | {total['questions']:,} | {total['unknown']:,} |")
         return [*rows, ""]
+
+
+def _where(provenance: Mapping[str, Any], given: bool) -> str:
+    """Where one finds the digest again: an earlier checkpoint than the last is there only if it is asked for."""
+    if provenance["step"] != provenance["steps"]:
+        return "of that checkpoint, which `--checkpoint_every` and `--keep_checkpoints` decide to keep,"
+    return "of the run" if given else "that the command prints"
 
 
 def _cell(value: object) -> str:

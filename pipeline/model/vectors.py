@@ -84,10 +84,7 @@ class Vectors:
                     " never trained"
                 )
             if row is None:
-                near = suggestions(word, self.words)
-                hint = f"; did you mean {' or '.join(map(quoted, near))}?" if near else ""
-                size = f"{len(self.words):,}"
-                raise InputError(f"{option}: {quoted(word)} is not in the vocabulary of {size} words{hint}")
+                raise unknown_word(word, self.words, option)
         return rows
 
     def neighbors(self, rows: Sequence[int], count: int) -> list[list[tuple[str, float]]]:
@@ -113,6 +110,13 @@ class Vectors:
         cosines[list(without)] = -np.inf
         order = np.argsort(-cosines, kind="stable")[: min(top, len(cosines) - len(set(without)))]
         return [(self.words[int(row)].as_py(), float(cosines[row])) for row in order]
+
+
+def unknown_word(word: str, words: pa.Array, option: str) -> InputError:
+    """The error for a word that is not among the words; it names those with a similar spelling."""
+    near = suggestions(word, words)
+    hint = f"; did you mean {' or '.join(map(quoted, near))}?" if near else ""
+    return InputError(f"{option}: {quoted(word)} is not in the vocabulary of {len(words):,} words{hint}")
 
 
 def _bytes(word: str) -> bytes:
@@ -148,11 +152,11 @@ def wanted_rows(top: int | None, of: int) -> int:
     return of if top is None else min(checked_top(top), of)
 
 
-def listed_words(given: str | int | Iterable[str | int] | None) -> list[str]:
-    """The words as text; a string is one word, not its letters, and None is no word, as in gensim."""
+def listed_words(given: Any) -> list[Any]:
+    """The words as a list; a string is one word, not its letters, and None is no word, as in gensim."""
     if given is None:
         return []
-    return [str(given)] if isinstance(given, (str, int, np.integer)) else [str(word) for word in given]
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
 
 def rows_of_top(top: int | None, absent: np.ndarray) -> int:

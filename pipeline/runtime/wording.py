@@ -1,9 +1,9 @@
 """The words in which messages name options: those of the command line, or those of Python.
 
 Messages are written for the command line: `--min_count=5`, `--overwrite`, `beam2vec train`. A program that has
-imported beam2vec and gets the message as an exception or a warning has no command line, so it is shown arguments and
-functions: `min_count=5`, `overwrite=True`, `beam2vec.train`. Options that are not arguments of ours, such as those of
-Beam, keep their dashes.
+imported beam2vec, or its transforms for pipelines of anybody's, and gets the message as an exception or a warning has
+no command line, so it is shown arguments and functions: `min_count=5`, `overwrite=True`, `beam2vec.train`. Options that
+are not arguments of ours, such as those of Beam, keep their dashes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _commands = 0
 
 
 def use_arguments(arguments: Mapping[str, str]) -> None:
-    """From now on, messages of this process name options as these arguments: {"dims": "dims"}."""
+    """From now on, messages of this process name options as these arguments too: {"dims": "dims"}."""
     global _arguments
-    _arguments = arguments
+    _arguments = {**_arguments, **arguments}
 
 
 @contextlib.contextmanager

@@ -39,12 +39,14 @@ class WordDistribution:
         """The distribution of words with their counts; counts of one word are added up.
 
         Raises:
-          InputError: there is no word; a count is not a positive integer; their sum does not fit in 63 bits.
+          InputError: no word, or an empty one; a count is no positive integer; the sum does not fit in 63 bits.
         """
         words, numbers = [], []
         for word, count in counts:
             if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
                 raise InputError(f"UnigramDistribution: {quoted(str(word))} has the count {count!r}: give 1 or more")
+            if not word:
+                raise InputError("UnigramDistribution: a word is empty, and no sentence has such: leave it out")
             words.append(word)
             numbers.append(int(count))
         if sum(numbers) > np.iinfo(np.int64).max:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
-from pipeline.corpus.readers.reader import Reader, WrappingReader, fields_of
+from pipeline.corpus.readers.reader import Reader, WrappingReader
 from pipeline.corpus.readers.values import Portion
 from pipeline.corpus.spans import Spans, as_array
 from pipeline.corpus.word_table import WordTable, new_state
@@ -74,7 +74,7 @@ def joining(reader: Reader, joiners: Sequence[Joiner]) -> Reader:
     """The reader with phrases joined; the reader itself if there are no passes."""
     if not joiners:
         return reader
-    return JoiningReader(**fields_of(reader), joiners=joiners)
+    return JoiningReader.around(reader, joiners=joiners)
 
 
 def unjoined(reader: Reader) -> tuple[Reader, Sequence[Joiner]]:

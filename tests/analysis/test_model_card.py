@@ -13,7 +13,7 @@ from beam2vec import Run
 from pipeline.analysis.model_card import ModelCard, _caveats, _cell, published
 from pipeline.errors import InputError
 from pipeline.options import Options
-from tests.helpers.commands import run, train, write_corpus
+from tests.helpers.commands import TINY, run, train, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +142,13 @@ def test_given_sentences_are_made_again_by_a_call(tmp_path):
     again = eval(call.replace("train(", "train(report=False, "), known)
     assert again.checkpoint().digest == given.checkpoint().digest
     assert f"`{given.checkpoint().digest}`" in text
+
+
+def test_the_digest_of_an_earlier_checkpoint_is_not_said_to_be_what_the_command_prints(tmp_path):
+    text = write_corpus(tmp_path / "corpus.txt", lines=60, words=50)
+    options = (*TINY, "--batch_size=64", "--checkpoint_every=5", "--keep_checkpoints=9", "--no_report")
+    assert train(f"--input={text}", f"--output={tmp_path / 'run'}", *options).status == 0
+    assert "that the command prints" in card(tmp_path)
+    early = card(tmp_path, "--step=5")
+    assert "that the command prints" not in early
+    assert "of that checkpoint, which `--checkpoint_every` and `--keep_checkpoints` decide to keep" in early

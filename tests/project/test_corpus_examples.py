@@ -61,6 +61,13 @@ def test_a_long_table_becomes_lists_by_the_statement_of_the_page(tmp_path, monke
     baskets = {c: [item for customer, item, _ in in_order if customer == c] for c, _, _ in sales}
     files = match_inputs([str(tmp_path / "baskets.parquet")])
     assert counted(files, options("parquet", "items"))[0] == [baskets[customer] for customer in sorted(baskets)]
+    lists = []
+    for order in (1, -1):  # items of the same time: their order depended on that of the rows, and on threads
+        rows = [f"{c},{i},{t // 300}\n" for c, i, t in sales[::order]]
+        (tmp_path / "sales.csv").write_text("customer,item,time\n" + "".join(rows))
+        exec(statement.replace('\\"', '"'), {})
+        lists.append(counted(match_inputs([str(tmp_path / "baskets.parquet")]), options("parquet", "items"))[0])
+    assert lists[0] == lists[1]
 
 
 def test_words_of_json_lines(tmp_path):

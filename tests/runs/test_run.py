@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam2vec import Run
+from beam2vec import train as train_run
 from pipeline.batches.rows import to_numpy
 from pipeline.batches.schedule import Schedule
 from pipeline.errors import InputError
@@ -203,3 +204,40 @@ def test_how_many_is_a_whole_number(run, top):
             ask(top=top)
     assert len(run.vectors(top=np.int64(2))) == 2
     assert run.nearest(word, 0) == run.words(top=0) == []
+
+
+def test_a_row_or_what_is_no_text_is_never_taken_for_a_word(tmp_path):
+    """`vector(5)` gave that of the word "5", where gensim's gives row 5; `None in run` was that of the word "None"."""
+    sentences = [["5", "None", "0.5", "True", "word"]] * 40
+    run = train_run(sentences=sentences, output=tmp_path / "run", dims=4, batch_size=32)
+    for wrong in (5, np.int64(5), None, 0.5, True, ("5",), ["word"], b"word"):
+        assert wrong not in run
+        for ask in (
+            run.vector,
+            run.index,
+            lambda word: run.similarity("word", word),
+            lambda word: run.odd_one_out([word]),
+        ):
+            with pytest.raises(InputError, match=rf"is no word but of type {type(wrong).__name__}: give text"):
+                ask(wrong)
+        with pytest.raises(InputError, match=r"nearest: .* is no word but of type"):
+            run.nearest(["word", wrong])
+    for wrong in (5, 0.5, run.vector("word"), [("word", 1.0)]):
+        with pytest.raises(InputError, match=r"nearest: .* is no word but of type"):
+            run.nearest(wrong)
+    for scalar in (run.vocabulary()["word"][0], np.str_("word")):
+        assert scalar in run
+        assert len(run.nearest(scalar)) == len(run.nearest([scalar])) == 4
+
+
+def test_a_mistyped_word_is_told_the_near_ones_by_whatever_was_asked(run):
+    word = max(run.words(), key=len)
+    for name, ask in {
+        "vector": run.vector,
+        "index": run.index,
+        "similarity": lambda wrong: run.similarity(word, wrong),
+        "odd_one_out": lambda wrong: run.odd_one_out([word, wrong]),
+        "nearest": run.nearest,
+    }.items():
+        with pytest.raises(InputError, match=rf"^{name}: '{word}x' is not in the vocabulary of .* '{word}'"):
+            ask(word + "x")

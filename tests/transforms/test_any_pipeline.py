@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
+import subprocess
+import sys
 
 import apache_beam as beam
 import numpy as np
@@ -146,6 +148,7 @@ def test_windows_of_time_have_a_distribution_each():
         ([7], lambda x: x | CountWords(), "CountWords: '7' is no sentence: give a list of words, or a string"),
         ([["a", 7]], lambda x: x | CountWords(), "is no sentence"),
         ([("a", 0)], lambda x: x | UnigramDistribution(), "'a' has the count 0: give 1 or more"),
+        ([("", 3), ("a", 2)], lambda x: x | UnigramDistribution(), "a word is empty, and no sentence has such"),
         ([], lambda x: x | UnigramDistribution(), "there is no word: give .word, count., as CountWords does"),
         ([(-1, "a b")], lambda x: rows_at(x), "the position -1 is not a whole number"),
         (["a b"], lambda x: rows_at(x), "'a b' is not .position, sentence., as positions=True asks"),
@@ -171,6 +174,19 @@ def test_attributes_out_of_range_are_told_before_anything_runs(wrong):
         GenerateBatches(None, **wrong)
     with pytest.raises(InputError, match="power"):
         UnigramDistribution(power=99)
+
+
+def test_messages_name_attributes_as_a_program_writes_them():
+    """In a process that has imported nothing else of ours: beam2vec would have done it."""
+    program = (
+        "from pipeline.errors import InputError; from transforms import GenerateBatches as made\n"
+        "print(made(None, window='all').rules.sampling.window)\n"
+        "try: made(None, window=0)\n"
+        "except InputError as error: print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ended.stdout.splitlines()[0] == "0"
+    assert ended.stdout.splitlines()[1].startswith("window=0: allowed is a whole number (or all)")
 
 
 def test_counts_beyond_63_bits_are_refused():

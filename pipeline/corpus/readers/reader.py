@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import Change, FileDigests, RangeDigests, change_of_ranges
@@ -138,13 +139,15 @@ class Reader(abc.ABC):
 
 @dataclass(frozen=True)
 class WrappingReader(Reader):
-    """Sentences of another reader, which is asked for all that a subclass does not answer itself."""
+    """A reader that changes how sentences are read, or which: all that a format says is what another reader says."""
 
-    inner: Reader = field(kw_only=True)
+    inner: Reader = dataclasses.field(kw_only=True)
 
-    def __post_init__(self) -> None:
-        for name in _OF_FORMAT:
-            object.__setattr__(self, name, getattr(self.inner, name))
+    @classmethod
+    def around(cls, inner: Reader, **own: Any) -> Self:
+        """The reader around another one, with fields of its own."""
+        common = {each.name: getattr(inner, each.name) for each in dataclasses.fields(Reader)}
+        return cls(**common, inner=inner, **own)
 
     def preview(self, file: InputFile) -> list[list[str]]:
         return self.inner.preview(file)
@@ -163,15 +166,6 @@ class WrappingReader(Reader):
 
     def cuts(self, file: InputFile) -> tuple[int, ...]:
         return self.inner.cuts(file)
-
-
-def fields_of(reader: Reader) -> dict[str, Any]:
-    """The fields that all readers have, for one around this one."""
-    return {each.name: getattr(reader, each.name) for each in fields(Reader)} | {"inner": reader}
-
-
-_OF_FORMAT = ("change", *(name for name, kind in Reader.__annotations__.items() if kind.startswith("ClassVar")))
-"""What the class of a reader says of its format."""
 
 
 class LineReader(Reader):

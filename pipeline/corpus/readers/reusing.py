@@ -23,7 +23,7 @@ import pyarrow as pa
 from pipeline.corpus.dead_letters import DeadLetters
 from pipeline.corpus.digests import FileDigests
 from pipeline.corpus.files import check_all_unchanged
-from pipeline.corpus.readers.reader import Reader, WrappingReader, fields_of
+from pipeline.corpus.readers.reader import Reader, WrappingReader
 from pipeline.corpus.readers.values import Portion
 from pipeline.corpus.spans import Spans
 from pipeline.corpus.word_table import WordTable, spans_of
@@ -100,7 +100,7 @@ def reusing(reader: Reader, options: Options) -> Reader:
     for name in ("block_bytes", "stopwords"):  # how text is cut; the identity has the digest of the words
         decisive.pop(name)
     key = hashlib.sha256(canonical_json([decisive, reader.items])).hexdigest()
-    return ReusingReader(**fields_of(reader), folder=options.reuse, key=key, reread=options.reread)
+    return ReusingReader.around(reader, folder=options.reuse, key=key, reread=options.reread)
 
 
 def groups_of(ranges: Iterable[TextRange]) -> Iterator[list[TextRange]]:

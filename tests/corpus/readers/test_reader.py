@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import inspect
 import json
 import re
 
@@ -14,12 +12,9 @@ import pytest
 
 from pipeline.corpus.files import match_inputs
 from pipeline.corpus.readers.open_reader import open_reader, reader_of
-from pipeline.corpus.readers.reader import HEAD_BYTES, Reader, fields_of
-from pipeline.corpus.readers.reusing import ReusingReader
-from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
+from pipeline.corpus.readers.reader import HEAD_BYTES
 from pipeline.options import INPUT_FORMATS, Options
 from pipeline.storage.parquet import from_parquet
-from pipeline.words.phrase_joining import JoiningReader
 from tests.helpers.commands import TINY, digest_of, train
 from tests.helpers.formats import csv_file, jsonl, parquet
 
@@ -159,18 +154,3 @@ def test_window_all_and_its_bound(tmp_path):
     refused = train(*arguments, "--window=all", "--max_sentence=5000")
     assert "--max_sentence of at most 4,096" in refused.error
     assert "is a whole number (or all) of at least 1 and at most 1000" in train(*arguments, "--window=some").error
-
-
-@pytest.mark.parametrize("kind", [ReusingReader, JoiningReader])
-def test_a_reader_around_another_answers_as_that_one(kind):
-    """The one that reuses once cut compressed CSV within records, and looked for compressed Parquet."""
-    own = {"read", "portions", "opened", "items_in", *(field.name for field in dataclasses.fields(Reader))}
-    asked = {name: value for name, value in vars(Reader).items() if not name.startswith("_") and name not in own}
-    facts = {name: not value for name, value in asked.items() if isinstance(value, (bool, str))}
-    methods = asked.keys() - facts.keys()
-    others = {name: lambda self, *arguments, name=name: name for name in methods | {"read"}}
-    inner = type("Odd", (Reader,), facts | others)(open_tokenizer("whitespace"), 100)
-    outer = kind(**fields_of(inner))
-    assert {name: getattr(outer, name) for name in facts} == facts
-    for name in methods:
-        assert getattr(outer, name)(*inspect.signature(getattr(kind, name)).parameters.keys() - {"self"}) == name
