@@ -16,7 +16,7 @@ from typing import NoReturn
 from jobs.cli import events
 from jobs.runners import log_filter
 from jobs.runners.signals import received
-from pipeline.errors import InterruptedRunError, find
+from pipeline.errors import InterruptedRunError, PipelineError, find
 from pipeline.kernels.compile import report_cache
 from pipeline.runtime import memory, messages, progress, wording
 from pipeline.runtime.json_lines import log_as_json
@@ -103,8 +103,9 @@ def _run(name: str, main: Callable[[Sequence[str]], int | None], arguments: Sequ
 
 def _unwritable(name: str, error: OSError) -> int:
     """Says that standard output cannot be written; returns the status."""
-    with contextlib.suppress(OSError):  # stderr may be the same file
-        print(f"{name}: standard output cannot be written: {error.strerror}", file=sys.stderr)
+    as_json = events.is_json() or events.asked_for(sys.argv[1:])  # the command itself may be over
+    with contextlib.suppress(OSError), events.told_as_json(as_json):  # stderr may be the same file
+        events.tell_error(name, PipelineError(f"standard output cannot be written: {error.strerror}"), 1)
     return 1
 
 

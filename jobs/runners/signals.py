@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-from pipeline.runtime import interruption
+from pipeline.runtime import interruption, json_lines
 
 _PATIENCE = 60.0
 """Seconds a stage that stops by itself has for its last checkpoint."""
@@ -44,9 +44,9 @@ def stopping_on_signals(clean_up: Callable[[], None]) -> Iterator[None]:
         again = bool(received)
         received.append(number)
         if again or not interruption.request():
-            _tell("stopped; run the same command again to go on")
+            _tell("error", "stopped; run the same command again to go on", status=128 + number)
             leave(number)
-        _tell(_stopping(number))
+        _tell("note", _stopping(number))
         timer = threading.Timer(_PATIENCE, leave, [number])
         timer.daemon = True
         timer.start()
@@ -79,7 +79,7 @@ def unwinding_on_signals() -> Iterator[Callable[[], None]]:
         received.append(number)
         if again or not interruption.request():
             raise SystemExit(128 + number)
-        _tell(_stopping(number))
+        _tell("note", _stopping(number))
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -103,7 +103,9 @@ def _stopping(number: int) -> str:
     return f"stopping as soon as a checkpoint is written; {again} stops at once, without it"
 
 
-def _tell(message: str) -> None:
-    """A line on stderr, straight: the signal may have come in the middle of a print."""
+def _tell(event: str, message: str, **more: int) -> None:
+    """A line on stderr, straight: the signal may have come in the middle of a print, or of a bar of progress."""
+    as_json = json_lines.is_asked_for()
+    line = json_lines.json_line(event, {"message": message, **more}) if as_json else f"\n{message}"
     with contextlib.suppress(OSError):
-        os.write(2, f"\n{message}\n".encode())
+        os.write(2, f"{line}\n".encode())

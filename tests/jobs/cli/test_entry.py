@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import signal
@@ -52,7 +53,7 @@ atexit.register(os.write, 2, b"the exit's functions")
 
 def main(arguments):
     print(*arguments)
-    return 3 if arguments else 0
+    return 3 if "said" in arguments else 0
 
 run_process("jobs.test", main)
 """
@@ -78,6 +79,13 @@ def test_a_result_that_cannot_be_written_is_told_and_is_no_success(buffered):
     assert done.stderr.replace("the exit's functions", "").splitlines() == [
         "jobs.test: standard output cannot be written: No space left on device"
     ]
+
+
+def test_a_result_that_cannot_be_written_is_told_as_json_where_that_is_asked_for():
+    with open("/dev/full", "w") as full:
+        done = ended("--log_format=json", stdout=full.fileno())
+    error = json.loads(done.stderr.replace("the exit's functions", ""))
+    assert (error["event"], error["command"], error["status"]) == ("error", "jobs.test", 1)
 
 
 @pytest.mark.parametrize("buffered", [True, False])
