@@ -100,7 +100,8 @@ class UnigramDistribution(beam.PTransform):
     subsample: float = 1e-3
 
     def __post_init__(self) -> None:
-        Options.checked({"power": self.power, "subsample": self.subsample})
+        checked = Options.checked({"power": self.power, "subsample": self.subsample})
+        self.power, self.subsample = checked.power, checked.subsample
 
     def expand(self, counts: PCollection[tuple[str, int]]) -> PCollection[WordDistribution]:
         combine = beam.CombineGlobally(Gather(self.power, self.subsample))
