@@ -41,7 +41,7 @@ class WordDistribution:
         """The distribution of words with their counts; counts of one word are added up.
 
         Raises:
-          InputError: there is no word; one is empty or no text; a count is no positive integer; their sum exceeds 63 bits.
+          InputError: no word; one is empty or no text; a count is no positive integer; the sum does not fit in 63 bits.
         """
         words, numbers = [], []
         for counted in counts:
