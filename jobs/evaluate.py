@@ -84,7 +84,8 @@ def lines_of(result: dict[str, Any]) -> list[str]:
     """The result as lines for people."""
     lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}, {SIDES[result['vectors']]}"]
     for entry in result["pairs"]:
-        spearman = "undefined" if entry["spearman"] is None else f"{entry['spearman']:.4f}"
+        undefined = "undefined (all scores or all cosines are equal)"
+        spearman = undefined if entry["spearman"] is None else f"{entry['spearman']:.4f}"
         usual = entry["columns"] == [1, 2, 3]
         columns = "" if usual else f" (columns {', '.join(map(str, entry['columns']))})"
         counted = f"{entry['pairs']:,} pairs{columns}, {entry['unknown']:,} out of vocabulary{_left_out(entry)}"
@@ -98,7 +99,7 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         sections = [section | {"name": shown(section["name"])} for section in entry["sections"]]
         width = max(len(section["name"]) for section in sections)
         for section in sections:
-            if section["questions"]:
+            if section["questions"] and section["name"]:  # a file without sections has one without a name
                 lines.append(f"  {section['name']:{width}}  {section['accuracy']:6.1%} of {section['questions']:,}")
     for word, near in result["neighbors"].items():
         lines.append(f"near {quoted(word)}:")
