@@ -46,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
         runs.append((second, second.checkpoint(options.against_step)))
     elif options.against_step is not None:
         raise InputError("--against_step needs --against, the second run that it is a checkpoint of")
-    files = files or Files([result_file("--run", open_storage(first.uri).uri(PATH), streams=False)])
+    # Named as --to, which is the way out where the run's folder takes no report.
+    files = files or Files([result_file("--to", open_storage(first.uri).uri(PATH), streams=False)])
     page = report(runs, judged, lambda name: shown_progress(name, "checkpoints" if "checkpoints" in name else "words"))
     progress.close_all()
     files.pack(page)

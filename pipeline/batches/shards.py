@@ -129,6 +129,7 @@ def check_sizes(sizes: Iterable[Size], counted: int, is_listed: bool = False, tr
         more = "list more words in --vocabulary" if is_listed else "lower --min_count"
         raise InputError(
             f"none of the {sentences:,} sentences has two words of the vocabulary, so no word has a context to"
-            f" learn from: write a sentence or a basket a line, not a word; or raise --max_sentence, {more}"
+            " learn from: write a sentence or a basket a line, not a word; set the --split that stands between its"
+            f" items; or raise --max_sentence, {more}"
         )
     return tokens

@@ -46,6 +46,8 @@ def places_in(value: str) -> Iterator[str]:
 
 def holds_secret(place: str) -> bool:
     """Whether a uri, path or address gives access to anybody who reads it, as it is or with percent-escapes decoded."""
+    if not any(mark in place for mark in "@:%"):  # most are paths, and there may be many
+        return False
     while not _lets_in(place):
         plain = urllib.parse.unquote(place)
         if plain == place:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from pipeline.runtime.shown_text import shown
 from pipeline.series.entries import Figure
@@ -20,15 +21,22 @@ _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "svg{background:#f6f7f9;border-radius:4px;width:100%}table{border-collapse:collapse;width:100%}"
     "td,th{padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}h2{margin:1.4rem 0 .3rem;font-size:1rem}"
-    ".refused{color:#c0302b}.warned{color:#d08a00}"
+    "td:first-child{white-space:nowrap}.ends{display:flex;justify-content:space-between}.soft,.ends{color:#666}"
+    "tr.refused{color:#c0302b}"
+    "@media screen and (prefers-color-scheme:dark){body{background:#15181c;color:#e6e8ea}svg{background:#20252b}"
+    ".soft,.ends{color:#a2a9b4}tr.refused{color:#ff8a80}}"
 )
+
+_Known: TypeAlias = tuple[Generation, Figure, float]
+"""A figure that was measured, with its generation and its value."""
 
 
 def page(series: str, state: State) -> bytes:
     """The page, as UTF-8."""
     ended = [one for one in state.generations.values() if one.ended]
     body = "\n".join(_body(series, state, ended))
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><style>{_STYLE}</style>\n{body}\n</html>\n'.encode(
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    return f'<!doctype html><html lang="en">{head}<style>{_STYLE}</style>\n{body}\n</html>\n'.encode(
         "utf-8", "backslashreplace"
     )
 
@@ -37,11 +45,13 @@ def _body(series: str, state: State, ended: Sequence[Generation]) -> Iterator[st
     current = state.generations[state.current].name if state.current else "nothing yet"
     yield f"<title>{_text(series)}</title><h1>{_text(series)}</h1>"
     yield f"<p>Current is <b>{_text(current)}</b>; {len(ended):,} generations have ended.</p>"
+    yield '<p class="soft">Dashed: what a gate allows. A large point warned (yellow) or refused (red).</p>'
     for gate in _gates(ended):
         name, _, file = gate.partition(":")
         points = [(one, figure) for one in ended for figure in one.figures if figure.gate == gate]
         yield f"<h2>{_text(gate)}</h2><div>{_text(EXPLAINED[name])}{_text(f' ({file})' if file else '')}</div>"
-        yield _curve(points)
+        known = [(one, figure, figure.value) for one, figure in points if figure.value is not None]
+        yield _figures(known) + _curve(known) if known else "<p>not measured</p>"
     yield "<h2>Generations</h2><table><tr><th>name<th>mode<th>when (UTC)<th>what became of it</tr>"
     for one in reversed(ended):
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.at))
@@ -58,11 +68,21 @@ def _gates(ended: Sequence[Generation]) -> list[str]:
     return order + [gate for gate in seen if gate not in order and gate.partition(":")[0] in EXPLAINED]
 
 
-def _curve(points: Sequence[tuple[Generation, Figure]]) -> str:
+def _figures(known: Sequence[_Known]) -> str:
+    """In words what the curve has no room for: its last value, its range, and what the gate allowed at the end."""
+    values, last = [value for _, _, value in known], known[-1][1]
+    told = f"last {_number(values[-1])}, lowest {_number(min(values))}, highest {_number(max(values))}"
+    for bound, word in ((last.low, "at least"), (last.high, "at most")):
+        told += f"; allowed {word} {_number(bound)}" if bound is not None else ""
+    return f'<div class="soft">{told}</div>'
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _curve(known: Sequence[_Known]) -> str:
     """Figures in the order of generations: the line, the bounds, and a mark where one warned or refused."""
-    known = [(one, figure, figure.value) for one, figure in points if figure.value is not None]
-    if not known:
-        return "<p>not measured</p>"
     bounds = [bound for _, figure, _ in known for bound in (figure.low, figure.high) if bound is not None]
     values = [value for _, _, value in known]
     low, high = min(values + bounds), max(values + bounds)
@@ -90,7 +110,9 @@ def _curve(points: Sequence[tuple[Generation, Figure]]) -> str:
         color = _COLORS.get(figure.verdict, "#222")
         mark = f'cx="{x(i):.1f}" cy="{y(value):.1f}" r="{radius}" fill="{color}"'
         parts.append(f"<circle {mark}><title>{_text(told)}</title></circle>")
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'
+    gate, first, last = (_text(name) for name in (known[0][1].gate, known[0][0].name, known[-1][0].name))
+    curve = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{gate} by generation">{"".join(parts)}</svg>'
+    return f'{curve}<div class="ends"><span>{first}</span><span>{last if len(known) > 1 else ""}</span></div>'
 
 
 def _text(value: str) -> str:

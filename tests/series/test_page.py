@@ -8,6 +8,7 @@ import re
 from pipeline.series.entries import Figure, Refused
 from pipeline.series.page import page
 from pipeline.series.state import State
+from tests.helpers.browser import browser, open_page
 from tests.series.logs import Series
 
 
@@ -58,3 +59,31 @@ def test_a_series_without_figures_is_a_page_too():
     series = Series()
     series.day("2026-11-01")
     assert "<svg" not in shown(series)
+
+
+def test_a_curve_says_its_numbers_its_ends_and_what_is_allowed():
+    series = Series()
+    for day in range(1, 4):
+        series.day(f"2026-11-0{day}", words=1000.0 * day)
+    series.files["2026-11-04"] = {"x"}
+    series.decide()
+    figure = Figure("words", 20.0, 500.0, 9000.0, "refused", "too few")
+    series.add(Refused(name="2026-11-04", folder="generations/2026-11-04", why="words: too few", figures=(figure,)))
+    text = shown(series)
+    assert "last 20, lowest 20, highest 3,000; allowed at least 500; allowed at most 9,000" in text
+    assert '<div class="ends"><span>2026-11-01</span><span>2026-11-04</span></div>' in text
+    assert 'aria-label="words by generation"' in text
+
+
+def test_on_a_phone_it_is_as_wide_as_the_screen_and_at_night_it_is_dark(tmp_path):
+    series = Series()
+    for day in range(1, 4):
+        series.day(f"2026-11-0{day}", words=1000.0 * day, seen=0.1)
+    (tmp_path / "page.html").write_bytes(page("models/topics", series.state))
+    with browser() as opened:
+        for width, dark in [(390, True), (1300, False)]:
+            open_page(opened, tmp_path / "page.html", width, 844, dark)
+            assert opened.execute_script("return [innerWidth, document.documentElement.scrollWidth]") == [width, width]
+            ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (ground == "rgb(21, 24, 28)") == dark
+            assert opened.get_log("browser") == []

@@ -33,6 +33,8 @@ _LONGEST = 16 << 20
 """Bytes of a line that is parsed; a longer one is bad. Python's objects take up to 25 times as much memory."""
 _TOGETHER = 1 << 20
 """About how many bytes of lines are parsed at once."""
+_MOST_LISTS = 2
+"""How many lists may lead to an item, one in the other."""
 _FILES, _ROWS = 20, 1000
 """How many files, and rows of each, are looked at to learn what the field holds."""
 
@@ -133,11 +135,11 @@ def picker(field: str) -> Callable[[Any], Any]:
     return pick
 
 
-def _within(value: Any, names: Sequence[str]) -> Any:
-    """What the names lead to, from object to object."""
+def _within(value: Any, names: Sequence[str], lists: int = 0) -> Any:
+    """What the names lead to, from object to object; `lists` is the number of lists around it, two at most."""
     for number, name in enumerate(names):
-        if type(value) is list:
-            found = [_within(item, names[number:]) for item in value]
+        if type(value) is list and lists < _MOST_LISTS:
+            found = [_within(item, names[number:], lists + 1) for item in value]
             return _NO_FIELD if any(item is _NO_FIELD for item in found) else found
         value = value.get(name, _NO_FIELD) if type(value) is dict else _NO_FIELD
     return value

@@ -90,6 +90,15 @@ def test_objects_that_lack_the_field_are_dead_letters(tmp_path):
     assert [row["reason"] for row in dead][::2] == ["no field items.id", "no field items.id"]
 
 
+def test_lists_that_are_nested_deeply_are_dead_letters(tmp_path):
+    """They were followed to the end of Python's stack."""
+    rows = [b'[{"b": "x"}]', b"[" * 900 + b"]" * 900, b'[[[{"b": "x"}]]]', b'[[{"b": "y"}]]']
+    (tmp_path / "x").write_bytes(b"".join(b'{"a": %b}\n' % row for row in rows))
+    sentences, dead, _ = counted(match_inputs([str(tmp_path)]), options("jsonl", "a.b"))
+    assert sentences == [["x"], ["y"]]
+    assert [row["reason"] for row in dead] == ["no field a.b"] * 2
+
+
 def test_bad_items_are_dead_letters(tmp_path):
     rows = [[1, 2], [1.5], [True], ["a"], [2**63], [-(2**63)], [], [None], {"a": 1}, [1, "a"]]
     jsonl(tmp_path / "x", [{"text": row} for row in rows])

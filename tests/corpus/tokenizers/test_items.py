@@ -107,6 +107,14 @@ def test_a_groceries_file_trains_as_lists_do(tmp_path):
     assert "looks like" not in outcome.stderr
 
 
+def test_a_separator_that_is_in_no_line_is_told(tmp_path):
+    (tmp_path / "text").write_text(GROCERIES * 30)
+    outcome = train(f"--input={tmp_path / 'text'}", *ALONE, "--split=;", f"--output={tmp_path / 'run'}")
+    assert outcome.status == 2
+    assert "no word has a context to learn from: " in outcome.error
+    assert "set the --split that stands between its items" in outcome.error
+
+
 def test_stop_words_are_items(tmp_path):
     (tmp_path / "stop").write_text("whole milk\n")
     (tmp_path / "text").write_text(GROCERIES)
