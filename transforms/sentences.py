@@ -59,6 +59,8 @@ class WriteSentences(beam.PTransform):
         if not isinstance(self.output, (str, os.PathLike)) or not os.fspath(self.output):
             raise InputError(f"WriteSentences: output={self.output!r}: give a folder or a uri")
         self.output = os.fspath(self.output)
+        if self.key is not None and not callable(self.key):
+            raise InputError(f"WriteSentences: key={self.key!r}: give a function from an element to a text, or None")
         self._check("shards", 1, MOST_SHARDS)
         if self.every is not None:
             self._check("every", 1, None)

@@ -163,6 +163,19 @@ def test_what_cannot_be_is_one_line(elements, apply, message):
     assert isinstance(find(raised.value), InputError)
 
 
+def test_without_a_distribution_there_are_no_rows():
+    with pytest.raises(InputError, match="unigram is of type NoneType: give the collection of UnigramDistribution"):
+        results(["a b"], lambda sentences: sentences | GenerateBatches(None))
+
+    def with_an_empty_one(sentences):
+        nothing = sentences | beam.FlatMap(lambda sentence: ()).with_output_types(WordDistribution)
+        return sentences | GenerateBatches(nothing)
+
+    with pytest.raises(Exception, match="unigram is empty, here or in this window") as raised:
+        results(["a b"], with_an_empty_one)
+    assert isinstance(find(raised.value), InputError)
+
+
 def rows_at(elements, **rules):
     unigram = elements.pipeline | "Counts" >> beam.Create([("a", 3), ("b", 2)]) | UnigramDistribution()
     return elements | GenerateBatches(unigram, positions=True, **rules)
