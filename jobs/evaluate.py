@@ -80,6 +80,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+_WIDEST = 40
+"""Of a column of words; one word of hundreds of letters would move all numbers off the screen."""
+
+
 def lines_of(result: dict[str, Any]) -> list[str]:
     """The result as lines for people."""
     lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}, {SIDES[result['vectors']]}"]
@@ -104,7 +108,7 @@ def lines_of(result: dict[str, Any]) -> list[str]:
     for word, near in result["neighbors"].items():
         lines.append(f"near {quoted(word)}:")
         named = [(shown(other), cosine) for other, cosine in near]
-        width = max((len(other) for other, _ in named), default=0)
+        width = min(max((len(other) for other, _ in named), default=0), _WIDEST)
         lines += [f"  {other:{width}}  {cosine:.4f}" for other, cosine in named]
     return lines
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from beam2vec import Run
+from jobs.evaluate import lines_of
 from tests.helpers.commands import ALONE, finish, run, start, train, write_corpus
 
 
@@ -123,6 +124,12 @@ def test_what_has_no_score_and_no_section_is_said_so(trained, tmp_path):
     _, pairs, analogies = outcome.stdout.splitlines()
     assert "Spearman undefined (all scores or all cosines are equal) on 3 pairs" in pairs
     assert "of 1 analogies right" in analogies
+
+
+def test_one_long_word_does_not_widen_the_lines_of_others():
+    result = {"run": "r", "step": 1, "steps": 1, "vectors": "input", "pairs": [], "analogies": []}
+    near = [("tea", 0.5), ("x" * 300, 0.25)]
+    assert lines_of({**result, "neighbors": {"cup": near}})[2] == f"  {'tea':40}  0.5000"
 
 
 def test_no_run(tmp_path):
