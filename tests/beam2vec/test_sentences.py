@@ -7,6 +7,7 @@ import pathlib
 import random
 import tracemalloc
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -43,6 +44,7 @@ def test_the_same_sentences_again_are_a_finished_run_whatever_holds_them(trained
     kinds = (
         LISTS,
         (tuple(words) for words in LISTS),
+        pa.chunked_array([LISTS[:5], LISTS[5:]]),
         map(iter, [[], *LISTS, ["", ""]]),
         [["", *words] for words in LISTS],
     )
