@@ -25,6 +25,7 @@ COVERED = {
         "pipeline/kernels/team.py",
     ),
     "runs/test_directory.py": ("pipeline/runs/differences.py",),
+    "runs/test_run.py": ("pipeline/runs/recorded_run.py",),
     "test_options.py": ("pipeline/option_values.py",),
     "batches/test_rows.py": ("pipeline/kernels/generate.py", "pipeline/kernels/negatives.py"),
     "corpus/test_word_table.py": ("pipeline/kernels/bits.py", "pipeline/kernels/words.py"),

@@ -41,6 +41,10 @@ class StopwordsTokenizer(Tokenizer):
     def joins_lines(self) -> bool:
         return self.inner.joins_lines
 
+    @property
+    def rules(self) -> int:
+        return self.inner.rules
+
     def hint(self, preview: Callable[[], list[list[str]]]) -> str:
         return self.inner.hint(preview)
 

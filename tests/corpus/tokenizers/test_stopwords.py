@@ -7,6 +7,9 @@ import pickle
 import pytest
 
 from pipeline.corpus.tokenizers.open_tokenizer import open_tokenizer
+from pipeline.corpus.tokenizers.stopwords import without_stopwords
+from pipeline.corpus.tokenizers.tokenizer import Tokenizer
+from pipeline.corpus.tokenizers.unicode_words import UnicodeTokenizer
 from pipeline.errors import InputError
 from pipeline.runtime.messages import take_warnings
 from tests.helpers.tokenizing import words
@@ -32,6 +35,18 @@ def test_stop_words(tmp_path):
             open_tokenizer("whitespace", **options)
     with pytest.raises(InputError, match=r"--stopwords=.*none cannot be read"):
         open_tokenizer("whitespace", stopwords=str(tmp_path / "none"))
+
+
+def test_a_tokenizer_with_stop_words_answers_as_the_one_without(tmp_path):
+    """Its identity once had the rules of another tokeniser, so a change of its own went unnoticed."""
+    (tmp_path / "stop").write_text("a\n")
+    names = {name for name, value in vars(Tokenizer).items() if isinstance(value, property)}
+    odd = type("Odd", (UnicodeTokenizer,), dict.fromkeys(names, "answer"))(name="characters")
+    outer = without_stopwords(odd, str(tmp_path / "stop"))
+    assert {getattr(outer, name) for name in names} == {"answer"}
+    characters = open_tokenizer("characters")
+    with_words = open_tokenizer("characters", stopwords=str(tmp_path / "stop"))
+    assert with_words.identity() == {**characters.identity(), "stopwords": with_words.digest}
 
 
 def test_stop_words_in_one_line_of_commas_are_refused(tmp_path):
