@@ -238,7 +238,9 @@ def _check(call: _Call, inputs: tuple, options: dict[str, Any]) -> None:
                 raise InputError(hint.removeprefix("--"))
             near = suggestions(name, sorted(names), 1)
             raise InputError(f"{name} is no option{f': did you mean {near[0]}?' if near else ''}")
-    if not os.fspath(call.output):
+    if not isinstance(call.progress, (bool, type(None))) and not callable(call.progress):
+        raise InputError(f"progress={call.progress!r}: give True, False, or a function that takes a Progress")
+    if call.output is None or not os.fspath(call.output):
         raise InputError("output is missing: the folder that the run goes to")
     if bool(inputs) + bool(call.corpus) + (call.sentences is not None) != 1:
         raise InputError(

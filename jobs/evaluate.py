@@ -80,11 +80,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+_WIDEST = 40
+"""Of a column of words; one word of hundreds of letters would move all numbers off the screen."""
+
+
 def lines_of(result: dict[str, Any]) -> list[str]:
     """The result as lines for people."""
     lines = [f"{result['run']}: {step_of(result['step'], result['steps'])}, {SIDES[result['vectors']]}"]
     for entry in result["pairs"]:
-        spearman = "undefined" if entry["spearman"] is None else f"{entry['spearman']:.4f}"
+        undefined = "undefined (all scores or all cosines are equal)"
+        spearman = undefined if entry["spearman"] is None else f"{entry['spearman']:.4f}"
         usual = entry["columns"] == [1, 2, 3]
         columns = "" if usual else f" (columns {', '.join(map(str, entry['columns']))})"
         counted = f"{entry['pairs']:,} pairs{columns}, {entry['unknown']:,} out of vocabulary{_left_out(entry)}"
@@ -98,12 +103,12 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         sections = [section | {"name": shown(section["name"])} for section in entry["sections"]]
         width = max(len(section["name"]) for section in sections)
         for section in sections:
-            if section["questions"]:
+            if section["questions"] and section["name"]:  # a file without sections has one without a name
                 lines.append(f"  {section['name']:{width}}  {section['accuracy']:6.1%} of {section['questions']:,}")
     for word, near in result["neighbors"].items():
         lines.append(f"near {quoted(word)}:")
         named = [(shown(other), cosine) for other, cosine in near]
-        width = max((len(other) for other, _ in named), default=0)
+        width = min(max((len(other) for other, _ in named), default=0), _WIDEST)
         lines += [f"  {other:{width}}  {cosine:.4f}" for other, cosine in named]
     return lines
 

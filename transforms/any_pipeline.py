@@ -100,7 +100,8 @@ class UnigramDistribution(beam.PTransform):
     subsample: float = 1e-3
 
     def __post_init__(self) -> None:
-        Options.checked({"power": self.power, "subsample": self.subsample})
+        checked = Options.checked({"power": self.power, "subsample": self.subsample})
+        self.power, self.subsample = checked.power, checked.subsample
 
     def expand(self, counts: PCollection[tuple[str, int]]) -> PCollection[WordDistribution]:
         combine = beam.CombineGlobally(Gather(self.power, self.subsample))
@@ -176,6 +177,9 @@ class GenerateBatches(beam.PTransform):
         self.rules.check()
 
     def expand(self, sentences: PCollection[Any]) -> PCollection[pa.RecordBatch]:
+        if not isinstance(self.unigram, PCollection):
+            kind = type(self.unigram).__name__
+            raise InputError(f"GenerateBatches: unigram is of type {kind}: give the collection of UnigramDistribution")
         rows = beam.ParDo(GenerateRows(self.rules, self.positions), AsSingleton(self.unigram))
         return sentences | "GenerateRows" >> rows
 
@@ -206,6 +210,11 @@ class GenerateRows(beam.DoFn):
         self.rules, self.positions = rules, positions
 
     def process(self, element: Any, unigram: WordDistribution) -> Iterator[pa.RecordBatch]:
+        if not isinstance(unigram, WordDistribution):  # Beam's stand-in for nothing
+            raise InputError(
+                "GenerateBatches: unigram is empty, here or in this window: UnigramDistribution makes nothing of a"
+                " window without words"
+            )
         position, sentence = _placed(element) if self.positions else (None, element)
         batch = self.rules.rows(sentence, unigram, position)
         if batch is not None:

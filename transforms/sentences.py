@@ -1,10 +1,12 @@
 """Sentences from any source of Beam -> closed partitions, which a series takes."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam import PCollection
 from apache_beam.coders.coders import IntervalWindowCoder
 from apache_beam.pvalue import AsIter
@@ -54,14 +56,25 @@ class WriteSentences(beam.PTransform):
 
     def __post_init__(self) -> None:
         super().__init__()
-        if not 1 <= self.shards <= MOST_SHARDS:
-            raise InputError(f"WriteSentences: shards={self.shards}: allowed are 1 to {MOST_SHARDS:,}")
-        if self.every is not None and (self.every != int(self.every) or self.every < 1):
-            raise InputError(f"WriteSentences: every={self.every}: allowed is a whole number of seconds, at least 1")
-        if self.lateness < 0 or (self.lateness and self.every is None):
-            raise InputError(
-                f"WriteSentences: lateness={self.lateness}: it needs every=SECONDS, and may not be below 0"
-            )
+        if not isinstance(self.output, (str, os.PathLike)) or not os.fspath(self.output):
+            raise InputError(f"WriteSentences: output={self.output!r}: give a folder or a uri")
+        self.output = os.fspath(self.output)
+        if self.key is not None and not callable(self.key):
+            raise InputError(f"WriteSentences: key={self.key!r}: give a function from an element to a text, or None")
+        self._check("shards", 1, MOST_SHARDS)
+        if self.every is not None:
+            self._check("every", 1, None)
+        self._check("lateness", 0, None)
+        if self.lateness and self.every is None:
+            raise InputError(f"WriteSentences: lateness={self.lateness} needs every=SECONDS")
+
+    def _check(self, name: str, least: int, most: int | None) -> None:
+        """InputError unless the attribute is a whole number within these bounds."""
+        value = getattr(self, name)
+        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not is_whole or value < least or (most is not None and value > most):
+            allowed = f"from {least}" + (f" to {most:,}" if most is not None else "")
+            raise InputError(f"WriteSentences: {name}={value!r}: give a whole number {allowed}")
 
     def expand(self, sentences: PCollection[Any]) -> PCollection[None]:
         is_whole = sentences.is_bounded and isinstance(sentences.windowing.windowfn, GlobalWindows)
@@ -71,7 +84,7 @@ class WriteSentences(beam.PTransform):
                 " window becomes a partition"
             )
         if self.every is not None:
-            sentences |= "Window" >> beam.WindowInto(PartitionWindows(int(self.every), self.lateness))
+            sentences |= "Window" >> beam.WindowInto(PartitionWindows(self.every, self.lateness))
         shard = sentences | "Key" >> beam.ParDo(KeySentence(self.shards, self.words, self.key))
         parts = shard | "GatherShard" >> beam.GroupByKey() | "WritePart" >> beam.ParDo(WritePart(self))
         if self.every is None:  # a partition without sentences is closed too

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from jobs.cli.names_elsewhere import named_elsewhere
 from jobs.cli.reading_options import Parser, add_log_format
 from jobs.runners.launch import IN_THIS_PROCESS, whole_name
 from jobs.sources import Request
@@ -48,52 +49,6 @@ _OFF = {name: f"--no-{name}" for name in _SWITCHES}
 """Arguments that switch off what a configuration file has switched on."""
 _ALIKE = 0.7
 """From this similarity of two names on (share of common letters, in order) one may be a typing error for the other."""
-
-_ELSEWHERE = {
-    "vector_size": "--dims",
-    "size": "--dims",
-    "dim": "--dims",
-    "workers": "--threads",
-    "thread": "--threads",
-    "iter": "--epochs",
-    "epoch": "--epochs",
-    "alpha": "--learning_rate",
-    "lr": "--learning_rate",
-    "sample": "--subsample",
-    "t": "--subsample",
-    "negative": "--negatives",
-    "neg": "--negatives",
-    "ws": "--window",
-    "minCount": "--min_count",
-    "sg": "--model=skipgram (or cbow)",
-    "cbow": "--model=cbow (or skipgram)",
-    "corpus_file": "--input",
-    "train": "--input",
-    "ns_exponent": "--power",
-    "max_final_vocab": "--max_vocabulary",
-    "read_vocab": "--vocabulary",
-    "binary": "--format=word2vec-binary of beam2vec export",
-}
-"""Options by the names that gensim, word2vec.c and fastText give them."""
-_NOT_HERE = {
-    "hs": "training is by negative sampling alone",
-    "min_alpha": "the learning rate always falls to a ten-thousandth",
-    "max_vocab_size": "nothing is pruned while words are counted; --max_vocabulary cuts afterwards",
-    "save_vocab": "the vocabulary is in the run, vocabulary/*/vocabulary.parquet",
-    "minn": "words are not cut into parts",
-    "maxn": "words are not cut into parts",
-    "bucket": "words are not cut into parts",
-    "wordNgrams": "words are joined by --phrases",
-    "loss": "it is always that of negative sampling",
-    "compute_loss": "the loss is always computed: it is in the report, and in metrics/",
-    "shrink_windows": "windows always shrink at random, as in word2vec.c",
-    "batch_words": "--batch_size is the number of words in a training step",
-    "trim_rule": "--min_count, --max_vocabulary and --vocabulary say which words stay",
-    "pretrainedVectors": "--start_from names a run or a file of vectors to begin with",
-    "sorted_vocab": "the vocabulary is always sorted by count",
-    "cbow_mean": "--model=cbow always takes the mean",
-}
-"""Options of gensim and others that beam2vec lacks, and why."""
 
 
 class _Parser(Parser):
@@ -404,13 +359,3 @@ def _refuse_unknown(arguments: Sequence[str], command_parser: _Parser) -> None:
             raise InputError(f"--{name} is no option: did you mean --{near[0]}?")
         if local:
             raise InputError(f"--{name} is no option, here or in Beam: see --help")
-
-
-def named_elsewhere(argument: str) -> str:
-    """What to write in place of an option of gensim, word2vec.c or fastText; "" for other arguments."""
-    name = argument.lstrip("-").partition("=")[0].replace("-", "_")  # word2vec.c has one dash
-    if argument.startswith("-") and name in _ELSEWHERE:
-        return f"--{name} is no option: it is called {_ELSEWHERE[name]} here"
-    if argument.startswith("-") and name in _NOT_HERE:
-        return f"--{name} is no option: {_NOT_HERE[name]}"
-    return ""

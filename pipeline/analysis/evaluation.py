@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline.analysis.judgements import Analogies, Question, WordPairs
 from pipeline.errors import InputError
 from pipeline.model.neighbors import unit_length
+from pipeline.runtime.shown_text import counted
 
 MOST_FREQUENT = 300_000
 """Default number of words that take part."""
@@ -94,7 +95,7 @@ def evaluate_pairs(
     rows = _Rows(words, (word for pair in judged.pairs for word in pair), most_frequent, ignore_case)
     known = [i for i, pair in enumerate(judged.pairs) if rows.has(*pair)]
     if not known:
-        raise InputError(_nothing_known(judged.uri, len(judged.pairs), "pairs", rows.size, ignore_case) + judged.hint)
+        raise InputError(_nothing_known(judged.uri, len(judged.pairs), "pair", rows.size, ignore_case) + judged.hint)
     sides = [np.array([rows.first(judged.pairs[i][side]) for i in known]) for side in (0, 1)]
     first, second = (unit_length(vectors[side].astype(np.float64)) for side in sides)
     cosine, similarity = (first * second).sum(axis=1), judged.similarity[known]
@@ -134,7 +135,7 @@ def evaluate_analogies(
     rows = _Rows(words, (word for _, question in questions_by_section for word in question), most_frequent, ignore_case)
     known = [question for _, question in questions_by_section if rows.has(*question)]
     if not known:
-        raise InputError(_nothing_known(analogies.uri, len(questions_by_section), "questions", rows.size, ignore_case))
+        raise InputError(_nothing_known(analogies.uri, len(questions_by_section), "question", rows.size, ignore_case))
     answer = _answers(rows, vectors, known, report, method)
     # As in gensim, words are compared: so the expected word in another case is right too.
     right = np.array([row in rows.variants(expected) for row, (*_, expected) in zip(answer.tolist(), known)])
@@ -230,9 +231,9 @@ def _answers(
     return answer
 
 
-def _nothing_known(uri: str, count: int, kind: str, words: int, ignore_case: bool) -> str:
+def _nothing_known(uri: str, count: int, noun: str, words: int, ignore_case: bool) -> str:
     case = "" if ignore_case else ", or does the case differ"
     return (
-        f"{uri}: none of its {count:,} {kind} has all words among the {words:,} most frequent of the"
+        f"{uri}: of {counted(count, noun)} none has all words among the {words:,} most frequent of the"
         f" vocabulary: is it for another language{case}?"
     )

@@ -389,5 +389,6 @@ def _first_of(lines: Sequence[_Line]) -> str:
 
 
 def _nothing_found(uri: str, lines: Sequence[tuple[int, str]], expected: str) -> str:
-    first_line = f"the first line is {quoted(lines[0][1].strip(), 60)}" if lines else "the file is empty"
-    return f"{uri} holds no {expected}; {first_line}"
+    if not lines:
+        return f"{uri} holds no {expected}; it has no line, or only blank ones and comments"
+    return f"{uri} holds no {expected}; the first line is {quoted(lines[0][1].strip(), 60)}"

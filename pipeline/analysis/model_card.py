@@ -93,6 +93,7 @@ class ModelCard:
             f" They are the {vectors}{', at length 1' if provenance['normalized'] else ''}. Words are"
             " listed in `words.json`, the most frequent first.",
             "",
+            *_beginning(run, options),
             "## Use",
             "",
             "    from sentence_transformers import SentenceTransformer",
@@ -150,6 +151,16 @@ def _where(provenance: Mapping[str, Any], given: bool) -> str:
 def _cell(value: object) -> str:
     """A value within a table of Markdown, where a bar would end the cell."""
     return shown(str(value)).replace("|", "\\|")
+
+
+def _beginning(run: Run, options: Mapping[str, Any]) -> list[str]:
+    """What the vectors began with, whose text is in them too; nothing for a run from random vectors."""
+    for name in ("update", "start_from"):
+        if origin := run.identity.get(name):
+            digest = origin["model"] if name == "update" else origin
+            began = f"Training began with the vectors of `{shown(str(options[name]))}`, digest `{digest}`."
+            return [f"{began} What they learned is in these too, and to make these again, they are needed.", ""]
+    return []
 
 
 def _caveats(options: Options) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Set
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.corpus.readers.values import STRINGS, list_spans, text_spans
 from pipeline.corpus.spans import Spans
 from pipeline.corpus.tokenizers.whitespace import WhitespaceTokenizer
@@ -45,10 +47,12 @@ def spans_of_sentence(sentence: Any, user: str) -> Iterator[Spans]:
 
 
 def words_of(sentence: Iterable[str]) -> list[str]:
-    """The words of a list, a tuple, an array or another iterable; TypeError if it holds anything but strings.
+    """The words of a list, a tuple, an array, a list of Arrow's; TypeError if it holds anything but strings.
 
     A set is none: its order changes from process to process, and with it the rows.
     """
+    if isinstance(sentence, pa.ListScalar):  # a row of an Arrow column
+        sentence = sentence.as_py()
     if isinstance(sentence, (Set, Mapping)) and not isinstance(sentence, KeysView):  # the keys of a dict have an order
         raise TypeError
     words = list(sentence)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from pipeline.corpus.plain_sentences import words_of
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted
 from pipeline.storage.parquet import to_parquet
@@ -74,16 +75,19 @@ def keyed(sentence: Sentence, key: str | None, words: bool) -> Keyed:
       words: whether sentences are lists of words.
 
     Raises:
-      InputError: it is the other kind, or no text.
+      InputError: it is the other kind, or no text, or a set, which has no order; the key is no text.
     """
     try:
         if words != (not isinstance(sentence, str)):
             raise TypeError
-        content = b"".join(word.encode() + _END for word in sentence) if words else str(sentence).encode()
-    except (TypeError, AttributeError, UnicodeEncodeError):
+        content = b"".join(word.encode() + _END for word in words_of(sentence)) if words else str(sentence).encode()
+    except (TypeError, UnicodeEncodeError):
         expected = "a list of strings" if words else "a string"
         raise InputError(f"WriteSentences: {quoted(str(sentence))} is not {expected} that UTF-8 can hold") from None
-    return Keyed(hashlib.sha256(content if key is None else key.encode()).digest(), content)
+    try:
+        return Keyed(hashlib.sha256(content if key is None else key.encode()).digest(), content)
+    except (AttributeError, UnicodeEncodeError):
+        raise InputError(f"WriteSentences: key gave {quoted(str(key))}, not a string that UTF-8 can hold") from None
 
 
 def shard_of(sentence: Keyed, shards: int) -> int:

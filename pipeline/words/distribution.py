@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow as pa
 from pipeline.corpus.word_table import WordTable, one_array
 from pipeline.errors import InputError
 from pipeline.runtime.shown_text import quoted
+from pipeline.storage.records import canonical_json
 from pipeline.words.merging import SCHEMA
 from pipeline.words.unigram import UnigramDistribution, build
 from pipeline.words.vocabulary import Vocabulary, build_vocabulary
@@ -39,16 +41,13 @@ class WordDistribution:
         """The distribution of words with their counts; counts of one word are added up.
 
         Raises:
-          InputError: no word, or an empty one; a count is no positive integer; the sum does not fit in 63 bits.
+          InputError: no word; one is empty or no text; a count is no positive integer; the sum does not fit in 63 bits.
         """
         words, numbers = [], []
-        for word, count in counts:
-            if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-                raise InputError(f"UnigramDistribution: {quoted(str(word))} has the count {count!r}: give 1 or more")
-            if not word:
-                raise InputError("UnigramDistribution: a word is empty, and no sentence has such: leave it out")
+        for counted in counts:
+            word, count = _checked(counted)
             words.append(word)
-            numbers.append(int(count))
+            numbers.append(count)
         if sum(numbers) > np.iinfo(np.int64).max:
             raise InputError(f"UnigramDistribution: the counts add up to {sum(numbers):,}: 2^63 - 1 is the most")
         table = WordTable()
@@ -66,7 +65,7 @@ class WordDistribution:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of all of it."""
-        digest = hashlib.sha256("\0".join(self.words.to_pylist()).encode())
+        digest = hashlib.sha256(canonical_json(self.words.to_pylist()))
         for column in self.unigram.to_table().columns:
             digest.update(column.combine_chunks().to_numpy())
         return digest.hexdigest()
@@ -74,3 +73,17 @@ class WordDistribution:
     def __getstate__(self) -> dict:
         self.digest  # noqa: B018 - computed once, where it is made, and not by each worker
         return self.__dict__
+
+
+def _checked(counted: Any) -> tuple[str, int]:
+    """(word, count); InputError if it is something else."""
+    if not isinstance(counted, (tuple, list)) or len(counted) != 2:
+        raise InputError(f"UnigramDistribution: {quoted(str(counted), 40)} is not (word, count), as CountWords gives")
+    word, count = counted
+    if word == "":
+        raise InputError("UnigramDistribution: a word is empty, and no sentence has such: leave it out")
+    if not isinstance(word, str) or word.encode(errors="replace").decode() != word:
+        raise InputError(f"UnigramDistribution: {quoted(str(word), 40)} is no word: give text that UTF-8 can hold")
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+        raise InputError(f"UnigramDistribution: {quoted(word)} has the count {count!r}: give a whole number from 1")
+    return word, int(count)

@@ -162,7 +162,7 @@ def test_ranks_of_equal_values_are_shared():
 
 def test_files_without_a_known_word_are_refused(model, write):
     words, vectors = model
-    with pytest.raises(InputError, match="none of its 1 pairs has all words among the 180 most frequent"):
+    with pytest.raises(InputError, match="of 1 pair none has all words among the 180 most frequent"):
         evaluate_pairs(words, vectors, read_pairs(write("w1 nobody 3")))
-    with pytest.raises(InputError, match="none of its 1 questions"):
+    with pytest.raises(InputError, match="of 1 question none has"):
         evaluate_analogies(words, vectors, read_analogies(write("w1 w2 w3 nobody")))

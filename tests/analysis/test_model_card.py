@@ -152,3 +152,19 @@ def test_the_digest_of_an_earlier_checkpoint_is_not_said_to_be_what_the_command_
     early = card(tmp_path, "--step=5")
     assert "that the command prints" not in early
     assert "of that checkpoint, which `--checkpoint_every` and `--keep_checkpoints` decide to keep" in early
+
+
+@pytest.mark.parametrize("how", ["update", "start_from"])
+def test_what_the_vectors_began_with_is_said(tmp_path, how):
+    sentences = [["one", "two", "three", "two"]] * 30
+    options = {"dims": 4, "min_count": 1, "subsample": 0, "report": False}
+    parent = beam2vec.train(sentences=sentences, output=tmp_path / "parent", **options)
+    beam2vec.export(parent, "safetensors", tmp_path / "hub")
+    assert "Training began with" not in (tmp_path / "hub" / "README.md").read_text("utf-8")
+    child = beam2vec.train(sentences=sentences[:20], output=tmp_path / "run", **options, **{how: parent.uri})
+    beam2vec.export(child, "safetensors", tmp_path / "hub")
+    text = (tmp_path / "hub" / "README.md").read_text("utf-8")
+    (named, digest) = re.findall(r"^Training began with the vectors of `(.*?)`, digest `(.*?)`", text, re.MULTILINE)[0]
+    assert named == "parent"
+    assert digest == (parent.checkpoint().digest if how == "update" else child.identity["start_from"])
+    assert str(tmp_path) not in text

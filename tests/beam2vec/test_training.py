@@ -87,6 +87,8 @@ def test_a_listener_hears_of_each_stage(text, tmp_path):
         ({"rounds": 2}, "^rounds=2 needs replicas: .* Leave rounds out, or set replicas to 2 or more"),
         ({"corpus": "there"}, "give either input .* or corpus"),
         ({"output": ""}, "output is missing"),
+        ({"output": None}, "output is missing"),
+        ({"progress": 3}, "progress=3: give True, False, or a function"),
         ({"min_count": 10**6}, "^min_count=1000000 leaves no word: .* Lower min_count, or check tokenizer"),
         ({"input": "nothing/*.txt"}, "matches no file"),
     ],

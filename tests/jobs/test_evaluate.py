@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from beam2vec import Run
+from jobs.evaluate import lines_of
 from tests.helpers.commands import ALONE, finish, run, start, train, write_corpus
 
 
@@ -102,10 +103,33 @@ def test_mistakes_are_one_line_and_exit_2(trained, arguments, message):
 def test_files_of_one_column_or_of_no_known_word(trained, tmp_path):
     (tmp_path / "one.txt").write_text("word\nother\n")
     (tmp_path / "strange.txt").write_text("qqqq zzzz 1.0\n")
-    for name, message in [("one.txt", "holds no word pairs"), ("strange.txt", "none of its 1 pairs")]:
+    for name, message in [("one.txt", "holds no word pairs"), ("strange.txt", "of 1 pair none has")]:
         outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={tmp_path / name}")
         assert outcome.status == 2
         assert message in outcome.error
+
+
+def test_a_file_of_comments_is_not_said_to_be_empty(trained, tmp_path):
+    (tmp_path / "pairs.txt").write_text("\n# word pairs\n")
+    outcome = run("jobs.evaluate", f"--run={trained}", f"--pairs={tmp_path / 'pairs.txt'}")
+    assert outcome.error.endswith("two words and a number; it has no line, or only blank ones and comments")
+
+
+def test_what_has_no_score_and_no_section_is_said_so(trained, tmp_path):
+    words = Run.open(trained).words()
+    (tmp_path / "pairs.txt").write_text("".join(f"{words[0]}\t{words[i]}\t1\n" for i in (1, 2, 3)))
+    (tmp_path / "analogies.txt").write_text(" ".join(words[:4]) + "\n")
+    files = (f"--pairs={tmp_path / 'pairs.txt'}", f"--analogies={tmp_path / 'analogies.txt'}")
+    outcome = run("jobs.evaluate", f"--run={trained}", *files)
+    _, pairs, analogies = outcome.stdout.splitlines()
+    assert "Spearman undefined (all scores or all cosines are equal) on 3 pairs" in pairs
+    assert "of 1 analogies right" in analogies
+
+
+def test_one_long_word_does_not_widen_the_lines_of_others():
+    result = {"run": "r", "step": 1, "steps": 1, "vectors": "input", "pairs": [], "analogies": []}
+    near = [("tea", 0.5), ("x" * 300, 0.25)]
+    assert lines_of({**result, "neighbors": {"cup": near}})[2] == f"  {'tea':40}  0.5000"
 
 
 def test_no_run(tmp_path):

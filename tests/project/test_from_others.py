@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import beam2vec
+from jobs.cli.names_elsewhere import named_elsewhere
 from tests.helpers.commands import ROOT, write_corpus
 
 GENSIM, SPARK = ((ROOT / "docs" / f"from-{name}.md").read_text(encoding="utf-8") for name in ("gensim", "spark"))
@@ -51,6 +52,16 @@ def test_each_parameter_of_gensim_has_a_line():
 
 def test_each_parameter_of_spark_has_a_line():
     assert set(SPARK_PARAMETERS) <= first_column(SPARK)
+
+
+def test_each_name_that_is_no_option_here_is_answered():
+    """hashfxn, null_word, callbacks, comment and the names of Spark were not."""
+    named = first_column(GENSIM.split("## The model")[0]) | set(SPARK_PARAMETERS)
+    no_options = {"sentences", "Phrases", "word2phrase", "get_latest_training_loss"}
+    ours = {*beam2vec.Options.__dataclass_fields__, *no_options}
+    of_theirs = {re.split(r"[=,]", name)[0] for name in named} - ours
+    assert len(of_theirs) > 30
+    assert [name for name in of_theirs if not named_elsewhere(f"--{name}")] == []
 
 
 def test_the_first_lines_of_the_page_run(sentences, tmp_path, monkeypatch):

@@ -86,6 +86,7 @@ COVERED = {
     "jobs/test_evaluate.py": ("jobs/cli/reading_options.py", "pipeline/analysis/scores.py"),
     "jobs/runners/test_launch.py": ("jobs/runners/worker_failures.py",),
     "jobs/test_open_ports.py": ("jobs/runners/private_workers.py",),
+    "project/test_from_others.py": ("jobs/cli/names_elsewhere.py",),
     "project/test_docs.py": ("jobs/cli/options_reference.py",),
     "beam2vec/test_sentences.py": ("pipeline/corpus/given_sentences.py",),
     "beam2vec/test_training.py": ("beam2vec/__init__.py", "jobs/training_job.py"),

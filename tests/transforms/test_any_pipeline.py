@@ -147,7 +147,7 @@ def test_windows_of_time_have_a_distribution_each():
     [
         ([7], lambda x: x | CountWords(), "CountWords: '7' is no sentence: give a list of words, or a string"),
         ([["a", 7]], lambda x: x | CountWords(), "is no sentence"),
-        ([("a", 0)], lambda x: x | UnigramDistribution(), "'a' has the count 0: give 1 or more"),
+        ([("a", 0)], lambda x: x | UnigramDistribution(), "'a' has the count 0: give a whole number from 1"),
         ([("", 3), ("a", 2)], lambda x: x | UnigramDistribution(), "a word is empty, and no sentence has such"),
         ([], lambda x: x | UnigramDistribution(), "there is no word: give .word, count., as CountWords does"),
         ([(-1, "a b")], lambda x: rows_at(x), "the position -1 is not a whole number"),
@@ -160,6 +160,19 @@ def test_windows_of_time_have_a_distribution_each():
 def test_what_cannot_be_is_one_line(elements, apply, message):
     with pytest.raises(Exception, match=message) as raised:
         results(elements, apply)
+    assert isinstance(find(raised.value), InputError)
+
+
+def test_without_a_distribution_there_are_no_rows():
+    with pytest.raises(InputError, match="unigram is of type NoneType: give the collection of UnigramDistribution"):
+        results(["a b"], lambda sentences: sentences | GenerateBatches(None))
+
+    def with_an_empty_one(sentences):
+        nothing = sentences | beam.FlatMap(lambda sentence: ()).with_output_types(WordDistribution)
+        return sentences | GenerateBatches(nothing)
+
+    with pytest.raises(Exception, match="unigram is empty, here or in this window") as raised:
+        results(["a b"], with_an_empty_one)
     assert isinstance(find(raised.value), InputError)
 
 
@@ -193,6 +206,34 @@ def test_counts_beyond_63_bits_are_refused():
     """Two of 2^62 for one word made it vanish."""
     with pytest.raises(InputError, match="add up to 9,223,372,036,854,775,808"):
         WordDistribution.of([("a", 2**62), ("a", 2**62)])
+
+
+@pytest.mark.parametrize(
+    ("counted", "message"),
+    [
+        ((None, 2), "^UnigramDistribution: 'None' is no word"),
+        ((b"a", 2), "is no word"),
+        (("\ud800", 2), "is no word: give text that UTF-8 can hold"),
+        (("a", 2.5), "'a' has the count 2.5: give a whole number from 1"),
+        (("a", True), "'a' has the count True"),
+        ("ab", "^UnigramDistribution: 'ab' is not .word, count., as CountWords gives"),
+        (("a", 1, 2), "is not .word, count."),
+        (None, "is not .word, count."),
+    ],
+)
+def test_what_is_no_counted_word_is_one_line(counted, message):
+    """None was taken for an empty word, and "ab" for a word with the count b."""
+    with pytest.raises(InputError, match=message):
+        WordDistribution.of([("a", 3), counted])
+
+
+def test_distributions_of_other_words_have_other_digests():
+    """A worker keeps the tables of the last digest. Words with NUL could have that of other words."""
+    assert WordDistribution.of([("a\0b", 2), ("c", 2)]).digest != WordDistribution.of([("a", 2), ("b\0c", 2)]).digest
+
+
+def test_numbers_may_be_text_as_in_yaml():
+    assert UnigramDistribution(power="0.5", subsample="1e-3") == UnigramDistribution(power=0.5, subsample=1e-3)
 
 
 def test_counts_of_one_word_are_added_up_and_distributions_are_told_apart():

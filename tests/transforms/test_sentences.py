@@ -104,13 +104,33 @@ def test_what_is_no_sentence_is_one_line(tmp_path, wrong):
         written(tmp_path / "a", [wrong])
 
 
+@pytest.mark.parametrize("wrong", [{"a", "b"}, {"a": 1}, ["a", b"b"], ["a", 7]])
+def test_words_are_strings_in_an_order(tmp_path, wrong):
+    """A set was written in an order that another process does not have."""
+    with pytest.raises(InputError, match="is not a list of strings that UTF-8 can hold"):
+        written(tmp_path / "a", [wrong], words=True)
+
+
+def test_a_key_is_a_text(tmp_path):
+    with pytest.raises(InputError, match=r"^WriteSentences: key='id': give a function"):
+        WriteSentences(str(tmp_path), key="id")
+    with pytest.raises(InputError, match="key gave '7', not a string"):
+        written(tmp_path / "a", ["a"], key=lambda sentence: 7)
+
+
 def test_windows_and_a_wrong_number_of_shards_are_refused(tmp_path):
-    with pytest.raises(InputError, match="shards=0"):
-        WriteSentences(str(tmp_path), shards=0)
+    for wrong in (0, 2.5, "2", True, 10**6, None):
+        with pytest.raises(InputError, match=f"shards={wrong!r}: give a whole number from 1 to 99,999"):
+            WriteSentences(str(tmp_path), shards=wrong)
+    assert WriteSentences(tmp_path).output == str(tmp_path)
+    for nowhere in (None, ""):
+        with pytest.raises(InputError, match=f"output={nowhere!r}: give a folder or a uri"):
+            WriteSentences(nowhere)
     windowed = beam.WindowInto(beam.window.FixedWindows(60))
     with pytest.raises(InputError, match="for a stream, give every=SECONDS"), beam.Pipeline() as pipeline:
         _ = pipeline | beam.Create(["a"]) | windowed | WriteSentences(str(tmp_path))
-    for wrong in ({"every": 0}, {"every": 1.5}, {"lateness": 5}, {"every": 5, "lateness": -1}):
+    of_time = ({"every": 0}, {"every": 1.5}, {"every": "x"}, {"lateness": 5})
+    for wrong in (*of_time, {"every": 5, "lateness": -1}, {"every": 5, "lateness": "x"}):
         with pytest.raises(InputError, match=r"every=|lateness="):
             WriteSentences(str(tmp_path), **wrong)
     with pytest.raises(InputError, match="has no timestamp, so it is in no window"):

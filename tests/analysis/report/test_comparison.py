@@ -143,7 +143,7 @@ def test_a_file_that_one_of_two_runs_knows_nothing_of_names_the_run(first, folde
     other = beam2vec.train(sentences=[["a", "b", "c"]] * 60, output=folder / "other", dims=8, batch_size=32)
     (folder / "letters.tsv").write_text("a\tb\t1\na\tc\t2\n", "utf-8")
     letters = Judged([read_pairs(str(folder / "letters.tsv"))])
-    with pytest.raises(InputError, match=r"first: .*letters\.tsv: none of its 2 "):
+    with pytest.raises(InputError, match=r"first: .*letters\.tsv: of 2 \w+ none has "):
         page(folder / "no.html", [(other, None), (first, None)], letters)
 
 
