@@ -8,6 +8,7 @@ import io
 import lzma
 import pathlib
 import tempfile
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -44,7 +45,7 @@ def parquet(column, **options) -> bytes:
     return sink.getvalue()
 
 
-FILES = {
+FILES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "text": (TEXT, {}),
     "unicode_words": (TEXT, {"tokenizer": "unicode_words", "lowercase": True, "normalize": "nfkc"}),
     "characters": (TEXT, {"tokenizer": "characters"}),
