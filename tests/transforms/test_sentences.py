@@ -72,8 +72,22 @@ def test_no_sentence_is_a_closed_partition_too(tmp_path):
     assert len(files) == 5
 
 
+def test_bundles_that_are_run_again_write_the_same_bytes(tmp_path):
+    whole = written(tmp_path / "a", LINES)
+    assert written(tmp_path / "b", LINES, "--direct_runner_bundle_repeat=2") == whole
+
+
+ON_PRISM = pytest.param(
+    ["--runner=PrismRunner", f"--prism_location={PRISM}"],
+    marks=pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m tests.helpers.programs prism"),
+    id="Prism",
+)
+
+
+@pytest.mark.parametrize("runner", [pytest.param([], id="FnApiRunner"), ON_PRISM])
 @pytest.mark.parametrize("nth", range(1, 6))
-def test_what_fails_leaves_no_marker_and_the_next_attempt_the_same_bytes(tmp_path, monkeypatch, nth):
+def test_what_fails_leaves_no_marker_and_the_next_attempt_the_same_bytes(tmp_path, monkeypatch, nth, runner):
+    """Prism tries no bundle again: the job fails."""
     whole = written(tmp_path / "a", LINES)
     puts = []
 
@@ -85,11 +99,11 @@ def test_what_fails_leaves_no_marker_and_the_next_attempt_the_same_bytes(tmp_pat
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStorage, "put", failing)
-        with pytest.raises(ArtifactError, match="no room"):
-            written(tmp_path / "b", LINES)
+        with pytest.raises((ArtifactError, RuntimeError), match="no room"):
+            written(tmp_path / "b", LINES, *runner)
     assert not (tmp_path / "b" / MARKER).exists()
     assert puts.index(MARKER) == 4 if nth == 5 else MARKER not in puts
-    assert written(tmp_path / "b", LINES) == whole
+    assert written(tmp_path / "b", LINES, *runner) == whole
 
 
 @pytest.mark.skipif(PRISM is None, reason="no Prism here: python -m tests.helpers.programs prism")
