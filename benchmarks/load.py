@@ -103,9 +103,9 @@ def nested_json(path: pathlib.Path, size: float) -> None:
 
 
 def parquet_bomb(path: pathlib.Path, size: float) -> None:
-    """Four gigabytes of text in one row group, of which two kilobytes are stored."""
+    """A gigabyte of text in one row group, of which some kilobytes are stored."""
     text = pa.array([" ".join([LINE] * 37)]).dictionary_encode()
-    rows = text.take(pa.array([0] * int(4_000_000 * size)))
+    rows = text.take(pa.array([0] * int(1_000_000 * size)))
     pq.write_table(pa.table({"text": rows}), path, row_group_size=len(rows))
 
 
@@ -120,7 +120,7 @@ CASES = {
     "bzip2 of 10 GB of zeros": Case(packed(functools.partial(bz2.open, mode="wb")), _SOME_BAD),
     "xz of 10 GB of zeros": Case(packed(functools.partial(lzma.open, mode="wb", preset=1)), _SOME_BAD),
     "zstd of 10 GB of zeros": Case(packed(lambda path: pa.CompressedOutputStream(str(path), "zstd")), _SOME_BAD),
-    "Parquet of 4 GB in a page": Case(parquet_bomb, ("--input_format=parquet", "--field=text")),
+    "Parquet of 1 GB in a row group": Case(parquet_bomb, ("--input_format=parquet", "--field=text")),
     "JSON nested 100,000 deep": Case(nested_json, (*_JSON, *_SOME_BAD)),
     "a line of 1 GB": Case(one_line(), _SOME_BAD),
     "a JSON string of 1 GB": Case(one_line(b'{"text": "', b'"}'), (*_JSON, *_SOME_BAD)),

@@ -40,6 +40,8 @@ from pipeline.words.vocabulary import Vocabulary
 
 STAGE = "tokens"
 _UNIT = re.compile(r"unit-([0-9]{9})")
+_MOST_TOKENS = 2**31 - 1
+"""Of a shard, by the offsets of Arrow's lists. A unit is far smaller, unless it is one row group of Parquet."""
 _NO_WORDS = Vocabulary(pa.array([], pa.string()), np.empty(0, np.int64))
 SCHEMA = pa.schema([pa.field("tokens", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False)])
 
@@ -117,7 +119,7 @@ def encode_unit(
     """
     table, state = vocabulary.lookup_table(), new_state()
     trained, apart = _Sink(), _Sink()
-    collector = Collector(keeping.limit) if keeping.words else None
+    collector = Collector(keeping.words, keeping.limit) if keeping.words else None
     with_keys = keeping.holdout > 0 or collector is not None
     source, joiners = unjoined(reader)
     for portion in source.portions(unit.ranges, DeadLetters()):
@@ -144,7 +146,7 @@ def encode_unit(
         fingerprint_now,
         apart.table(),
         apart.tokens,
-        collector.reservoir(keeping.words) if collector else None,
+        collector.reservoir() if collector else None,
     )
 
 
@@ -279,6 +281,11 @@ class _Sink:
         self.sentences += sentences
 
     def table(self) -> pa.Table:
+        if self.tokens > _MOST_TOKENS:
+            raise InputError(
+                f"a row group of the input has {self.tokens:,} tokens, more than {_MOST_TOKENS:,}: write Parquet with"
+                " smaller row groups"
+            )
         offset = np.zeros(self.sentences + 1, dtype=np.int32)
         np.cumsum(self._lengths[: self.sentences], out=offset[1:])
         return _as_table(self._ids[: self.tokens], offset)

@@ -36,6 +36,8 @@ _TOGETHER = 64
 _GROUP_ROWS = 1 << 16
 _AMPLE = 4
 """How many times the wanted words units are expected to hand on: sentences that occur twice count once."""
+LARGE = 128 << 20
+"""So many bytes of sentences are collected before repeats are looked for: few units have so many."""
 _FEW = 1000
 """From fewer sentences nobody can say how many a larger limit would give."""
 _WORDS = pa.schema([pa.field("word", pa.string(), nullable=False)])
@@ -114,11 +116,18 @@ def larger_limit(reservoir: Reservoir, words: int) -> int | None:
 
 
 class Collector:
-    """Collects the sentences of a unit with keys below a limit."""
+    """Collects the sentences of a unit with keys below a limit.
 
-    def __init__(self, limit: int = ALL_KEYS):
-        self.limit = limit
-        self._words = WordTable()
+    Memory: a few times the reservoir, however large the unit is and however often it says its sentences.
+    """
+
+    def __init__(self, words: int, limit: int = ALL_KEYS):
+        """A collector for a reservoir of so many words."""
+        self.words, self.limit, self._enough = words, limit, LARGE
+        self._begin(WordTable())
+
+    def _begin(self, table: WordTable) -> None:
+        self._table, self._held = table, 0
         self._keys: list[np.ndarray] = []
         self._tokens: list[np.ndarray] = []
         self._lengths: list[np.ndarray] = []
@@ -135,16 +144,25 @@ class Collector:
             chosen &= ~kept_back
         if not chosen.all():
             spans, keys = chosen_sentences(spans, chosen), keys[chosen]
-        self._tokens.append(self._words.number(spans))
-        self._keys.append(keys)
-        self._lengths.append(np.diff(spans.sentence))
+        self._put(self._table.number(spans), keys, np.diff(spans.sentence))
+        if self._held > self._enough:
+            made, table = self.reservoir(), WordTable()
+            self._begin(table)
+            self._put(_numbered(table, made), made.keys, np.diff(made.offset))
+            self._enough = max(LARGE, 2 * self._held)
 
-    def reservoir(self, words: int) -> Reservoir:
-        """The reservoir of what was added, of so many words."""
+    def _put(self, tokens: np.ndarray, keys: np.ndarray, lengths: np.ndarray) -> None:
+        self._tokens.append(tokens)
+        self._keys.append(keys)
+        self._lengths.append(lengths)
+        self._held += tokens.nbytes + keys.nbytes + lengths.nbytes
+
+    def reservoir(self) -> Reservoir:
+        """The reservoir of what was added."""
         offset = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._lengths]))
         keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
         tokens = np.concatenate([np.empty(0, np.int32), *self._tokens])
-        return _merged([Reservoir(one_array(self._words.words()), keys, tokens, offset, self.limit)], words)
+        return _merged([Reservoir(one_array(self._table.words()), keys, tokens, offset, self.limit)], self.words)
 
 
 def chosen_sentences(spans: Spans, chosen: np.ndarray) -> Spans:

@@ -98,10 +98,10 @@ def test_places_are_exact_for_long_texts():
 
 
 def collected(text):
-    collector = Collector()
+    collector = Collector(10**6)
     for spans in WhitespaceTokenizer().split(as_array(text)):
         collector.add(spans, keys_of(spans))
-    return collector.reservoir(10**6)
+    return collector.reservoir()
 
 
 def vocabulary(*words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -44,10 +45,10 @@ LINES = st.lists(
 
 
 def of(lines, words=10**9, limit=ALL_KEYS):
-    collector = Collector(limit)
+    collector = Collector(words, limit)
     for spans in WhitespaceTokenizer().split(as_array("\n".join(lines).encode())):
         collector.add(spans, keys_of(spans))
-    return collector.reservoir(words)
+    return collector.reservoir()
 
 
 def key(line):
@@ -101,10 +102,32 @@ def test_much_text_is_merged_a_part_at_a_time():
 def test_sentences_that_share_a_key_are_ordered_by_their_bytes(monkeypatch):
     monkeypatch.setattr(reservoir, "keys_of", None)
     spans = next(WhitespaceTokenizer().split(as_array(b"b\na a\nb\na\nc\na a")))
-    collector = Collector()
+    collector = Collector(100)
     collector.add(spans, np.array([5, 5, 5, 5, 3, 5], np.uint64))
-    made = collector.reservoir(100)
+    made = collector.reservoir()
     assert made.sentences() == [["c"], ["a"], ["a", "a"], ["b"]]
+
+
+@given(st.lists(LINES, max_size=4), st.integers(1, 60))
+def test_a_large_unit_is_shortened_as_it_comes_and_stays_the_same(units, words):
+    whole = of([line for lines in units for line in lines], words)
+    collector = Collector(words)
+    with mock.patch.object(reservoir, "LARGE", 100):
+        collector._enough = 100
+        for lines in units:
+            for spans in WhitespaceTokenizer().split(as_array("\n".join(lines).encode())):
+                collector.add(spans, keys_of(spans))
+    assert is_same(collector.reservoir(), whole)
+
+
+def test_what_a_unit_says_again_and_again_is_held_once(monkeypatch):
+    monkeypatch.setattr(reservoir, "LARGE", 1 << 20)
+    collector = Collector(10**9)
+    spans = next(WhitespaceTokenizer().split(as_array(b"a rose is a rose\n" * 20_000)))
+    for _ in range(100):
+        collector.add(spans, keys_of(spans))
+    assert collector._held < 2 << 20
+    assert collector.reservoir().sentences() == [["a", "rose", "is", "a", "rose"]]
 
 
 def test_with_a_limit_it_is_whole_below_it():
@@ -132,9 +155,9 @@ def is_same_but_limit(a, b):
 
 def test_sentences_kept_back_are_left_out():
     spans = next(WhitespaceTokenizer().split(as_array(b"a b\nc d\ne f")))
-    collector = Collector()
+    collector = Collector(100)
     collector.add(spans, keys_of(spans), np.array([False, True, False]))
-    assert sorted(collector.reservoir(100).sentences()) == [["a", "b"], ["e", "f"]]
+    assert sorted(collector.reservoir().sentences()) == [["a", "b"], ["e", "f"]]
 
 
 @pytest.fixture
