@@ -276,7 +276,8 @@ def listening_ports() -> set[str]:
 def main(folder: str) -> None:
     """The program of a worker process: works until its runner is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command too, which ends its workers
-    threading.Thread(target=_end_with_the_runner, args=[folder], daemon=True).start()
+    watcher = threading.Thread(target=_end_with_the_runner, args=[folder], daemon=True)
+    watcher.start()
     sys.stdout, sys.stderr = Screen(sys.stdout), Screen(sys.stderr)
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("pipeline"))
@@ -284,8 +285,11 @@ def main(folder: str) -> None:
     logging.basicConfig(format="%(message)s", handlers=[handler], force=True)
     if json_lines.is_asked_for():
         json_lines.log_as_json(handler)
-    with log_filter.left_out(for_good=True):
-        sdk_worker_main.main(sys.argv)
+    try:
+        with log_filter.left_out(for_good=True):
+            sdk_worker_main.main(sys.argv)
+    finally:  # where the connection is lost since the runner is gone, the watcher has a folder to remove
+        watcher.join(_SECONDS_TO_NOTICE)
 
 
 def _end_with_the_runner(folder: str) -> NoReturn:

@@ -33,7 +33,7 @@ KEY = "0123456789abcdef" * 2
 """Of the checkpoints that the snippets of docs/start.md read."""
 OTHERS = {"scratch", "input", "corpus", "output", "config", "overwrite", "no_report", "help", "run", "editable"}
 OTHERS |= {"neighbors", "format", "to", "against", "skip_taken", "accept_tokenizer", "chain"}
-OTHERS |= {"take_over", "minutes", "planted", "log_format"}
+OTHERS |= {"take_over", "minutes", "planted", "log_format", "only"}
 OF_BEAM = {"dry_run", "runner", "direct_num_workers", "direct_running_mode", "setup_file"}
 
 
